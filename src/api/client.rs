@@ -1,0 +1,78 @@
+//! The command line's side.
+
+use std::path::Path;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use crate::model::{JobId, Run, RunId};
+
+/// Why the daemon could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No daemon listens.
+    #[error("no daemon is running here")]
+    NoDaemon,
+    /// The daemon says no, and why.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection fails.
+    #[error("the daemon can't be reached: {0}")]
+    Broken(String),
+}
+
+/// A connection to the daemon.
+pub struct Client {
+    sender: hyper::client::conn::http1::SendRequest<Empty<Bytes>>,
+}
+
+impl Client {
+    /// Connects to the daemon's socket.
+    ///
+    /// # Errors
+    /// [`ClientError::NoDaemon`] where nobody listens.
+    pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
+        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
+            NotFound | ConnectionRefused => ClientError::NoDaemon,
+            _ => ClientError::Broken(format!("{}: {error}", socket.display())),
+        })?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        tokio::spawn(connection);
+        Ok(Self { sender })
+    }
+
+    /// Starts a job and returns its run's number.
+    ///
+    /// # Errors
+    /// Says why the daemon didn't start it.
+    pub async fn start(&mut self, job: &JobId) -> Result<RunId, ClientError> {
+        self.ask(Method::POST, &format!("/jobs/{job}/runs")).await
+    }
+
+    /// Waits for a run to end.
+    ///
+    /// # Errors
+    /// Says why its end can't be told.
+    pub async fn end(&mut self, run: RunId) -> Result<Run, ClientError> {
+        self.ask(Method::GET, &format!("/runs/{run}/end")).await
+    }
+
+    async fn ask<T: serde::de::DeserializeOwned>(&mut self, method: Method, path: &str) -> Result<T, ClientError> {
+        let broken = |error: &dyn std::fmt::Display| ClientError::Broken(error.to_string());
+        let request = Request::builder().method(method).uri(path).header("host", "logkeeper").body(Empty::new());
+        let request = request.map_err(|error| broken(&error))?;
+        self.sender.ready().await.map_err(|error| broken(&error))?;
+        let response = self.sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| broken(&error))?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(ClientError::Refused(String::from_utf8_lossy(&body).into_owned()));
+        }
+        serde_json::from_slice(&body).map_err(|error| broken(&error))
+    }
+}

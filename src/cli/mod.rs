@@ -1,0 +1,142 @@
+//! The command line: one file per subcommand.
+
+mod check;
+mod daemon;
+mod demo;
+mod findings;
+mod history;
+mod jobs;
+mod next;
+mod output;
+mod report;
+mod run_now;
+mod scan;
+mod show;
+mod test_mail;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, ConfigErrors, DEFAULT_ROOT};
+use crate::model::Problem;
+use crate::runner::LockError;
+use crate::store::Store;
+
+/// A job failed.
+const FAILED: u8 = 1;
+
+/// Wrong usage or configuration.
+const USAGE: u8 = 2;
+
+/// logkeeper is already running.
+const ALREADY_RUNNING: u8 = 75;
+
+/// Runs jobs on cron expressions, archives and scans logs, alerts, and mails a weekly summary.
+#[derive(Parser)]
+#[command(name = "logkeeper", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 all well, 1 a job failed, 2 wrong usage or configuration, 75 already running.")]
+struct Cli {
+    /// The folder that holds config/ and jobs/
+    #[arg(long, global = true, value_name = "DIR", env = "LOGKEEPER_CONFIG", default_value = DEFAULT_ROOT)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check the configuration and show the next three runs of each job
+    Check(check::Args),
+    /// Run due jobs until told to end (SIGTERM); SIGHUP reads the configuration again
+    Daemon(daemon::Args),
+    /// Start a job now and wait for its end
+    RunNow(run_now::Args),
+    /// List the jobs with their next and last runs
+    Jobs(jobs::Args),
+    /// Show when jobs are due next
+    Next(next::Args),
+    /// List past runs, newest first
+    History(history::Args),
+    /// Show one run with its notes and output
+    Show(show::Args),
+    /// List what scans found, latest first
+    Findings(findings::Args),
+    /// Scan log files here and now, without any configuration
+    Scan(scan::Args),
+    /// Show a report, or write it as a page
+    Report(report::Args),
+    /// Send a test mail the way alerts and reports go
+    TestMail(test_mail::Args),
+    /// Make four weeks of logs, run all four shipped jobs on them and show what comes out
+    Demo(demo::Args),
+    /// Run one command under supervision (used by the daemon)
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(code_of(&error))
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let root = cli.config;
+    match cli.command {
+        Command::Check(args) => check::run(&root, &args),
+        Command::Daemon(args) => daemon::run(&root, &args),
+        Command::RunNow(args) => run_now::run(&root, &args),
+        Command::Jobs(args) => jobs::run(&root, &args),
+        Command::Next(args) => next::run(&root, &args),
+        Command::History(args) => history::run(&root, &args),
+        Command::Show(args) => show::run(&root, &args),
+        Command::Findings(args) => findings::run(&root, &args),
+        Command::Scan(args) => scan::run(&root, &args),
+        Command::Report(args) => report::run(&root, &args),
+        Command::TestMail(args) => test_mail::run(&root, &args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Supervise => Ok(crate::supervise::main().map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+fn code_of(error: &anyhow::Error) -> u8 {
+    let is_usage = error.is::<ConfigErrors>() || error.is::<Problem>();
+    match error.downcast_ref::<LockError>() {
+        Some(LockError::Held { .. }) => ALREADY_RUNNING,
+        _ if is_usage => USAGE,
+        _ => FAILED,
+    }
+}
+
+/// The configuration and, for reading, its store.
+fn open(root: &std::path::Path) -> anyhow::Result<(Config, Store)> {
+    let config = Config::load(&absolute(root))?;
+    let store = Store::open_for_reading(&config.state)?;
+    Ok((config, store))
+}
+
+/// The root as a full path, so that it stays right wherever jobs run.
+fn absolute(root: &std::path::Path) -> PathBuf {
+    std::path::absolute(root).unwrap_or_else(|_| root.to_owned())
+}
+
+/// The job of that id.
+fn job_named<'a>(config: &'a Config, id: &str) -> Result<&'a crate::model::Job, Problem> {
+    let known = || config.jobs.keys().map(crate::model::JobId::as_str);
+    let job = config.jobs.values().find(|job| job.id.as_str() == id);
+    job.ok_or_else(|| {
+        let help = match crate::model::problem::nearest(id, known()) {
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("jobs are: {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        Problem::new(format!("there is no job {id:?} in {}/jobs", config.root.display()), "", help)
+    })
+}

@@ -1,0 +1,350 @@
+//! `logkeeper scan FILE…`: an answer here and now, without any configuration.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use super::output;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, shipped_rules};
+use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState};
+use crate::logs::{Ending, Lines};
+use crate::model::untrusted::{csv, printable};
+use crate::model::{Finding, Problem};
+use crate::parse::{AutoParser, Context, YearRule};
+
+/// How many addresses the text shows.
+const SHOWN: usize = 20;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Log files, plain or gzipped
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print addresses and statuses as CSV
+    #[arg(long)]
+    csv: bool,
+    /// Write the flagged lines into a file of this folder, with a date stamp
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// The zone of stamps without one, and of the times shown; default: the configuration's, else this machine's
+    #[arg(long)]
+    zone: Option<Tz>,
+    /// The year of stamps without one; default: found from the file's time
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1970..=9998))]
+    year: Option<i32>,
+}
+
+#[derive(Serialize)]
+struct FileResult {
+    path: String,
+    format: String,
+    lines: u64,
+    parsed: u64,
+    unparsed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// The answer as JSON, borrowed, because there may be very many addresses.
+#[derive(Serialize)]
+struct Json<'a> {
+    files: &'a [FileResult],
+    status: &'a BTreeMap<u16, u64>,
+    addresses: Vec<JsonAddress<'a>>,
+    findings: Vec<serde_json::Value>,
+    failed_logins: u64,
+    urgent: u64,
+    /// Lines per category, standard and urgent.
+    triage: BTreeMap<&'static str, serde_json::Value>,
+    /// Events that rules dropped because there were too many subjects at once.
+    dropped: BTreeMap<&'a str, u64>,
+}
+
+#[derive(Serialize)]
+struct JsonAddress<'a> {
+    address: &'a str,
+    #[serde(flatten)]
+    counts: &'a AddressCounts,
+}
+
+struct Results {
+    files: Vec<FileResult>,
+    status: BTreeMap<u16, u64>,
+    addresses: Vec<(String, AddressCounts)>,
+    findings: Vec<Finding>,
+    failed_logins: u64,
+    urgent: u64,
+    triage: BTreeMap<&'static str, [u64; 2]>,
+    dropped: Vec<(String, u64)>,
+    zone: Tz,
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let zone = args.zone.map_or_else(|| configured_zone(root), Ok)?;
+    let now = SystemClock.now();
+    let mut saver = args
+        .save
+        .as_deref()
+        .map(|folder| Saver::create(folder, &now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
+        .transpose()?;
+    let rules = shipped_rules();
+    let mut scanner = Scanner::new(&rules, now.timestamp());
+    scanner.count_addresses();
+    let files: Vec<FileResult> =
+        args.files.iter().map(|path| scan_file(&mut scanner, path, zone, args.year, saver.as_mut())).collect();
+    let mut findings = scanner.findings();
+    findings
+        .sort_by(|a, b| (b.severity, b.count, &a.subject, a.first).cmp(&(a.severity, a.count, &b.subject, b.first)));
+    let addresses = scanner.addresses();
+    let (failed_logins, urgent) = (scanner.total.failed_logins, scanner.total.urgent);
+    let dropped = scanner.dropped();
+    let triage = scanner.triage;
+    let results =
+        Results { files, status: scanner.status, addresses, findings, failed_logins, urgent, triage, dropped, zone };
+    if args.json {
+        output::print_json(&results.json())?;
+    } else if args.csv {
+        output::print(&results.csv());
+    } else {
+        results.print();
+    }
+    if let Some(saver) = saver {
+        let (path, lines) = saver.finish()?;
+        if !args.json && !args.csv {
+            output::print(&format!("\n{lines} flagged lines saved to {}\n", path.display()));
+        }
+    }
+    let unreadable = results.files.iter().any(|file| file.error.is_some());
+    Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// The zone of the configuration where there is one, else this machine's.
+fn configured_zone(root: &Path) -> anyhow::Result<Tz> {
+    if root.join("config/logkeeper.toml").exists() {
+        return Ok(Config::load(&super::absolute(root))?.zone);
+    }
+    Ok(iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC))
+}
+
+fn scan_file(
+    scanner: &mut Scanner,
+    path: &Path,
+    zone: Tz,
+    year: Option<i32>,
+    mut saver: Option<&mut Saver>,
+) -> FileResult {
+    let shown = path.to_string_lossy().into_owned();
+    let mut lines = match Lines::open_named(path) {
+        Ok(lines) => lines,
+        Err(error) => {
+            let message = format!("can't read {}: {error}", path.display());
+            output::complain(&Problem::new(message, "", "check the name and your right to read it").into());
+            let error = Some(error.to_string());
+            return FileResult { path: shown, format: "unknown".to_owned(), lines: 0, parsed: 0, unparsed: 0, error };
+        }
+    };
+    let before = scanner.total;
+    let fallback = lines.identity.modified();
+    let year = year.map_or(YearRule::Before(fallback), YearRule::From);
+    let mut parser = AutoParser::new(Context { zone, year });
+    let mut stream = StreamState::default();
+    let mut number = 0;
+    let mut line = |scanner: &mut Scanner, stream: &mut StreamState, line: &[u8]| {
+        number += 1;
+        let input = Input { source: "", file: &shown, number, line, fallback, provisional: false };
+        let flagged = scanner.line(stream, &mut parser, &input);
+        if let Some(saver) = saver.as_deref_mut().filter(|_| flagged) {
+            saver.save(line);
+        }
+    };
+    while let Some(block) = lines.next_block() {
+        for each in block.split_inclusive(|byte| *byte == b'\n') {
+            line(scanner, &mut stream, each);
+        }
+        scanner.settle_sessions(&mut stream, "");
+    }
+    let tail = lines.tail().to_vec();
+    if !tail.is_empty() {
+        line(scanner, &mut stream, &tail);
+    }
+    scanner.overlong("", &stream, lines.overlong, fallback);
+    scanner.flush_sessions(&mut stream, "", false);
+    let error = match lines.ending() {
+        Ending::Whole => None,
+        Ending::Damaged(reason) => {
+            let help = "what could be read is counted";
+            output::complain(&Problem::new(format!("{shown} is damaged: {reason}"), "", help).into());
+            Some(reason)
+        }
+    };
+    let (read, unparsed) = (scanner.total.lines - before.lines, scanner.total.unparsed - before.unparsed);
+    FileResult {
+        path: shown.clone(),
+        format: parser.format().to_owned(),
+        lines: read,
+        parsed: read - unparsed,
+        unparsed,
+        error,
+    }
+}
+
+impl Results {
+    fn json(&self) -> Json<'_> {
+        let time = |seconds| output::rfc3339(seconds, self.zone);
+        let finding = |f: &Finding| {
+            serde_json::json!({
+                "rule": f.rule, "severity": f.severity, "subject": f.subject, "count": f.count,
+                "first": time(f.first), "last": time(f.last), "reached": time(f.reached),
+                "breach": f.breach.as_ref().map(|breach| serde_json::json!({ "time": time(breach.time), "user": breach.user })),
+                "evidence": f.evidence,
+            })
+        };
+        Json {
+            files: &self.files,
+            status: &self.status,
+            addresses: self.addresses.iter().map(|(address, counts)| JsonAddress { address, counts }).collect(),
+            findings: self.findings.iter().map(finding).collect(),
+            failed_logins: self.failed_logins,
+            urgent: self.urgent,
+            triage: self
+                .triage
+                .iter()
+                .map(|(category, [standard, urgent])| {
+                    (*category, serde_json::json!({ "standard": standard, "urgent": urgent }))
+                })
+                .collect(),
+            dropped: self.dropped.iter().map(|(rule, events)| (rule.as_str(), *events)).collect(),
+        }
+    }
+
+    /// A row per address and status; logins that failed without a request have an empty status.
+    fn csv(&self) -> String {
+        let mut out = "address,status,count\r\n".to_owned();
+        for (address, counts) in &self.addresses {
+            for (code, n) in by_count(&counts.status) {
+                out.push_str(&format!("{},{code},{n}\r\n", csv(address)));
+            }
+            let other = counts.events - counts.status.values().sum::<u64>();
+            if other > 0 {
+                out.push_str(&format!("{},,{other}\r\n", csv(address)));
+            }
+        }
+        out
+    }
+
+    fn print(&self) {
+        let files = self.files.iter().map(|file| {
+            let counts = [file.lines, file.parsed, file.unparsed].map(|n| n.to_string());
+            [vec![file.path.clone(), file.format.clone()], counts.to_vec()].concat()
+        });
+        output::print_table(&["FILE", "FORMAT", "LINES", "PARSED", "NOT PARSED"], files.collect());
+        output::print(&format!("\n{} failed logins, {} urgent lines\n", self.failed_logins, self.urgent));
+        let triage = self
+            .triage
+            .iter()
+            .map(|(category, [standard, urgent])| format!("{category}: {standard} standard, {urgent} urgent"));
+        output::print(&format!("lines by kind: {}\n", triage.collect::<Vec<_>>().join("; ")));
+        for (rule, events) in &self.dropped {
+            output::print(&format!("rule {rule} dropped {events} events: too many different subjects at once\n"));
+        }
+        if !self.status.is_empty() {
+            let status: Vec<String> = self.status.iter().map(|(code, n)| format!("{code}: {n}")).collect();
+            output::print(&format!("answers by status: {}\n", status.join("  ")));
+        }
+        output::print("\n");
+        let shown = self.addresses.iter().take(SHOWN).map(|(address, counts)| {
+            let status: Vec<String> =
+                by_count(&counts.status).into_iter().map(|(code, n)| format!("{code}: {n}")).collect();
+            vec![address.clone(), counts.events.to_string(), counts.failures.to_string(), status.join("  ")]
+        });
+        if !self.addresses.is_empty() {
+            output::print_table(&["ADDRESS", "EVENTS", "FAILED LOGINS", "STATUS"], shown.collect());
+        }
+        if self.addresses.len() > SHOWN {
+            output::print(&format!("and {} more addresses; --json or --csv lists all\n", self.addresses.len() - SHOWN));
+        }
+        output::print("\n");
+        if self.findings.is_empty() {
+            output::print("No threshold was crossed.\n");
+            return;
+        }
+        let time = |seconds| output::rfc3339(seconds, self.zone);
+        let findings = self.findings.iter().map(|f| {
+            let got_in = f
+                .breach
+                .as_ref()
+                .map_or(String::new(), |breach| format!("got in as {}", printable(breach.user.as_bytes())));
+            vec![
+                f.severity.to_string(),
+                f.rule.clone(),
+                f.subject_words(),
+                f.count.to_string(),
+                time(f.reached),
+                time(f.first),
+                time(f.last),
+                got_in,
+            ]
+        });
+        output::print_table(
+            &["SEVERITY", "RULE", "OFFENDER", "COUNT", "REACHED", "FIRST", "LAST", ""],
+            findings.collect(),
+        );
+    }
+}
+
+/// The counts, most first.
+fn by_count(status: &BTreeMap<u16, u64>) -> Vec<(u16, u64)> {
+    let mut list: Vec<(u16, u64)> = status.iter().map(|(code, n)| (*code, *n)).collect();
+    list.sort_by_key(|(code, n)| (std::cmp::Reverse(*n), *code));
+    list
+}
+
+/// Collects flagged lines in a file of their own.
+struct Saver {
+    path: PathBuf,
+    file: std::io::BufWriter<std::fs::File>,
+    lines: u64,
+    failed: Option<std::io::Error>,
+}
+
+impl Saver {
+    /// A new file `flagged-DATE.log` (`-2` and so on where there is one already).
+    fn create(folder: &Path, date: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        for n in 1..1000 {
+            let name = if n == 1 { format!("flagged-{date}.log") } else { format!("flagged-{date}-{n}.log") };
+            let path = folder.join(name);
+            match std::fs::File::options().write(true).create_new(true).mode(0o640).open(&path) {
+                Ok(file) => return Ok(Self { path, file: std::io::BufWriter::new(file), lines: 0, failed: None }),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => anyhow::bail!("can't create {}: {error}", path.display()),
+            }
+        }
+        anyhow::bail!("there are 999 files of {date} in {} already", folder.display())
+    }
+
+    fn save(&mut self, line: &[u8]) {
+        let end: &[u8] = if line.ends_with(b"\n") { b"" } else { b"\n" };
+        let written = self.file.write_all(line).and_then(|()| self.file.write_all(end));
+        self.lines += 1;
+        if let Err(error) = written {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn finish(mut self) -> anyhow::Result<(PathBuf, u64)> {
+        let flushed = self.file.flush();
+        let result = self.failed.map_or(flushed, Err);
+        result.map_err(|error| anyhow::anyhow!("can't write {}: {error}", self.path.display()))?;
+        Ok((self.path, self.lines))
+    }
+}

@@ -1,0 +1,55 @@
+//! `logkeeper test-mail`
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::output;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::model::{Delivery, Mail, Problem};
+use crate::notify;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// To whom; default: the recipient group admins
+    #[arg(long, value_name = "ADDRESS")]
+    to: Vec<String>,
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&super::absolute(root))?;
+    let recipients = if args.to.is_empty() { config.addresses(&["admins".to_owned()]) } else { args.to.clone() };
+    if recipients.is_empty() {
+        let help = "name one with --to, or set admins under [recipients] in config/logkeeper.toml";
+        return Err(Problem::new("there is nobody to send it to", "", help).into());
+    }
+    let now = SystemClock.now();
+    let text = format!("This is a test mail of logkeeper on {}. Alerts and reports will come this way.\n", config.host);
+    let mail = Mail {
+        subject: format!("[{}] Test mail of logkeeper", config.host),
+        html: maud::html! { p { (text) } }.into_string(),
+        text,
+        images: Vec::new(),
+        key: format!("test {} {}", config.host, now.timestamp_millis()),
+    };
+    let mime = notify::freeze(&mail, &config.mail.from, &recipients, now)
+        .map_err(|error| Problem::new(error, "", "correct the address"))?;
+    let notifier = notify::notifier(&config.mail)?;
+    let way = match &config.mail.delivery {
+        Delivery::Smtp(smtp) => format!("{}:{}", smtp.host, smtp.port),
+        Delivery::Folder(folder) => folder.path.display().to_string(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut failed = false;
+    for recipient in &recipients {
+        let name = format!("test-{}", now.timestamp_millis());
+        match runtime.block_on(notifier.send(&name, recipient, &mime)) {
+            Ok(()) => output::print(&format!("{recipient}: handed over to {way}\n")),
+            Err(error) => {
+                failed = true;
+                output::print(&format!("{recipient}: failed: {error}\n"));
+            }
+        }
+    }
+    Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+}

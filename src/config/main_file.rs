@@ -1,0 +1,186 @@
+//! `config/logkeeper.toml`.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use chrono_tz::Tz;
+
+use super::Config;
+use super::fields::{Fields, Text};
+use super::values::{AbsolutePath, Address, Pattern, Zone};
+use crate::model::{Delivery, FolderSpec, Job, JobId, MailSpec, Problem, Rule, SmtpSpec, Source, Tls};
+
+/// What stands in the main file.
+pub struct Main {
+    zone: Tz,
+    host: String,
+    state: PathBuf,
+    pub(super) sources: BTreeMap<String, Source>,
+    mail: MailSpec,
+    pub(super) recipients: BTreeMap<String, Vec<String>>,
+}
+
+impl Main {
+    /// The zone of schedules that name none.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// The state folder.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The whole configuration.
+    pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Job>) -> Config {
+        let Self { zone, host, state, sources, mail, recipients } = self;
+        Config { root: root.to_owned(), zone, host, state, sources, rules, mail, recipients, jobs }
+    }
+}
+
+pub(super) fn read(fields: &mut Fields<'_, '_>, root: &Path) -> Option<Main> {
+    let zone = fields.parsed::<Zone>("zone").map_or_else(system_zone, |zone| zone.0);
+    let host = fields.parsed::<Host>("host").map_or_else(system_host, |host| host.0);
+    let state =
+        fields.parsed::<AbsolutePath>("state").map_or_else(|| PathBuf::from("/var/lib/logkeeper"), |path| path.0);
+    let sources =
+        fields.tables("sources").into_iter().filter_map(|(name, table)| read_source(name, table, zone)).collect();
+    let recipients = fields.table("recipients").map(read_recipients).unwrap_or_default();
+    let mail = match fields.table("mail") {
+        Some(table) => read_mail(table, &host, &state, root)?,
+        None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
+    };
+    Some(Main { zone, host, state, sources, mail, recipients })
+}
+
+/// A host's name, in small letters.
+struct Host(String);
+
+impl std::str::FromStr for Host {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        text.to_lowercase().parse::<JobId>().map(|name| Self(name.to_string()))
+    }
+}
+
+fn read_source(name: String, mut table: Fields<'_, '_>, zone: Tz) -> Option<(String, Source)> {
+    let files = table.parsed_list::<Pattern>("files");
+    let journal = table.texts("journal");
+    let journal_folder = table.parsed::<AbsolutePath>("journal_folder").map(|path| path.0);
+    let zone = table.parsed::<Zone>("zone").map_or(zone, |zone| zone.0);
+    if files.is_none() && journal.is_none() {
+        table.required("files", None::<()>, "name the logs: files = [\"/var/log/nginx/access.log\"]");
+    }
+    if let Err(problem) = name.parse::<JobId>() {
+        table.refuse_key("files", problem);
+    }
+    let files = files.unwrap_or_default().into_iter().map(|placed| placed.value.0).collect();
+    table.finish();
+    Some((name.clone(), Source { name, files, journal: journal.unwrap_or_default(), journal_folder, zone }))
+}
+
+fn read_recipients(mut table: Fields<'_, '_>) -> BTreeMap<String, Vec<String>> {
+    let mut groups = BTreeMap::new();
+    for (name, addresses) in table.lists() {
+        let mut list = Vec::new();
+        for placed in addresses {
+            match placed.value.parse::<Address>() {
+                Ok(address) => list.push(address.0),
+                Err(problem) => table.refuse(placed.span, problem),
+            }
+        }
+        groups.insert(name, list);
+    }
+    groups
+}
+
+fn read_mail(mut table: Fields<'_, '_>, host: &str, state: &Path, root: &Path) -> Option<MailSpec> {
+    let from = table.parsed::<Address>("from").map_or_else(|| format!("logkeeper@{host}"), |address| address.0);
+    let smtp = table.table("smtp").map(|smtp| read_smtp(smtp, root));
+    let folder = table.table("folder").map(|folder| read_folder(folder, state));
+    let delivery = match (smtp, folder) {
+        (Some(_), Some(_)) => {
+            let help = "remove [mail.folder] to send mail, or [mail.smtp] to keep it in a folder";
+            table.refuse_key("folder", Problem::new("mail can go only one way", "besides [mail.smtp]", help));
+            None
+        }
+        (Some(smtp), None) => smtp.map(Delivery::Smtp),
+        (None, Some(folder)) => folder.map(Delivery::Folder),
+        (None, None) => Some(folder_in(state)),
+    };
+    table.finish();
+    Some(MailSpec { from, delivery: delivery? })
+}
+
+fn read_smtp(mut table: Fields<'_, '_>, root: &Path) -> Option<SmtpSpec> {
+    let host = table.parsed::<Text>("host").map(|text| text.0);
+    let host = table.required("host", host, "name the mail server: host = \"mail.example.org\"");
+    let tls: Option<Tls> = table.value("tls");
+    let tls = tls.unwrap_or(Tls::Starttls);
+    let port: Option<u16> = table.value("port");
+    let user = table.parsed::<Text>("user").map(|text| text.0);
+    let password_file = table.parsed::<Text>("password_file").map(|text| root.join(text.0));
+    let ca_file = table.parsed::<Text>("ca_file").map(|text| root.join(text.0));
+    if user.is_some() != password_file.is_some() {
+        let key = if user.is_some() { "password_file" } else { "user" };
+        table.required(key, None::<()>, "a login needs both user and password_file");
+    }
+    if let Some(problem) = password_file.as_deref().and_then(unsafe_secret) {
+        table.refuse_key("password_file", problem);
+    }
+    if let Some(host) = &host
+        && tls == Tls::None
+        && !matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")
+    {
+        let help = "use tls = \"starttls\" (port 587) or tls = \"implicit\" (port 465)";
+        table.refuse_key(
+            "tls",
+            Problem::new(format!("mail to {host} would go unencrypted"), "only for localhost", help),
+        );
+    }
+    table.finish();
+    let standard = match tls {
+        Tls::Starttls => 587,
+        Tls::Implicit => 465,
+        Tls::None => 25,
+    };
+    Some(SmtpSpec { host: host?, port: port.unwrap_or(standard), tls, user, password_file, ca_file })
+}
+
+fn read_folder(mut table: Fields<'_, '_>, state: &Path) -> Option<FolderSpec> {
+    let path = table.parsed::<AbsolutePath>("path").map_or_else(|| state.join("mail"), |path| path.0);
+    table.finish();
+    Some(FolderSpec { path })
+}
+
+fn folder_in(state: &Path) -> Delivery {
+    Delivery::Folder(FolderSpec { path: state.join("mail") })
+}
+
+/// What is wrong with a file that holds a secret.
+fn unsafe_secret(path: &Path) -> Option<Problem> {
+    match std::fs::metadata(path) {
+        Err(error) => {
+            let message = format!("can't read {}: {error}", path.display());
+            Some(Problem::new(message, "this file", "create it with the password as its first line, mode 0600"))
+        }
+        Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+            let message = format!("{} can be read by others", path.display());
+            Some(Problem::new(message, "holds a secret", format!("chmod 600 {}", path.display())))
+        }
+        Ok(_) => None,
+    }
+}
+
+fn system_zone() -> Tz {
+    iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+}
+
+/// The machine's name, made fit for file names.
+fn system_host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let short = name.split('.').next().unwrap_or_default();
+    let clean: String = short.chars().filter(|c| c.is_ascii_alphanumeric() || "_-".contains(*c)).take(63).collect();
+    if clean.is_empty() { "localhost".to_owned() } else { clean }
+}

@@ -1,0 +1,128 @@
+//! `config/rules/NAME.toml`.
+
+use std::time::Duration;
+
+use super::fields::{Fields, Text};
+use super::values::Period;
+use crate::model::{Field, Needle, Problem, Rule, RuleKind, Severity, StatusClass};
+
+const KINDS: [&str; 3] = ["count", "spike", "pattern"];
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
+    let severity: Option<Severity> = fields.parsed("severity");
+    let severity = fields.required("severity", severity, "write severity = \"high\" (or low, medium, critical)");
+    let meaning = fields.parsed::<Text>("meaning");
+    let meaning = fields.required("meaning", meaning, "say in a sentence what a finding means");
+    let advice = fields.parsed::<Text>("advice");
+    let advice = fields.required("advice", advice, "say in a sentence what to do about it");
+    let cooldown = fields.parsed::<Period>("cooldown").map_or(Duration::from_secs(6 * HOUR), |period| period.0);
+    let merge = fields.parsed::<Period>("merge").map(|period| period.0);
+    let present = fields.present(&KINDS);
+    let kind = match present.as_slice() {
+        ["count"] => fields.table("count").and_then(read_count),
+        ["spike"] => fields.table("spike").and_then(read_spike),
+        ["pattern"] => fields.table("pattern").and_then(read_pattern),
+        [] => fields.required("count", None, "give it one of the tables [count], [spike] or [pattern]"),
+        [.., second] => {
+            let help = "make two files of it";
+            fields.refuse_key(second, Problem::new("a rule is of one kind", "a second kind", help));
+            None
+        }
+    };
+    let kind = kind?;
+    let default_merge = if matches!(kind, RuleKind::Spike { .. }) { 10 * MINUTE } else { DAY };
+    let window = match kind {
+        RuleKind::Count { window, .. } | RuleKind::Pattern { window, .. } => window,
+        RuleKind::Spike { .. } => Duration::ZERO,
+    };
+    if merge.is_some_and(|merge| merge < window) {
+        let problem = Problem::new(
+            "merge is shorter than the window",
+            "at least the window",
+            "leave merge out: it is a day then",
+        );
+        fields.refuse_key("merge", problem);
+    }
+    let merge = merge.unwrap_or(Duration::from_secs(default_merge).max(window));
+    Some(Rule {
+        name: name.to_owned(),
+        severity: severity?,
+        meaning: meaning?.0,
+        advice: advice?.0,
+        cooldown,
+        merge,
+        kind,
+    })
+}
+
+fn read_count(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let by: Option<Field> = table.parsed("by");
+    let by = table.required("by", by, "write by = \"source.ip\" or by = \"user.name\"");
+    let threshold = positive(&mut table, "threshold", 5);
+    let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
+    table.finish();
+    Some(RuleKind::Count { by: by?, threshold: threshold?, window })
+}
+
+fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let statuses = table.parsed_list::<StatusClass>("statuses");
+    let statuses = table.required("statuses", statuses, "write statuses = [\"401\", \"403\", \"404\", \"5xx\"]");
+    let threshold = positive(&mut table, "per_minute", 5);
+    table.finish();
+    let statuses = statuses?.into_iter().map(|placed| placed.value).collect();
+    Some(RuleKind::Spike { statuses, threshold: threshold? })
+}
+
+fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let text = table.parsed::<Text>("text").map(|text| Needle::Text(text.0));
+    let regex = table.parsed::<Regex>("regex").map(|regex| Needle::Regex(regex.0));
+    let both = text.is_some() && regex.is_some();
+    if both {
+        let problem = Problem::new("a pattern is either text or regex", "besides text", "keep one of the two");
+        table.refuse_key("regex", problem);
+    }
+    let needle = if table.present(&["regex"]).is_empty() {
+        table.required("text", text, "write text = \"Urgent log detected\", or regex = \"…\"")
+    } else {
+        regex
+    };
+    let more_than = positive(&mut table, "more_than", 3);
+    let window = table.parsed::<Period>("window").map_or(Duration::from_secs(DAY), |period| period.0);
+    table.finish();
+    Some(RuleKind::Pattern { needle: needle?, threshold: more_than? + 1, window })
+}
+
+/// A regular expression that compiles.
+struct Regex(String);
+
+impl std::str::FromStr for Regex {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match regex::bytes::Regex::new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(error) => {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                let help =
+                    "the syntax is that of https://docs.rs/regex; single quotes keep backslashes: regex = '\\d+'";
+                Err(Problem::new(format!("this is not a regular expression: {reason}"), "does not compile", help))
+            }
+        }
+    }
+}
+
+fn positive(table: &mut Fields<'_, '_>, key: &'static str, default: u32) -> Option<u32> {
+    if table.present(&[key]).is_empty() {
+        return Some(default);
+    }
+    let value: u32 = table.value(key)?;
+    if (1..=10_000).contains(&value) {
+        return Some(value);
+    }
+    let problem = Problem::new(format!("{key} is {value}"), "1 to 10000", format!("the usual is {key} = {default}"));
+    table.refuse_key(key, problem);
+    None
+}

@@ -1,0 +1,59 @@
+//! The files that come with logkeeper, embedded: for the demo, and for scans without a configuration.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::diagnostic::SourceText;
+use super::fields::Reader;
+use super::{rule_file, stem};
+use crate::model::Rule;
+
+macro_rules! shipped {
+    ($($path:literal,)*) => { &[$(($path, include_str!(concat!("../../", $path))),)*] };
+}
+
+/// Path below the configuration's root and content of every shipped file.
+pub const SHIPPED: &[(&str, &str)] = shipped![
+    "config/logkeeper.toml",
+    "config/rules/error-spikes.toml",
+    "config/rules/failed-logins-account.toml",
+    "config/rules/failed-logins.toml",
+    "config/rules/urgent-lines.toml",
+    "jobs/archive-logs.toml",
+    "jobs/error-spikes.toml",
+    "jobs/failed-logins.toml",
+    "jobs/weekly-summary.toml",
+];
+
+/// The shipped rules.
+pub fn shipped_rules() -> Vec<Rule> {
+    let rules =
+        SHIPPED.iter().map(|(path, text)| (Path::new(path), text)).filter(|(path, _)| path.starts_with("config/rules"));
+    let read = rules.filter_map(|(path, text)| {
+        let (source, errors) = (SourceText::new(path, (*text).to_owned()), RefCell::new(Vec::new()));
+        Reader::new(&source, &errors).document(|fields| rule_file::read(fields, &stem(path)))
+    });
+    read.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shipped_file_is_embedded_and_every_rule_is_flawless() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["config", "config/rules", "jobs"] {
+            for entry in std::fs::read_dir(root.join(folder)).unwrap() {
+                let path = entry.unwrap().path();
+                let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+                assert!(
+                    path.is_dir() || SHIPPED.iter().any(|(known, _)| *known == relative),
+                    "{relative} is not embedded"
+                );
+            }
+        }
+        let rules = SHIPPED.iter().filter(|(path, _)| path.starts_with("config/rules")).count();
+        assert_eq!(shipped_rules().len(), rules);
+    }
+}

@@ -1,0 +1,148 @@
+//! The ticker: the only user of tokio-cron-scheduler.
+//!
+//! The crate polls its storage twice a second, freezes a zone's offset when a job is created, and drops jobs in a burst. So
+//! it is given one job and a storage that answers only when something is due: the crate drives the ticks,
+//! [`Planner`] decides what they mean. The crate is pinned, because this rests on how it waits for its storage.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData};
+use tokio_cron_scheduler::store::{DataStore, InitStore, MetaDataStorage};
+use tokio_cron_scheduler::{
+    Job, JobScheduler, JobSchedulerError, SimpleJobCode, SimpleMetadataStore, SimpleNotificationCode,
+    SimpleNotificationStore,
+};
+use uuid::Uuid;
+
+use super::planner::Planner;
+
+/// The wall clock is looked at this often at least, because a sleep neither sees a clock step nor counts a suspend.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The crate's channels never hold more than one message.
+const CHANNEL: usize = 16;
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
+
+/// A running ticker.
+pub struct Ticker {
+    scheduler: JobScheduler,
+    stop: watch::Sender<bool>,
+}
+
+impl Ticker {
+    /// Ends it: no further tick comes.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Err(error) = self.scheduler.shutdown().await {
+            tracing::warn!("the ticker did not end cleanly: {error}");
+        }
+    }
+}
+
+/// Starts ticking: the planner is told whenever a slot is due.
+///
+/// # Errors
+/// Says why the crate could not start.
+pub async fn start(planner: Arc<Planner>) -> Result<Ticker, JobSchedulerError> {
+    let (stop, stopped) = watch::channel(false);
+    let storage = Pump { jobs: SimpleMetadataStore::default(), planner: planner.clone(), stopped: stopped.clone() };
+    let scheduler = JobScheduler::new_with_storage_and_code(
+        Box::new(storage),
+        Box::new(SimpleNotificationStore::default()),
+        Box::new(SimpleJobCode::default()),
+        Box::new(SimpleNotificationCode::default()),
+        CHANNEL,
+    )
+    .await?;
+    // The expression is never used: the storage decides when the job is due.
+    let job = Job::new_async("0 0 0 1 1 *", move |_, _| {
+        let (planner, stopped) = (planner.clone(), stopped.clone());
+        Box::pin(async move {
+            if !*stopped.borrow() {
+                planner.tick().await;
+            }
+        })
+    })?;
+    scheduler.add(job).await?;
+    scheduler.start().await?;
+    Ok(Ticker { scheduler, stop })
+}
+
+/// The storage that answers when something is due.
+struct Pump {
+    jobs: SimpleMetadataStore,
+    planner: Arc<Planner>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Sleeps until the planner's next slot is due, whatever happens to plan and clock meanwhile.
+async fn until_due(planner: &Planner, stopped: &mut watch::Receiver<bool>) {
+    loop {
+        let now = planner.now();
+        let next = planner.next();
+        if next.is_some_and(|next| next <= now) || *stopped.borrow() {
+            return;
+        }
+        let wait = next.and_then(|next| (next - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
+        tokio::select! {
+            () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+            () = planner.changed() => {}
+            _ = stopped.changed() => return,
+        }
+        if planner.now() < now {
+            // The clock stepped back: the planner must look at its wildcard jobs.
+            return;
+        }
+    }
+}
+
+impl MetaDataStorage for Pump {
+    fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
+        let (planner, mut stopped) = (self.planner.clone(), self.stopped.clone());
+        let jobs = self.jobs.list_next_ticks();
+        Box::pin(async move {
+            until_due(&planner, &mut stopped).await;
+            // The crate read its clock before it asked, so only an instant of long ago is due for it now.
+            let due = |job: JobAndNextTick| JobAndNextTick { next_tick: 1, last_tick: None, ..job };
+            Ok(jobs.await?.into_iter().map(due).collect())
+        })
+    }
+
+    fn set_next_and_last_tick(&mut self, _: Uuid, _: Option<DateTime<Utc>>, _: Option<DateTime<Utc>>) -> Answer<()> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn time_till_next_job(&mut self) -> Answer<Option<Duration>> {
+        self.jobs.time_till_next_job()
+    }
+}
+
+impl DataStore<JobStoredData> for Pump {
+    fn get(&mut self, id: Uuid) -> Answer<Option<JobStoredData>> {
+        self.jobs.get(id)
+    }
+
+    fn add_or_update(&mut self, data: JobStoredData) -> Answer<()> {
+        self.jobs.add_or_update(data)
+    }
+
+    fn delete(&mut self, id: Uuid) -> Answer<()> {
+        self.jobs.delete(id)
+    }
+}
+
+impl InitStore for Pump {
+    fn init(&mut self) -> Answer<()> {
+        self.jobs.init()
+    }
+
+    fn inited(&mut self) -> Answer<bool> {
+        self.jobs.inited()
+    }
+}

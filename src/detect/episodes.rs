@@ -1,0 +1,281 @@
+//! Counting events per subject in sliding windows, and merging what belongs together.
+//!
+//! The events of a subject form an episode as long as no two neighbours lie further apart than the merge time.
+//! An episode is a finding if any window in it held enough events. Both are properties of the set of
+//! events, so the order in which they are seen doesn't matter.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EVIDENCE_LINES, LATENESS, MAX_SUBJECTS, Sighting};
+use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
+
+/// How many successes of one subject are remembered.
+const MAX_SUCCESSES: usize = 100;
+
+/// The limits of a windowed rule, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many events make a finding.
+    pub threshold: u32,
+    /// Within how long, both ends included.
+    pub window: i64,
+    /// The longest pause within an episode.
+    pub merge: i64,
+}
+
+/// Events per subject.
+pub struct Episodes {
+    limits: Limits,
+    subjects: HashMap<String, Track>,
+    dropped: u64,
+    /// Before this event time there is no use in looking for room again.
+    next_room: i64,
+}
+
+/// What is known of one subject.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Track {
+    episodes: Vec<Episode>,
+    /// Times and numbers of the events that may still share a window with one to come.
+    recent: Vec<(i64, u32)>,
+    /// Successes that may follow a finding's failures.
+    successes: Vec<Breach>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Episode {
+    first: i64,
+    last: i64,
+    count: u64,
+    reached: Option<i64>,
+    evidence: Vec<(i64, Evidence)>,
+}
+
+impl Episodes {
+    /// No events yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, subjects: HashMap::new(), dropped: 0, next_room: i64::MIN }
+    }
+
+    /// Counts `times` events of a subject.
+    pub fn observe(&mut self, subject: &str, times: u32, sighting: &Sighting<'_>) {
+        let merge = self.limits.merge;
+        match self.track(subject, sighting.time) {
+            Some(track) => track.add(merge, times, sighting),
+            None => self.dropped += u64::from(times),
+        }
+    }
+
+    /// Takes a success of a subject into account.
+    pub fn observe_success(&mut self, subject: &str, success: Breach) {
+        let limits = self.limits;
+        if let Some(track) = self.track(subject, success.time) {
+            if track.successes.len() >= MAX_SUCCESSES {
+                track.forget_successes(limits);
+            }
+            track.successes.push(success);
+        }
+    }
+
+    /// What is known of a subject; none where there is no room for another one.
+    fn track(&mut self, subject: &str, time: i64) -> Option<&mut Track> {
+        if !self.subjects.contains_key(subject) {
+            if self.subjects.len() >= MAX_SUBJECTS && !self.make_room(time) {
+                return None;
+            }
+            self.subjects.insert(subject.to_owned(), Track::default());
+        }
+        self.subjects.get_mut(subject)
+    }
+
+    /// Forgets subjects that are no finding and too long ago to become one; says whether that made room.
+    fn make_room(&mut self, time: i64) -> bool {
+        let Limits { window, .. } = self.limits;
+        if time < self.next_room {
+            return false;
+        }
+        // Not again before the window has moved on: this looks at every subject.
+        self.next_room = time.saturating_add(window / 2);
+        let limits = self.limits;
+        self.subjects.retain(|_, track| {
+            track.evaluate(limits);
+            let last = track.episodes.iter().map(|episode| episode.last).max().unwrap_or(i64::MIN);
+            let keep =
+                last >= time.saturating_sub(window + LATENESS) || track.episodes.iter().any(|e| e.reached.is_some());
+            if !keep {
+                self.dropped += track.episodes.iter().map(|episode| episode.count).sum::<u64>();
+            }
+            keep
+        });
+        self.subjects.len() < MAX_SUBJECTS
+    }
+
+    /// The findings among the episodes.
+    pub fn findings(&mut self, rule: &Rule, subject_of: impl Fn(&str) -> Subject) -> Vec<Finding> {
+        let mut found = Vec::new();
+        for (name, track) in &mut self.subjects {
+            track.evaluate(self.limits);
+            let Track { episodes, successes, .. } = track;
+            found.extend(
+                episodes.iter().filter_map(|e| e.finding(rule, || subject_of(name), successes, self.limits, true)),
+            );
+        }
+        found
+    }
+
+    /// Drops what lies so far before the horizon that nothing to come can join it.
+    pub fn settle(&mut self, horizon: i64, rule: &Rule, subject_of: impl Fn(&str) -> Subject) -> Vec<Finding> {
+        let limits = self.limits;
+        let Limits { window, merge, .. } = limits;
+        let safe = horizon.saturating_sub(LATENESS);
+        let mut settled = Vec::new();
+        self.subjects.retain(|name, track| {
+            track.evaluate(limits);
+            let Track { episodes, successes, recent } = track;
+            recent.retain(|(time, _)| *time >= safe.saturating_sub(window));
+            episodes.retain(|episode| {
+                let open = episode.last.saturating_add(merge) >= safe;
+                if !open {
+                    settled.extend(episode.finding(rule, || subject_of(name), successes, limits, false));
+                }
+                open
+            });
+            let first = episodes.first().map_or(i64::MAX, |episode| episode.first);
+            successes.retain(|success| success.time >= first.min(safe.saturating_sub(window)));
+            !episodes.is_empty() || !successes.is_empty()
+        });
+        settled
+    }
+
+    /// How many events were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The state, to be stored.
+    pub fn save(&mut self) -> serde_json::Value {
+        let sorted: std::collections::BTreeMap<&String, &Track> = self.subjects.iter().collect();
+        serde_json::json!(sorted)
+    }
+
+    /// Takes up a stored state.
+    pub fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+        self.subjects = serde_json::from_value(state)?;
+        Ok(())
+    }
+}
+
+impl Track {
+    fn add(&mut self, merge: i64, times: u32, sighting: &Sighting<'_>) {
+        let time = sighting.time;
+        match self.recent.last_mut() {
+            Some((last, count)) if *last == time => *count = count.saturating_add(times),
+            _ => self.recent.push((time, times)),
+        }
+        let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
+        let Some(index) = self.episodes.iter().position(near) else {
+            let evidence = vec![(time, sighting.evidence())];
+            self.episodes.push(Episode { first: time, last: time, count: u64::from(times), reached: None, evidence });
+            self.episodes.sort_by_key(|episode| episode.first);
+            return;
+        };
+        self.episodes[index].add(time, times, sighting);
+        while self
+            .episodes
+            .get(index + 1)
+            .is_some_and(|next| next.first <= self.episodes[index].last.saturating_add(merge))
+        {
+            let next = self.episodes.remove(index + 1);
+            self.episodes[index].join(next);
+        }
+    }
+
+    /// Forgets the older half of the successes, but for those that tell of a break-in.
+    fn forget_successes(&mut self, limits: Limits) {
+        self.evaluate(limits);
+        let Self { episodes, successes, .. } = self;
+        successes.sort_by_key(|success| success.time);
+        let follows = |episode: &Episode, time: i64| {
+            episode
+                .reached
+                .is_some_and(|reached| (reached..=episode.last.saturating_add(limits.window)).contains(&time))
+        };
+        let breach = |episode: &Episode| successes.iter().position(|success| follows(episode, success.time));
+        let breaches: Vec<usize> = episodes.iter().filter_map(breach).collect();
+        let mut index = 0;
+        successes.retain(|_| {
+            index += 1;
+            index > MAX_SUCCESSES / 2 || breaches.contains(&(index - 1))
+        });
+    }
+
+    /// Finds for each episode the first event that completed a window.
+    fn evaluate(&mut self, limits: Limits) {
+        self.recent.sort_unstable();
+        let (mut start, mut held) = (0, 0_u64);
+        for end in 0..self.recent.len() {
+            let (time, times) = self.recent[end];
+            held += u64::from(times);
+            while self.recent[start].0 < time.saturating_sub(limits.window) {
+                held -= u64::from(self.recent[start].1);
+                start += 1;
+            }
+            if held >= u64::from(limits.threshold)
+                && let Some(episode) = self.episodes.iter_mut().find(|e| (e.first..=e.last).contains(&time))
+            {
+                episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
+            }
+        }
+    }
+}
+
+impl Episode {
+    fn add(&mut self, time: i64, times: u32, sighting: &Sighting<'_>) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.count += u64::from(times);
+        if self.evidence.len() < EVIDENCE_LINES || self.evidence.last().is_some_and(|(last, _)| time < *last) {
+            let at = self.evidence.partition_point(|(known, _)| *known <= time);
+            self.evidence.insert(at, (time, sighting.evidence()));
+            self.evidence.truncate(EVIDENCE_LINES);
+        }
+    }
+
+    fn join(&mut self, later: Self) {
+        self.first = self.first.min(later.first);
+        self.last = self.last.max(later.last);
+        self.count += later.count;
+        self.reached = [self.reached, later.reached].into_iter().flatten().min();
+        self.evidence.extend(later.evidence);
+        self.evidence.sort_by_key(|(time, _)| *time);
+        self.evidence.truncate(EVIDENCE_LINES);
+    }
+
+    fn finding(
+        &self,
+        rule: &Rule,
+        subject: impl FnOnce() -> Subject,
+        successes: &[Breach],
+        limits: Limits,
+        open: bool,
+    ) -> Option<Finding> {
+        let reached = self.reached?;
+        let follows = |success: &&Breach| (reached..=self.last.saturating_add(limits.window)).contains(&success.time);
+        let breach = successes.iter().filter(follows).min_by_key(|success| success.time).cloned();
+        let severity = if breach.is_some() { Severity::Critical } else { rule.severity };
+        Some(Finding {
+            rule: rule.name.clone(),
+            severity,
+            subject: subject(),
+            count: self.count,
+            first: self.first,
+            last: self.last,
+            reached,
+            breach,
+            evidence: self.evidence.iter().map(|(_, evidence)| evidence.clone()).collect(),
+            open,
+        })
+    }
+}

@@ -1,0 +1,90 @@
+//! Detectors: the running state of rules.
+//!
+//! Detectors see event time only, and what they find doesn't depend on the order in which events come:
+//! any way of cutting the same logs into runs gives the same findings.
+//!
+//! To add a kind of rule: write its file, a variant of [`RuleKind`] and a line in [`detector`].
+
+mod count;
+mod episodes;
+mod pattern;
+mod session;
+mod spike;
+
+pub use session::{Held, Sessions};
+
+use crate::model::untrusted;
+use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
+
+/// How long after an event its line may turn up and still be counted exactly, in seconds. Apache writes a request's
+/// start time when it ends; a failed login may be settled only when its session is over.
+pub const LATENESS: i64 = 15 * 60;
+
+/// How many subjects one rule keeps in memory; events of further ones are counted as dropped.
+const MAX_SUBJECTS: usize = 100_000;
+
+/// How many lines are kept as evidence of one finding.
+const EVIDENCE_LINES: usize = 3;
+
+/// One line and what is known of it, as detectors see it.
+pub struct Sighting<'a> {
+    /// When; for a line without a stamp, the time of the line before it.
+    pub time: i64,
+    /// What the parser made of it; none where no parser understood it.
+    pub event: Option<Event<'a>>,
+    /// How many failed logins it settles; 0 for a line that repeats what another line told.
+    pub failures: u32,
+    /// The raw line.
+    pub line: &'a [u8],
+    /// The file it stands in.
+    pub file: &'a str,
+    /// Its number in the file.
+    pub number: u64,
+}
+
+impl Sighting<'_> {
+    /// The line as evidence.
+    fn evidence(&self) -> Evidence {
+        let text = untrusted::evidence(self.line);
+        Evidence { file: self.file.to_owned(), line: self.number, text }
+    }
+}
+
+/// The running state of one rule.
+pub trait Detector: Send {
+    /// Takes one line into account; returns whether the line is one that the rule looks for by its text.
+    fn observe(&mut self, sighting: &Sighting<'_>) -> bool;
+
+    /// Everything found that is not settled for good, with what is known by now.
+    fn findings(&mut self) -> Vec<Finding>;
+
+    /// Forgets what can't change any more once no event before `horizon` will come, and returns
+    /// the findings that are thereby settled.
+    fn settle(&mut self, horizon: i64) -> Vec<Finding>;
+
+    /// How many events were dropped because there were too many subjects.
+    fn dropped(&self) -> u64;
+
+    /// The state, to be stored.
+    fn save(&mut self) -> serde_json::Value;
+
+    /// Takes up a stored state; one that can't be read is an error.
+    ///
+    /// # Errors
+    /// Says what is wrong with the state.
+    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
+}
+
+/// A fresh detector for a rule.
+pub fn detector(rule: &Rule) -> Box<dyn Detector> {
+    match &rule.kind {
+        RuleKind::Count { .. } => Box::new(count::Count::new(rule)),
+        RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule)),
+        RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),
+    }
+}
+
+/// A stored detector state belongs to a rule as it was; after a change of the rule it is not taken up.
+pub fn fingerprint(rule: &Rule) -> String {
+    format!("{:?} merge={:?}", rule.kind, rule.merge)
+}

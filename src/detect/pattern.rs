@@ -1,0 +1,79 @@
+//! `[pattern]`: lines that hold a text or match a regular expression.
+
+use memchr::memmem::Finder;
+use regex::bytes::Regex;
+
+use super::episodes::{Episodes, Limits};
+use super::{Detector, Sighting};
+use crate::model::untrusted::without_line_break;
+use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
+
+/// The detector.
+pub struct Pattern {
+    rule: Rule,
+    name: String,
+    search: Search,
+    episodes: Episodes,
+}
+
+enum Search {
+    Text(Box<Finder<'static>>),
+    Regex(Regex),
+    /// An expression that doesn't compile; the configuration refuses such a rule.
+    Nothing,
+}
+
+impl Pattern {
+    /// A fresh detector for a rule of this kind.
+    pub fn new(rule: &Rule) -> Self {
+        let RuleKind::Pattern { needle, threshold, window } = &rule.kind else {
+            unreachable!("detector() makes this for pattern rules only")
+        };
+        let limits =
+            Limits { threshold: *threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64 };
+        let search = match needle {
+            Needle::Text(text) => Search::Text(Box::new(Finder::new(text.as_bytes()).into_owned())),
+            Needle::Regex(expression) => Regex::new(expression).map_or(Search::Nothing, Search::Regex),
+        };
+        Self { rule: rule.clone(), name: needle.as_str().to_owned(), search, episodes: Episodes::new(limits) }
+    }
+}
+
+fn subject(text: &str) -> Subject {
+    Subject::from([("keyword".to_owned(), text.to_owned())])
+}
+
+impl Detector for Pattern {
+    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
+        let line = without_line_break(sighting.line);
+        let matches = match &self.search {
+            Search::Text(finder) => finder.find(line).is_some(),
+            Search::Regex(regex) => regex.is_match(line),
+            Search::Nothing => false,
+        };
+        if matches {
+            self.episodes.observe(&self.name, 1, sighting);
+        }
+        matches
+    }
+
+    fn findings(&mut self) -> Vec<Finding> {
+        self.episodes.findings(&self.rule, subject)
+    }
+
+    fn settle(&mut self, horizon: i64) -> Vec<Finding> {
+        self.episodes.settle(horizon, &self.rule, subject)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.episodes.dropped()
+    }
+
+    fn save(&mut self) -> serde_json::Value {
+        self.episodes.save()
+    }
+
+    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+        self.episodes.load(state)
+    }
+}

@@ -1,0 +1,129 @@
+//! Job kinds: they join the leaves, each in its own file.
+//!
+//! To add a kind: write its file, a variant of [`Work`] and a line in [`kind`].
+
+mod alert;
+mod archive;
+mod command;
+mod report;
+mod scan;
+pub mod scanner;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use chrono::{DateTime, Utc};
+
+pub use alert::compose as compose_alert;
+pub use report::{compose as compose_report, midnight, period_of};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::model::{Job, RunId, Work};
+use crate::store::{Ended, Store, StoreError};
+
+/// What a run is given.
+pub struct Context<'a> {
+    /// The job.
+    pub job: &'a Job,
+    /// The run's number; 0 in a dry run.
+    pub run: RunId,
+    /// The instant the run is about: its slot, or now when started by hand.
+    pub at: DateTime<Utc>,
+    /// The configuration.
+    pub config: &'a Config,
+    /// The store.
+    pub store: &'a Store,
+    /// The clock.
+    pub clock: &'a dyn Clock,
+    /// Tells when to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl Context<'_> {
+    /// Looked at once per block of work.
+    ///
+    /// # Errors
+    /// [`JobError::Stopped`] once the run is to stop.
+    pub fn check(&self) -> Result<(), JobError> {
+        self.cancel.reason().map_or(Ok(()), |reason| Err(JobError::Stopped(reason)))
+    }
+}
+
+/// Why a run is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It takes longer than allowed.
+    Timeout,
+    /// logkeeper ends, or somebody said so.
+    Cancelled,
+}
+
+/// A flag shared by a run and those who may stop it.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicU8>);
+
+impl Cancel {
+    /// Asks the run to stop; the first reason stays.
+    pub fn stop(&self, reason: Stop) {
+        let code = if reason == Stop::Timeout { 1 } else { 2 };
+        // Lost where a reason is set already, which is meant.
+        let _ = self.0.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The reason, once the run is to stop.
+    pub fn reason(&self) -> Option<Stop> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Stop::Timeout),
+            _ => Some(Stop::Cancelled),
+        }
+    }
+}
+
+/// Why a run could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped(Stop),
+    /// It could not begin.
+    #[error("{0}")]
+    CouldNotStart(String),
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A kind of work.
+pub trait JobKind {
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Says why it could not be done at all; what could be done in part is a partial [`Ended`].
+    fn run(&self, context: &Context<'_>) -> Result<Ended, JobError>;
+
+    /// Says what [`JobKind::run`] would do now, line by line, and changes nothing.
+    ///
+    /// # Errors
+    /// Says why that can't be told.
+    fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError>;
+}
+
+/// The code for a piece of work.
+pub fn kind(work: &Work) -> &dyn JobKind {
+    match work {
+        Work::Archive(spec) => spec,
+        Work::Scan(spec) => spec,
+        Work::Report(spec) => spec,
+        Work::Command(spec) => spec,
+    }
+}
+
+/// `1 file`, `2 files`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,375 @@
+//! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::scanner::{Input, SavedDetector, Scanner, StreamState};
+use super::{Context, JobError, JobKind, counted};
+use crate::logs::{self, Cursor, Ending, Plan, Position};
+use crate::model::{Outcome, Rule, ScanSpec, Source};
+use crate::parse::{self, AutoParser, YearRule};
+use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState};
+
+/// What a scan job remembers: how far each stream was read, and the detectors' states.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// By path of the live file, or `journal SOURCE`.
+    streams: BTreeMap<String, Stream>,
+    detectors: BTreeMap<String, SavedDetector>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Stream {
+    cursor: Cursor,
+    journal: Option<String>,
+    state: StreamState,
+}
+
+/// A stream with something to read.
+struct Work<'a> {
+    source: &'a Source,
+    name: String,
+    plans: Vec<Plan>,
+    journal: Option<logs::JournalEntries>,
+}
+
+/// The unfinished last line of a live file: looked at now, read when it is whole.
+struct Tail {
+    source: String,
+    stream: String,
+    file: String,
+    line: Vec<u8>,
+    number: u64,
+    modified: i64,
+    zone: chrono_tz::Tz,
+}
+
+impl JobKind for ScanSpec {
+    fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
+        let stored = context.store.scan_state(context.job.id.as_str())?;
+        let first_scan = stored.is_none();
+        let mut notes = Vec::new();
+        let mut problems = Vec::new();
+        let mut state = restored(stored, &mut problems);
+        let works = collect(self, context, &mut state, &mut notes, &mut problems)?;
+        let (counts, outcome) = if works.is_empty() && !first_scan {
+            let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
+            ("read nothing".to_owned(), outcome)
+        } else {
+            let (record, outcome) =
+                self.read_and_store(context, state, works, first_scan, &mut notes, &mut problems)?;
+            (counts_in_words(&record), outcome)
+        };
+        notes.insert(0, counts.clone());
+        if let Some(path) = &self.record {
+            let stamp = context.clock.now().with_timezone(&context.config.zone).format("%Y-%m-%d %H:%M:%S %Z");
+            let line = format!("{stamp} {}: {}; {counts}\n", context.job.id, outcome.verdict);
+            if let Err(error) = crate::fs::append(path, line.as_bytes()) {
+                problems.push(format!("can't write the record {}: {error}", path.display()));
+            }
+        }
+        let ended = if problems.is_empty() { Outcome::Succeeded } else { Outcome::Partial };
+        notes.extend(problems);
+        Ok(Ended { notes, ..Ended::new(ended, outcome.verdict) })
+    }
+
+    fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
+        let stored = context.store.scan_state(context.job.id.as_str())?;
+        let (mut notes, mut problems) = (Vec::new(), Vec::new());
+        let mut state = restored(stored, &mut problems);
+        let works = collect(self, context, &mut state, &mut notes, &mut problems)?;
+        let mut lines: Vec<String> = Vec::new();
+        for work in &works {
+            let plan = |plan: &Plan| format!("would read {} from byte {}", plan.path.display(), plan.position.offset);
+            lines.extend(work.plans.iter().map(plan));
+            lines.extend(
+                work.journal.iter().map(|journal| format!("would read {} bytes from the journal", journal.text.len())),
+            );
+        }
+        if lines.is_empty() {
+            lines.push("would read nothing: there is nothing new".to_owned());
+        }
+        lines.push(format!("would apply the rules {}", self.rules.join(", ")));
+        lines.extend(notes.into_iter().chain(problems));
+        Ok(lines)
+    }
+}
+
+impl ScanSpec {
+    fn read_and_store(
+        &self,
+        context: &Context<'_>,
+        mut state: State,
+        works: Vec<Work<'_>>,
+        first_scan: bool,
+        notes: &mut Vec<String>,
+        problems: &mut Vec<String>,
+    ) -> Result<(ScanRecord, ScanOutcome), JobError> {
+        let rules: Vec<&Rule> = self.rules.iter().filter_map(|name| context.config.rules.get(name)).collect();
+        let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp());
+        let known: Vec<String> = state.detectors.keys().cloned().collect();
+        let continued = scanner.load(std::mem::take(&mut state.detectors));
+        let afresh = known.iter().filter(|rule| self.rules.contains(rule) && !continued.contains(rule));
+        notes.extend(afresh.map(|rule| format!("rule {rule} was changed and starts counting afresh")));
+        let files =
+            works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
+        let mut tails = Vec::new();
+        for work in works {
+            let stream = state.streams.entry(work.name.clone()).or_default();
+            read_stream(&mut scanner, stream, work, context, &mut tails, problems)?;
+        }
+        let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
+        state.detectors = scanner.save();
+        let saved = ScanState(serde_json::json!(state));
+        // From here on everything is provisional: known to the findings, forgotten by the state.
+        look_at_tails(&mut scanner, &mut state, &tails);
+        for stream in state.streams.values_mut() {
+            scanner.flush_sessions(&mut stream.state, "", true);
+        }
+        let mut findings = settled;
+        findings.extend(scanner.findings());
+        for (rule, dropped) in scanner.dropped() {
+            problems.push(format!("rule {rule} dropped {dropped} events: too many different subjects at once"));
+        }
+        let total = scanner.total;
+        let record = ScanRecord {
+            at: context.clock.now(),
+            files,
+            lines: total.lines,
+            unparsed: total.unparsed,
+            urgent: total.urgent,
+            failed_logins: total.failed_logins,
+        };
+        let commit = ScanCommit {
+            run: context.run,
+            job: context.job.id.as_str(),
+            state: &saved,
+            findings: &findings,
+            tallies: &scanner.tallies(),
+            record: &record,
+            continued: &continued,
+            alert: &alert_policy(self, &rules, first_scan),
+            now: context.at,
+        };
+        let outcome = context.store.commit_scan(&commit)?;
+        Ok((record, outcome))
+    }
+}
+
+fn alert_policy(spec: &ScanSpec, rules: &[&Rule], first_scan: bool) -> AlertPolicy {
+    let seconds = |of: fn(&Rule) -> std::time::Duration| {
+        rules.iter().map(|rule| (rule.name.clone(), of(rule).as_secs() as i64)).collect::<BTreeMap<_, _>>()
+    };
+    AlertPolicy {
+        to: spec.alert.clone(),
+        cooldowns: seconds(|rule| rule.cooldown),
+        merges: seconds(|rule| rule.merge),
+        first_scan,
+    }
+}
+
+fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
+    let Some(stored) = stored else { return State::default() };
+    serde_json::from_value(stored.0).unwrap_or_else(|error| {
+        problems
+            .push(format!("what was remembered of the last scan can't be read ({error}); everything is read again"));
+        State::default()
+    })
+}
+
+/// Finds what there is to read.
+fn collect<'a>(
+    spec: &'a ScanSpec,
+    context: &Context<'a>,
+    state: &mut State,
+    notes: &mut Vec<String>,
+    problems: &mut Vec<String>,
+) -> Result<Vec<Work<'a>>, JobError> {
+    let mut works = Vec::new();
+    for source in context.config.sources_named(&spec.sources) {
+        let (streams, troubles) = logs::streams(source);
+        problems.extend(troubles);
+        let none = streams.is_empty();
+        for stream in streams {
+            context.check()?;
+            let name = stream.path.to_string_lossy().into_owned();
+            let plans = logs::plan(&stream, &mut state.streams.entry(name.clone()).or_default().cursor, problems);
+            if !plans.is_empty() {
+                works.push(Work { source, name, plans, journal: None });
+            }
+        }
+        if none && source.journal.is_empty() {
+            notes.push(format!("source {}: no file matches {}", source.name, source.files.join(" ")));
+        } else if none {
+            let name = format!("journal {}", source.name);
+            let after = state.streams.entry(name.clone()).or_default().journal.clone();
+            match logs::read_journal(source, after.as_deref()) {
+                Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
+                Ok(entries) => works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
+                Err(error) => problems.push(format!("source {}: {error}", source.name)),
+            }
+        }
+    }
+    Ok(works)
+}
+
+fn read_stream(
+    scanner: &mut Scanner,
+    stream: &mut Stream,
+    work: Work<'_>,
+    context: &Context<'_>,
+    tails: &mut Vec<Tail>,
+    problems: &mut Vec<String>,
+) -> Result<(), JobError> {
+    let source = work.source;
+    for mut plan in work.plans {
+        let mut lines = match plan.open(problems) {
+            Ok(Some(lines)) => lines,
+            Ok(None) => {
+                stream.cursor.positions.push(plan.position);
+                continue;
+            }
+            Err(error) => {
+                problems.push(format!("can't read {}: {error}", plan.path.display()));
+                stream.cursor.positions.push(plan.position);
+                continue;
+            }
+        };
+        let file = plan.path.to_string_lossy().into_owned();
+        let (rotated, modified) = (plan.rotated, lines.identity.modified());
+        let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(modified) });
+        let mut input = Input {
+            source: &source.name,
+            file: &file,
+            number: plan.position.line,
+            line: b"",
+            fallback: modified,
+            provisional: false,
+        };
+        while let Some(block) = lines.next_block() {
+            context.check()?;
+            read_block(scanner, &mut stream.state, &mut parser, &mut input, block);
+            scanner.settle_sessions(&mut stream.state, &source.name);
+        }
+        scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
+        input.number += lines.overlong;
+        let tail = lines.tail().to_vec();
+        if rotated || lines.compressed {
+            // Nothing will be added: what is there is the last line. But a damaged end may still be written.
+            if !tail.is_empty() && lines.ending() == Ending::Whole {
+                input.number += 1;
+                scanner.line(&mut stream.state, &mut parser, &Input { line: &tail, ..input });
+            }
+            if lines.ending() == Ending::Whole {
+                lines.take_tail();
+            }
+        } else if !tail.is_empty() {
+            let (name, zone) = (work.name.clone(), source.zone);
+            let number = input.number + 1;
+            let source = source.name.clone();
+            tails.push(Tail { source, stream: name, file: file.clone(), line: tail.clone(), number, modified, zone });
+        }
+        // A compressed copy that is still being written may end before what was read already.
+        let offset = lines.offset.max(plan.position.offset);
+        if let Ending::Damaged(reason) = lines.ending()
+            && (lines.offset > plan.position.offset || plan.position.offset == 0)
+        {
+            problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
+        }
+        let finished = tail.is_empty() || rotated || lines.compressed || lines.ending() != Ending::Whole;
+        let position = Position { offset, line: input.number, finished, ..plan.position.clone() };
+        stream.cursor.positions.extend(plan.twin_positions(&position));
+        stream.cursor.positions.push(position);
+    }
+    if let Some(first) = work.journal {
+        read_journal(scanner, stream, source, first, context, problems)?;
+    }
+    Ok(())
+}
+
+/// Reads the journal batch by batch, so that a long one needs no more memory than a short one.
+fn read_journal(
+    scanner: &mut Scanner,
+    stream: &mut Stream,
+    source: &Source,
+    first: logs::JournalEntries,
+    context: &Context<'_>,
+    problems: &mut Vec<String>,
+) -> Result<(), JobError> {
+    let now = context.at.timestamp();
+    let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(now) });
+    let mut input =
+        Input { source: &source.name, file: "journal", number: 0, line: b"", fallback: now, provisional: false };
+    let mut entries = first;
+    loop {
+        context.check()?;
+        read_block(scanner, &mut stream.state, &mut parser, &mut input, &entries.text);
+        scanner.settle_sessions(&mut stream.state, &source.name);
+        scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
+        let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
+        stream.journal = entries.cursor.or(stream.journal.take());
+        if !entries.more || !moved {
+            return Ok(());
+        }
+        match logs::read_journal(source, stream.journal.as_deref()) {
+            Ok(next) => entries = next,
+            Err(error) => {
+                problems.push(format!("source {}: {error}", source.name));
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn read_block<'b>(
+    scanner: &mut Scanner,
+    state: &mut StreamState,
+    parser: &mut AutoParser,
+    input: &mut Input<'b>,
+    block: &[u8],
+) {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', block) {
+        input.number += 1;
+        let line = &block[start..=end];
+        scanner.line(state, parser, &Input { line, ..*input });
+        start = end + 1;
+    }
+}
+
+fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
+    for tail in tails {
+        let mut parser = AutoParser::new(parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) });
+        let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
+        let (source, file, line) = (tail.source.as_str(), tail.file.as_str(), tail.line.as_slice());
+        let input = Input { source, file, number: tail.number, line, fallback: tail.modified, provisional: true };
+        scanner.line(&mut stream.state, &mut parser, &input);
+    }
+}
+
+fn counts_in_words(record: &ScanRecord) -> String {
+    let counts = [(record.urgent, "urgent"), (record.failed_logins, "failed logins"), (record.unparsed, "not parsed")];
+    let counts = counts.map(|(n, what)| format!("{n} {what}"));
+    format!("read {} lines of {}: {}", record.lines, counted(record.files as usize, "file"), counts.join(", "))
+}
+
+/// The scan job that has not read a file of this source to its end, if there is one.
+pub(super) fn unread_by(
+    source: &Source,
+    identity: &crate::model::Identity,
+    context: &Context<'_>,
+) -> Result<Option<String>, JobError> {
+    for job in context.config.jobs.values().filter(|job| job.enabled) {
+        let crate::model::Work::Scan(spec) = &job.work else { continue };
+        if !spec.sources.contains(&source.name) {
+            continue;
+        }
+        let state = restored(context.store.scan_state(job.id.as_str())?, &mut Vec::new());
+        let mut positions = state.streams.values().flat_map(|stream| &stream.cursor.positions);
+        if !positions.any(|position| position.identity == *identity && position.finished) {
+            return Ok(Some(job.id.to_string()));
+        }
+    }
+    Ok(None)
+}

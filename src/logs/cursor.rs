@@ -1,0 +1,198 @@
+//! Remembering how far a stream was read, across rotation, compression and truncation.
+//!
+//! A file is recognised by the digest of the first bytes of its text, which stays the same when it is renamed or
+//! compressed; device and inode decide between files that begin alike.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::lines::{Lines, same_text};
+use super::select::Stream;
+use crate::model::Identity;
+
+/// How many positions of files that are gone are remembered, in case they come back under another name.
+const GONE_KEPT: usize = 64;
+
+/// How far the files of one stream were read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// One position a file.
+    pub positions: Vec<Position>,
+}
+
+/// How far one file was read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// What the file was when it was read last.
+    pub identity: Identity,
+    /// How many bytes the digest covers.
+    pub head_len: usize,
+    /// SHA-256 of the first `head_len` bytes of its text, hexadecimal.
+    pub head: String,
+    /// Bytes of text read, up to the end of a line.
+    pub offset: u64,
+    /// Lines read.
+    pub line: u64,
+    /// Whether everything was read, so that only a change of the file is of interest.
+    pub finished: bool,
+}
+
+/// A file that has something new.
+pub struct Plan {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it was rotated away, so that its last line is whole even without a line break.
+    pub rotated: bool,
+    /// Where reading goes on.
+    pub position: Position,
+    /// Files that hold the same text, as while a log is being compressed or copied: they count as read as far as this one.
+    pub twins: Vec<Identity>,
+}
+
+impl Plan {
+    /// Opens the file where reading goes on. `None` where it was rotated away meanwhile: it will be found under its new name.
+    ///
+    /// # Errors
+    /// Says why the file can't be read.
+    pub fn open(&mut self, notes: &mut Vec<String>) -> std::io::Result<Option<Lines>> {
+        let mut lines = match Lines::open(&self.path) {
+            Ok(lines) => lines,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let known = self.position.identity;
+        let replaced = (lines.identity.device, lines.identity.inode) != (known.device, known.inode);
+        // Copied and truncated since it was planned, or a copy that is still being written: the next scan sorts it out.
+        let truncated = self.position.head_len > 0 && !begins_with(lines.head(), &self.position);
+        let shrunk = !lines.compressed && lines.identity.size < self.position.offset;
+        if replaced || truncated || shrunk && self.rotated {
+            return Ok(None);
+        }
+        refresh_head(lines.identity, lines.head(), &mut self.position);
+        if shrunk {
+            let lost = self.position.offset - lines.identity.size;
+            let path = self.path.display();
+            notes.push(format!("{path} lost its last {lost} bytes since it was read; going on at its end"));
+            self.position.offset = lines.identity.size;
+        }
+        lines.skip_to(self.position.offset)?;
+        Ok(Some(lines))
+    }
+
+    /// The positions of its twins, once this file was read up to `position`.
+    pub fn twin_positions(&self, position: &Position) -> Vec<Position> {
+        self.twins.iter().map(|twin| as_far_as(position, *twin)).collect()
+    }
+}
+
+/// The position of a file that holds the same text as another, perhaps not all of it yet: as far read as the other.
+fn as_far_as(other: &Position, identity: Identity) -> Position {
+    Position { identity, finished: false, ..other.clone() }
+}
+
+/// A file as it was found: what it is and how its text begins.
+struct Found<'a> {
+    path: &'a Path,
+    rotated: bool,
+    identity: Identity,
+    head: Vec<u8>,
+}
+
+/// What there is to read in a stream: the files, oldest first, and what must be said about it.
+/// `cursor` is left with the positions of the files that have nothing new.
+pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Vec<Plan> {
+    let mut old: Vec<Option<Position>> = std::mem::take(&mut cursor.positions).into_iter().map(Some).collect();
+    let (mut found, mut settled) = (Vec::new(), Vec::new());
+    for file in &stream.files {
+        if let Some(position) = unchanged(&file.path, &mut old) {
+            settled.push((file.path.as_path(), position));
+            continue;
+        }
+        // Opened one after the other: there may be more files than a process may hold open.
+        match Lines::open(&file.path) {
+            Ok(mut lines) => {
+                let head = lines.head().to_vec();
+                let identity = lines.identity;
+                found.push(Found { path: &file.path, rotated: file.rotated, identity, head });
+            }
+            // Rotated away between listing and opening: it is found under its new name next time.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => notes.push(format!("can't read {}: {error}", file.path.display())),
+        }
+    }
+    let mut positions: Vec<Option<Position>> = found.iter().map(|file| take_same_inode(file, &mut old)).collect();
+    for (file, position) in found.iter().zip(&mut positions).filter(|(_, position)| position.is_none()) {
+        *position = take_same_head(&file.head, &mut old);
+    }
+    let mut plans: Vec<Plan> = Vec::new();
+    for (file, known) in found.iter().zip(&positions) {
+        let Some(position) = known.clone() else { continue };
+        plans.push(planned(file, position));
+    }
+    for file in found.iter().zip(&positions).filter(|(_, known)| known.is_none()).map(|(file, _)| file) {
+        // A live file is never a copy: it may just begin like an older one.
+        let same = |path: &Path, position: &Position| {
+            file.rotated && begins_with(&file.head, position) && same_text(path, file.path)
+        };
+        if let Some((_, position)) = settled.iter().find(|(path, position)| same(path, position)) {
+            plans.push(planned(file, as_far_as(position, file.identity)));
+        } else if let Some(plan) = plans.iter_mut().find(|plan| same(&plan.path, &plan.position)) {
+            plan.twins.push(file.identity);
+        } else {
+            plans.push(planned(file, start_of(file.identity)));
+        }
+    }
+    // Oldest first again.
+    plans.sort_by_key(|plan| stream.files.iter().position(|file| file.path == plan.path));
+    // Those gone longest come first, and are the first to be forgotten.
+    let gone: Vec<Position> = old.into_iter().flatten().filter(|position| position.head_len > 0).collect();
+    cursor.positions = gone.into_iter().rev().take(GONE_KEPT).rev().collect();
+    cursor.positions.extend(settled.into_iter().map(|(_, position)| position));
+    plans
+}
+
+fn planned(file: &Found<'_>, mut position: Position) -> Plan {
+    position.finished = false;
+    refresh_head(file.identity, &file.head, &mut position);
+    Plan { path: file.path.to_owned(), rotated: file.rotated, position, twins: Vec::new() }
+}
+
+/// The position of a file that is as it was and was read to its end.
+fn unchanged(path: &Path, old: &mut [Option<Position>]) -> Option<Position> {
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    let identity = crate::fs::identity(&meta);
+    let slot = old.iter_mut().find(|slot| slot.as_ref().is_some_and(|p| p.identity == identity && p.finished))?;
+    slot.take()
+}
+
+fn take_same_inode(file: &Found<'_>, old: &mut [Option<Position>]) -> Option<Position> {
+    let same = |p: &Position| (p.identity.device, p.identity.inode) == (file.identity.device, file.identity.inode);
+    old.iter_mut().find(|slot| slot.as_ref().is_some_and(|p| same(p) && begins_with(&file.head, p)))?.take()
+}
+
+fn take_same_head(head: &[u8], old: &mut [Option<Position>]) -> Option<Position> {
+    let candidates = old.iter_mut().filter(|slot| slot.as_ref().is_some_and(|p| begins_with(head, p)));
+    candidates.max_by_key(|slot| slot.as_ref().map(|p| (p.head_len, p.offset)))?.take()
+}
+
+fn begins_with(head: &[u8], position: &Position) -> bool {
+    position.head_len > 0 && head.get(..position.head_len).is_some_and(|start| digest(start) == position.head)
+}
+
+fn start_of(identity: Identity) -> Position {
+    Position { identity, head_len: 0, head: String::new(), offset: 0, line: 0, finished: false }
+}
+
+fn refresh_head(identity: Identity, head: &[u8], position: &mut Position) {
+    position.identity = identity;
+    if head.len() > position.head_len {
+        position.head_len = head.len();
+        position.head = digest(head);
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    crate::model::archive::hex(&Sha256::digest(bytes))
+}

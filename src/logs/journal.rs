@@ -1,0 +1,153 @@
+//! Reading the systemd journal through `journalctl -o json`.
+//!
+//! Each entry becomes one syslog line with an RFC 3339 stamp, so that everything after this point knows
+//! one shape of line only. (Field names: systemd.journal-fields(7).)
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+
+use chrono::DateTime;
+use serde::Deserialize;
+
+use super::lines::MAX_LINE;
+use crate::model::Source;
+
+/// How many entries are taken at most in one go.
+const BATCH: usize = 50_000;
+
+/// The longest entry that is looked at, in bytes; a longer one is counted as unreadable.
+const MAX_ENTRY: u64 = 1 << 20;
+
+/// What the journal had.
+#[derive(Debug, Default)]
+pub struct JournalEntries {
+    /// The entries as syslog lines.
+    pub text: Vec<u8>,
+    /// Entries that could not be understood.
+    pub unreadable: u64,
+    /// Where to go on next time.
+    pub cursor: Option<String>,
+    /// Whether there may be more after the cursor.
+    pub more: bool,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(rename = "__CURSOR")]
+    cursor: String,
+    #[serde(rename = "__REALTIME_TIMESTAMP")]
+    micros: String,
+    #[serde(rename = "_HOSTNAME", default)]
+    host: String,
+    #[serde(rename = "SYSLOG_IDENTIFIER", default)]
+    identifier: String,
+    #[serde(rename = "_PID")]
+    pid: Option<String>,
+    #[serde(rename = "SYSLOG_PID")]
+    syslog_pid: Option<String>,
+    #[serde(rename = "MESSAGE", default)]
+    message: Message,
+}
+
+/// journalctl writes a message that is no UTF-8 text as a list of bytes.
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Message {
+    Text(String),
+    Bytes(Vec<u8>),
+    #[default]
+    None,
+}
+
+/// The entries of a source's identifiers after `after`, at most a batch.
+///
+/// # Errors
+/// Says why journalctl could not be run or failed.
+pub fn read_journal(source: &Source, after: Option<&str>) -> Result<JournalEntries, String> {
+    let mut command = Command::new("journalctl");
+    command.args(["--output=json", "--no-pager", "--quiet", "--all"]);
+    command.args(source.journal.iter().map(|identifier| format!("--identifier={identifier}")));
+    command.args(after.map(|cursor| format!("--after-cursor={cursor}")));
+    command.args(source.journal_folder.as_ref().map(|folder| format!("--directory={}", folder.display())));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("can't run journalctl: {error}"))?;
+    let mut entries = JournalEntries::default();
+    if let Some(output) = child.stdout.take() {
+        collect(BufReader::new(output), &mut entries)
+            .map_err(|error| format!("can't read from journalctl: {error}"))?;
+    }
+    let mut complaint = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        // What can't be read of the complaint is not missed: the exit status decides.
+        let _ = stderr.take(4096).read_to_string(&mut complaint);
+    }
+    let status = child.wait().map_err(|error| format!("can't wait for journalctl: {error}"))?;
+    if status.success() || !entries.text.is_empty() {
+        Ok(entries)
+    } else {
+        Err(format!("journalctl failed ({status}): {}", complaint.trim()))
+    }
+}
+
+fn collect(mut output: impl BufRead, entries: &mut JournalEntries) -> std::io::Result<()> {
+    let mut line = Vec::new();
+    for _ in 0..BATCH {
+        line.clear();
+        if (&mut output).take(MAX_ENTRY).read_until(b'\n', &mut line)? == 0 {
+            return Ok(());
+        }
+        match serde_json::from_slice::<Entry>(&line) {
+            Ok(entry) => {
+                entries.unreadable += u64::from(!write_line(&entry, &mut entries.text));
+                entries.cursor = Some(entry.cursor);
+            }
+            Err(_) => {
+                entries.unreadable += 1;
+                // Reading must go on after it, whatever is wrong with the rest.
+                let cursor = serde_json::from_slice::<serde_json::Value>(&line).ok();
+                let cursor = cursor.and_then(|entry| Some(entry.get("__CURSOR")?.as_str()?.to_owned()));
+                entries.cursor = cursor.or(entries.cursor.take());
+            }
+        }
+    }
+    // journalctl gets SIGPIPE; the rest is for the next batch.
+    entries.more = true;
+    Ok(())
+}
+
+/// Appends an entry as one line; control characters in the message become blanks, so that no entry can
+/// pretend to be two.
+fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
+    let Some(time) = entry.micros.parse().ok().and_then(DateTime::from_timestamp_micros) else { return false };
+    let message = match &entry.message {
+        Message::Text(text) => text.as_bytes(),
+        Message::Bytes(bytes) => bytes,
+        Message::None => b"",
+    };
+    let word = |name: &str| name.replace(|c: char| c.is_whitespace() || c.is_control(), "_");
+    let pid =
+        entry.syslog_pid.as_ref().or(entry.pid.as_ref()).map(|pid| format!("[{}]", word(pid))).unwrap_or_default();
+    let stamp = time.format("%Y-%m-%dT%H:%M:%S%.6f+00:00");
+    text.extend(format!("{stamp} {} {}{pid}: ", word(&entry.host), word(&entry.identifier)).into_bytes());
+    text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
+    text.push(b'\n');
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_becomes_one_line_whatever_its_message_holds() {
+        let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1763632800123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_PID":"42","MESSAGE":"a\nb"}
+{"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1763632801000000","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","SYSLOG_PID":"43","MESSAGE":[99,10,255]}
+not json
+"#;
+        let mut entries = JournalEntries::default();
+        collect(json.as_bytes(), &mut entries).unwrap();
+        let want = b"2025-11-20T10:00:00.123456+00:00 web1 sshd[42]: a b\n2025-11-20T10:00:01.000000+00:00 web1 sshd[43]: c \xff\n";
+        assert_eq!(entries.text, want);
+        assert_eq!((entries.unreadable, entries.cursor.as_deref()), (1, Some("s=2")));
+    }
+}

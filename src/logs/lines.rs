@@ -1,0 +1,336 @@
+//! Reading a log in blocks of whole lines.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::fs::open_regular;
+use crate::model::Identity;
+
+/// The longest line that is looked at, in bytes; a longer one counts as not parsed.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// How much is read at a time.
+const BLOCK: usize = 256 * 1024;
+
+/// How many bytes at the start of the text tell one file from another.
+pub const HEAD: usize = 1024;
+
+/// A compressed file may become this much larger before its ratio is looked at.
+const INFLATED_UNCHECKED: u64 = 1 << 30;
+
+/// More than this many bytes out of one is no log but a bomb; logs reach about 200.
+const INFLATED_RATIO: u64 = 500;
+
+enum Input {
+    Plain(File),
+    Pipe(Box<dyn Read>),
+    Gzip(Box<MultiGzDecoder<Box<dyn Read>>>),
+}
+
+/// How reading a file came to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// All there is was read.
+    Whole,
+    /// What follows can't be read: the reason.
+    Damaged(String),
+}
+
+/// A log file read in blocks of whole lines; gzip is recognised by its content.
+pub struct Lines {
+    input: Input,
+    /// What the file was when it was opened.
+    pub identity: Identity,
+    /// Whether it is compressed.
+    pub compressed: bool,
+    buffer: Vec<u8>,
+    used: usize,
+    /// Bytes of text before the unread rest: what a cursor remembers.
+    pub offset: u64,
+    inflated: u64,
+    /// Lines longer than a block that were passed over.
+    pub overlong: u64,
+    skipping: bool,
+    skipped: u64,
+    ending: Option<Ending>,
+}
+
+impl Lines {
+    /// Opens a file at the start of its text; links are not followed.
+    ///
+    /// # Errors
+    /// Fails where the file can't be opened or is no regular file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (mut file, identity) = open_regular(path)?;
+        let mut magic = [0; 2];
+        let (got, failure) = read_fully(&mut file, &mut magic);
+        failure.map_or(Ok(()), Err)?;
+        file.seek(SeekFrom::Start(0))?;
+        let compressed = got == 2 && magic == GZIP;
+        let input = if compressed { gzip(Box::new(file)) } else { Input::Plain(file) };
+        Ok(Self::new(input, identity, compressed))
+    }
+
+    /// Opens what somebody named on the command line: links are followed, pipes are read.
+    ///
+    /// # Errors
+    /// Fails where it can't be opened or is a folder.
+    pub fn open_named(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let meta = file.metadata()?;
+        if meta.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
+        }
+        let mut magic = [0; 2];
+        let (got, failure) = read_fully(&mut file, &mut magic);
+        failure.map_or(Ok(()), Err)?;
+        let compressed = got == 2 && magic == GZIP;
+        let whole: Box<dyn Read> = Box::new(io::Cursor::new(magic).take(got as u64).chain(file));
+        let input = if compressed { gzip(whole) } else { Input::Pipe(whole) };
+        Ok(Self::new(input, crate::fs::identity(&meta), compressed))
+    }
+
+    fn new(input: Input, identity: Identity, compressed: bool) -> Self {
+        Self {
+            input,
+            identity,
+            compressed,
+            buffer: Vec::new(),
+            used: 0,
+            offset: 0,
+            inflated: 0,
+            overlong: 0,
+            skipping: false,
+            skipped: 0,
+            ending: None,
+        }
+    }
+
+    /// The first bytes of the text, at most 1 KiB, without moving on.
+    pub fn head(&mut self) -> &[u8] {
+        while self.buffer.len() < HEAD && self.ending.is_none() {
+            self.fill(HEAD);
+        }
+        &self.buffer[..self.buffer.len().min(HEAD)]
+    }
+
+    /// Moves to a place in the text, counted from its start; must come before any block is read.
+    ///
+    /// # Errors
+    /// Fails where the file can't be read.
+    pub fn skip_to(&mut self, offset: u64) -> io::Result<()> {
+        if let Input::Plain(file) = &mut self.input {
+            file.seek(SeekFrom::Start(offset))?;
+            (self.offset, self.ending) = (offset, None);
+            self.buffer.clear();
+            return Ok(());
+        }
+        while self.offset < offset && !(self.buffer.is_empty() && self.ending.is_some()) {
+            let step = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(self.buffer.len());
+            self.buffer.drain(..step);
+            self.offset += step as u64;
+            if self.buffer.is_empty() {
+                self.fill(BLOCK);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next whole lines, each with its line break; `None` when there are no more.
+    pub fn next_block(&mut self) -> Option<&[u8]> {
+        self.buffer.drain(..self.used);
+        self.offset += self.used as u64;
+        self.used = 0;
+        loop {
+            if self.skipping {
+                self.skip_overlong();
+            }
+            if !self.skipping
+                && let Some(last) = memchr::memrchr(b'\n', &self.buffer)
+            {
+                self.used = last + 1;
+                return Some(&self.buffer[..self.used]);
+            }
+            if self.ending.is_some() {
+                return None;
+            }
+            if self.buffer.len() >= BLOCK {
+                self.skipping = true;
+                continue;
+            }
+            self.fill(BLOCK);
+        }
+    }
+
+    /// What follows the last line break, once there are no more blocks; the offset stays before it.
+    pub fn tail(&self) -> &[u8] {
+        if self.skipping { &[] } else { &self.buffer[self.used..] }
+    }
+
+    /// Counts the tail as read.
+    pub fn take_tail(&mut self) {
+        self.overlong += u64::from(self.skipping);
+        self.offset += self.skipped + self.buffer.len() as u64;
+        (self.skipping, self.skipped, self.used) = (false, 0, 0);
+        self.buffer.clear();
+    }
+
+    /// How it ended; whole until something else is known.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone().unwrap_or(Ending::Whole)
+    }
+
+    /// Drops bytes up to and including the next line break.
+    fn skip_overlong(&mut self) {
+        let end = memchr::memchr(b'\n', &self.buffer);
+        let dropped = end.map_or(self.buffer.len(), |at| at + 1);
+        self.buffer.drain(..dropped);
+        // The offset stays before the line until its end is seen: a reader that stops here comes back to it.
+        self.skipped += dropped as u64;
+        if end.is_some() {
+            self.offset += self.skipped;
+            (self.skipping, self.skipped) = (false, 0);
+            self.overlong += 1;
+        }
+    }
+
+    fn fill(&mut self, want: usize) {
+        let old = self.buffer.len();
+        self.buffer.resize(old + want, 0);
+        let got = match &mut self.input {
+            Input::Plain(file) => read_fully(file, &mut self.buffer[old..]),
+            Input::Pipe(pipe) => read_fully(pipe, &mut self.buffer[old..]),
+            Input::Gzip(decoder) => read_fully(decoder, &mut self.buffer[old..]),
+        };
+        let (read, failure) = got;
+        self.buffer.truncate(old + read);
+        self.inflated += read as u64;
+        if let Some(error) = failure {
+            self.ending = Some(Ending::Damaged(error.to_string()));
+        } else if read < want {
+            self.ending = Some(Ending::Whole);
+        }
+        if self.compressed
+            && self.inflated > INFLATED_UNCHECKED
+            && self.inflated / self.identity.size.max(1) > INFLATED_RATIO
+        {
+            self.buffer.truncate(old);
+            let message = format!("{} bytes became more than {}: this is no log", self.identity.size, self.inflated);
+            self.ending = Some(Ending::Damaged(message));
+        }
+    }
+}
+
+/// What a gzip file begins with (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+fn gzip(input: Box<dyn Read>) -> Input {
+    Input::Gzip(Box::new(MultiGzDecoder::new(input)))
+}
+
+/// Whether the shorter text of two files is how the longer one begins.
+pub fn same_text(a: &Path, b: &Path) -> bool {
+    let (Ok(mut a), Ok(mut b)) = (Lines::open(a), Lines::open(b)) else { return false };
+    loop {
+        for lines in [&mut a, &mut b] {
+            if lines.buffer.is_empty() && lines.ending.is_none() {
+                lines.fill(BLOCK);
+            }
+        }
+        let both = a.buffer.len().min(b.buffer.len());
+        if a.buffer[..both] != b.buffer[..both] {
+            return false;
+        }
+        if both == 0 {
+            return true;
+        }
+        a.buffer.drain(..both);
+        b.buffer.drain(..both);
+    }
+}
+
+/// Reads until the buffer is full or the input ends or fails; what was read before a failure counts.
+fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+    let mut done = 0;
+    while done < buffer.len() {
+        match input.read(&mut buffer[done..]) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Some(error)),
+        }
+    }
+    (done, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn all_lines(path: &Path) -> (Vec<Vec<u8>>, Vec<u8>, Lines) {
+        let mut lines = Lines::open(path).unwrap();
+        let mut got = Vec::new();
+        while let Some(block) = lines.next_block() {
+            got.extend(block.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec));
+        }
+        let tail = lines.tail().to_vec();
+        (got, tail, lines)
+    }
+
+    #[test]
+    fn an_overlong_line_costs_only_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut text = b"first\n".to_vec();
+        text.extend(std::iter::repeat_n(b'x', 3 * BLOCK));
+        text.extend(b"\nlast\ntail");
+        std::fs::write(&path, &text).unwrap();
+        let (got, tail, lines) = all_lines(&path);
+        assert_eq!(got, [b"first\n".to_vec(), b"last\n".to_vec()]);
+        assert_eq!((tail.as_slice(), lines.overlong), (&b"tail"[..], 1));
+        assert_eq!(lines.offset as usize, text.len() - 4);
+    }
+
+    #[test]
+    fn a_cut_gzip_gives_its_good_lines_and_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.gz");
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(1));
+        for i in 0..20_000 {
+            writeln!(encoder, "line {i} {}", i * 7919 % 10_007).unwrap();
+        }
+        let whole = encoder.finish().unwrap();
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let (got, _, lines) = all_lines(&path);
+        assert!(matches!(lines.ending(), Ending::Damaged(_)));
+        assert!(got.len() > 5_000, "{}", got.len());
+        for (i, line) in got.iter().enumerate() {
+            assert_eq!(line, format!("line {i} {}\n", i * 7919 % 10_007).as_bytes());
+        }
+    }
+
+    #[test]
+    fn skipping_works_alike_in_plain_and_compressed_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, packed) = (folder.path().join("a"), folder.path().join("b"));
+        let text: Vec<u8> = (0..100_000).flat_map(|i| format!("{i}\n").into_bytes()).collect();
+        std::fs::write(&plain, &text).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(File::create(&packed).unwrap(), flate2::Compression::new(1));
+        encoder.write_all(&text).unwrap();
+        encoder.finish().unwrap();
+        for path in [plain, packed] {
+            let mut lines = Lines::open(&path).unwrap();
+            assert_eq!(lines.head(), &text[..HEAD]);
+            lines.skip_to(400_002).unwrap();
+            let mut rest = Vec::new();
+            while let Some(block) = lines.next_block() {
+                rest.extend_from_slice(block);
+            }
+            assert!(rest == text[400_002..], "{}", path.display());
+        }
+    }
+}

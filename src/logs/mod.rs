@@ -1,0 +1,11 @@
+//! Logs: selecting files, opening them plain or compressed, and remembering how far they were read.
+
+mod cursor;
+mod journal;
+mod lines;
+mod select;
+
+pub use cursor::{Cursor, Plan, Position, plan};
+pub use journal::{JournalEntries, read_journal};
+pub use lines::{Ending, Lines, MAX_LINE};
+pub use select::{LogFile, Stream, rotation_of, streams};

@@ -1,0 +1,182 @@
+//! Which files belong to a source.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use globset::GlobBuilder;
+use walkdir::WalkDir;
+
+use crate::model::Source;
+
+/// One log and its rotated siblings: what was written under one name, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stream {
+    /// The live file's path, whether or not it exists now.
+    pub path: PathBuf,
+    /// The files, oldest first, the live one last.
+    pub files: Vec<LogFile>,
+}
+
+/// One file of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether its name says that it was rotated away, so that nothing is added to it any more.
+    pub rotated: bool,
+}
+
+/// How a rotated name orders among its siblings, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rotation {
+    /// `NAME-20261120` or `NAME-20261120.gz`.
+    Dated(String),
+    /// `NAME.2` or `NAME.2.gz`; the higher the older.
+    Numbered(std::cmp::Reverse<u32>),
+    /// The live file.
+    Live,
+}
+
+/// The streams of a source, by path, and what could not be looked at.
+pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
+    let mut found: BTreeMap<PathBuf, Vec<(Rotation, PathBuf)>> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for pattern in &source.files {
+        // A pattern that isn't one was refused when the configuration was read.
+        let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() else { continue };
+        let matcher = glob.compile_matcher();
+        let (folder, depth) = literal_folder(pattern);
+        for entry in WalkDir::new(&folder).max_depth(depth).sort_by_file_name() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) if error.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound) => continue,
+                Err(error) => {
+                    problems.push(format!("can't look into {error}"));
+                    continue;
+                }
+            };
+            if entry.path_is_symlink() && matcher.is_match(entry.path()) && entry.path().is_file() {
+                problems
+                    .push(format!("{} is a link and is not read; name the file it points to", entry.path().display()));
+            }
+            let Some(name) = entry.file_name().to_str().filter(|_| entry.file_type().is_file()) else { continue };
+            let (base, rotation) = rotation_of(name);
+            let base = entry.path().with_file_name(base);
+            // A name such as "app.8080" looks rotated, but is the live file where the pattern says so itself.
+            let own = !matcher.is_match(&base);
+            let (live, rotation) = if own { (entry.path().to_owned(), Rotation::Live) } else { (base, rotation) };
+            if matcher.is_match(&live) {
+                let files = found.entry(live).or_default();
+                if !files.iter().any(|(_, path)| path == entry.path()) {
+                    files.push((rotation, entry.into_path()));
+                }
+            }
+        }
+    }
+    let streams = found.into_iter().map(|(path, mut files)| {
+        files.sort();
+        let files = files.into_iter().map(|(rotation, path)| LogFile { path, rotated: rotation != Rotation::Live });
+        Stream { path, files: files.collect() }
+    });
+    (streams.collect(), problems)
+}
+
+/// Splits a file name into the live file's name and how it was rotated.
+///
+/// ```
+/// use logkeeper::logs::rotation_of;
+/// assert_eq!(rotation_of("access.log.2.gz").0, "access.log");
+/// assert_eq!(rotation_of("access.log-20261120").0, "access.log");
+/// assert_eq!(rotation_of("access.log-2026-11-20.gz").0, "access.log");
+/// assert_eq!(rotation_of("access.log").0, "access.log");
+/// ```
+pub fn rotation_of(name: &str) -> (&str, Rotation) {
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    let digits = |text: &str, range: std::ops::RangeInclusive<usize>| {
+        range.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+    };
+    if let Some((base, number)) = plain.rsplit_once('.')
+        && digits(number, 1..=4)
+        && let Ok(number) = number.parse()
+    {
+        return (base, Rotation::Numbered(std::cmp::Reverse(number)));
+    }
+    if let Some((base, date)) = plain.rsplit_once('-')
+        && digits(date, 8..=10)
+    {
+        return (base, Rotation::Dated(date.to_owned()));
+    }
+    if let Some((base, date)) = plain.len().checked_sub(11).and_then(|at| plain.split_at_checked(at))
+        && let [b'-', _, _, _, _, b'-', _, _, b'-', _, _] = date.as_bytes()
+        && date.bytes().all(|b| b == b'-' || b.is_ascii_digit())
+    {
+        return (base, Rotation::Dated(date.replace('-', "")));
+    }
+    if plain.len() < name.len() {
+        return (plain, Rotation::Dated(String::new()));
+    }
+    (name, Rotation::Live)
+}
+
+/// The deepest folder of a pattern without wildcards, and how many levels below it the pattern reaches.
+fn literal_folder(pattern: &str) -> (PathBuf, usize) {
+    let is_wild = |component: &Component<'_>| component.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+    let components: Vec<Component<'_>> = Path::new(pattern).components().collect();
+    let literal = components.iter().take(components.len().saturating_sub(1)).take_while(|c| !is_wild(c)).count();
+    let depth = if pattern.contains("**") { usize::MAX } else { components.len() - literal };
+    (components[..literal].iter().collect(), depth)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn siblings_are_ordered_oldest_first_and_strangers_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "access.log",
+            "access.log.1",
+            "access.log.10.gz",
+            "access.log.2.gz",
+            "access.log.bak",
+            "error.log",
+            "access.log.conf-1",
+        ] {
+            std::fs::write(folder.path().join(name), "x\n").unwrap();
+        }
+        let source = Source {
+            name: "web".into(),
+            files: vec![format!("{}/access.lo*", folder.path().display())],
+            journal: vec![],
+            journal_folder: None,
+            zone: chrono_tz::UTC,
+        };
+        let (streams, problems) = streams(&source);
+        assert_eq!(problems, Vec::<String>::new());
+        let names = |stream: &Stream| {
+            stream.files.iter().map(|f| f.path.file_name().unwrap().to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let access = streams.iter().find(|s| s.path.ends_with("access.log")).unwrap();
+        assert_eq!(names(access), ["access.log.10.gz", "access.log.2.gz", "access.log.1", "access.log"]);
+    }
+
+    #[test]
+    fn a_live_name_that_looks_rotated_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["app.8080", "app.8080.1"] {
+            std::fs::write(folder.path().join(name), "x\n").unwrap();
+        }
+        let source = Source {
+            name: "app".into(),
+            files: vec![format!("{}/app.8080", folder.path().display())],
+            journal: vec![],
+            journal_folder: None,
+            zone: chrono_tz::UTC,
+        };
+        let (streams, _) = streams(&source);
+        assert_eq!(streams.len(), 1);
+        let rotated: Vec<bool> = streams[0].files.iter().map(|file| file.rotated).collect();
+        assert_eq!(rotated, [true, false]);
+    }
+}

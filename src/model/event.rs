@@ -1,0 +1,173 @@
+//! What a parser makes of one line.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::run::words;
+
+words! {
+    /// What kind of log a line belongs to.
+    Category {
+        /// A request on record in an access log.
+        Access = "access",
+        /// An error log's line.
+        Error = "error",
+        /// A line about logging in.
+        Auth = "auth",
+        /// Anything else.
+        Unknown = "unknown",
+    }
+}
+
+/// Who is at the other end: an address, or the name the log gives instead of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Peer<'a> {
+    /// An address; IPv4-mapped IPv6 is already IPv4.
+    Ip(IpAddr),
+    /// A host name, as PAM writes it.
+    Name(&'a [u8]),
+}
+
+impl<'a> Peer<'a> {
+    /// Reads an address (a zone such as `%eth0` is dropped) or else a plausible host name.
+    pub fn read(text: &'a [u8]) -> Option<Self> {
+        if let Some(ip) = parse_ip(text) {
+            return Some(Peer::Ip(ip));
+        }
+        let plausible = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+        (!text.is_empty() && text.len() <= 255 && text.iter().all(plausible)).then_some(Peer::Name(text))
+    }
+
+    /// The address, if it is one.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Peer::Ip(ip) => Some(*ip),
+            Peer::Name(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(ip) => fmt::Display::fmt(ip, f),
+            Peer::Name(name) => f.write_str(&String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+/// Reads an IP address; IPv4-mapped IPv6 becomes IPv4, a zone is dropped.
+pub fn parse_ip(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    if text.len() > 60 {
+        return None;
+    }
+    let bare = text.split_once('%').map_or(text, |(address, _)| address);
+    match bare.parse::<IpAddr>().ok()? {
+        IpAddr::V6(v6) => Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)),
+        v4 => Some(v4),
+    }
+}
+
+/// The /64 that an IPv6 address belongs to; an IPv4 address itself.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
+    }
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A request was answered with this status.
+    Request {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A login failed, this many times.
+    LoginFailed {
+        /// How many failures the line stands for.
+        times: u32,
+        /// Which of a failure's shapes the line is.
+        shape: Shape,
+    },
+    /// A login succeeded.
+    LoginSucceeded,
+    /// The connection a login was tried on is over.
+    SessionClosed,
+    /// An error log's line of level `error` or worse.
+    ErrorLogged,
+    /// Nothing that rules look at, but the line was understood.
+    Other,
+}
+
+/// The shapes in which one failed login shows up, strongest first. Lines of one session (host, pid and
+/// address) are merged: the failures of its strongest shape count, the others repeat them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Shape {
+    /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
+    Explicit,
+    /// PAM's "authentication failure".
+    Pam,
+    /// "Invalid user".
+    InvalidUser,
+}
+
+/// One line, understood. All texts are borrowed from the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// When, in seconds since 1970 UTC; `None` where the line has no stamp.
+    pub time: Option<i64>,
+    /// What kind of log it belongs to.
+    pub category: Category,
+    /// What happened.
+    pub action: Action,
+    /// Who caused it.
+    pub peer: Option<Peer<'a>>,
+    /// The account that was meant.
+    pub user: Option<&'a [u8]>,
+    /// The host that wrote the line, as it says itself.
+    pub host: &'a [u8],
+    /// The process that wrote the line; 0 where the log doesn't tell.
+    pub pid: u32,
+}
+
+impl<'a> Event<'a> {
+    /// An event of which only time and category are known.
+    pub fn plain(time: Option<i64>, category: Category) -> Self {
+        Self { time, category, action: Action::Other, peer: None, user: None, host: b"", pid: 0 }
+    }
+
+    /// Triage: whether somebody should look today. Urgent are the statuses 401, 403, 404 and every 5xx,
+    /// and error log lines of level `error` and worse; everything else is standard.
+    pub fn is_urgent(&self) -> bool {
+        match self.action {
+            Action::Request { status } => matches!(status, 401 | 403 | 404 | 500..=599),
+            Action::ErrorLogged => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_normalised() {
+        assert_eq!(parse_ip(b"::ffff:1.2.3.4"), Some("1.2.3.4".parse().unwrap()));
+        assert_eq!(parse_ip(b"fe80::1%eth0"), Some("fe80::1".parse().unwrap()));
+        assert_eq!(parse_ip(b"1.2.3.4.5"), None);
+        assert_eq!(network("2001:db8::1:2:3".parse().unwrap()), "2001:db8::".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn every_5xx_is_urgent_and_a_redirect_is_not() {
+        let with = |status| Event { action: Action::Request { status }, ..Event::plain(None, Category::Access) };
+        assert!(with(500).is_urgent() && with(599).is_urgent() && with(404).is_urgent());
+        assert!(!with(302).is_urgent() && !with(400).is_urgent());
+    }
+}

@@ -1,0 +1,99 @@
+//! Findings: what a rule reported.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::run::words;
+
+words! {
+    /// How much a finding matters.
+    Severity {
+        /// Good to know.
+        Low = "low",
+        /// Look at it this week.
+        Medium = "medium",
+        /// Look at it today.
+        High = "high",
+        /// Look at it now.
+        Critical = "critical",
+    }
+}
+
+/// Whom or what a finding is about: ECS field name to value, as `source.ip` to `203.0.113.7`.
+pub type Subject = BTreeMap<String, String>;
+
+/// A line that shows what a finding rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The file, or `journal`.
+    pub file: String,
+    /// The line's number in the file, counting from 1; 0 where unknown.
+    pub line: u64,
+    /// The line, printable and cut.
+    pub text: String,
+}
+
+/// A successful login from an address after its failures crossed the threshold: attempts became a success.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Breach {
+    /// When, seconds since 1970 UTC.
+    pub time: i64,
+    /// The account.
+    pub user: String,
+}
+
+/// What a rule reported. Times are seconds since 1970 UTC, as the log tells them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The rule's name.
+    pub rule: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Whom or what it is about.
+    pub subject: Subject,
+    /// How many events it stands for.
+    pub count: u64,
+    /// The first event.
+    pub first: i64,
+    /// The last event.
+    pub last: i64,
+    /// The event with which the threshold was first met.
+    pub reached: i64,
+    /// The first success that followed; only for rules that count failed logins by address.
+    pub breach: Option<Breach>,
+    /// A few of the lines.
+    pub evidence: Vec<Evidence>,
+    /// Whether it can still grow or change as further lines come.
+    pub open: bool,
+}
+
+impl Finding {
+    /// The subject in one line for people: `203.0.113.7`, `account root`, `status 404`.
+    pub fn subject_words(&self) -> String {
+        let word = |(field, value): (&String, &String)| match field.as_str() {
+            "source.ip" | "source.domain" => value.clone(),
+            "user.name" => format!("account {value}"),
+            "http.status" => format!("status {value}"),
+            "keyword" => format!("\"{value}\""),
+            _ => format!("{field} {value}"),
+        };
+        self.subject.iter().map(word).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A finding on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoredFinding {
+    /// Its number.
+    pub id: i64,
+    /// The job that found it.
+    pub job: String,
+    /// The run that found it first.
+    pub run: i64,
+    /// When somebody was told, seconds since 1970 UTC.
+    pub alerted: Option<i64>,
+    /// The finding.
+    #[serde(flatten)]
+    pub finding: Finding,
+}

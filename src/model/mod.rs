@@ -1,0 +1,26 @@
+//! The nouns of logkeeper. No I/O, no async, no clock.
+
+pub mod archive;
+pub mod cron;
+pub mod event;
+pub mod finding;
+pub mod job;
+pub mod mail;
+pub mod problem;
+pub mod rule;
+pub mod run;
+pub mod source;
+pub mod tally;
+pub mod untrusted;
+
+pub use archive::{ArchiveEntry, Member};
+pub use cron::Expression;
+pub use event::{Action, Category, Event, Peer};
+pub use finding::{Breach, Evidence, Finding, Severity, StoredFinding, Subject};
+pub use job::{ArchiveSpec, CommandSpec, Job, JobId, ReportKind, ReportSpec, ScanSpec, Schedule, Work};
+pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
+pub use problem::Problem;
+pub use rule::{Field, Needle, Rule, RuleKind, StatusClass};
+pub use run::{Outcome, Run, RunId, Slot, Trigger};
+pub use source::{Identity, Source};
+pub use tally::Tally;

@@ -1,0 +1,137 @@
+//! Runs: one attempt at a slot, or at none when asked for by hand.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::JobId;
+
+/// A run's number, counting up from 1.
+pub type RunId = i64;
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// The word used in the database, on the command line and in mails.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::model::Problem;
+            fn from_str(text: &str) -> Result<Self, $crate::model::Problem> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err($crate::model::Problem::new(
+                        format!("{text:?} is not known here"),
+                        concat!("one of:" $(, " ", $word)*),
+                        "use one of these words",
+                    )),
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// Why a run began.
+    Trigger {
+        /// Its slot came.
+        Scheduled = "scheduled",
+        /// Its slot was missed and is made up for.
+        CatchUp = "catch-up",
+        /// Somebody asked for it.
+        Manual = "manual",
+    }
+}
+
+words! {
+    /// How a run ended.
+    Outcome {
+        /// Everything was done.
+        Succeeded = "succeeded",
+        /// Some of it was done; the notes name what was not.
+        Partial = "partial",
+        /// It was not done.
+        Failed = "failed",
+        /// It was ended because it took longer than allowed.
+        TimedOut = "timed-out",
+        /// It could not begin.
+        CouldNotStart = "could-not-start",
+        /// Another run of the same job was still going on.
+        Skipped = "skipped",
+        /// logkeeper was not running when the slot came, and it is not made up for.
+        Missed = "missed",
+        /// logkeeper died during the run.
+        Interrupted = "interrupted",
+        /// logkeeper or somebody ended it.
+        Cancelled = "cancelled",
+    }
+}
+
+/// One instant at which a job was due. (job, epoch, instant) is unique for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Whose.
+    pub job: JobId,
+    /// Counts how often the machine's clock was seen to step back.
+    pub epoch: i64,
+    /// The due instant.
+    pub instant: DateTime<Utc>,
+}
+
+/// A run as on record.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// Its number.
+    pub id: RunId,
+    /// The job's id.
+    pub job: String,
+    /// The job's kind.
+    pub kind: String,
+    /// Why it began.
+    pub trigger: Trigger,
+    /// The instant it was scheduled for; none when started by hand.
+    pub slot: Option<DateTime<Utc>>,
+    /// When it was put on record.
+    pub requested: DateTime<Utc>,
+    /// When its work began.
+    pub started: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub finished: Option<DateTime<Utc>>,
+    /// How it ended; none while it runs.
+    pub outcome: Option<Outcome>,
+    /// One line: what it did.
+    pub summary: String,
+    /// What else somebody should know: skipped files, reasons, limits hit.
+    pub notes: Vec<String>,
+    /// What a command printed, within its limit.
+    pub output: String,
+    /// A command's exit code.
+    pub exit_code: Option<i32>,
+    /// The signal that ended a command.
+    pub signal: Option<i32>,
+}
+
+impl Run {
+    /// The word for its state: the outcome, `running` or `requested`.
+    pub fn state(&self) -> &'static str {
+        match (self.outcome, self.started) {
+            (Some(outcome), _) => outcome.as_str(),
+            (None, Some(_)) => "running",
+            (None, None) => "requested",
+        }
+    }
+}

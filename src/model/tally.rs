@@ -1,0 +1,68 @@
+//! Tallies: what was counted per quarter of an hour, the stuff that reports are made of.
+
+use serde::Serialize;
+
+/// The length of the pieces of time that are counted by themselves, in seconds: so short that every zone's midnight
+/// lies between two of them.
+pub const BUCKET: i64 = 15 * 60;
+
+macro_rules! tally {
+    ($($(#[$doc:meta])* $field:ident,)*) => {
+        /// Counts of one quarter of an hour of one source.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+        pub struct Tally { $($(#[$doc])* pub $field: u64,)* }
+
+        impl Tally {
+            /// Names of the counts, in the order of [`Tally::values`].
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($field),)*];
+
+            /// The counts, in the order of [`Tally::NAMES`].
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(self.$field,)*]
+            }
+
+            /// The count of that name, to be changed.
+            pub fn field_mut(&mut self, name: &str) -> Option<&mut u64> {
+                match name { $(stringify!($field) => Some(&mut self.$field),)* _ => None }
+            }
+
+            /// Adds the other's counts.
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+        }
+    };
+}
+
+tally! {
+    /// Lines read.
+    lines,
+    /// Lines no parser understood.
+    unparsed,
+    /// Lines of access logs.
+    access_lines,
+    /// Lines of error logs.
+    error_lines,
+    /// Lines about logging in.
+    auth_lines,
+    /// Lines that triage calls urgent; the others are standard.
+    urgent,
+    /// Requests answered by a web server.
+    requests,
+    /// Answers 401: not logged in.
+    status_401,
+    /// Answers 403: forbidden.
+    status_403,
+    /// Answers 404: not found.
+    status_404,
+    /// All answers 4xx, those three included.
+    status_4xx,
+    /// Answers 5xx: the server failed.
+    status_5xx,
+    /// Failed logins: each attempt once, whatever number of lines tell of it.
+    failed_logins,
+    /// Successful logins.
+    logins,
+    /// Error log lines of level `error` and worse.
+    errors_logged,
+}

@@ -1,0 +1,95 @@
+//! Log text is hostile. It leaves logkeeper only through the function made for its destination.
+//!
+//! HTML goes through maud's escaping and JSON through serde; the others are here.
+
+use std::fmt::Write as _;
+
+/// The longest piece of log text shown or kept as evidence, in bytes.
+pub const EVIDENCE_BYTES: usize = 400;
+
+/// Bytes as printable text: control characters (terminal escapes too), line breaks, bidirectional
+/// overrides and invalid UTF-8 are written as `\xNN` or `\u{N}`.
+///
+/// ```
+/// use logkeeper::model::untrusted::printable;
+/// assert_eq!(printable(b"a\x1b[31mb\r\n"), "a\\x1b[31mb\\x0d\\x0a");
+/// ```
+pub fn printable(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\t' => out.push(' '),
+                c if c.is_control() && (c as u32) < 256 => push_hex(&mut out, c as u32 as u8),
+                '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => {
+                    // Writing to a String can't fail.
+                    let _ = write!(out, "\\u{{{:x}}}", c as u32);
+                }
+                c => out.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            push_hex(&mut out, *byte);
+        }
+    }
+    out
+}
+
+/// Evidence for people: printable and at most [`EVIDENCE_BYTES`] of the line.
+pub fn evidence(line: &[u8]) -> String {
+    let line = without_line_break(line);
+    match line.get(..EVIDENCE_BYTES) {
+        Some(head) if line.len() > EVIDENCE_BYTES => {
+            format!("{} … ({} more bytes)", printable(head), line.len() - EVIDENCE_BYTES)
+        }
+        _ => printable(line),
+    }
+}
+
+/// The line without CR and LF at its end.
+pub fn without_line_break(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|b| !matches!(b, b'\n' | b'\r')).map_or(0, |at| at + 1);
+    &line[..end]
+}
+
+/// Text for a mail header: printable ASCII in one line, at most 150 characters.
+pub fn header(text: &str) -> String {
+    let ascii = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
+    printable(text.as_bytes()).chars().map(ascii).take(150).collect()
+}
+
+/// One CSV field (RFC 4180), quoted where needed, with a quote before what a spreadsheet would run as a formula.
+pub fn csv(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let guarded = if formula { format!("'{text}") } else { text.to_owned() };
+    if guarded.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", guarded.replace('"', "\"\"")) } else { guarded }
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    // Writing to a String can't fail.
+    let _ = write!(out, "\\x{byte:02x}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_control_character_survives() {
+        let hostile: Vec<u8> = (0..=255).collect();
+        let shown = printable(&hostile);
+        assert!(shown.chars().all(|c| !c.is_control()), "{shown:?}");
+        assert!(header(&shown).is_ascii());
+    }
+
+    #[test]
+    fn a_spreadsheet_formula_is_disarmed() {
+        assert_eq!(csv("=1+1"), "'=1+1");
+        assert_eq!(csv("a,\"b\""), "\"a,\"\"b\"\"\"");
+    }
+
+    #[test]
+    fn a_header_cannot_be_split() {
+        assert_eq!(header("x\r\nBcc: a@b"), "x\\x0d\\x0aBcc: a@b");
+    }
+}

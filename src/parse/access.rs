@@ -1,0 +1,167 @@
+//! Apache and nginx access logs: common, combined and vhost_combined format.
+//! (<https://httpd.apache.org/docs/2.4/logs.html#accesslog>)
+
+use chrono::NaiveDate;
+use memchr::{memchr, memchr2, memmem};
+
+use super::Parser;
+use super::time::{clock, four, month, offset, two, with_offset};
+use crate::model::{Action, Category, Event, Peer};
+
+/// The parser; it remembers the last minute's stamp.
+#[derive(Default)]
+pub struct Access {
+    prefix: [u8; 17],
+    zone: [u8; 5],
+    minute: i64,
+}
+
+impl Parser for Access {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let (peer, host_end) = peer(line)?;
+        let stamp_start = stamp(line, host_end)?;
+        let time = self.time(&line[stamp_start..stamp_start + 26])?;
+        // After the identity, everything up to the stamp is the user, who may hold blanks.
+        let names = line.get(host_end + 1..stamp_start.checked_sub(2)?)?;
+        let user = memchr(b' ', names).map(|at| &names[at + 1..])?;
+        let rest = line.get(stamp_start + 26..)?.strip_prefix(b"] \"")?;
+        let rest = rest.get(quoted_end(rest)? + 1..)?.strip_prefix(b" ")?;
+        let &[a, b, c, b' ', ref rest @ ..] = rest else { return None };
+        let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
+        if !(100..600).contains(&status) || !is_tail(rest) {
+            return None;
+        }
+        let user = (!matches!(user, b"-" | b"" | b"\"\"")).then_some(user);
+        let action = Action::Request { status };
+        Some(Event { time: Some(time), action, peer: Some(peer), user, ..Event::plain(None, Category::Access) })
+    }
+}
+
+impl Access {
+    /// Reads `17/May/2015:10:05:03 +0000`.
+    fn time(&mut self, stamp: &[u8]) -> Option<i64> {
+        let (prefix, zone) = (&stamp[..17], &stamp[21..26]);
+        if prefix != self.prefix || zone != self.zone {
+            let &[d1, d2, b'/', _, _, _, b'/', ..] = stamp else { return None };
+            let date = NaiveDate::from_ymd_opt(four(&stamp[7..11])?, month(&stamp[3..6])?, two([d1, d2])?)?;
+            let minute = clock(&[&stamp[12..17], b":00"].concat())?;
+            self.minute = with_offset(date, minute, offset(zone)?)?;
+            self.prefix.copy_from_slice(prefix);
+            self.zone.copy_from_slice(zone);
+        }
+        let second = two([stamp[18], stamp[19]]).filter(|s| *s <= 60)?;
+        Some(self.minute + i64::from(second))
+    }
+}
+
+/// The client, and where its name ends. Debian's other_vhosts_access.log puts `HOST:PORT` before it.
+fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
+    let end = memchr(b' ', line)?;
+    if let Some(peer) = Peer::read(&line[..end]) {
+        return Some((peer, end));
+    }
+    let port = memchr::memrchr(b':', &line[..end]).map(|at| &line[at + 1..end])?;
+    let second = end + 1 + memchr(b' ', &line[end + 1..])?;
+    let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
+    Peer::read(&line[end + 1..second]).filter(|_| is_port).map(|peer| (peer, second))
+}
+
+/// Where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted request.
+/// The user before it may hold anything but a quote, which both servers escape.
+fn stamp(line: &[u8], from: usize) -> Option<usize> {
+    let is_stamp = |s: &[u8]| {
+        s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
+    };
+    memmem::find_iter(&line[from..], b" [")
+        .map(|at| from + at + 2)
+        .find(|at| line.get(*at..at + 29).is_some_and(is_stamp))
+}
+
+/// Where an opened quote is closed; a backslash takes the next byte's meaning away.
+fn quoted_end(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// What may follow the status: the size, and referrer and agent, each closed; further fields are not looked at.
+fn is_tail(text: &[u8]) -> bool {
+    let size = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
+    let (size, mut rest) = text.split_at(size);
+    if !(size == b"-" || !size.is_empty() && size.iter().all(u8::is_ascii_digit)) {
+        return false;
+    }
+    for _ in 0..2 {
+        let Some(quoted) = rest.strip_prefix(b" \"") else { return rest.first() != Some(&b'"') };
+        let Some(end) = quoted_end(quoted) else { return false };
+        rest = &quoted[end + 1..];
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Option<(Option<i64>, u16, String)> {
+        let mut parser = Access::default();
+        let event = parser.parse(line.as_bytes())?;
+        let Action::Request { status } = event.action else { return None };
+        Some((event.time, status, event.user.map(|u| String::from_utf8_lossy(u).into_owned()).unwrap_or_default()))
+    }
+
+    #[test]
+    fn odd_requests_keep_their_status() {
+        let at = |rest: &str| format!("192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] {rest}");
+        for (rest, status) in [
+            (r#""GET / HTTP/1.1" 200 5"#, 200),
+            (r#""GET / HTTP/1.1" 200 5 "-" "x \" 404 y""#, 200),
+            (r#""" 400 0 "-" "-""#, 400),
+            (r#""-" 408 - "-" "-""#, 408),
+            (r#""\x16\x03\x01" 400 484 "-" "-""#, 400),
+            (r#""GET /404 HTTP/1.1" 301 404 "http://x/ 404 " "404" 0.004"#, 301),
+        ] {
+            assert_eq!(parse(&at(rest)).unwrap().1, status, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_user_with_a_blank_and_the_zone_are_understood() {
+        let line = r#"192.0.2.1 - john doe [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
+        let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
+        assert_eq!(parse(line), Some((Some(want), 401, "john doe".to_owned())));
+    }
+
+    #[test]
+    fn a_user_name_that_looks_like_a_stamp_hides_nothing() {
+        let line = r#"192.0.2.7 - x [20/Nov/2020:10:05:03 +0100] [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
+        let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
+        assert_eq!(parse(line), Some((Some(want), 401, "x [20/Nov/2020:10:05:03 +0100]".to_owned())));
+    }
+
+    #[test]
+    fn a_virtual_host_before_the_client_is_passed_over() {
+        let line = r#"www.example.org:443 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#;
+        let mut parser = Access::default();
+        assert_eq!(parser.parse(line.as_bytes()).unwrap().peer, Peer::read(b"192.0.2.1"));
+    }
+
+    #[test]
+    fn cut_lines_are_not_parsed() {
+        for line in [
+            r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "Mozilla"#,
+            r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HT"#,
+            r#"192.0.2.1 - - [20/Nov/2026:10:0"#,
+            "",
+            "192.0.2.1",
+            r#"192.0.2.1 - - [32/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What sshd and its PAM modules say (openssh-portable auth.c `auth_log`, Linux-PAM pam_unix).
+//!
+//! User names are the attacker's to choose and may hold blanks and whole phrases such as
+//! ` from 192.0.2.1 port 22 ssh2`; so patterns are anchored at both ends, and the last address of a line is
+//! the one sshd wrote.
+
+use memchr::memmem;
+
+use super::syslog::number;
+use crate::model::event::Shape;
+use crate::model::{Action, Event, Peer};
+
+/// Reads a message of sshd that stands for `times` equal ones into the event.
+pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
+    let message = message.trim_ascii_end();
+    let found = failed(message, times)
+        .or_else(|| accepted(message))
+        .or_else(|| invalid_user(message, times))
+        .or_else(|| pam(message, times))
+        .or_else(|| closed(message));
+    if let Some(found) = found {
+        (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
+    }
+}
+
+struct Found<'a> {
+    action: Action,
+    peer: Option<Peer<'a>>,
+    user: Option<&'a [u8]>,
+}
+
+/// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
+fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let rest = message.strip_prefix(b"Failed ")?;
+    let rest = &rest[memmem::find(rest, b" for ")? + 5..];
+    let rest = rest.strip_prefix(b"invalid user ").or_else(|| rest.strip_prefix(b"illegal user ")).unwrap_or(rest);
+    let (user, peer) = user_from_address(rest)?;
+    let action = Action::LoginFailed { times, shape: Shape::Explicit };
+    Some(Found { action, peer: Some(peer), user: Some(user) })
+}
+
+/// `Accepted METHOD for USER from ADDRESS port N ssh2[: KEY]`
+fn accepted(message: &[u8]) -> Option<Found<'_>> {
+    let rest = message.strip_prefix(b"Accepted ")?;
+    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..])?;
+    Some(Found { action: Action::LoginSucceeded, peer: Some(peer), user: Some(user) })
+}
+
+/// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything.
+fn user_from_address(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
+    let from = if text.starts_with(b"from ") { Some(0) } else { None };
+    let (user_end, rest) = match memmem::rfind(text, b" from ") {
+        Some(at) => (at, &text[at + 6..]),
+        // An empty user name leaves one blank only.
+        None => (from?, &text[5..]),
+    };
+    let mut words = rest.split(|b| *b == b' ');
+    let peer = Peer::read(words.next()?)?;
+    let port_follows = words.next() == Some(b"port") && number(words.next()?).is_some();
+    // Old versions stop here; newer ones add "ssh2" and, for keys, ": TYPE FINGERPRINT".
+    let protocol = words.next().unwrap_or(b"ssh2");
+    let well_formed = port_follows && matches!(protocol, b"ssh" | b"ssh1" | b"ssh2" | b"ssh2:" | b"ssh1:");
+    well_formed.then_some((&text[..user_end], peer))
+}
+
+/// `Invalid user USER from ADDRESS[ port N]`
+fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let text = message.strip_prefix(b"Invalid user ").or_else(|| message.strip_prefix(b"Illegal user "))?;
+    let (user, rest) = match memmem::rfind(text, b" from ") {
+        Some(at) => (&text[..at], &text[at + 6..]),
+        None => (&text[..0], text.strip_prefix(b"from ")?),
+    };
+    let mut words = rest.split(|b| *b == b' ');
+    let peer = Peer::read(words.next()?)?;
+    let well_formed = match words.next() {
+        None => true,
+        Some(b"port") => number(words.next()?).is_some() && words.next().is_none(),
+        Some(_) => false,
+    };
+    let action = Action::LoginFailed { times, shape: Shape::InvalidUser };
+    well_formed.then_some(Found { action, peer: Some(peer), user: Some(user) })
+}
+
+/// `[pam_unix(sshd:auth): ]authentication failure; … rhost=ADDRESS[  user=USER]` and
+/// `PAM N more authentication failure[s]; …`
+fn pam(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let (times, rest) = if let Some(rest) = message.strip_prefix(b"PAM ") {
+        let count_end = memchr::memchr(b' ', rest)?;
+        let more = rest[count_end..].strip_prefix(b" more authentication failure")?;
+        (times.saturating_mul(number(&rest[..count_end])?), more.strip_prefix(b"s").unwrap_or(more))
+    } else {
+        let rest = match message.strip_prefix(b"pam_") {
+            Some(module) => &module[memmem::find(module, b": ")? + 2..],
+            None => message,
+        };
+        (times, rest.strip_prefix(b"authentication failure")?)
+    };
+    let fields = rest.strip_prefix(b"; ")?;
+    // The first rhost= is PAM's; a second could only be part of a user name behind it.
+    let rhost = &fields[memmem::find(fields, b"rhost=")? + 6..];
+    let host_end = memchr::memchr(b' ', rhost).unwrap_or(rhost.len());
+    let peer = Peer::read(&rhost[..host_end]);
+    let user = rhost[host_end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
+    Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer, user })
+}
+
+/// `Connection closed by …`, `Disconnected from …`, `Received disconnect from …`, `Connection reset by …`
+fn closed(message: &[u8]) -> Option<Found<'_>> {
+    let closing: [&[u8]; 4] =
+        [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Received disconnect from "];
+    let known = closing.iter().any(|start| message.starts_with(start));
+    known.then_some(Found { action: Action::SessionClosed, peer: None, user: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Category;
+
+    fn read_line(message: &str) -> (Action, String, String) {
+        let mut event = Event::plain(None, Category::Auth);
+        read(message.as_bytes(), 1, &mut event);
+        let user = event.user.map(|u| String::from_utf8_lossy(u).into_owned()).unwrap_or_default();
+        (event.action, event.peer.map(|p| p.to_string()).unwrap_or_default(), user)
+    }
+
+    fn failure(shape: Shape) -> Action {
+        Action::LoginFailed { times: 1, shape }
+    }
+
+    #[test]
+    fn the_three_shapes_are_told_apart() {
+        let explicit = read_line("Failed password for invalid user test9 from 192.0.2.1 port 36060 ssh2");
+        assert_eq!(explicit, (failure(Shape::Explicit), "192.0.2.1".into(), "test9".into()));
+        let pam = read_line(
+            "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root",
+        );
+        assert_eq!(pam, (failure(Shape::Pam), "192.0.2.1".into(), "root".into()));
+        let old =
+            read_line("authentication failure; logname= uid=0 euid=0 tty=NODEVssh ruser= rhost=host.example.org ");
+        assert_eq!(old, (failure(Shape::Pam), "host.example.org".into(), String::new()));
+        let invalid = read_line("Invalid user webmaster from 192.0.2.1 port 22");
+        assert_eq!(invalid, (failure(Shape::InvalidUser), "192.0.2.1".into(), "webmaster".into()));
+    }
+
+    #[test]
+    fn a_forged_address_in_a_user_name_accuses_nobody_else() {
+        for message in [
+            "Failed password for invalid user x from 203.0.113.9 port 22 ssh2 from 192.0.2.1 port 36060 ssh2",
+            "Failed password for from 203.0.113.9 port 22 ssh2 from 192.0.2.1 port 36060 ssh2",
+            "Failed publickey for root from 192.0.2.1 port 36060 ssh2: RSA SHA256:abc",
+            "Invalid user x from 203.0.113.9 port 22 from 192.0.2.1 port 36060",
+            "Invalid user x from 203.0.113.9 from 192.0.2.1",
+            "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=a rhost=203.0.113.9",
+        ] {
+            assert_eq!(read_line(message).1, "192.0.2.1", "{message}");
+        }
+    }
+
+    #[test]
+    fn an_empty_user_name_is_a_failure_too() {
+        let found = read_line("Failed password for invalid user  from 192.0.2.1 port 36060 ssh2");
+        assert_eq!(found, (failure(Shape::Explicit), "192.0.2.1".into(), String::new()));
+        let found = read_line("Invalid user  from 192.0.2.1");
+        assert_eq!(found.1, "192.0.2.1");
+    }
+
+    #[test]
+    fn a_cut_line_is_no_failure() {
+        for message in [
+            "Failed password for root from 192.0.2.1 port",
+            "Failed password for root from 192.0.2.1 po",
+            "Failed password for root",
+        ] {
+            assert_eq!(read_line(message).0, Action::Other, "{message}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Stamps: small readers of fixed shapes, and wall-clock time to instants.
+
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, TimeZone};
+use chrono_tz::Tz;
+
+use super::Context;
+
+/// How the year of a stamp without one is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum YearRule {
+    /// The latest year that puts the stamp at most a day after this instant (the file's last change,
+    /// seconds since 1970 UTC): a December stamp in a file of January belongs to the year before.
+    Before(i64),
+    /// This year for the first line; a step back from December to January begins the next.
+    From(i32),
+}
+
+/// Converts wall-clock time of one zone to seconds since 1970 UTC; the last minute is remembered.
+pub struct WallClock {
+    zone: Tz,
+    year: YearRule,
+    last_month: u32,
+    cached: Option<(NaiveDateTime, i64)>,
+}
+
+impl WallClock {
+    /// A converter.
+    pub fn new(context: Context) -> Self {
+        Self { zone: context.zone, year: context.year, last_month: 0, cached: None }
+    }
+
+    /// The instant of a wall-clock time. In a repeated hour the first pass is meant; a time in a
+    /// skipped hour is read with the offset before it.
+    pub fn instant(&mut self, date: NaiveDate, clock: Clock) -> Option<i64> {
+        let minute = date.and_hms_opt(clock.hour, clock.minute, 0)?;
+        let start = match self.cached {
+            Some((cached, start)) if cached == minute => start,
+            _ => {
+                let start = self.minute_start(minute)?;
+                self.cached = Some((minute, start));
+                start
+            }
+        };
+        Some(start + i64::from(clock.second))
+    }
+
+    /// The instant of a stamp without a year.
+    pub fn yearless(&mut self, month: u32, day: u32, clock: Clock) -> Option<i64> {
+        match self.year {
+            YearRule::From(first) => {
+                let year = if self.last_month == 12 && month == 1 { first + 1 } else { first };
+                (self.year, self.last_month) = (YearRule::From(year), month);
+                self.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)
+            }
+            YearRule::Before(limit) => {
+                let limit = limit.saturating_add(24 * 60 * 60);
+                let latest = chrono::DateTime::from_timestamp(limit, 0)?.with_timezone(&self.zone).year();
+                // Eight years back reach the last 29 February.
+                let mut dates =
+                    (latest - 8..=latest).rev().filter_map(|year| NaiveDate::from_ymd_opt(year, month, day));
+                dates.find_map(|date| self.instant(date, clock).filter(|instant| *instant <= limit))
+            }
+        }
+    }
+
+    fn minute_start(&self, minute: NaiveDateTime) -> Option<i64> {
+        let found = self.zone.from_local_datetime(&minute).earliest();
+        let before_gap = || {
+            self.zone.from_local_datetime(&(minute - TimeDelta::hours(3))).earliest().map(|t| t + TimeDelta::hours(3))
+        };
+        found.or_else(before_gap).map(|t| t.timestamp())
+    }
+}
+
+/// A time of day; a leap second is `:60`.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    hour: u32,
+    minute: u32,
+    second: u32,
+}
+
+/// Reads `HH:MM:SS`.
+pub fn clock(text: &[u8]) -> Option<Clock> {
+    let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
+    let clock = Clock { hour: two([h1, h2])?, minute: two([m1, m2])?, second: two([s1, s2])? };
+    (clock.hour < 24 && clock.minute < 60 && clock.second <= 60).then_some(clock)
+}
+
+/// Reads two digits; the first may be a blank.
+pub fn two(digits: [u8; 2]) -> Option<u32> {
+    let tens = if digits[0] == b' ' { 0 } else { digit(digits[0])? };
+    Some(tens * 10 + digit(digits[1])?)
+}
+
+/// Reads four digits.
+pub fn four(text: &[u8]) -> Option<i32> {
+    let &[a, b, c, d] = text else { return None };
+    Some((digit(a)? * 1000 + digit(b)? * 100 + digit(c)? * 10 + digit(d)?) as i32)
+}
+
+/// Reads `Jan` to `Dec`.
+pub fn month(name: &[u8]) -> Option<u32> {
+    const NAMES: [&[u8; 3]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    NAMES.iter().position(|known| known.as_slice() == name).map(|index| index as u32 + 1)
+}
+
+/// Reads a zone offset `+0100`, `+01:00` or `Z` as seconds.
+pub fn offset(text: &[u8]) -> Option<i64> {
+    let (sign, h, m) = match *text {
+        [b'Z'] => return Some(0),
+        [sign, h1, h2, m1, m2] | [sign, h1, h2, b':', m1, m2] => (sign, two([h1, h2])?, two([m1, m2])?),
+        _ => return None,
+    };
+    let seconds = i64::from(h) * 3600 + i64::from(m) * 60;
+    match sign {
+        b'+' => Some(seconds),
+        b'-' => Some(-seconds),
+        _ => None,
+    }
+}
+
+/// The instant of a date and time of day with a known offset.
+pub fn with_offset(date: NaiveDate, clock: Clock, offset: i64) -> Option<i64> {
+    let midnight = date.and_hms_opt(0, 0, 0)?.and_utc().timestamp();
+    Some(midnight + i64::from(clock.hour * 3600 + clock.minute * 60 + clock.second) - offset)
+}
+
+/// Reads an RFC 3339 stamp; fractions of a second are dropped.
+pub fn rfc3339(text: &[u8]) -> Option<i64> {
+    let date = NaiveDate::from_ymd_opt(
+        four(text.get(..4)?)?,
+        two([*text.get(5)?, *text.get(6)?])?,
+        two([*text.get(8)?, *text.get(9)?])?,
+    )?;
+    let punctuation = (text[4], text[7], text.get(10));
+    if !matches!(punctuation, (b'-', b'-', Some(b'T' | b't' | b' '))) {
+        return None;
+    }
+    let clock = clock(text.get(11..19)?)?;
+    let rest = &text[19..];
+    let zone = match rest {
+        [b'.', fraction @ ..] => &fraction[fraction.iter().position(|b| !b.is_ascii_digit())?..],
+        rest => rest,
+    };
+    with_offset(date, clock, offset(zone)?)
+}
+
+fn digit(byte: u8) -> Option<u32> {
+    byte.is_ascii_digit().then(|| u32::from(byte - b'0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> i64 {
+        chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp()
+    }
+
+    #[test]
+    fn december_in_a_january_file_is_last_year() {
+        let year = YearRule::Before(at("2027-01-02T00:00:00Z"));
+        let mut wall = WallClock::new(Context { zone: Tz::UTC, year });
+        let noon = clock(b"12:00:00").unwrap();
+        assert_eq!(wall.yearless(12, 31, noon), Some(at("2026-12-31T12:00:00Z")));
+        assert_eq!(wall.yearless(1, 1, noon), Some(at("2027-01-01T12:00:00Z")));
+        assert_eq!(wall.yearless(2, 29, noon), Some(at("2024-02-29T12:00:00Z")));
+    }
+
+    #[test]
+    fn a_given_year_goes_on_after_new_year() {
+        let mut wall = WallClock::new(Context { zone: Tz::UTC, year: YearRule::From(2015) });
+        let noon = clock(b"12:00:00").unwrap();
+        assert_eq!(wall.yearless(12, 31, noon), Some(at("2015-12-31T12:00:00Z")));
+        assert_eq!(wall.yearless(1, 1, noon), Some(at("2016-01-01T12:00:00Z")));
+        assert_eq!(wall.yearless(1, 2, noon), Some(at("2016-01-02T12:00:00Z")));
+    }
+
+    #[test]
+    fn stamps_with_a_zone_are_exact() {
+        assert_eq!(rfc3339(b"2026-11-20T10:15:30.123456+01:00"), Some(at("2026-11-20T09:15:30Z")));
+        assert_eq!(rfc3339(b"2026-11-20T10:15:60Z"), Some(at("2026-11-20T10:16:00Z")));
+        assert_eq!(rfc3339(b"2026-11-20"), None);
+        assert_eq!(rfc3339(b"2026-11-20T10:15:30"), None);
+    }
+}

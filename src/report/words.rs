@@ -1,0 +1,246 @@
+//! Figures in plain words.
+
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
+
+use super::Figures;
+use crate::model::{Severity, StoredFinding, Tally};
+
+/// The verdict of a report: a traffic light with its word and one sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Light {
+    /// `All well`, `Worth a look` or `Attention`.
+    pub word: &'static str,
+    /// Its colour.
+    pub color: &'static str,
+    /// One sentence.
+    pub sentence: String,
+    /// What we ask of the reader; empty: nothing.
+    pub asks: Vec<String>,
+    /// How many things there are to look at.
+    pub things: usize,
+}
+
+/// The verdict on a period: attention where an attack got in, a look where the server or a job failed or days are
+/// missing. Attempts alone, however many, are everyday life of a server on the internet.
+pub fn light(figures: &Figures) -> Light {
+    let breaches: Vec<&StoredFinding> = figures.findings.iter().filter(|f| f.finding.breach.is_some()).collect();
+    let outages: Vec<&StoredFinding> = figures.findings.iter().filter(|f| is_outage(f)).collect();
+    let failed = figures.jobs.iter().filter(|job| job.failed > 0).count();
+    let gaps = figures.gaps();
+    let mut asks: Vec<String> = breaches.iter().filter_map(|finding| breach_request(finding)).collect();
+    if let Some(outage) = outages.first().map(|finding| &finding.finding) {
+        let when = when(outage.first, outage.last, figures.zone);
+        let others = match outages.len() {
+            1 => String::new(),
+            n => format!(", and {} more", counted(n - 1, "time")),
+        };
+        let requests = grouped(outage.count);
+        asks.push(format!(
+            "Ask whoever runs the web site what happened {when}: the server failed to answer {requests} requests{others}."
+        ));
+    }
+    if failed > 0 {
+        asks.push(format!("Ask the administrator about the {failed} job{} that failed.", plural(failed)));
+    }
+    if !gaps.is_empty() {
+        asks.push(format!("Ask the administrator why there is no data for {}.", span_words(&gaps)));
+    }
+    let things = asks.len();
+    let (word, color, sentence) = if !breaches.is_empty() {
+        let times = if breaches.len() == 1 { "once".to_owned() } else { format!("{} times", breaches.len()) };
+        ("Attention", "#b3261e", format!("After many wrong passwords somebody got in, {times} this week."))
+    } else if things > 0 {
+        (
+            "Worth a look",
+            "#8a5a00",
+            format!(
+                "Nobody got in, but {} a look.",
+                if things == 1 { "one thing deserves" } else { "some things deserve" }
+            ),
+        )
+    } else if figures.findings.is_empty() {
+        ("All well", "#1b6e3c", "Nothing unusual happened this week.".to_owned())
+    } else {
+        ("All well", "#1b6e3c", "There were attempts to get in, as on every server; none succeeded.".to_owned())
+    };
+    Light { word, color, sentence, asks, things }
+}
+
+/// One of the numbers at the top: what it is, its value, and how it compares.
+pub struct Number {
+    /// What is counted, in plain words.
+    pub name: &'static str,
+    /// Exactly what is counted.
+    pub definition: &'static str,
+    /// The value.
+    pub value: String,
+    /// Compared with the period before.
+    pub change: String,
+}
+
+/// The five numbers at the top.
+pub fn numbers(figures: &Figures) -> Vec<Number> {
+    let (now, before) = (figures.total(), figures.total_before());
+    let number = |name, definition, pick: fn(&Tally) -> u64| {
+        let value = pick(&now);
+        Number { name, definition, value: grouped(value), change: change(value, before.as_ref().map(pick)) }
+    };
+    vec![
+        number("Pages served", "requests that the web server answered, of any kind", |t| t.requests),
+        number("Wrong passwords", "failed logins, each attempt counted once", |t| t.failed_logins),
+        number("Logins", "successful logins to the server", |t| t.logins),
+        number("Server errors", "requests that the web server failed to answer (status 5xx)", |t| t.status_5xx),
+        number("Pages not found", "requests for pages that don't exist (status 404)", |t| t.status_404),
+    ]
+}
+
+/// `▲ 12 % more than last week`, in words even without the arrow.
+fn change(now: u64, before: Option<u64>) -> String {
+    match before {
+        None => "no comparison yet".to_owned(),
+        Some(before) if before == now => "= as last week".to_owned(),
+        Some(0) => "\u{25b2} up from none last week".to_owned(),
+        Some(before) if now > before && now >= before * 2 => {
+            format!("\u{25b2} {} times last week", compact_ratio(now, before))
+        }
+        Some(before) if now > before => format!("\u{25b2} {} % more than last week", percent(now - before, before)),
+        Some(before) => format!("\u{25bc} {} % less than last week", percent(before - now, before)),
+    }
+}
+
+/// A finding in one or two sentences for somebody who doesn't read logs.
+pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String {
+    let f = &finding.finding;
+    let when = when(f.first, f.last, zone);
+    let count = grouped(f.count);
+    let mut subject = f.subject.iter();
+    let (field, value) = subject.next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
+    let mut sentence = match field {
+        "source.ip" | "source.domain" => format!("{value} tried to log in {count} times and failed, {when}."),
+        "user.name" => format!("Somebody guessed at the account \u{201c}{value}\u{201d} {count} times, {when}."),
+        "http.status" => {
+            format!("The web server answered {count} requests with \u{201c}{}\u{201d}, {when}.", status_words(value))
+        }
+        "keyword" => format!("The logs say \u{201c}{value}\u{201d} {count} times, {when}."),
+        _ => format!("{}: {count} events, {when}.", f.rule),
+    };
+    if let Some(breach) = &f.breach {
+        sentence.push_str(&format!(
+            " Then it got in as \u{201c}{}\u{201d} on {}.",
+            breach.user,
+            stamp(breach.time, zone)
+        ));
+    }
+    sentence
+}
+
+fn breach_request(finding: &StoredFinding) -> Option<String> {
+    let user = &finding.finding.breach.as_ref()?.user;
+    let subject = finding.finding.subject_words();
+    Some(format!(
+        "Have the password of the account \u{201c}{user}\u{201d} changed today and ask its owner whether the login from {subject} was theirs."
+    ))
+}
+
+fn is_outage(finding: &StoredFinding) -> bool {
+    let server_failed = finding.finding.subject.get("http.status").is_some_and(|status| status.starts_with('5'));
+    server_failed && finding.finding.severity >= Severity::Medium
+}
+
+fn status_words(status: &str) -> String {
+    let meaning = match status {
+        "401" => "not logged in",
+        "403" => "forbidden",
+        "404" => "page not found",
+        s if s.starts_with('5') => "server error",
+        _ => return format!("status {status}"),
+    };
+    format!("{meaning} ({status})")
+}
+
+/// `on Tue 17 Nov between 03:10 and 03:56`.
+fn when(first: i64, last: i64, zone: chrono_tz::Tz) -> String {
+    let part = |seconds: i64, format: &str| {
+        DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&zone).format(format).to_string()
+    };
+    let (day, time) = ("%a %-d %b", "%H:%M");
+    let (first_day, last_day) = (part(first, day), part(last, day));
+    match (first_day == last_day, part(first, time) == part(last, time)) {
+        (true, true) => format!("on {first_day} at {}", part(first, time)),
+        (true, false) => format!("on {first_day} between {} and {}", part(first, time), part(last, time)),
+        (false, _) => format!("between {} and {}", stamp(first, zone), stamp(last, zone)),
+    }
+}
+
+fn stamp(seconds: i64, zone: chrono_tz::Tz) -> String {
+    let instant = DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&zone);
+    instant.format("%a %-d %b %H:%M").to_string()
+}
+
+/// `Tue 10 Nov`, `Tue 10 to Thu 12 Nov`, or a list.
+pub fn span_words(days: &[NaiveDate]) -> String {
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return String::new() };
+    let name = |day: &NaiveDate| day.format("%a %-d %b").to_string();
+    if days.len() == 1 {
+        return name(first);
+    }
+    if *last - *first == TimeDelta::days(days.len() as i64 - 1) {
+        return format!("{} to {}", name(first), name(last));
+    }
+    days.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// `Friday 13 to Thursday 19 November 2026`.
+pub fn period_words(figures: &Figures) -> String {
+    let (from, to) = (figures.from, figures.to);
+    let start = if from.month() == to.month() { from.format("%A %-d") } else { from.format("%A %-d %B") };
+    format!("{start} to {}", to.format("%A %-d %B %Y"))
+}
+
+/// A number with thin groups: `12 345`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push('\u{a0}');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A number in few characters: `999`, `1.2k`, `34k`, `5.6M`.
+pub fn compact(n: u64) -> String {
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..10_000 => format!("{}.{}k", n / 1_000, n % 1_000 / 100),
+        10_000..1_000_000 => format!("{}k", n / 1_000),
+        _ => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
+    }
+}
+
+fn compact_ratio(now: u64, before: u64) -> String {
+    let tenths = now * 10 / before.max(1);
+    if tenths >= 100 || tenths.is_multiple_of(10) {
+        (tenths / 10).to_string()
+    } else {
+        format!("{}.{}", tenths / 10, tenths % 10)
+    }
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    match (part * 100).div_ceil(whole.max(1)) {
+        0 => "less than 1".to_owned(),
+        n => n.to_string(),
+    }
+}
+
+/// `1 job`, `2 jobs`.
+pub fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", plural(n))
+}
+
+fn plural(n: usize) -> &'static str {
+    if n == 1 { "" } else { "s" }
+}

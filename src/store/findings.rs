@@ -1,0 +1,211 @@
+//! Findings.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+
+use super::{Result, ScanCommit, Store, corrupt, json, to_json};
+use crate::model::{Finding, StoredFinding};
+
+const COLUMNS: &str =
+    "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach";
+
+/// Which findings to list.
+#[derive(Debug, Clone, Default)]
+pub struct FindingFilter {
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only those whose last event is at or after this instant.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those whose first event is before this instant.
+    pub until: Option<DateTime<Utc>>,
+    /// At most so many, those with the latest events.
+    pub limit: Option<usize>,
+}
+
+impl Store {
+    /// The findings that fit, latest event first.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn findings(&self, filter: &FindingFilter) -> Result<Vec<StoredFinding>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
+             ORDER BY last DESC, id DESC LIMIT :limit"
+        );
+        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        let since = filter.since.map_or(i64::MIN, |instant| instant.timestamp());
+        let until = filter.until.map_or(i64::MAX, |instant| instant.timestamp());
+        self.read(|db| {
+            let values = named_params! { ":rule": filter.rule, ":since": since, ":until": until, ":limit": limit };
+            db.prepare(&sql)?.query_map(values, read_finding)?.collect()
+        })
+    }
+
+    /// A finding.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn finding(&self, id: i64) -> Result<Option<StoredFinding>> {
+        let sql = format!("SELECT {COLUMNS} FROM findings WHERE id = ?1");
+        self.read(|db| db.query_row(&sql, [id], read_finding).optional())
+    }
+}
+
+/// A finding whose last event is older than this when it is found is no news, in seconds.
+const NEWS: i64 = 24 * 60 * 60;
+
+/// What became of a scan's findings.
+#[derive(Default)]
+pub(super) struct Reconciled {
+    /// How many were not on record before.
+    pub new: usize,
+    /// The numbers of those to be alerted about.
+    pub news: Vec<i64>,
+    /// The numbers of those to be told as a look back.
+    pub old: Vec<i64>,
+}
+
+/// A finding on record that is about the same.
+struct Known {
+    id: i64,
+    count: u64,
+    open: bool,
+    breached: bool,
+}
+
+/// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
+/// inserted, and open ones that further lines have disproved are removed.
+pub(super) fn reconcile(tx: &Transaction<'_>, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
+    let mut result = Reconciled::default();
+    let now = commit.now.timestamp();
+    tx.execute_batch("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY); DELETE FROM seen;")?;
+    for finding in commit.findings {
+        let subject = to_json(&finding.subject);
+        let known = known(tx, commit, finding, &subject)?;
+        let id = match &known {
+            // It was counted by a rule that has started afresh since, and never shrinks.
+            Some(known)
+                if (!known.open || !commit.continued.contains(&finding.rule)) && finding.count <= known.count =>
+            {
+                keep(tx, known, finding)?
+            }
+            Some(known) => update(tx, known.id, finding).map(|()| known.id)?,
+            None => insert(tx, commit, finding, &subject)?,
+        };
+        tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
+        result.new += usize::from(known.is_none());
+        let grew = known.as_ref().is_none_or(|known| finding.count > known.count);
+        // That somebody got in can't wait for any cooldown.
+        let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
+        let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
+        let told = alerted_since(tx, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
+        if got_in || grew && !told {
+            let old = commit.alert.first_scan || finding.last < now - NEWS;
+            if old { result.old.push(id) } else { result.news.push(id) }
+        }
+    }
+    let continued = to_json(&commit.continued);
+    let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
+    let sql = format!("DELETE FROM findings WHERE {unseen} AND rule IN (SELECT value FROM json_each(?2))");
+    tx.execute(&sql, params![commit.job, continued])?;
+    tx.execute(&format!("UPDATE findings SET open = 0 WHERE {unseen}"), [commit.job])?;
+    Ok(result)
+}
+
+/// Closes a finding that counted more than is known now; a break-in is noted all the same. Returns its number.
+fn keep(tx: &Transaction<'_>, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
+    tx.execute("UPDATE findings SET open = 0 WHERE id = ?1", [known.id])?;
+    if finding.breach.is_some() && !known.breached {
+        let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
+        tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
+    }
+    Ok(known.id)
+}
+
+fn known(
+    tx: &Transaction<'_>,
+    commit: &ScanCommit<'_>,
+    finding: &Finding,
+    subject: &str,
+) -> rusqlite::Result<Option<Known>> {
+    let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
+    let sql = "SELECT id, count, open, breach FROM findings
+               WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
+    let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
+    let read = |row: &Row<'_>| {
+        let count: i64 = row.get(1)?;
+        let breach: Option<crate::model::Breach> = json(row, 3)?;
+        Ok(Known { id: row.get(0)?, count: count as u64, open: row.get(2)?, breached: breach.is_some() })
+    };
+    tx.prepare_cached(sql)?.query_row(params![commit.job, finding.rule, subject, to, from], read).optional()
+}
+
+/// Remembers that somebody will be told about these.
+pub(super) fn mark_alerted(tx: &Transaction<'_>, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
+    let sql = "UPDATE findings SET alerted = ?2 WHERE id IN (SELECT value FROM json_each(?1))";
+    tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
+}
+
+fn alerted_since(tx: &Transaction<'_>, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM findings WHERE rule = ?1 AND subject = ?2 AND alerted > ?3 LIMIT 1";
+    Ok(tx.prepare_cached(sql)?.query_row(params![rule, subject, since], |_| Ok(())).optional()?.is_some())
+}
+
+fn insert(tx: &Transaction<'_>, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
+    let sql =
+        "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let f = finding;
+    let severity = f.severity.as_str();
+    tx.prepare_cached(sql)?.execute(params![
+        commit.job,
+        f.rule,
+        severity,
+        subject,
+        f.count as i64,
+        f.first,
+        f.last,
+        f.reached,
+        to_json(&f.evidence),
+        f.open,
+        commit.run,
+        to_json(&f.breach)
+    ])?;
+    Ok(tx.last_insert_rowid())
+}
+
+fn update(tx: &Transaction<'_>, id: i64, finding: &Finding) -> rusqlite::Result<()> {
+    let sql =
+        "UPDATE findings SET severity = ?2, count = ?3, first = ?4, last = ?5, reached = ?6, evidence = ?7, open = ?8, breach = ?9
+               WHERE id = ?1";
+    let f = finding;
+    let values = params![
+        id,
+        f.severity.as_str(),
+        f.count as i64,
+        f.first,
+        f.last,
+        f.reached,
+        to_json(&f.evidence),
+        f.open,
+        to_json(&f.breach)
+    ];
+    tx.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+fn read_finding(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
+    let severity: String = row.get(3)?;
+    let finding = Finding {
+        rule: row.get(2)?,
+        severity: severity.parse().map_err(|error| corrupt(3, error))?,
+        subject: json(row, 4)?,
+        count: row.get::<_, i64>(5)? as u64,
+        first: row.get(6)?,
+        last: row.get(7)?,
+        reached: row.get(8)?,
+        evidence: json(row, 9)?,
+        open: row.get(10)?,
+        breach: json(row, 13)?,
+    };
+    Ok(StoredFinding { id: row.get(0)?, job: row.get(1)?, run: row.get(11)?, alerted: row.get(12)?, finding })
+}

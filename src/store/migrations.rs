@@ -1,0 +1,151 @@
+//! The database's format, step by step; `user_version` counts the steps taken.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::StoreError;
+
+/// Never change a step that was released; add one.
+const STEPS: [&str; 1] = [r"
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    trigger TEXT NOT NULL,
+    slot INTEGER,
+    requested INTEGER NOT NULL,
+    started INTEGER,
+    finished INTEGER,
+    outcome TEXT,
+    summary TEXT NOT NULL DEFAULT '',
+    notes TEXT NOT NULL DEFAULT '[]',
+    output TEXT NOT NULL DEFAULT '',
+    exit_code INTEGER,
+    signal INTEGER
+) STRICT;
+CREATE INDEX runs_by_job ON runs (job, id);
+CREATE INDEX runs_open ON runs (id) WHERE outcome IS NULL;
+
+CREATE TABLE slots (
+    job TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    instant INTEGER NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs (id),
+    PRIMARY KEY (job, epoch, instant)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE planner (
+    job TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    cursor INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE scan_states (
+    job TEXT PRIMARY KEY,
+    state TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE scans (
+    run INTEGER PRIMARY KEY REFERENCES runs (id),
+    at INTEGER NOT NULL,
+    job TEXT NOT NULL,
+    files INTEGER NOT NULL,
+    lines INTEGER NOT NULL,
+    unparsed INTEGER NOT NULL,
+    urgent INTEGER NOT NULL,
+    failed_logins INTEGER NOT NULL,
+    findings INTEGER NOT NULL,
+    verdict TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE findings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    job TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    reached INTEGER NOT NULL,
+    breach TEXT NOT NULL,
+    evidence TEXT NOT NULL,
+    open INTEGER NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs (id),
+    alerted INTEGER
+) STRICT;
+CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
+CREATE INDEX findings_by_time ON findings (last);
+
+CREATE TABLE tallies (
+    source TEXT NOT NULL,
+    bucket INTEGER NOT NULL,
+    job TEXT NOT NULL,
+    name TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (source, bucket, job, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE archives (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run INTEGER NOT NULL REFERENCES runs (id),
+    at INTEGER NOT NULL,
+    path TEXT NOT NULL UNIQUE,
+    entry TEXT NOT NULL
+) STRICT;
+CREATE TABLE members (
+    content_sha256 TEXT NOT NULL,
+    source TEXT NOT NULL,
+    archive INTEGER NOT NULL REFERENCES archives (id),
+    identity TEXT NOT NULL,
+    PRIMARY KEY (content_sha256, source, archive)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX members_by_identity ON members (identity);
+
+CREATE TABLE intents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    intent TEXT NOT NULL,
+    message INTEGER REFERENCES messages (id)
+) STRICT;
+CREATE INDEX intents_open ON intents (id) WHERE message IS NULL;
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at INTEGER NOT NULL,
+    key TEXT NOT NULL UNIQUE,
+    subject TEXT NOT NULL,
+    mime BLOB NOT NULL
+) STRICT;
+CREATE TABLE deliveries (
+    message INTEGER NOT NULL REFERENCES messages (id),
+    recipient TEXT NOT NULL,
+    state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_attempt INTEGER NOT NULL,
+    error TEXT,
+    PRIMARY KEY (message, recipient)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX deliveries_open ON deliveries (next_attempt) WHERE state = 'queued';
+"];
+
+/// Brings the database to the newest format.
+///
+/// # Errors
+/// Fails where the database is newer than this program or can't be changed.
+pub(super) fn apply(connection: &mut Connection, path: &Path) -> super::Result<()> {
+    let failed = |error| StoreError::Sqlite { path: path.to_owned(), error };
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let known = STEPS.len() as i64;
+    if found > known {
+        return Err(StoreError::Newer { path: path.to_owned(), found, known });
+    }
+    for (step, sql) in (1..=known).zip(STEPS).skip(found as usize) {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute_batch(sql).map_err(failed)?;
+        transaction.pragma_update(None, "user_version", step).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+    }
+    Ok(())
+}

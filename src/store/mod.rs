@@ -1,0 +1,177 @@
+//! The store: one SQLite database, one writer, one file per group of tables.
+
+mod archives;
+mod findings;
+mod migrations;
+mod outbox;
+mod planner;
+mod runs;
+mod scans;
+mod tallies;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+pub use findings::FindingFilter;
+pub use outbox::{DeliveryRow, Frozen, PendingIntent};
+pub use planner::PlannerRow;
+pub use runs::{Ended, RunFilter};
+pub use scans::{AlertPolicy, ScanCommit, ScanOutcome, ScanRecord, ScanState};
+pub use tallies::BucketTally;
+
+/// What can go wrong with the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite says no.
+    #[error("database {path}: {error}")]
+    Sqlite {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
+    /// The database was written by a newer logkeeper.
+    #[error("database {path} has format {found}, this logkeeper knows {known}: install the newer logkeeper again")]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest known format.
+        known: i64,
+    },
+    /// The state folder can't be used.
+    #[error("can't create the state folder {path}: {error}; create it, or set state = \"…\" in config/logkeeper.toml")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// Short for a result of the store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// The database of one state folder.
+pub struct Store {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the database in a state folder for writing; creates folder and database where they don't exist.
+    ///
+    /// # Errors
+    /// Fails where the folder or the database can't be opened or written.
+    pub fn open(state: &Path) -> Result<Self> {
+        let folder = |error| StoreError::Folder { path: state.to_owned(), error };
+        crate::fs::create_folder(state).map_err(folder)?;
+        let path = Self::path_in(state);
+        crate::fs::create_private(&path).map_err(folder)?;
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&path)?;
+            connection.busy_timeout(Duration::from_secs(10))?;
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            // FULL: a commit survives a power cut, which "recorded before it runs" rests on.
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "foreign_keys", true)?;
+            Ok(connection)
+        };
+        let mut connection = open().map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        migrations::apply(&mut connection, &path)?;
+        Ok(Self { connection: Mutex::new(connection), path })
+    }
+
+    /// Opens an existing database for reading beside a running daemon.
+    ///
+    /// # Errors
+    /// Fails where there is no database or it can't be read.
+    pub fn open_readonly(state: &Path) -> Result<Self> {
+        let path = Self::path_in(state);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags);
+        let connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        Ok(Self { connection: Mutex::new(connection), path })
+    }
+
+    /// An empty database that is forgotten at the end: for a look at what would happen where there is none yet.
+    ///
+    /// # Errors
+    /// Fails where SQLite has no memory.
+    pub fn open_in_memory() -> Result<Self> {
+        let path = PathBuf::from(":memory:");
+        let connection = Connection::open_in_memory();
+        let mut connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        migrations::apply(&mut connection, &path)?;
+        Ok(Self { connection: Mutex::new(connection), path })
+    }
+
+    /// Opens what there is for reading; an empty one where there is no database yet.
+    ///
+    /// # Errors
+    /// Fails where there is a database that can't be read.
+    pub fn open_for_reading(state: &Path) -> Result<Self> {
+        if Self::path_in(state).exists() { Self::open_readonly(state) } else { Self::open_in_memory() }
+    }
+
+    /// The database file of a state folder.
+    pub fn path_in(state: &Path) -> PathBuf {
+        state.join("logkeeper.db")
+    }
+
+    /// Reads with the connection.
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        work(&self.lock()).map_err(|error| self.error(error))
+    }
+
+    /// Writes in one transaction.
+    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        let mut connection = self.lock();
+        let run = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let made = work(&transaction)?;
+            transaction.commit()?;
+            Ok(made)
+        };
+        run().map_err(|error| self.error(error))
+    }
+
+    /// A panic while the lock was held left no half-done work: its transaction was rolled back.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { path: self.path.clone(), error }
+    }
+}
+
+/// An instant as stored for runs: milliseconds since 1970 UTC.
+fn millis(instant: DateTime<Utc>) -> i64 {
+    instant.timestamp_millis()
+}
+
+fn from_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+/// A stored value that isn't what it should be.
+fn corrupt(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
+
+/// Reads a JSON column.
+fn json<T: serde::de::DeserializeOwned>(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| corrupt(column, error))
+}
+
+/// Writes a JSON column. The types stored have no maps with keys other than texts, so this can't fail.
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}

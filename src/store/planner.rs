@@ -1,0 +1,63 @@
+//! How far each job's slots were planned.
+
+use chrono::{DateTime, Utc};
+use rusqlite::params;
+
+use super::{Result, Store};
+use crate::model::JobId;
+
+/// How far the slots of one job were planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannerRow {
+    /// The job.
+    pub job: JobId,
+    /// Its schedule then; a job with another one has no past slots.
+    pub fingerprint: String,
+    /// The clock's epoch.
+    pub epoch: i64,
+    /// Every slot up to this instant is on record.
+    pub cursor: DateTime<Utc>,
+}
+
+impl Store {
+    /// How far all jobs were planned.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn planner_rows(&self) -> Result<Vec<PlannerRow>> {
+        self.read(|db| {
+            let mut statement = db.prepare("SELECT job, fingerprint, epoch, cursor FROM planner")?;
+            let rows = statement.query_map([], |row| {
+                let (job, cursor): (String, i64) = (row.get(0)?, row.get(3)?);
+                Ok(PlannerRow {
+                    job: job.parse().map_err(|error| super::corrupt(0, error))?,
+                    fingerprint: row.get(1)?,
+                    epoch: row.get(2)?,
+                    cursor: DateTime::from_timestamp(cursor, 0).unwrap_or_default(),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Remembers how far a job was planned.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn save_planner_row(&self, row: &PlannerRow) -> Result<()> {
+        let sql = "INSERT INTO planner (job, fingerprint, epoch, cursor) VALUES (?1, ?2, ?3, ?4)
+                   ON CONFLICT (job) DO UPDATE SET fingerprint = ?2, epoch = ?3, cursor = ?4";
+        let cursor = row.cursor.timestamp();
+        self.write(|tx| tx.execute(sql, params![row.job.as_str(), row.fingerprint, row.epoch, cursor]).map(drop))
+    }
+
+    /// Forgets the jobs that are not among these: a job that comes back later has no past slots.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn keep_planner_rows(&self, jobs: &[&JobId]) -> Result<()> {
+        let names = super::to_json(&jobs);
+        let sql = "DELETE FROM planner WHERE job NOT IN (SELECT value FROM json_each(?1))";
+        self.write(|tx| tx.execute(sql, [names]).map(drop))
+    }
+}

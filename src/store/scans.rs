@@ -1,0 +1,166 @@
+//! One scan, one transaction: state, findings, tallies, record and the intent to alert commit together.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json};
+use crate::model::{Finding, Intent, RunId};
+
+/// What a scan job remembers between runs: an opaque document of `jobs`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScanState(pub serde_json::Value);
+
+/// Whom to alert and when not to.
+#[derive(Debug, Clone)]
+pub struct AlertPolicy {
+    /// Recipient groups; none: no alerts.
+    pub to: Vec<String>,
+    /// By rule: for how many seconds the same subject is not alerted about again.
+    pub cooldowns: BTreeMap<String, i64>,
+    /// By rule: the longest pause within one finding, in seconds.
+    pub merges: BTreeMap<String, i64>,
+    /// Whether this is a look back over old logs.
+    pub first_scan: bool,
+}
+
+/// The monitoring record of one scan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ScanRecord {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Files read.
+    pub files: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines no parser understood.
+    pub unparsed: u64,
+    /// Lines triage calls urgent.
+    pub urgent: u64,
+    /// Failed logins.
+    pub failed_logins: u64,
+}
+
+/// Everything one scan stores.
+pub struct ScanCommit<'a> {
+    /// The run.
+    pub run: RunId,
+    /// The job's id.
+    pub job: &'a str,
+    /// What the next scan goes on from.
+    pub state: &'a ScanState,
+    /// What was found, open and settled.
+    pub findings: &'a [Finding],
+    /// What was counted per hour.
+    pub tallies: &'a [BucketTally],
+    /// The monitoring record.
+    pub record: &'a ScanRecord,
+    /// The rules whose detectors went on from their stored state, so that they know all that is open.
+    pub continued: &'a [String],
+    /// Whom to tell.
+    pub alert: &'a AlertPolicy,
+    /// The instant the run is about.
+    pub now: DateTime<Utc>,
+}
+
+/// What became of a scan's findings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ScanOutcome {
+    /// Findings that were not on record before.
+    pub new: usize,
+    /// Findings that somebody will be told about.
+    pub alerted: usize,
+    /// The verdict that went on record.
+    pub verdict: String,
+}
+
+impl Store {
+    /// What a job remembered last; `None` before its first scan.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn scan_state(&self, job: &str) -> Result<Option<ScanState>> {
+        let sql = "SELECT state FROM scan_states WHERE job = ?1";
+        self.read(|db| db.query_row(sql, [job], |row| super::json(row, 0).map(ScanState)).optional())
+    }
+
+    /// Stores a scan.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written; then nothing of it is stored.
+    pub fn commit_scan(&self, commit: &ScanCommit<'_>) -> Result<ScanOutcome> {
+        self.write(|tx| {
+            let sql = "INSERT INTO scan_states (job, state) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET state = ?2";
+            tx.execute(sql, params![commit.job, to_json(&commit.state.0)])?;
+            tallies::add(tx, commit.job, commit.tallies)?;
+            let reconciled = findings::reconcile(tx, commit)?;
+            let new = reconciled.new;
+            let mut alerted = 0;
+            if !commit.alert.to.is_empty() {
+                for (findings, looks_back) in [(reconciled.news, false), (reconciled.old, true)] {
+                    if findings.is_empty() {
+                        continue;
+                    }
+                    alerted += findings.len();
+                    findings::mark_alerted(tx, &findings, commit.record.at)?;
+                    let intent = Intent::Alert { run: commit.run, to: commit.alert.to.clone(), findings, looks_back };
+                    outbox::insert_intent(tx, &intent, commit.record.at)?;
+                }
+            }
+            let verdict = verdict(commit.record, new, commit.findings.len());
+            insert_record(tx, commit, new, &verdict)?;
+            Ok(ScanOutcome { new, alerted, verdict })
+        })
+    }
+
+    /// Records a scan that found nothing new to read.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn record_idle_scan(&self, run: RunId, job: &str, at: DateTime<Utc>) -> Result<ScanOutcome> {
+        let verdict = "no activity detected: nothing new in the logs".to_owned();
+        let sql = "INSERT INTO scans (run, at, job, files, lines, unparsed, urgent, failed_logins, findings, verdict)
+                   VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4)";
+        self.write(|tx| tx.execute(sql, params![run, at.timestamp(), job, verdict]).map(drop))?;
+        Ok(ScanOutcome { new: 0, alerted: 0, verdict })
+    }
+
+    /// Sums over the scans between two instants: scans, lines and lines not parsed.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn scan_totals(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<(u64, u64, u64)> {
+        let sql = "SELECT count(*), coalesce(sum(lines), 0), coalesce(sum(unparsed), 0) FROM scans WHERE at >= ?1 AND at < ?2";
+        self.read(|db| {
+            db.query_row(sql, [from.timestamp(), to.timestamp()], |row| {
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64, row.get::<_, i64>(2)? as u64))
+            })
+        })
+    }
+}
+
+fn verdict(record: &ScanRecord, new: usize, known: usize) -> String {
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    if new > 0 {
+        format!("{new} new finding{}", plural(new))
+    } else if known > 0 {
+        format!("{known} known finding{} still open", plural(known))
+    } else if record.lines == 0 {
+        "no activity detected: nothing new in the logs".to_owned()
+    } else {
+        "no activity detected: no threshold was crossed".to_owned()
+    }
+}
+
+fn insert_record(tx: &Transaction<'_>, commit: &ScanCommit<'_>, new: usize, verdict: &str) -> rusqlite::Result<()> {
+    let record = commit.record;
+    let sql = "INSERT INTO scans (run, at, job, files, lines, unparsed, urgent, failed_logins, findings, verdict)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let counts = [record.files, record.lines, record.unparsed, record.urgent, record.failed_logins].map(|n| n as i64);
+    let [files, lines, unparsed, urgent, failed] = counts;
+    let at = record.at.timestamp();
+    tx.execute(sql, params![commit.run, at, commit.job, files, lines, unparsed, urgent, failed, new as i64, verdict])?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! Counts per quarter of an hour and source.
+//!
+//! Two jobs may read the same source, each at its own pace, so counts are kept per job and the
+//! larger one is believed: it is the one that has read further.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Transaction, params};
+
+use super::{Result, Store};
+use crate::model::Tally;
+use crate::model::tally::BUCKET;
+
+/// What was counted in one bucket of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketTally {
+    /// The source's name.
+    pub source: String,
+    /// The bucket: seconds since 1970 UTC divided by [`BUCKET`].
+    pub bucket: i64,
+    /// The counts.
+    pub tally: Tally,
+}
+
+impl Store {
+    /// The counts of every bucket between two instants, by source and bucket.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn tallies(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<BucketTally>> {
+        let sql = "SELECT source, bucket, name, max(n) FROM tallies WHERE bucket >= ?1 AND bucket < ?2
+                   GROUP BY source, bucket, name ORDER BY source, bucket";
+        let bucket = |instant: DateTime<Utc>| instant.timestamp().div_euclid(BUCKET);
+        self.read(|db| {
+            let mut statement = db.prepare(sql)?;
+            let mut rows = statement.query([bucket(from), bucket(to)])?;
+            let mut tallies: Vec<BucketTally> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (source, bucket, name, n): (String, i64, String, i64) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                if tallies.last().is_none_or(|last| last.source != source || last.bucket != bucket) {
+                    tallies.push(BucketTally { source, bucket, tally: Tally::default() });
+                }
+                // The line above made sure that there is a last one.
+                if let Some(field) = tallies.last_mut().and_then(|last| last.tally.field_mut(&name)) {
+                    *field = n as u64;
+                }
+            }
+            Ok(tallies)
+        })
+    }
+
+    /// The first bucket that was ever counted.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn first_tally(&self) -> Result<Option<DateTime<Utc>>> {
+        let bucket: Option<i64> =
+            self.read(|db| db.query_row("SELECT min(bucket) FROM tallies", [], |row| row.get(0)))?;
+        Ok(bucket.and_then(|bucket| DateTime::from_timestamp(bucket * BUCKET, 0)))
+    }
+}
+
+/// Adds counts to those on record.
+pub(super) fn add(tx: &Transaction<'_>, job: &str, tallies: &[BucketTally]) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO tallies (source, bucket, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT DO UPDATE SET n = n + ?5";
+    let mut statement = tx.prepare_cached(sql)?;
+    for bucket in tallies {
+        for (name, n) in Tally::NAMES.iter().zip(bucket.tally.values()).filter(|(_, n)| *n > 0) {
+            statement.execute(params![bucket.source, bucket.bucket, job, name, n as i64])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Every mistake is shown at once, with its place and a way out, and exit code 2.
+
+use crate::support::TestBed;
+
+const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
+
+/// The file that is broken, its text, where the mistake is, and a part of what is said about it.
+const BROKEN: [(&str, &str, &str, &str); 17] = [
+    (
+        "jobs/x.toml",
+        "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",
+        "jobs/x.toml:1:22",
+        "\"FRY\" is not a weekday",
+    ),
+    ("jobs/x.toml", "schedule = \"0 0 30 2 *\"\n[command]\nshell = \"true\"\n", "jobs/x.toml:1:17", "never comes"),
+    (
+        "jobs/x.toml",
+        "shedule = \"0 12 * * 5\"\n[command]\nshell = \"true\"\n",
+        "jobs/x.toml:1:1",
+        "did you mean \"schedule\"?",
+    ),
+    (
+        "jobs/x.toml",
+        "[scan]\nsources = [\"wep\"]\nrules = [\"failed-logins\"]\n",
+        "jobs/x.toml:2:12",
+        "there is no source \"wep\"",
+    ),
+    (
+        "jobs/x.toml",
+        "[scan]\nsources = [\"web\"]\nrules = [\"failed-login\"]\n",
+        "jobs/x.toml:3:10",
+        "did you mean \"failed-logins\"?",
+    ),
+    ("jobs/x.toml", "schedule = \"0 12 * * 5\"\n", "jobs/x.toml:1:1", "[archive], [scan], [report] or [command]"),
+    (
+        "jobs/x.toml",
+        "[command]\nshell = \"true\"\n[report]\nperiod = \"weekly\"\nto = [\"admins\"]\n",
+        "jobs/x.toml:1:1",
+        "a job is of one kind",
+    ),
+    (
+        "jobs/x.toml",
+        "timeout = \"soon\"\n[command]\nshell = \"true\"\n",
+        "jobs/x.toml:1:11",
+        "\"soon\" is not a length of time",
+    ),
+    (
+        "jobs/x.toml",
+        "zone = \"Europe/Berlim\"\n[command]\nshell = \"true\"\n",
+        "jobs/x.toml:1:8",
+        "did you mean \"Europe/Berlin\"?",
+    ),
+    (
+        "jobs/x.toml",
+        "[report]\nperiod = \"weekly\"\nto = [\"managment\"]\n",
+        "jobs/x.toml:3:7",
+        "did you mean \"management\"?",
+    ),
+    ("jobs/x.toml", "enabled = \"yes\"\n[command]\nshell = \"true\"\n", "jobs/x.toml:1:11", "enabled"),
+    ("jobs/x.toml", "[command\nshell = \"true\"\n", "jobs/x.toml:1:9", "table"),
+    ("jobs/X y.toml", "[command]\nshell = \"true\"\n", "jobs/X y.toml:1:1", "\"X y\" is not a name"),
+    (
+        "config/rules/r.toml",
+        "severity = \"hihg\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\n",
+        "config/rules/r.toml:1:12",
+        "one of: low medium high critical",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[spike]\nstatuses = [\"404\", \"6xx\"]\n",
+        "config/rules/r.toml:5:20",
+        "\"6xx\" is not an HTTP status",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nthreshold = 0\n",
+        "config/rules/r.toml:6:13",
+        "threshold is 0",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\nregex = \"a(b\"\n",
+        "config/rules/r.toml:5:9",
+        "unclosed group",
+    ),
+];
+
+const WEB: &str = "[sources.web]\nfiles = [\"/var/log/nginx/access.log\"]\n";
+
+#[test]
+fn each_mistake_is_shown_with_its_place_and_help() {
+    for (file, text, place, said) in BROKEN {
+        let bed = TestBed::new();
+        bed.main(WEB).file(file, text);
+        let ran = bed.run(&["check"]);
+        assert_eq!(ran.code, 2, "{file} {text}: {ran:?}");
+        let place = format!("--> {place}\n");
+        assert!(ran.stderr.contains(&place), "{text}: wants {place:?} in\n{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{text}: wants {said:?} in\n{}", ran.stderr);
+        assert!(ran.stderr.contains("help: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn mistakes_in_the_main_file_are_shown_too() {
+    for (more, place, said) in [
+        ("[sources.web]\nfiles = [\"nginx/access.log\"]\n", "10:10", "is not a full path"),
+        ("[sources.web]\nfile = [\"/a\"]\n", "10:1", "did you mean \"files\"?"),
+        ("[mail]\nfrom = \"nobody\"\n", "10:8", "is not a mail address"),
+        ("[mail.smtp]\nhost = \"mail.example.org\"\ntls = \"none\"\n", "11:7", "would go unencrypted"),
+        ("[mail.smtp]\nhost = \"mail.example.org\"\nuser = \"x\"\n", "9:1", "\"password_file\" is missing"),
+        ("[mail.smtp]\nhost = \"h\"\nport = 99999\n", "11:8", "port"),
+    ] {
+        let bed = TestBed::new();
+        bed.main(more);
+        let ran = bed.run(&["check"]);
+        assert_eq!(ran.code, 2, "{more}: {ran:?}");
+        let place = format!("--> config/logkeeper.toml:{place}\n");
+        assert!(ran.stderr.contains(&place), "{more}: wants {place:?} in\n{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{more}: wants {said:?} in\n{}", ran.stderr);
+    }
+}
+
+#[test]
+fn all_mistakes_of_all_files_come_in_one_go() {
+    let bed = TestBed::new();
+    bed.main(WEB);
+    bed.file("jobs/a.toml", "schedule = \"61 * * * *\"\ntimeout = \"x\"\ncolour = 1\n[command]\nrun = []\n");
+    bed.file("jobs/b.toml", SCAN.replace("web", "wob").as_str());
+    let ran = bed.run(&["check"]);
+    assert_eq!(ran.stderr.matches("error: ").count(), 5, "{}", ran.stderr);
+    assert!(ran.stderr.ends_with("5 errors in 2 files; nothing was started or changed\n"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_world_writable_file_and_a_readable_password_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let bed = TestBed::new();
+    bed.main("[mail.smtp]\nhost = \"localhost\"\nuser = \"u\"\npassword_file = \"pw\"\n").file("pw", "secret\n");
+    bed.file("jobs/a.toml", "[command]\nshell = \"true\"\n");
+    std::fs::set_permissions(bed.path("jobs/a.toml"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let ran = bed.run(&["check"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("can be changed by every user"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("can be read by others") && ran.stderr.contains("chmod 600"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_flawless_configuration_shows_the_next_three_runs() {
+    let bed = TestBed::new();
+    bed.main(WEB).file("jobs/a.toml", "schedule = \"0 12 * * 5\"\n[command]\nshell = \"true\"\n");
+    let ran = bed.run(&["check"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stdout.matches("Fri ").count(), 3, "{}", ran.stdout);
+    assert!(ran.stdout.contains("12:00:00 UTC"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_shipped_configuration_is_flawless_as_it_is() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let ran = TestBed::new().run(&["--config", root, "check"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for job in ["archive-logs", "failed-logins", "error-spikes", "weekly-summary"] {
+        assert!(ran.stdout.contains(job), "{}", ran.stdout);
+    }
+}

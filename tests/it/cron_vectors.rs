@@ -1,0 +1,57 @@
+//! The shared cron vectors: Debian's semantics, case by case.
+
+use chrono::{DateTime, Utc};
+use logkeeper::model::{Expression, Schedule};
+use logkeeper::schedule::next_after;
+
+use crate::support;
+
+/// Tags of vectors that go beyond five fields.
+const LATER: [&str; 3] = ["ext", "seconds", "year"];
+
+#[test]
+fn five_field_vectors_agree() {
+    let Some(shared) = support::shared() else {
+        return support::skip("five_field_vectors_agree", "../shared");
+    };
+    let text = std::fs::read_to_string(shared.join("vectors/cron.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut wrong = Vec::new();
+    let mut checked = 0;
+    for case in document["vectors"].as_array().unwrap() {
+        let tags: Vec<&str> = case["tags"].as_array().unwrap().iter().filter_map(|t| t.as_str()).collect();
+        if tags.iter().any(|tag| LATER.contains(tag)) {
+            continue;
+        }
+        checked += 1;
+        let want: Vec<String> =
+            case["expected"].as_array().map_or_else(Vec::new, |list| list.iter().map(instant).collect());
+        let got = answer(case, want.len());
+        if got != want {
+            wrong.push(format!("{} {}: want {want:?}, got {got:?}", case["id"], case["expr"]));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {checked} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(checked > 120, "only {checked} vectors were checked");
+}
+
+/// The next instants: as many as the vector lists, or as it asks for where it lists none.
+fn answer(case: &serde_json::Value, listed: usize) -> Vec<String> {
+    let Ok(expression) = case["expr"].as_str().unwrap().parse::<Expression>() else {
+        return Vec::new();
+    };
+    let schedule = Schedule { expression, zone: case["tz"].as_str().unwrap().parse().unwrap() };
+    let mut at: DateTime<Utc> = case["from"].as_str().unwrap().parse().unwrap();
+    let count = if listed > 0 { listed } else { case["n"].as_u64().unwrap() as usize };
+    let mut found = Vec::new();
+    while found.len() < count {
+        let Some(next) = next_after(&schedule, at) else { break };
+        found.push(next.to_rfc3339());
+        at = next;
+    }
+    found
+}
+
+fn instant(value: &serde_json::Value) -> String {
+    value.as_str().unwrap().parse::<DateTime<Utc>>().unwrap().to_rfc3339()
+}

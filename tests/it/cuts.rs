@@ -1,0 +1,434 @@
+//! However the same logs are cut into runs, rotated and compressed on the way, the findings are the same.
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use logkeeper::store::FindingFilter;
+
+use crate::support::{self, TestBed};
+
+const AT: &str = "2026-11-21T12:00:00Z";
+const JOB: &str = "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\", \"failed-logins-account\", \"error-spikes\", \"urgent-lines\"]\nalert = [\"admins\"]\n";
+
+/// A small generator of random numbers; the seed is printed when a test fails.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) % limit.max(1) as u64) as usize
+    }
+}
+
+fn bed() -> TestBed {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n").file("jobs/scan.toml", JOB);
+    std::fs::create_dir_all(bed.path("log")).unwrap();
+    bed
+}
+
+/// Everything that must not depend on cuts: findings without their places, and tallies.
+fn results(bed: &TestBed) -> Vec<String> {
+    let store = bed.store();
+    let mut all: Vec<String> = store
+        .findings(&FindingFilter::default())
+        .unwrap()
+        .into_iter()
+        .map(|s| {
+            let f = s.finding;
+            let texts: Vec<String> = f.evidence.into_iter().map(|e| e.text).collect();
+            format!(
+                "{} {:?} {} {} {} {} {:?} {texts:?}",
+                f.rule, f.subject, f.count, f.first, f.last, f.reached, f.breach
+            )
+        })
+        .collect();
+    let (from, to) = ("2000-01-01T00:00:00Z".parse().unwrap(), "2100-01-01T00:00:00Z".parse().unwrap());
+    all.extend(store.tallies(from, to).unwrap().into_iter().map(|t| format!("{} {:?}", t.bucket, t.tally)));
+    all.sort();
+    all
+}
+
+fn rotate(folder: &Path, name: &str, random: &mut Random) {
+    let numbered = |n: usize, gz: bool| folder.join(format!("{name}.{n}{}", if gz { ".gz" } else { "" }));
+    for n in (1..40).rev() {
+        for gz in [true, false] {
+            if numbered(n, gz).exists() {
+                std::fs::rename(numbered(n, gz), numbered(n + 1, gz)).unwrap();
+            }
+        }
+    }
+    if random.below(3) == 0 {
+        // copytruncate
+        std::fs::copy(folder.join(name), numbered(1, false)).unwrap();
+        std::fs::File::options().write(true).open(folder.join(name)).unwrap().set_len(0).unwrap();
+    } else {
+        std::fs::rename(folder.join(name), numbered(1, false)).unwrap();
+        if random.below(2) == 0 {
+            std::fs::write(folder.join(name), b"").unwrap();
+        }
+    }
+    for n in 1..40 {
+        if numbered(n, false).exists() && random.below(2) == 0 {
+            let mut encoder = GzEncoder::new(std::fs::File::create(numbered(n, true)).unwrap(), Compression::new(1));
+            encoder.write_all(&std::fs::read(numbered(n, false)).unwrap()).unwrap();
+            encoder.finish().unwrap();
+            std::fs::remove_file(numbered(n, false)).unwrap();
+        }
+    }
+}
+
+/// Writes a text piece by piece, with scans in between, and rotations at line ends.
+fn feed_in_pieces(bed: &TestBed, logs: &[(&str, &[u8])], random: &mut Random) {
+    let mut left: Vec<(&str, &[u8])> = logs.to_vec();
+    while left.iter().any(|(_, rest)| !rest.is_empty()) {
+        for (name, rest) in &mut left {
+            let whole = rest.len();
+            let mut cut = random.below(whole / 3 + 4000).min(whole);
+            let rotates = random.below(3) == 0;
+            if rotates {
+                // A log is rotated between two lines.
+                cut = memchr::memchr(b'\n', &rest[cut..]).map_or(whole, |at| cut + at + 1);
+            }
+            let (piece, later) = rest.split_at(cut);
+            *rest = later;
+            let path = bed.path("log").join(*name);
+            std::fs::File::options().append(true).create(true).open(&path).unwrap().write_all(piece).unwrap();
+            if random.below(2) == 0 {
+                bed.run_job("scan", AT);
+            }
+            if rotates && !later.is_empty() {
+                rotate(&bed.path("log"), name, random);
+            }
+        }
+    }
+    bed.run_job("scan", AT);
+}
+
+fn assert_cuts_change_nothing(logs: &[(&str, &[u8])], seeds: std::ops::Range<u64>) {
+    let whole = bed();
+    for (name, text) in logs {
+        whole.bytes(&format!("log/{name}"), text);
+    }
+    whole.run_job("scan", AT);
+    let want = results(&whole);
+    assert!(want.len() > 5, "too little to compare: {want:?}");
+    for seed in seeds {
+        let pieces = bed();
+        feed_in_pieces(&pieces, logs, &mut Random(seed));
+        let got = results(&pieces);
+        let missing: Vec<_> = want.iter().filter(|line| !got.contains(line)).collect();
+        let extra: Vec<_> = got.iter().filter(|line| !want.contains(line)).collect();
+        assert!(missing.is_empty() && extra.is_empty(), "seed {seed}\nmissing {missing:#?}\nextra {extra:#?}");
+        pieces.run_job("scan", AT);
+        assert_eq!(results(&pieces), got, "an idle scan changed something");
+    }
+}
+
+#[test]
+fn made_up_logs_give_the_same_however_they_are_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    logkeeper::demo::write_logs(folder.path(), AT.parse().unwrap(), chrono_tz::UTC).unwrap();
+    let mut auth = Vec::new();
+    for name in ["auth.log.4.gz", "auth.log.3.gz", "auth.log.2.gz", "auth.log.1", "auth.log"] {
+        let mut lines = logkeeper::logs::Lines::open(&folder.path().join(name)).unwrap();
+        while let Some(block) = lines.next_block() {
+            auth.extend_from_slice(block);
+        }
+    }
+    let access = std::fs::read(folder.path().join("apache2/access.log.1")).unwrap();
+    let urgent: String = (0..6).map(|n| format!("Nov 20 10:0{n}:00 web1 app[1]: Urgent log detected {n}\n")).collect();
+    assert_cuts_change_nothing(&[("auth.log", &auth), ("access.log", &access), ("app.log", urgent.as_bytes())], 0..12);
+}
+
+#[test]
+fn real_logs_give_the_same_however_they_are_cut() {
+    let Some(shared) = support::shared() else {
+        return support::skip("real_logs_give_the_same_however_they_are_cut", "../shared");
+    };
+    let read = |name: &str| std::fs::read(shared.join("corpora").join(name)).unwrap();
+    let (auth, access) = (read("loghub/OpenSSH_2k.log"), read("elastic-apache/apache_logs"));
+    assert_cuts_change_nothing(&[("auth.log", &auth)], 100..108);
+    assert_cuts_change_nothing(&[("access.log", &access)], 200..208);
+    assert_cuts_change_nothing(&[("access.log", &access), ("auth.log", &auth)], 300..306);
+}
+
+#[test]
+fn a_window_of_exactly_thirty_minutes_counts_and_a_second_more_does_not() {
+    let bed = bed();
+    let start: chrono::DateTime<chrono::Utc> = "2026-11-20T10:00:00Z".parse().unwrap();
+    let mut text = String::new();
+    for (address, span) in [("198.51.100.1", 1800), ("198.51.100.2", 1801)] {
+        for n in 0..5 {
+            let at = start + chrono::TimeDelta::seconds(if n == 4 { span } else { n * 60 });
+            let stamp = at.format("%b %e %H:%M:%S");
+            text.push_str(&format!(
+                "{stamp} web1 sshd[{}]: Failed password for root from {address} port 1 ssh2\n",
+                100 + n
+            ));
+        }
+    }
+    bed.file("log/auth.log", &text);
+    bed.run_job("scan", AT);
+    let found = bed
+        .store()
+        .findings(&FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() })
+        .unwrap();
+    let subjects: Vec<String> = found.iter().map(|f| f.finding.subject_words()).collect();
+    assert_eq!(subjects, ["198.51.100.1"]);
+    assert_eq!(found[0].finding.reached, start.timestamp() + 1800);
+}
+
+#[test]
+fn an_unreadable_and_a_damaged_file_make_the_run_partial_and_cost_only_themselves() {
+    let bed = bed();
+    let line = "Nov 20 10:00:00 web1 sshd[1]: Failed password for root from 198.51.100.1 port 1 ssh2\n";
+    bed.file("log/good.log", &line.repeat(6));
+    bed.bytes("log/bad.log.1.gz", &[0x1f, 0x8b, 8, 0, 1, 2, 3]);
+    std::os::unix::fs::symlink("/nonexistent", bed.path("log/link.log")).unwrap();
+    let first = bed.run_job("scan", AT);
+    assert_eq!(first.outcome, logkeeper::model::Outcome::Partial);
+    assert!(first.notes.iter().any(|note| note.contains("bad.log.1.gz is damaged")), "{:?}", first.notes);
+    assert!(first.summary.contains("new finding"), "{}", first.summary);
+    let second = bed.run_job("scan", AT);
+    assert_eq!(second.outcome, logkeeper::model::Outcome::Succeeded, "damage is told once: {:?}", second.notes);
+}
+
+fn failures(range: std::ops::Range<u32>) -> String {
+    let line = |n| {
+        format!("Nov 20 10:00:{n:02} web1 sshd[{}]: Failed password for root from 198.51.100.1 port 1 ssh2\n", 100 + n)
+    };
+    range.map(line).collect()
+}
+
+fn append(bed: &TestBed, name: &str, text: &str) {
+    let path = bed.path("log").join(name);
+    std::fs::File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+fn counts(bed: &TestBed) -> Vec<u64> {
+    let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
+    bed.store().findings(&filter).unwrap().iter().map(|f| f.finding.count).collect()
+}
+
+#[test]
+fn a_log_that_lies_there_twice_is_read_once() {
+    let bed = bed();
+    bed.file("log/auth.log.1", &failures(0..4)).file("log/auth.log", "");
+    bed.run_job("scan", AT);
+    // As while logrotate compresses: both names at once.
+    let mut encoder =
+        GzEncoder::new(std::fs::File::create(bed.path("log/auth.log.1.gz")).unwrap(), Compression::new(1));
+    encoder.write_all(failures(0..4).as_bytes()).unwrap();
+    encoder.finish().unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new());
+    std::fs::remove_file(bed.path("log/auth.log.1")).unwrap();
+    bed.run_job("scan", AT);
+    // As while a log is being copied and truncated, with lines not read yet.
+    append(&bed, "auth.log", &failures(4..20));
+    bed.run_job("scan", AT);
+    append(&bed, "auth.log", &failures(20..25));
+    std::fs::copy(bed.path("log/auth.log"), bed.path("log/auth.log.0")).unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [25]);
+    std::fs::File::options().write(true).open(bed.path("log/auth.log")).unwrap().set_len(0).unwrap();
+    append(&bed, "auth.log", &failures(25..30));
+    bed.run_job("scan", AT);
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [30]);
+}
+
+#[test]
+fn two_copies_met_for_the_first_time_count_once() {
+    let bed = bed();
+    bed.file("log/auth.log.1", &failures(0..7)).file("log/auth.log.2", &failures(0..7));
+    bed.run_job("scan", AT);
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [7]);
+}
+
+#[test]
+fn a_live_log_that_begins_like_an_older_one_is_read() {
+    let bed = bed();
+    bed.file("log/auth.log.1", &failures(0..7)).file("log/auth.log", &failures(0..1));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [8]);
+}
+
+#[test]
+fn somebody_who_got_in_is_found_however_the_log_is_cut() {
+    let pam = |n: u32| {
+        format!(
+            "Nov 20 10:00:{n:02} web1 sshd[{}]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.51.100.1  user=root\n",
+            100 + n
+        )
+    };
+    let failed: String = (0..6).map(pam).collect();
+    let accepted = "Nov 20 10:08:00 web1 sshd[200]: Accepted password for root from 198.51.100.1 port 1 ssh2\n";
+    let breached = |pieces: &[&str]| {
+        let bed = bed();
+        for piece in pieces {
+            append(&bed, "auth.log", piece);
+            bed.run_job("scan", AT);
+        }
+        let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
+        let found = bed.store().findings(&filter).unwrap();
+        found.iter().map(|f| f.finding.breach.as_ref().map(|breach| breach.user.clone())).collect::<Vec<_>>()
+    };
+    let want = vec![Some("root".to_owned())];
+    assert_eq!(breached(&[&(failed.clone() + accepted)]), want);
+    assert_eq!(breached(&[&failed, accepted]), want);
+}
+
+#[test]
+fn an_unfinished_line_counts_no_attempt_twice() {
+    let bed = bed();
+    let invalid = "Nov 20 10:01:00 web1 sshd[200]: Invalid user x from 198.51.100.1 port 1\n";
+    let unfinished = "Nov 20 10:01:02 web1 sshd[200]: Failed password for invalid user x from 198.51.100.1 port 1 ssh2";
+    append(&bed, "auth.log", &(failures(0..3) + invalid + unfinished));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new(), "four attempts are no finding");
+    append(&bed, "auth.log", &("\n".to_owned() + &failures(10..11)));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn a_line_from_the_future_blinds_nobody() {
+    let bed = bed();
+    let future = "Nov 22 09:00:00 web1 CRON[1]: (root) CMD (true)\n";
+    append(&bed, "auth.log", &failures(0..4));
+    append(&bed, "auth.log", future);
+    let now = "2026-11-20T10:02:00Z";
+    bed.run_job("scan", now);
+    append(&bed, "auth.log", &failures(30..31));
+    bed.run_job("scan", now);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn findings_outlive_a_change_of_their_rule() {
+    let bed = bed();
+    append(&bed, "auth.log", &failures(0..6));
+    bed.run_job("scan", AT);
+    let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
+    bed.file("config/rules/failed-logins.toml", &rule.replace("threshold = 5", "threshold = 7"));
+    append(&bed, "auth.log", &failures(6..7));
+    let ended = bed.run_job("scan", AT);
+    assert!(ended.notes.iter().any(|note| note.contains("rule failed-logins was changed")), "{:?}", ended.notes);
+    assert_eq!(counts(&bed), [6]);
+    bed.file("jobs/scan.toml", &JOB.replace("\"failed-logins\", ", ""));
+    append(&bed, "auth.log", &failures(7..8));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [6]);
+}
+
+#[test]
+fn hundreds_of_files_need_few_descriptors() {
+    let bed = bed();
+    for n in 1..300 {
+        bed.file(&format!("log/auth.log.{n}"), &format!("Nov 20 10:00:00 web1 app[{n}]: x\n"));
+    }
+    let program = env!("CARGO_BIN_EXE_logkeeper");
+    let script = format!("ulimit -n 64; exec {program} run-now scan");
+    let ran =
+        std::process::Command::new("sh").args(["-c", &script]).env("LOGKEEPER_CONFIG", bed.path("")).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success() && said.contains("read 299 lines of 299 files"), "{said}");
+}
+
+#[test]
+fn a_rule_may_look_for_a_regular_expression() {
+    let bed = bed();
+    let rule = std::fs::read_to_string(bed.path("config/rules/urgent-lines.toml")).unwrap();
+    let rule = rule
+        .replace("text = \"Urgent log detected\"", "regex = '(?i)urgent: (disk|memory) \\d+ %$'")
+        .replace("more_than = 3", "more_than = 1");
+    bed.file("config/rules/urgent-lines.toml", &rule);
+    let line = |text: &str| format!("Nov 20 10:00:00 web1 app[1]: {text}\n");
+    append(
+        &bed,
+        "app.log",
+        &[line("URGENT: disk 97 %"), line("urgent: disk full"), line("urgent: memory 99 %")].concat(),
+    );
+    bed.run_job("scan", AT);
+    let found = bed.store().findings(&FindingFilter::default()).unwrap();
+    assert_eq!(found.iter().map(|f| f.finding.count).collect::<Vec<_>>(), [2]);
+}
+
+/// Several kilobytes of failures, so that a copy can be half-way.
+fn many(range: std::ops::Range<i64>) -> String {
+    let start: chrono::DateTime<chrono::Utc> = "2026-11-20T08:00:00Z".parse().unwrap();
+    let line = |n: i64| {
+        let stamp = (start + chrono::TimeDelta::seconds(n)).format("%b %e %H:%M:%S");
+        format!("{stamp} web1 sshd[{}]: Failed password for root from 198.51.100.1 port 1 ssh2\n", 1000 + n)
+    };
+    range.map(line).collect()
+}
+
+#[test]
+fn a_copy_that_is_still_being_written_is_not_read_twice() {
+    let bed = bed();
+    bed.file("log/auth.log.1", &many(0..1000)).file("log/auth.log", &many(1000..2000));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [2000]);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(many(0..1000).as_bytes()).unwrap();
+    let packed = encoder.finish().unwrap();
+    let live = many(1000..2000);
+    for percent in [30, 60, 100] {
+        // gzip at work beside its original, and logrotate copying the live log.
+        bed.bytes("log/auth.log.1.gz", &packed[..packed.len() * percent / 100]);
+        bed.bytes("log/auth.log.0", &live.as_bytes()[..live.len() * percent / 100]);
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), [2000], "at {percent} %");
+    }
+    std::fs::remove_file(bed.path("log/auth.log.1")).unwrap();
+    bed.bytes("log/auth.log", many(2000..2010).as_bytes());
+    bed.run_job("scan", AT);
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [2010]);
+}
+
+#[test]
+fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
+    let bed = bed();
+    append(&bed, "auth.log", &many(0..50));
+    bed.run_job("scan", AT);
+    let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
+    bed.file("config/rules/failed-logins.toml", &rule.replace("threshold = 5", "threshold = 6"));
+    append(&bed, "auth.log", &many(50..60));
+    append(
+        &bed,
+        "auth.log",
+        "Nov 20 08:02:00 web1 sshd[9]: Accepted password for root from 198.51.100.1 port 1 ssh2\n",
+    );
+    for _ in 0..3 {
+        append(&bed, "auth.log", "Nov 20 08:03:00 web1 CRON[1]: (root) CMD (true)\n");
+        bed.run_job("scan", AT);
+    }
+    assert_eq!(counts(&bed), [50]);
+    let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
+    assert!(bed.store().findings(&filter).unwrap()[0].finding.breach.is_some());
+    let told = bed.store().pending_intents().unwrap();
+    assert_eq!(told.len(), 2, "the attempts, then the break-in: {told:?}");
+}
+
+#[test]
+fn many_good_logins_hide_no_break_in() {
+    let bed = bed();
+    let accepted =
+        |at: &str| format!("Nov 20 {at} web1 sshd[9]: Accepted password for anna from 198.51.100.1 port 1 ssh2\n");
+    append(&bed, "auth.log", &many(0..1));
+    for n in 0..150 {
+        append(&bed, "auth.log", &accepted(&format!("09:{:02}:{:02}", n / 60, n % 60)));
+    }
+    append(&bed, "auth.log", &failures(0..30));
+    append(&bed, "auth.log", &accepted("10:01:00"));
+    bed.run_job("scan", AT);
+    let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
+    assert!(bed.store().findings(&filter).unwrap()[0].finding.breach.is_some());
+}

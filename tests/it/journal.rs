@@ -1,0 +1,54 @@
+//! The systemd journal, read by the real journalctl from a journal made by systemd-journal-remote.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{self, TestBed};
+
+const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
+
+/// Journal entries in export format (<https://systemd.io/JOURNAL_EXPORT_FORMATS/>).
+fn export(range: std::ops::Range<u64>) -> String {
+    range
+        .map(|n| {
+            let micros = 1_763_632_800_000_000 + n * 1_000_000;
+            let pid = 100 + n;
+            format!("__REALTIME_TIMESTAMP={micros}\n__MONOTONIC_TIMESTAMP={n}\n_BOOT_ID=0123456789abcdef0123456789abcdef\n_HOSTNAME=web1\nSYSLOG_IDENTIFIER=sshd\n_PID={pid}\nMESSAGE=Failed password for root from 198.51.100.1 port {n} ssh2\n\n")
+        })
+        .collect()
+}
+
+fn write_journal(bed: &TestBed, name: &str, text: &str) {
+    bed.file("export", text);
+    std::fs::create_dir_all(bed.path("journal")).unwrap();
+    let made = Command::new(REMOTE)
+        .arg(format!("--output={}", bed.path("journal").join(name).display()))
+        .arg(bed.path("export"))
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+}
+
+#[test]
+fn logins_are_read_from_the_journal_once_each() {
+    if !std::path::Path::new(REMOTE).exists() || !support::has("journalctl") {
+        return support::skip("logins_are_read_from_the_journal_once_each", "journalctl and systemd-journal-remote");
+    }
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/none/auth.log\"]\njournal = [\"sshd\", \"sshd-session\"]\njournal_folder = \"DIR/journal\"\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\"]\n");
+    let at = "2025-11-20T12:00:00Z";
+    let count = || bed.json(&["findings"])[0]["count"].clone();
+    write_journal(&bed, "a.journal", &export(0..6));
+    bed.run_job("scan", at);
+    assert_eq!(count(), 6);
+    assert_eq!(bed.run_job("scan", at).summary, "no activity detected: nothing new in the logs");
+    write_journal(&bed, "b.journal", &export(6..9));
+    bed.run_job("scan", at);
+    assert_eq!(count(), 9);
+    assert_eq!(bed.json(&["findings"])[0]["evidence"][0]["file"], "journal");
+    // More than one batch.
+    write_journal(&bed, "c.journal", &export(9..50_100));
+    bed.run_job("scan", at);
+    assert_eq!(count(), 50_100);
+}

@@ -1,0 +1,207 @@
+//! Mail goes to a real SMTP server.
+
+use std::os::unix::fs::PermissionsExt;
+
+use logkeeper::model::Mail;
+use logkeeper::notify;
+
+use crate::support::python::{self, SmtpServer};
+use crate::support::{self, TestBed, unquoted};
+
+const NEEDS: &str = "Python 3 with venv, and aiosmtpd from PyPI";
+
+fn smtp(bed: &TestBed, server: &SmtpServer, tls: &str, password: &str) {
+    let (port, ca) = (server.port, server.folder.join("ca.pem"));
+    bed.main(&format!(
+        "[mail]\nfrom = \"Log keeper <logkeeper@example.org>\"\n[mail.smtp]\nhost = \"localhost\"\nport = {port}\ntls = \"{tls}\"\nuser = \"logkeeper\"\npassword_file = \"password\"\nca_file = \"{}\"\n\n[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n",
+        ca.display()
+    ));
+    bed.file("password", &format!("{password}\n"));
+    std::fs::set_permissions(bed.path("password"), std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Failed logins in the last minutes, so that they are news.
+fn attack(bed: &TestBed, address: &str) {
+    let start = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64 - 120;
+    let line = |n: i64| {
+        let stamp = chrono::DateTime::from_timestamp(start + n, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00");
+        format!("{stamp} web1 sshd[{n}]: Failed password for <b>root</b> from {address} port 1 ssh2\n")
+    };
+    let text: String = (0..7).map(line).collect();
+    let path = bed.path("log/auth.log");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    use std::io::Write;
+    std::fs::File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn test_mail_goes_through_starttls_and_implicit_tls_with_login() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("test_mail_goes_through_starttls_and_implicit_tls_with_login", NEEDS);
+    };
+    for tls in ["starttls", "implicit"] {
+        let bed = TestBed::new();
+        let server = SmtpServer::start(python, &bed.path("smtp"), tls);
+        smtp(&bed, &server, tls, "s3cret pass");
+        let ran = bed.run(&["test-mail"]);
+        assert_eq!(ran.code, 0, "{tls}: {ran:?}");
+        let mails = server.mails();
+        assert_eq!(mails.len(), 1);
+        assert!(mails[0].starts_with("X-Envelope: logkeeper@example.org -> admin@example.org"), "{}", mails[0]);
+        assert!(mails[0].contains("Auto-Submitted: auto-generated"), "{}", mails[0]);
+    }
+}
+
+#[test]
+fn a_wrong_password_or_certificate_is_told_and_nothing_goes_out() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("a_wrong_password_or_certificate_is_told_and_nothing_goes_out", NEEDS);
+    };
+    let bed = TestBed::new();
+    let server = SmtpServer::start(python, &bed.path("smtp"), "starttls");
+    smtp(&bed, &server, "starttls", "wrong");
+    let ran = bed.run(&["test-mail"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("535") && !ran.stdout.contains("wrong"), "{}", ran.stdout);
+    smtp(&bed, &server, "starttls", "s3cret pass");
+    let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+    let without_ca: String =
+        main.lines().filter(|line| !line.starts_with("ca_file")).map(|line| format!("{line}\n")).collect();
+    bed.file("config/logkeeper.toml", &without_ca);
+    let ran = bed.run(&["test-mail"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.to_lowercase().contains("certificate"), "{}", ran.stdout);
+    assert!(server.mails().is_empty());
+}
+
+#[test]
+fn an_alert_and_the_weekly_summary_arrive() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("an_alert_and_the_weekly_summary_arrive", NEEDS);
+    };
+    let bed = TestBed::new();
+    let server = SmtpServer::start(python, &bed.path("smtp"), "starttls");
+    smtp(&bed, &server, "starttls", "s3cret pass");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\n");
+    bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\"]\n");
+    bed.file("log/auth.log", "Nov 20 10:00:00 web1 CRON[1]: (root) CMD (true)\n");
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+    attack(&bed, "198.51.100.1");
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+    assert_eq!(bed.run(&["run-now", "week"]).code, 0);
+    let mails: Vec<String> = server.mails().iter().map(|mail| unquoted(mail)).collect();
+    assert_eq!(mails.len(), 2, "{mails:?}");
+    assert!(mails[0].contains("Subject: [web1] ALERT: failed-logins: 198.51.100.1 (7)"), "{}", mails[0]);
+    assert!(mails[0].contains("&lt;b&gt;root&lt;/b&gt;"), "log text is escaped in HTML: {}", mails[0]);
+    assert!(mails[1].contains("-> boss@example.org") && mails[1].contains("multipart/alternative"), "{}", mails[1]);
+    assert!(mails[1].contains("Content-ID: <chart>") && mails[1].contains("image/png"), "{}", mails[1]);
+    assert!(mails.iter().all(|mail| mail.contains("Message-ID: <") && mail.contains("@example.org>")));
+}
+
+#[test]
+fn mail_that_cannot_go_out_now_goes_out_later() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("mail_that_cannot_go_out_now_goes_out_later", NEEDS);
+    };
+    let bed = TestBed::new();
+    let server = SmtpServer::start(python, &bed.path("smtp"), "starttls");
+    smtp(&bed, &server, "starttls", "wrong");
+    bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\", \"admins\"]\n");
+    assert_eq!(bed.run(&["run-now", "week"]).code, 0, "the report is made, though it can't leave yet");
+    let waiting = bed.store().deliveries(10).unwrap();
+    assert!(waiting.iter().all(|d| d.state == "queued" && d.attempts == 1 && d.error.is_some()), "{waiting:?}");
+    smtp(&bed, &server, "starttls", "s3cret pass");
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute("UPDATE deliveries SET next_attempt = 0", []).unwrap();
+    drop(database);
+    let daemon = bed.daemon();
+    support::wait_until("the mail goes out", std::time::Duration::from_secs(20), || server.mails().len() == 2);
+    assert_eq!(daemon.end(), 0);
+    let id = |mail: &str| mail.lines().find(|line| line.starts_with("Message-ID")).map(str::to_owned);
+    assert_eq!(id(&server.mails()[0]), id(&server.mails()[1]), "one message, one delivery per recipient");
+}
+
+#[test]
+fn one_refused_recipient_does_not_stop_the_others() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("one_refused_recipient_does_not_stop_the_others", NEEDS);
+    };
+    let bed = TestBed::new();
+    let server = SmtpServer::start(python, &bed.path("smtp"), "starttls");
+    smtp(&bed, &server, "starttls", "s3cret pass");
+    let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+    bed.file(
+        "config/logkeeper.toml",
+        &main.replace("[\"boss@example.org\"]", "[\"reject@example.org\", \"zoe@example.org\"]"),
+    );
+    bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\"]\n");
+    bed.run(&["run-now", "week"]);
+    let states: Vec<(String, String)> =
+        bed.store().deliveries(10).unwrap().into_iter().map(|d| (d.recipient, d.state)).collect();
+    assert_eq!(states, [("reject@example.org".into(), "dead".into()), ("zoe@example.org".into(), "sent".into())]);
+}
+
+#[test]
+fn the_first_scan_sends_one_mail_and_a_cooldown_keeps_it_quiet() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\nrecord = \"DIR/record.txt\"\n");
+    let old = |address: u8| {
+        (0..9).map(move |n| format!("2026-01-02T10:00:0{n}+00:00 web1 sshd[{n}]: Failed password for root from 198.51.100.{address} port 1 ssh2\n"))
+    };
+    bed.file("log/auth.log", &(1..40).flat_map(old).collect::<String>());
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+    assert_eq!(bed.mails().len(), 1);
+    assert!(bed.mails()[0].contains("Subject: [web1] Looking back: 39 findings"), "{}", bed.mails()[0]);
+    attack(&bed, "203.0.113.5");
+    bed.run(&["run-now", "scan"]);
+    assert!(bed.mails()[1].contains("ALERT: failed-logins: 203.0.113.5 (7)"), "{}", bed.mails()[1]);
+    attack(&bed, "203.0.113.5");
+    bed.run(&["run-now", "scan"]);
+    bed.run(&["run-now", "scan"]);
+    assert_eq!(bed.mails().len(), 2, "the same subject is not alerted about again within the cooldown");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let stamp = chrono::DateTime::from_timestamp(now, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00");
+    let log = std::fs::read_to_string(bed.path("log/auth.log")).unwrap();
+    bed.file(
+        "log/auth.log",
+        &format!("{log}{stamp} web1 sshd[77]: Accepted password for root from 203.0.113.5 port 1 ssh2\n"),
+    );
+    bed.run(&["run-now", "scan"]);
+    assert_eq!(bed.mails().len(), 3, "that somebody got in is told at once");
+    assert!(bed.mails()[2].contains("ALERT: got in after failing: 203.0.113.5"), "{}", bed.mails()[2]);
+    bed.file("log/old.log", &old(200).collect::<String>());
+    bed.run(&["run-now", "scan"]);
+    assert!(bed.mails()[3].contains("Looking back: 1 finding"), "old logs raise no alarm: {}", bed.mails()[3]);
+    bed.run(&["run-now", "scan"]);
+    let record = std::fs::read_to_string(bed.path("record.txt")).unwrap();
+    let verdicts: Vec<&str> = record.lines().map(|line| line.split(": ").nth(1).unwrap_or_default()).collect();
+    assert_eq!(verdicts.len(), 7, "{record}");
+    assert!(record.lines().last().unwrap().contains("no activity detected"), "{record}");
+}
+
+#[test]
+fn a_hostile_mail_arrives_whole() {
+    let Some(python) = python::interpreter() else { return support::skip("a_hostile_mail_arrives_whole", NEEDS) };
+    let bed = TestBed::new();
+    let server = SmtpServer::start(python, &bed.path("smtp"), "starttls");
+    smtp(&bed, &server, "starttls", "s3cret pass");
+    let nasty = format!("a\n.\n..\nb\r.\r\nQUIT\r\n.\r\n~!\n\u{1b}[2J<b>{}\nthe end", "x".repeat(3000));
+    let mail = Mail {
+        subject: "x\r\nBcc: evil@example.org".into(),
+        text: nasty.clone(),
+        html: nasty,
+        images: vec![],
+        key: "k".into(),
+    };
+    let spec = bed.config().mail;
+    let mime =
+        notify::freeze(&mail, &spec.from, &["admin@example.org".into()], "2026-11-20T12:00:00Z".parse().unwrap())
+            .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(notify::notifier(&spec).unwrap().send("k", "admin@example.org", &mime)).unwrap();
+    let arrived = &server.mails()[0];
+    let sent = String::from_utf8(mime).unwrap();
+    assert_eq!(arrived.split_once("\r\n").unwrap().1.trim_end(), sent.trim_end());
+    assert!(arrived.starts_with("X-Envelope: logkeeper@example.org -> admin@example.org\r\n"), "{arrived}");
+}

@@ -1,0 +1,20 @@
+//! One integration binary; each module tells one story.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that can't go on fails, and rotates logs itself"
+)]
+
+mod archives;
+mod broken_configuration;
+mod commands;
+mod cron_vectors;
+mod cuts;
+mod daemon;
+mod demo;
+mod journal;
+mod mail;
+mod run_now;
+mod scan_command;
+mod support;
+mod truths;

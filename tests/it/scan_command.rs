@@ -1,0 +1,118 @@
+//! `logkeeper scan`: an answer without configuration.
+
+use crate::support::TestBed;
+
+const ACCESS: &str = r#"198.51.100.7 - - [20/Nov/2026:10:00:01 +0000] "GET /a HTTP/1.1" 404 1 "-" "x"
+198.51.100.7 - - [20/Nov/2026:10:00:02 +0000] "GET /b HTTP/1.1" 404 1 "-" "x"
+198.51.100.7 - - [20/Nov/2026:10:00:03 +0000] "GET /c HTTP/1.1" 200 1 "-" "x"
+192.0.2.1 - - [20/Nov/2026:10:00:04 +0000] "GET /404 HTTP/1.1" 200 404 "-" "404"
+192.0.2.2 - - [20/Nov/2026:10:00:05 +0000] "GET /d HTTP/1.1" 503 1 "-" "x"
+half a line
+"#;
+
+#[test]
+fn counts_come_by_status_and_address_from_most_to_least() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    let scanned = bed.json(&["scan", bed.path("access.log").to_str().unwrap()]);
+    assert_eq!(scanned["files"][0]["format"], "access");
+    assert_eq!(scanned["files"][0]["unparsed"], 1);
+    assert_eq!(scanned["status"], serde_json::json!({ "200": 2, "404": 2, "503": 1 }));
+    assert_eq!(scanned["addresses"][0]["address"], "198.51.100.7");
+    assert_eq!(scanned["addresses"][0]["status"], serde_json::json!({ "200": 1, "404": 2 }));
+    let csv = bed.run(&["scan", "--csv", bed.path("access.log").to_str().unwrap()]).stdout;
+    assert!(csv.starts_with("address,status,count\r\n198.51.100.7,404,2\r\n198.51.100.7,200,1\r\n"), "{csv}");
+}
+
+#[test]
+fn flagged_lines_are_saved_under_a_date_stamp() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    let log = bed.path("access.log");
+    for _ in 0..2 {
+        bed.run(&["scan", "--save", bed.path("out").to_str().unwrap(), log.to_str().unwrap()]);
+    }
+    let mut names: Vec<String> =
+        std::fs::read_dir(bed.path("out")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 2, "nothing is overwritten: {names:?}");
+    let saved = std::fs::read_to_string(bed.path("out").join(&names[1])).unwrap();
+    assert_eq!(saved.lines().count(), 3, "{saved}");
+}
+
+#[test]
+fn a_terminal_escape_in_a_log_never_reaches_the_terminal() {
+    let bed = TestBed::new();
+    let line = |n| {
+        format!(
+            "Nov 20 10:00:0{n} web1 sshd[{n}]: Failed password for \x1b]0;owned\x07\x1b[2J<script> from 198.51.100.1 port 1 ssh2\n"
+        )
+    };
+    bed.file("auth.log", &(0..6).map(line).collect::<String>());
+    let log = bed.path("auth.log");
+    for args in [
+        &["scan", log.to_str().unwrap()][..],
+        &["scan", "--json", log.to_str().unwrap()],
+        &["scan", "--csv", log.to_str().unwrap()],
+    ] {
+        let ran = bed.run(args);
+        assert!(!ran.stdout.contains(['\x1b', '\x07']), "{args:?}: {}", ran.stdout);
+        assert!(ran.stdout.contains("198.51.100.1"), "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn a_missing_file_is_told_and_the_others_are_scanned() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    let ran = bed.run(&["scan", "/nonexistent.log", bed.path("access.log").to_str().unwrap()]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("can't read /nonexistent.log"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("198.51.100.7"), "{}", ran.stdout);
+}
+
+#[test]
+fn an_attack_that_got_in_is_told_apart_from_attempts() {
+    let bed = TestBed::new();
+    let mut text: String = (0..7)
+        .map(|n| format!("Nov 20 10:00:0{n} web1 sshd[{n}]: Failed password for bob from 198.51.100.1 port 1 ssh2\n"))
+        .collect();
+    text.push_str("Nov 20 10:00:09 web1 sshd[9]: Accepted password for bob from 198.51.100.1 port 1 ssh2\n");
+    text.push_str("Nov 20 10:00:10 web1 sshd[10]: Accepted password for anna from 192.0.2.9 port 1 ssh2\n");
+    bed.file("auth.log", &text);
+    let scanned = bed.json(&["scan", bed.path("auth.log").to_str().unwrap()]);
+    let by_address: Vec<_> =
+        scanned["findings"].as_array().unwrap().iter().filter(|f| f["rule"] == "failed-logins").collect();
+    assert_eq!(by_address.len(), 1);
+    assert_eq!((&by_address[0]["severity"], &by_address[0]["breach"]["user"]), (&"critical".into(), &"bob".into()));
+}
+
+#[test]
+fn lines_are_told_apart_and_lines_a_rule_looks_for_are_saved() {
+    let bed = TestBed::new();
+    let urgent = |n| format!("Nov 20 10:00:0{n} web1 app[1]: Urgent log detected\n");
+    bed.file("mixed.log", &((0..5).map(urgent).collect::<String>() + ACCESS));
+    let (log, out) = (bed.path("mixed.log"), bed.path("out"));
+    let scanned = bed.json(&["scan", "--save", out.to_str().unwrap(), log.to_str().unwrap()]);
+    assert_eq!(scanned["triage"]["access"], serde_json::json!({ "standard": 2, "urgent": 3 }));
+    assert_eq!(scanned["triage"]["unknown"], serde_json::json!({ "standard": 6, "urgent": 0 }));
+    let saved = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(std::fs::read_to_string(saved).unwrap().lines().count(), 8);
+}
+
+#[test]
+fn links_and_pipes_are_read_and_the_configured_zone_is_used() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    std::os::unix::fs::symlink(bed.path("access.log"), bed.path("link.log")).unwrap();
+    let linked = bed.json(&["scan", bed.path("link.log").to_str().unwrap()]);
+    assert_eq!(linked["files"][0]["parsed"], 5);
+    let config = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+    bed.file("config/logkeeper.toml", &config.replace("zone = \"UTC\"", "zone = \"Asia/Tokyo\""));
+    let failed = "Nov 20 10:00:00 web1 sshd[1]: Failed password for root from 198.51.100.1 port 1 ssh2\n";
+    let mut child = bed.command(&["scan", "--json", "/dev/stdin"]);
+    let mut child = child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), failed.repeat(5).as_bytes()).unwrap();
+    let piped: serde_json::Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(piped["findings"][0]["reached"].as_str().unwrap().ends_with("11-20T10:00:00+09:00"), "{piped}");
+}
