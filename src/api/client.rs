@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::model::{JobId, Run, RunId};
+use crate::model::{JobId, OutputLine, Run, RunId};
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,12 +47,45 @@ impl Client {
         Ok(Self { sender })
     }
 
-    /// Starts a job and returns its run's number.
+    /// Starts a job, for the slot `at` if one is given, and returns its run's number.
     ///
     /// # Errors
     /// Says why the daemon didn't start it.
-    pub async fn start(&mut self, job: &JobId) -> Result<RunId, ClientError> {
-        self.ask(Method::POST, &format!("/jobs/{job}/runs")).await
+    pub async fn start(&mut self, job: &JobId, at: Option<DateTime<Utc>>) -> Result<RunId, ClientError> {
+        let query = at.map_or_else(String::new, |at| format!("?at={}", at.format("%Y-%m-%dT%H:%M:%SZ")));
+        self.ask(Method::POST, &format!("/jobs/{job}/runs{query}")).await
+    }
+
+    /// What a running command has printed from line number `from` on, and the number of the next line.
+    ///
+    /// # Errors
+    /// Says why that can't be told.
+    pub async fn output(&mut self, run: RunId, from: usize) -> Result<(Vec<OutputLine>, usize), ClientError> {
+        self.ask(Method::GET, &format!("/runs/{run}/output?from={from}")).await
+    }
+
+    /// Stops a run.
+    ///
+    /// # Errors
+    /// Says why it can't be stopped.
+    pub async fn stop(&mut self, run: RunId) -> Result<(), ClientError> {
+        self.ask(Method::POST, &format!("/runs/{run}/stop")).await
+    }
+
+    /// How many runs go on, and how many wait for their turn.
+    ///
+    /// # Errors
+    /// Says why that can't be told.
+    pub async fn load(&mut self) -> Result<(usize, usize), ClientError> {
+        self.ask(Method::GET, "/load").await
+    }
+
+    /// Has the daemon read its configuration again.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub async fn reload(&mut self) -> Result<(), ClientError> {
+        self.ask(Method::POST, "/reload").await
     }
 
     /// Waits for a run to end.

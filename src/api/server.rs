@@ -4,23 +4,20 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::IncomingStream;
 use axum::{Json, Router};
+use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 
-use crate::model::{JobId, Run, RunId};
-use crate::runner::{App, blocking};
-
-/// How long a run that doesn't run may have no end on record.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::model::{JobId, OutputLine, Run, RunId};
+use crate::runner::{App, EndError, blocking};
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -43,11 +40,13 @@ impl Connected<IncomingStream<'_, UnixListener>> for Peer {
 ///
 /// # Errors
 /// Says why the socket can't be bound.
-pub fn serve(
+pub fn serve<R: Future<Output = Result<(), String>> + Send>(
     app: Arc<App>,
     socket: PathBuf,
     ended: impl Future<Output = ()> + Send + 'static,
+    reload: impl Fn() -> R + Clone + Send + Sync + 'static,
 ) -> std::io::Result<impl Future<Output = ()>> {
+    let reload = async move || reload().await.map_err(|errors| (StatusCode::UNPROCESSABLE_ENTITY, errors)).map(Json);
     if let Err(error) = std::fs::remove_file(&socket)
         && error.kind() != std::io::ErrorKind::NotFound
     {
@@ -58,6 +57,10 @@ pub fn serve(
     let router = Router::new()
         .route("/jobs/{job}/runs", post(start))
         .route("/runs/{run}/end", get(end))
+        .route("/runs/{run}/output", get(output))
+        .route("/runs/{run}/stop", post(stop))
+        .route("/load", get(load))
+        .route("/reload", post(reload))
         .layer(middleware::from_fn(admit))
         .with_state(app);
     let service = router.into_make_service_with_connect_info::<Peer>();
@@ -77,46 +80,73 @@ async fn admit(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Nex
     (StatusCode::FORBIDDEN, "only root and logkeeper's own user and group may do this").into_response()
 }
 
+/// What a request to start a job may say.
+#[derive(serde::Deserialize)]
+struct StartQuery {
+    /// The slot to replay.
+    at: Option<DateTime<Utc>>,
+}
+
 /// Puts a run on record, begins it and returns its number.
-async fn start(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<RunId>, (StatusCode, String)> {
+async fn start(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(query): Query<StartQuery>,
+) -> Result<Json<RunId>, (StatusCode, String)> {
     if app.is_ending() {
         return Err((StatusCode::SERVICE_UNAVAILABLE, "the daemon is ending; no run begins any more".to_owned()));
     }
     let config = app.config();
     let job = id.parse::<JobId>().ok().and_then(|id| config.jobs.get(&id)).cloned();
     let job = job.ok_or_else(|| {
-        (StatusCode::NOT_FOUND, format!("the daemon knows no job {id:?}; \"logkeeper jobs\" lists them"))
+        (
+            StatusCode::NOT_FOUND,
+            format!("the daemon knows no job {id:?}; after a change, \"logkeeper reload\" makes it known"),
+        )
     })?;
-    let (recording, requested) = (app.clone(), job.clone());
-    let recorded = blocking(move || {
-        let now = recording.clock.now();
-        recording.store.request_run(&requested, now).map(|run| (run, now))
-    });
-    let (run, now) = recorded.await.map_err(internal)?.map_err(internal)?;
-    tokio::spawn(async move { app.execute(job, run, now).await });
-    Ok(Json(run))
+    let recording = app.clone();
+    let recorded = blocking(move || recording.store.request_run(&job, query.at, recording.clock.now()));
+    let run = recorded.await.map_err(internal)?.map_err(internal)?;
+    let id = run.id;
+    app.begin(vec![run]);
+    Ok(Json(id))
 }
 
 /// Waits for a run to end and returns it.
 async fn end(State(app): State<Arc<App>>, Path(run): Path<RunId>) -> Result<Json<Run>, (StatusCode, String)> {
-    let mut finished = app.finished();
-    let mut gone_since = None;
-    loop {
-        let reading = app.clone();
-        let found = blocking(move || reading.store.run(run)).await.map_err(internal)?.map_err(internal)?;
-        let found = found.ok_or((StatusCode::NOT_FOUND, format!("there is no run {run}")))?;
-        if found.outcome.is_some() {
-            return Ok(Json(found));
-        }
-        // Woken or not, it is looked at again.
-        let _ = tokio::time::timeout(PATIENCE, finished.changed()).await;
-        let gone = *gone_since.get_or_insert_with(tokio::time::Instant::now);
-        if app.is_running(run) {
-            gone_since = None;
-        } else if gone.elapsed() > PATIENCE {
-            return Err(internal(format!("run {run} is over, but its end could not be recorded")));
-        }
+    let ended = app.ended(run).await;
+    ended.map(Json).map_err(|error| match error {
+        EndError::Unknown(_) => (StatusCode::NOT_FOUND, error.to_string()),
+        EndError::Lost(_) | EndError::Store(_) => internal(error),
+    })
+}
+
+/// From which line on output is wanted.
+#[derive(serde::Deserialize)]
+struct OutputQuery {
+    from: usize,
+}
+
+/// What a running command has printed, and the number of the next line.
+async fn output(
+    State(app): State<Arc<App>>,
+    Path(run): Path<RunId>,
+    Query(query): Query<OutputQuery>,
+) -> Json<(Vec<OutputLine>, usize)> {
+    Json(app.output(run, query.from))
+}
+
+/// Stops a run.
+async fn stop(State(app): State<Arc<App>>, Path(run): Path<RunId>) -> Result<Json<()>, (StatusCode, String)> {
+    match blocking(move || app.stop(run)).await.map_err(internal)?.map_err(internal)? {
+        true => Ok(Json(())),
+        false => Err((StatusCode::NOT_FOUND, format!("run {run} doesn't go on; \"logkeeper status\" lists what does"))),
     }
+}
+
+/// How many runs go on, and how many wait for their turn.
+async fn load(State(app): State<Arc<App>>) -> Json<(usize, usize)> {
+    Json(app.load())
 }
 
 fn internal(error: impl std::fmt::Display) -> (StatusCode, String) {

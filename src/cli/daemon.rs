@@ -12,6 +12,9 @@ use crate::config::Config;
 use crate::runner::{App, Lock};
 use crate::store::Store;
 
+/// More than runs can go on together (`max_parallel` is at most 800).
+const BLOCKING_THREADS: usize = 1024;
+
 #[derive(clap::Args)]
 pub struct Args {}
 
@@ -20,12 +23,18 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
     log_to_stderr("info");
     let _lock = Lock::take(&config.state, "logkeeper daemon")?;
     let store = Store::open(&config.state)?;
-    let app = App::new(config, store, Arc::new(SystemClock));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
-    let result = runtime.block_on(crate::daemon::run(app));
+    let (app, follow_ups) = App::new(config, store, Arc::new(SystemClock));
+    let runtime = runtime()?;
+    let result = runtime.block_on(crate::daemon::run(app, follow_ups));
     // Work that does not end although it was told to must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// The async runtime: each run has a blocking thread, and there are always some left for everything else.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().worker_threads(2).max_blocking_threads(BLOCKING_THREADS).build()
 }
 
 /// Logs to standard error; `RUST_LOG` overrides the level.

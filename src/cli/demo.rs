@@ -42,14 +42,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ));
     let _lock = Lock::take(&config.state, "logkeeper demo")?;
     let store = Store::open(&config.state)?;
-    let app = App::new(config, store, Arc::new(clock));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
+    let (app, _) = App::new(config, store, Arc::new(clock));
+    let runtime = super::daemon::runtime()?;
     let mut all_well = true;
     for id in ["archive-logs", "failed-logins", "error-spikes", "failed-logins", "weekly-summary"] {
         let job = super::job_named(&app.config(), id)?.clone();
-        let run = runtime.block_on(run_now::run_here(&app, job))?;
+        let run = runtime.block_on(run_now::run_here(&app, &job, None, false))?;
         all_well &= run.outcome == Some(Outcome::Succeeded);
-        output::print(&run_now::told(&run));
+        output::print(&super::show::told(&run, true));
         if id == "error-spikes" {
             demo::append_attack(&logs, app.clock.now(), app.config().zone)?;
             output::print("\nSomebody begins to guess passwords right now; the next scan of failed-logins alerts:\n\n");

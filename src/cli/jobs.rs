@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
+use crate::model::Job;
 use crate::schedule::next_after;
 
 #[derive(clap::Args)]
@@ -17,20 +18,29 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let now = SystemClock.now();
+    let paused = store.paused()?;
     let (mut rows, mut json) = (Vec::new(), Vec::new());
     for job in config.jobs.values() {
-        let next = job.schedule.as_ref().filter(|_| job.enabled).and_then(|schedule| next_after(schedule, now));
+        let paused_since = paused.get(job.id.as_str());
+        let followed = job.enabled && paused_since.is_none();
+        let next = job.schedule.as_ref().filter(|_| followed).and_then(|schedule| next_after(schedule, now));
         let last = store.last_run(job.id.as_str())?;
         let started = last.as_ref().and_then(|run| run.started);
         let state = last.as_ref().map_or("-", |run| run.state());
         json.push(serde_json::json!({
             "job": job.id, "kind": job.work.kind(), "description": job.description, "enabled": job.enabled,
+            "paused": paused_since, "after": job.after, "means": when(job),
             "schedule": job.schedule.as_ref().map(|schedule| schedule.expression.as_str()),
             "zone": job.schedule.as_ref().map(|schedule| schedule.zone.name()),
             "next": next, "last": last,
         }));
+        let none_next = match (job.enabled, paused_since) {
+            (false, _) => "disabled",
+            (_, Some(_)) => "paused",
+            _ => "-",
+        };
         rows.push(vec![
-            next.map_or("-".to_owned(), |at| output::stamp(at, config.zone)),
+            next.map_or(none_next.to_owned(), |at| output::stamp(at, config.zone)),
             next.map_or("-".to_owned(), |at| output::duration(at - now)),
             started.map_or("-".to_owned(), |at| output::stamp(at, config.zone)),
             started.map_or("-".to_owned(), |at| output::duration(now - at)),
@@ -46,4 +56,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print_table(&["NEXT", "LEFT", "LAST", "PASSED", "OUTCOME", "JOB", "KIND", "DESCRIPTION"], rows);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// When a job runs, in plain English.
+pub fn when(job: &Job) -> String {
+    let after = || job.after.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" and ");
+    match &job.schedule {
+        _ if !job.enabled => "disabled".to_owned(),
+        Some(schedule) => schedule.explain(),
+        None if !job.after.is_empty() => format!("after {}", after()),
+        None => "only by hand".to_owned(),
+    }
 }

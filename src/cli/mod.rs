@@ -1,10 +1,13 @@
 //! The command line: one file per subcommand.
 
 mod check;
+mod completions;
+mod control;
 mod daemon;
 mod demo;
 mod findings;
 mod history;
+mod import;
 mod jobs;
 mod next;
 mod output;
@@ -12,15 +15,18 @@ mod report;
 mod run_now;
 mod scan;
 mod show;
+mod status;
 mod test_mail;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::api::ClientError;
 use crate::config::{Config, ConfigErrors, DEFAULT_ROOT};
-use crate::model::Problem;
+use crate::model::{Job, Problem};
 use crate::runner::LockError;
 use crate::store::Store;
 
@@ -30,13 +36,18 @@ const FAILED: u8 = 1;
 /// Wrong usage or configuration.
 const USAGE: u8 = 2;
 
+/// No daemon runs.
+const DAEMON_DOWN: u8 = 69;
+
 /// logkeeper is already running.
 const ALREADY_RUNNING: u8 = 75;
 
 /// Runs jobs on cron expressions, archives and scans logs, alerts, and mails a weekly summary.
 #[derive(Parser)]
 #[command(name = "logkeeper", version, disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 all well, 1 a job failed, 2 wrong usage or configuration, 75 already running.")]
+#[command(
+    after_help = "Exit codes: 0 all well, 1 a job failed, 2 wrong usage or configuration, 69 no daemon runs, 75 already running."
+)]
 struct Cli {
     /// The folder that holds config/ and jobs/
     #[arg(long, global = true, value_name = "DIR", env = "LOGKEEPER_CONFIG", default_value = DEFAULT_ROOT)]
@@ -51,8 +62,18 @@ enum Command {
     Check(check::Args),
     /// Run due jobs until told to end (SIGTERM); SIGHUP reads the configuration again
     Daemon(daemon::Args),
-    /// Start a job now and wait for its end
+    /// Tell whether all is well, and what is wrong if not
+    Status(status::Args),
+    /// Start jobs now and wait for their end
     RunNow(run_now::Args),
+    /// End a run that goes on, or take one that waits off the list
+    Stop(control::StopArgs),
+    /// Skip the slots of jobs until they are resumed
+    Pause(control::JobArgs),
+    /// Follow the schedules of paused jobs again
+    Resume(control::JobArgs),
+    /// Have the daemon read the configuration again
+    Reload(control::ReloadArgs),
     /// List the jobs with their next and last runs
     Jobs(jobs::Args),
     /// Show when jobs are due next
@@ -71,9 +92,16 @@ enum Command {
     TestMail(test_mail::Args),
     /// Make four weeks of logs, run all four shipped jobs on them and show what comes out
     Demo(demo::Args),
+    /// Take over what another cron runs
+    Import(import::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
     /// Run one command under supervision (used by the daemon)
     #[command(hide = true)]
     Supervise,
+    /// Become a command with its account and limits (used by the supervisor)
+    #[command(hide = true)]
+    Enter,
 }
 
 /// Parses the command line, does what it says, and returns the exit code.
@@ -93,7 +121,12 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Check(args) => check::run(&root, &args),
         Command::Daemon(args) => daemon::run(&root, &args),
+        Command::Status(args) => status::run(&root, &args),
         Command::RunNow(args) => run_now::run(&root, &args),
+        Command::Stop(args) => control::stop(&root, &args),
+        Command::Pause(args) => control::pause(&root, &args),
+        Command::Resume(args) => control::resume(&root, &args),
+        Command::Reload(args) => control::reload(&root, &args),
         Command::Jobs(args) => jobs::run(&root, &args),
         Command::Next(args) => next::run(&root, &args),
         Command::History(args) => history::run(&root, &args),
@@ -103,14 +136,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Report(args) => report::run(&root, &args),
         Command::TestMail(args) => test_mail::run(&root, &args),
         Command::Demo(args) => demo::run(&args),
+        Command::Import(args) => import::run(&root, &args),
+        Command::Completions(args) => Ok(completions::run(&args)),
+        Command::Enter => Ok(crate::supervise::enter::main()?),
         Command::Supervise => Ok(crate::supervise::main().map(|()| ExitCode::SUCCESS)?),
     }
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
     let is_usage = error.is::<ConfigErrors>() || error.is::<Problem>();
-    match error.downcast_ref::<LockError>() {
-        Some(LockError::Held { .. }) => ALREADY_RUNNING,
+    match (error.downcast_ref::<LockError>(), error.downcast_ref::<ClientError>()) {
+        (Some(LockError::Held { .. }), _) => ALREADY_RUNNING,
+        (_, Some(ClientError::NoDaemon)) => DAEMON_DOWN,
         _ if is_usage => USAGE,
         _ => FAILED,
     }
@@ -129,7 +166,7 @@ fn absolute(root: &std::path::Path) -> PathBuf {
 }
 
 /// The job of that id.
-fn job_named<'a>(config: &'a Config, id: &str) -> Result<&'a crate::model::Job, Problem> {
+fn job_named<'a>(config: &'a Config, id: &str) -> Result<&'a Arc<Job>, Problem> {
     let known = || config.jobs.keys().map(crate::model::JobId::as_str);
     let job = config.jobs.values().find(|job| job.id.as_str() == id);
     job.ok_or_else(|| {

@@ -1,29 +1,41 @@
-//! `logkeeper run-now JOB`
+//! `logkeeper run-now JOB…`
 
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 
 use super::output;
+use super::show::told;
 use crate::api::{Client, ClientError, socket_path};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::daemon::outbox;
-use crate::jobs::{self, Cancel, Context};
+use crate::jobs::{self, Cancel, Context, Live};
 use crate::model::untrusted::printable;
-use crate::model::{Job, Outcome, Run};
+use crate::model::{Job, Outcome, OutputLine, Problem, Run, RunId};
 use crate::runner::{App, Lock};
 use crate::store::Store;
 
+/// How often new output is asked for.
+const GLANCE: Duration = Duration::from_millis(200);
+
 #[derive(clap::Args)]
 pub struct Args {
-    /// The job's id: the name of its file in jobs/ without .toml
-    job: String,
-    /// Say what the job would do and change nothing
+    /// The jobs' ids: the names of their files in jobs/ without .toml
+    #[arg(required = true)]
+    jobs: Vec<String>,
+    /// Show what the jobs print while they print it
+    #[arg(short, long)]
+    follow: bool,
+    /// Say what the jobs would do and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Replay the slot of this instant (RFC 3339): reports and archives take it for the present
+    #[arg(long, value_name = "INSTANT")]
+    at: Option<DateTime<Utc>>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,80 +43,143 @@ pub struct Args {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&super::absolute(root))?;
-    let job = super::job_named(&config, &args.job)?.clone();
+    let jobs = args.jobs.iter().map(|id| super::job_named(&config, id).cloned());
+    let jobs: Vec<Arc<Job>> = jobs.collect::<Result<_, Problem>>()?;
     if args.dry_run {
-        return dry_run(&config, &job, args.json);
+        return dry_run(&config, &jobs, args);
     }
     super::daemon::log_to_stderr("warn");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build()?;
-    let run = runtime.block_on(async {
-        match through_daemon(&config, &job, args.json).await {
-            Err(error) if matches!(error.downcast_ref(), Some(ClientError::NoDaemon)) => here(config, job).await,
-            other => other,
+    let runtime = super::daemon::runtime()?;
+    let runs = runtime.block_on(async {
+        match Client::connect(&socket_path(&config.state)).await {
+            Ok(client) => through_daemon(client, &config, &jobs, args).await,
+            Err(ClientError::NoDaemon) => here(config, &jobs, args).await,
+            Err(error) => Err(error.into()),
         }
     })?;
-    if args.json {
-        output::print_json(&run)?;
-    } else {
-        output::print(&told(&run));
+    if args.json && args.jobs.len() == 1 {
+        output::print_json(&runs[0])?;
+    } else if args.json {
+        output::print_json(&runs)?;
     }
-    Ok(if run.outcome == Some(Outcome::Succeeded) { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+    let all_well = runs.iter().all(|run| run.outcome == Some(Outcome::Succeeded));
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
 }
 
-async fn through_daemon(config: &Config, job: &Job, quiet: bool) -> anyhow::Result<Run> {
-    let mut client = Client::connect(&socket_path(&config.state)).await?;
-    let run = client.start(&job.id).await?;
-    if !quiet {
-        output::print(&format!("{}: run {run} begins, through the daemon\n", job.id));
+async fn through_daemon(
+    mut client: Client,
+    config: &Config,
+    jobs: &[Arc<Job>],
+    args: &Args,
+) -> anyhow::Result<Vec<Run>> {
+    let mut started = Vec::new();
+    for job in jobs {
+        let run = client.start(&job.id, args.at).await?;
+        if !args.json {
+            output::print(&format!("{}: run {run} begins, through the daemon\n", job.id));
+        }
+        started.push(run);
     }
-    Ok(client.end(run).await?)
+    let mut ended = Vec::new();
+    for run in started {
+        let end =
+            if args.follow && !args.json { follow(&mut client, config, run).await? } else { client.end(run).await? };
+        if !args.json {
+            output::print(&told(&end, !args.follow));
+        }
+        ended.push(end);
+    }
+    Ok(ended)
+}
+
+/// Shows what a run of the daemon's prints until it ends, and returns it.
+pub async fn follow(client: &mut Client, config: &Config, run: RunId) -> anyhow::Result<Run> {
+    let mut waiting = Client::connect(&socket_path(&config.state)).await?;
+    let end = waiting.end(run);
+    tokio::pin!(end);
+    let mut seen = 0;
+    loop {
+        let ended = tokio::time::timeout(GLANCE, &mut end).await.ok();
+        let (lines, next) = client.output(run, seen).await?;
+        show_lines(&lines, next - seen.min(next) - lines.len());
+        seen = next;
+        let Some(ended) = ended.transpose()? else { continue };
+        // What came at the very end is only on record.
+        let rest = ended.output.len().saturating_sub(seen);
+        if seen == 0 || rest > 0 && !ended.output.iter().any(|line| line.text.starts_with("[…")) {
+            show_lines(&ended.output[ended.output.len() - rest..], 0);
+        }
+        return Ok(ended);
+    }
+}
+
+fn show_lines(lines: &[OutputLine], missed: usize) {
+    if missed > 0 {
+        output::print(&format!("  [… {missed} lines not shown here …]\n"));
+    }
+    for line in lines {
+        output::print(&format!("  | {}\n", printable(line.text.as_bytes())));
+    }
 }
 
 /// Without a daemon: in this process, under the same lock.
-async fn here(config: Config, job: Job) -> anyhow::Result<Run> {
-    let _lock = Lock::take(&config.state, &format!("logkeeper run-now {}", job.id))?;
+async fn here(config: Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<Vec<Run>> {
+    let _lock = Lock::take(&config.state, &format!("logkeeper run-now {}", args.jobs.join(" ")))?;
     let store = Store::open(&config.state)?;
-    let app = App::new(config, store, Arc::new(SystemClock));
-    let now = app.clock.now();
-    app.store.interrupt_open_runs(now)?;
-    run_here(&app, job).await
+    // What follows from the runs of a dead daemon is left to the next one, on record.
+    let (app, _) = App::new(config, store, Arc::new(SystemClock));
+    let recovering = app.clone();
+    tokio::task::spawn_blocking(move || recovering.recover()).await??;
+    let mut runs = Vec::new();
+    for job in jobs {
+        let run = run_here(&app, job, args.at, args.follow && !args.json).await?;
+        if !args.json {
+            output::print(&told(&run, !args.follow));
+        }
+        runs.push(run);
+    }
+    Ok(runs)
 }
 
 /// Runs a job in this process and hands over the mail that is due.
-pub async fn run_here(app: &Arc<App>, job: Job) -> anyhow::Result<Run> {
-    let now = app.clock.now();
-    let run = app.store.request_run(&job, now)?;
-    app.execute(job, run, now).await;
+pub async fn run_here(app: &Arc<App>, job: &Arc<Job>, at: Option<DateTime<Utc>>, show: bool) -> anyhow::Result<Run> {
+    let run = app.store.request_run(job, at, app.clock.now())?;
+    let id = run.id;
+    app.begin(vec![run]);
+    let ended = app.ended(id);
+    tokio::pin!(ended);
+    let mut seen = 0;
+    let run = loop {
+        let end = tokio::time::timeout(GLANCE, &mut ended).await.ok();
+        if show {
+            let (lines, next) = app.output(id, seen);
+            show_lines(&lines, next - seen - lines.len());
+            seen = next;
+        }
+        if let Some(end) = end.transpose()? {
+            if show {
+                show_lines(&end.output[seen.min(end.output.len())..], 0);
+            }
+            break end;
+        }
+    };
     outbox::deliver_due(app).await?;
-    app.store.run(run)?.ok_or_else(|| anyhow::anyhow!("run {run} is not on record"))
+    Ok(run)
 }
 
-fn dry_run(config: &Config, job: &Job, json: bool) -> anyhow::Result<ExitCode> {
+fn dry_run(config: &Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::open_for_reading(&config.state)?;
     let clock = SystemClock;
-    let cancel = Cancel::default();
-    let context = Context { job, run: 0, at: clock.now(), config, store: &store, clock: &clock, cancel: &cancel };
-    let lines = jobs::kind(&job.work).preview(&context)?;
-    if json {
-        output::print_json(&serde_json::json!({ "job": job.id, "would": lines }))?;
-    } else {
-        lines.iter().for_each(|line| output::print(&format!("{}\n", printable(line.as_bytes()))));
+    let (cancel, live) = (Cancel::default(), Live::default());
+    for job in jobs {
+        let at = args.at.unwrap_or_else(|| clock.now());
+        let context = Context { job, run: 0, at, config, store: &store, clock: &clock, cancel: &cancel, live: &live };
+        let lines = jobs::kind(&job.work).preview(&context)?;
+        if args.json {
+            output::print_json(&serde_json::json!({ "job": job.id, "would": lines }))?;
+        } else {
+            lines.iter().for_each(|line| output::print(&format!("{}\n", printable(line.as_bytes()))));
+        }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A run in words: how it ended, what it did, what it printed.
-pub fn told(run: &Run) -> String {
-    let took = run.finished.zip(run.started).map_or(TimeDelta::zero(), |(end, start)| end - start);
-    let mut text = format!("{}: {} after {} (run {})\n", run.job, run.state(), output::duration(took), run.id);
-    if !run.summary.is_empty() {
-        text.push_str(&format!("  {}\n", printable(run.summary.as_bytes())));
-    }
-    for note in &run.notes {
-        text.push_str(&format!("  - {}\n", printable(note.as_bytes())));
-    }
-    for line in run.output.lines() {
-        text.push_str(&format!("  | {}\n", printable(line.as_bytes())));
-    }
-    text
 }

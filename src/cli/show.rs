@@ -3,13 +3,21 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
+
 use super::{output, run_now};
-use crate::model::{Problem, RunId};
+use crate::api::{Client, socket_path};
+use crate::config::Config;
+use crate::model::untrusted::printable;
+use crate::model::{Problem, Run, RunId, Stream};
 
 #[derive(clap::Args)]
 pub struct Args {
     /// The run's number, as history lists it
     run: RunId,
+    /// Show what the run prints while it goes on
+    #[arg(short, long)]
+    follow: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -17,21 +25,60 @@ pub struct Args {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
-    let run = store.run(args.run)?.ok_or_else(|| {
+    let mut run = store.run(args.run)?.ok_or_else(|| {
         Problem::new(format!("there is no run {}", args.run), "", "\"logkeeper history\" lists the runs")
     })?;
+    let follow = args.follow && run.outcome.is_none();
+    if follow {
+        run = watch(&config, args.run)?;
+    }
     if args.json {
         output::print_json(&run)?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::print(&run_now::told(&run));
+    output::print(&told(&run, !follow));
     let stamp = |at| output::stamp(at, config.zone);
     let slot = run.slot.map_or("none".to_owned(), stamp);
-    output::print(&format!("  kind {}, trigger {}, slot {slot}\n", run.kind, run.trigger));
-    for (what, at) in [("requested", Some(run.requested)), ("started", run.started), ("finished", run.finished)] {
+    output::print(&format!("  kind {}, trigger {}, attempt {}, slot {slot}\n", run.kind, run.trigger, run.attempt));
+    let times = [
+        ("requested", Some(run.requested)),
+        ("waits till", run.begin),
+        ("started", run.started),
+        ("finished", run.finished),
+    ];
+    for (what, at) in times {
         if let Some(at) = at {
-            output::print(&format!("  {what:<9} {}\n", stamp(at)));
+            output::print(&format!("  {what:<10} {}\n", stamp(at)));
         }
     }
+    if let Some((cpu, peak)) = run.cpu_ms.zip(run.peak_bytes) {
+        let cpu = output::duration(TimeDelta::milliseconds(cpu));
+        output::print(&format!("  processor time {cpu}, at most {} MiB of memory\n", (peak + (1 << 20) - 1) >> 20));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what a run prints until it ends.
+fn watch(config: &Config, run: RunId) -> anyhow::Result<Run> {
+    super::daemon::runtime()?.block_on(async {
+        let mut client = Client::connect(&socket_path(&config.state)).await?;
+        run_now::follow(&mut client, config, run).await
+    })
+}
+
+/// A run in words: how it ended, what it did and, if wanted, what it printed.
+pub fn told(run: &Run, with_output: bool) -> String {
+    let took = run.finished.zip(run.started).map_or(TimeDelta::zero(), |(end, start)| end - start);
+    let mut text = format!("{}: {} after {} (run {})\n", run.job, run.state(), output::duration(took), run.id);
+    if !run.summary.is_empty() {
+        text.push_str(&format!("  {}\n", printable(run.summary.as_bytes())));
+    }
+    for note in &run.notes {
+        text.push_str(&format!("  - {}\n", printable(note.as_bytes())));
+    }
+    for line in run.output.iter().filter(|_| with_output) {
+        let mark = if line.stream == Stream::Err { '!' } else { '|' };
+        text.push_str(&format!("  {mark} {}\n", printable(line.text.as_bytes())));
+    }
+    text
 }

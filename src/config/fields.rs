@@ -74,6 +74,28 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.parse_text(found, key)
     }
 
+    /// The text of `key`, made into a value by `make`.
+    pub fn made<T>(&mut self, key: &'static str, make: impl FnOnce(&str) -> Result<T, Problem>) -> Option<T> {
+        let found = self.find(key)?;
+        let text = self.text(found, key)?;
+        make(text).map_err(|problem| self.refuse(found.span(), problem)).ok()
+    }
+
+    /// The whole number of `key`, which must lie in a range.
+    pub fn number(&mut self, key: &'static str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+        let number: i64 = self.value(key)?;
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let (low, high) = (range.start(), range.end());
+        let label = format!("from {low} to {high}");
+        self.refuse_key(
+            key,
+            Problem::new(format!("{key} = {number} is out of range"), label, "choose a number in that range"),
+        );
+        None
+    }
+
     /// The list of texts of `key`, each made into a value.
     pub fn parsed_list<T: FromStr<Err = Problem>>(&mut self, key: &'static str) -> Option<Vec<Placed<T>>> {
         let found = self.find(key)?;
@@ -117,6 +139,17 @@ impl<'a, 'i> Fields<'a, 'i> {
             Some((name.get_ref().to_string(), placed))
         });
         read.collect()
+    }
+
+    /// All keys of this table with their values as whole numbers.
+    pub fn numbers(&mut self) -> Vec<(String, Placed<i64>)> {
+        let entries = self.table.iter().filter_map(|(name, value)| {
+            Some((
+                name.get_ref().to_string(),
+                Placed { value: self.deserialize(value, name.get_ref())?, span: value.span() },
+            ))
+        });
+        entries.collect()
     }
 
     /// `value`, or on record that `key` is missing. A key that is there but wrong is not missing.
@@ -181,12 +214,16 @@ impl<'a, 'i> Fields<'a, 'i> {
     }
 
     fn parse_text<T: FromStr<Err = Problem>>(&self, found: &Spanned<DeValue<'i>>, key: &str) -> Option<T> {
-        let Some(text) = found.get_ref().as_str() else {
+        self.text(found, key)?.parse().map_err(|problem| self.refuse(found.span(), problem)).ok()
+    }
+
+    fn text<'v>(&self, found: &'v Spanned<DeValue<'i>>, key: &str) -> Option<&'v str> {
+        let text = found.get_ref().as_str();
+        if text.is_none() {
             let message = format!("{key} is {}, not text", article(found.get_ref().type_str()));
             self.refuse(found.span(), Problem::new(message, "text in quotes", format!("write {key} = \"…\"")));
-            return None;
-        };
-        text.parse().map_err(|problem| self.refuse(found.span(), problem)).ok()
+        }
+        text
     }
 
     fn deserialize<T: DeserializeOwned>(&self, found: &Spanned<DeValue<'i>>, key: &str) -> Option<T> {

@@ -1,62 +1,151 @@
 //! `jobs/ID.toml`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
 
 use super::fields::{Fields, Placed, Text};
-use super::main_file::Main;
-use super::values::{AbsolutePath, Period, Zone};
+use super::main_file::{Main, unsafe_secret};
+use super::values::{AbsolutePath, Address, Bytes, Limit, Period, Umask, Zone};
 use crate::model::problem::nearest;
 use crate::model::{
-    ArchiveSpec, CommandSpec, Expression, Job, JobId, Problem, ReportKind, ReportSpec, ScanSpec, Schedule, Work,
+    ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Overlap, Policy, Problem, ReportKind,
+    ReportSpec, ScanSpec, Schedule, Work,
 };
 
 const KINDS: [&str; 4] = ["archive", "scan", "report", "command"];
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-const DEFAULT_OUTPUT_LIMIT: usize = 256 * 1024;
+const DEFAULT_OUTPUT_LIMIT: u64 = 256 * 1024;
+/// Where names of these are wanted, a mail address does as well.
+const RECIPIENTS: &str = "recipient group";
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// What holds for jobs that say nothing else.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// Without the two values that depend on the kind of job.
+    policy: Policy,
+    timeout: Option<Option<Duration>>,
+    retries: Option<u32>,
+    on_failure: Vec<String>,
+    on_output: Vec<String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        let policy = Policy {
+            catch_up: CatchUp::Last,
+            catch_up_window: 7 * 24 * HOUR,
+            overlap: Overlap::Skip,
+            timeout: None,
+            grace: Duration::from_secs(5),
+            retries: 0,
+            retry_delay: Duration::from_secs(60),
+            jitter: Duration::ZERO,
+        };
+        Self { policy, timeout: None, retries: None, on_failure: Vec::new(), on_output: Vec::new() }
+    }
+}
+
+impl Defaults {
+    /// What a table says, and otherwise what `self` says.
+    pub(super) fn read(&self, fields: &mut Fields<'_, '_>, recipients: Option<&BTreeSet<String>>) -> Self {
+        let base = &self.policy;
+        let period = |fields: &mut Fields<'_, '_>, key, or| fields.parsed::<Period>(key).map_or(or, |period| period.0);
+        let policy = Policy {
+            catch_up: fields.parsed("catch_up").unwrap_or(base.catch_up),
+            catch_up_window: period(fields, "catch_up_window", base.catch_up_window),
+            overlap: fields.parsed("overlap").unwrap_or(base.overlap),
+            grace: period(fields, "grace", base.grace),
+            retry_delay: period(fields, "retry_delay", base.retry_delay),
+            jitter: period(fields, "jitter", base.jitter),
+            ..*base
+        };
+        let told = |fields: &mut Fields<'_, '_>, key, or: &Vec<String>| {
+            let absent = fields.present(&[key]).is_empty();
+            if absent { or.clone() } else { optional_names(fields, key, RECIPIENTS, recipients).unwrap_or_default() }
+        };
+        Self {
+            policy,
+            timeout: fields.parsed::<Limit>("timeout").map(|limit| limit.0).or(self.timeout),
+            retries: fields.number("retries", 0..=100).map(|retries| retries as u32).or(self.retries),
+            on_failure: told(fields, "on_failure", &self.on_failure),
+            on_output: told(fields, "on_output", &self.on_output),
+        }
+    }
+
+    /// The policy of a job that does this work. Commands are not repeated unless asked for, because not every
+    /// command may be; they get more time, because cron sets no limit at all.
+    fn policy_for(&self, work: &Work) -> Policy {
+        let command = matches!(work, Work::Command(_));
+        let timeout = self.timeout.unwrap_or(Some(if command { 24 * HOUR } else { HOUR }));
+        Policy { timeout, retries: self.retries.unwrap_or(if command { 0 } else { 2 }), ..self.policy.clone() }
+    }
+}
 
 /// What the other files define; `None` where the main file itself is broken, so that nothing is blamed twice.
 pub struct Known {
     zone: Tz,
+    root: PathBuf,
     state: PathBuf,
+    defaults: Defaults,
     sources: Option<BTreeSet<String>>,
     recipients: Option<BTreeSet<String>>,
+    groups: Option<BTreeSet<String>>,
+    rules: BTreeSet<String>,
+    jobs: BTreeSet<String>,
 }
 
 impl Known {
-    /// What a main file defines.
-    pub fn new(main: Option<&Main>, root: &Path) -> Self {
+    /// What a main file defines, and the names of the rule and job files.
+    pub fn new(main: Option<&Main>, root: &Path, rules: BTreeSet<String>, jobs: BTreeSet<String>) -> Self {
         Self {
             zone: main.map_or(Tz::UTC, Main::zone),
+            root: root.to_owned(),
             state: main.map_or_else(|| root.to_owned(), |main| main.state().to_owned()),
+            defaults: main.map_or_else(Defaults::default, |main| main.defaults.clone()),
             sources: main.map(|main| main.sources.keys().cloned().collect()),
             recipients: main.map(|main| main.recipients.keys().cloned().collect()),
+            groups: main.map(|main| main.groups.keys().cloned().collect()),
+            rules,
+            jobs,
         }
     }
 }
 
-pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known, rules: &[String]) -> Option<Job> {
+pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Option<Job> {
     let id = name.parse::<JobId>().map_err(|problem| fields.refuse(0..0, problem)).ok();
     let description = fields.parsed::<Text>("description").map_or_else(String::new, |text| text.0);
     let zone = fields.parsed::<Zone>("zone").map_or(known.zone, |zone| zone.0);
-    let schedule = fields.parsed::<Expression>("schedule").map(|expression| Schedule { expression, zone });
+    let schedule = fields.made("schedule", |text| Expression::for_job(text, name));
+    let schedule = schedule.map(|expression| Schedule { expression, zone });
+    let after = optional_names(fields, "after", "job", Some(&known.jobs)).unwrap_or_default();
+    if schedule.is_some() && !after.is_empty() {
+        let help = "keep the one or the other; a job with after inherits its slots";
+        fields.refuse_key("after", Problem::new("a job has either schedule or after", "besides schedule", help));
+    }
     let enabled = fields.value("enabled").unwrap_or(true);
-    let timeout = fields.parsed::<Period>("timeout").map_or(DEFAULT_TIMEOUT, |period| period.0);
+    let group = fields.made("group", |text| check_name(text, "group", known.groups.as_ref()));
+    let defaults = known.defaults.read(fields, known.recipients.as_ref());
     let work = match fields.present(&KINDS).as_slice() {
         ["archive"] => fields.table("archive").and_then(|table| read_archive(table, known)),
-        ["scan"] => fields.table("scan").and_then(|table| read_scan(table, known, rules)),
+        ["scan"] => fields.table("scan").and_then(|table| read_scan(table, known)),
         ["report"] => fields.table("report").and_then(|table| read_report(table, known)),
-        ["command"] => fields.table("command").and_then(read_command),
+        ["command"] => fields.table("command").and_then(|table| read_command(table, known)),
         [] => fields.required("command", None, "give it one of the tables [archive], [scan], [report] or [command]"),
         [.., second] => {
             fields.refuse_key(second, Problem::new("a job is of one kind", "a second kind", "make two files of it"));
             None
         }
     };
-    Some(Job { id: id?, description, schedule, enabled, timeout, work: work? })
+    let work = work?;
+    let policy = defaults.policy_for(&work);
+    let Defaults { on_failure, on_output, .. } = defaults;
+    // A name that is no job id has been refused with its file.
+    let after = after.iter().filter_map(|name| name.parse().ok()).collect();
+    Some(Job { id: id?, description, schedule, after, enabled, policy, group, on_failure, on_output, work })
 }
 
 fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
@@ -67,10 +156,10 @@ fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     Some(Work::Archive(ArchiveSpec { sources: sources?, store, remove_originals }))
 }
 
-fn read_scan(mut table: Fields<'_, '_>, known: &Known, rules: &[String]) -> Option<Work> {
+fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let sources = names(&mut table, "sources", "source", known.sources.as_ref());
-    let rules = names(&mut table, "rules", "rule", Some(&rules.iter().cloned().collect()));
-    let alert = optional_names(&mut table, "alert", "recipient group", known.recipients.as_ref());
+    let rules = names(&mut table, "rules", "rule", Some(&known.rules));
+    let alert = optional_names(&mut table, "alert", RECIPIENTS, known.recipients.as_ref());
     let record = table.parsed::<AbsolutePath>("record").map(|path| path.0);
     table.finish();
     Some(Work::Scan(ScanSpec { sources: sources?, rules: rules?, alert: alert?, record }))
@@ -79,17 +168,58 @@ fn read_scan(mut table: Fields<'_, '_>, known: &Known, rules: &[String]) -> Opti
 fn read_report(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let period: Option<ReportKind> = table.parsed("period");
     let period = table.required("period", period, "write period = \"weekly\"");
-    let to = names(&mut table, "to", "recipient group", known.recipients.as_ref());
+    let to = names(&mut table, "to", RECIPIENTS, known.recipients.as_ref());
     table.finish();
     Some(Work::Report(ReportSpec { period: period?, to: to? }))
 }
 
-fn read_command(mut table: Fields<'_, '_>) -> Option<Work> {
+fn read_command(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
+    let argv = read_argv(&mut table);
+    let secrets: BTreeMap<String, String> = table.value("secrets").unwrap_or_default();
+    let secrets: BTreeMap<String, PathBuf> =
+        secrets.into_iter().map(|(name, path)| (name, known.root.join(path))).collect();
+    for problem in secrets.values().filter_map(|path| unsafe_secret(path)) {
+        table.refuse_key("secrets", problem);
+    }
+    let spec = CommandSpec {
+        argv: Vec::new(),
+        directory: table.parsed::<AbsolutePath>("directory").map(|path| path.0),
+        env: table.value("env").unwrap_or_default(),
+        env_file: table.parsed::<Text>("env_file").map(|text| known.root.join(text.0)),
+        secrets,
+        user: table.parsed::<Text>("user").map(|text| text.0),
+        group: table.parsed::<Text>("group").map(|text| text.0),
+        umask: table.parsed::<Umask>("umask").map(|mask| mask.0),
+        nice: table.number("nice", -20..=19).map(|nice| nice as i32),
+        limits: Limits {
+            memory: table.parsed::<Bytes>("memory").map(|bytes| bytes.0),
+            cpu_seconds: table.parsed::<Period>("cpu_time").map(|period| period.0.as_secs()),
+            open_files: table.number("open_files", 3..=1 << 20).map(|files| files as u64),
+            file_size: table.parsed::<Bytes>("file_size").map(|bytes| bytes.0),
+        },
+        stdin: table.value("stdin"),
+        success_codes: table.value("success_codes").unwrap_or_else(|| vec![0]),
+        output_limit: table
+            .parsed::<Bytes>("output_limit")
+            .map_or(DEFAULT_OUTPUT_LIMIT, |bytes| bytes.0)
+            .clamp(1024, 64 << 20) as usize,
+    };
+    if spec.group.is_some() && spec.user.is_none() {
+        table.refuse_key("group", Problem::new("a group needs a user", "without user", "add user = \"…\""));
+    }
+    for name in spec.env.keys().chain(spec.secrets.keys()).filter(|name| name.is_empty() || name.contains(['=', '\0']))
+    {
+        let key = if spec.env.contains_key(name) { "env" } else { "secrets" };
+        let message = format!("{name:?} is not the name of a variable");
+        table.refuse_key(key, Problem::new(message, "a name without =", "write NAME = \"value\""));
+    }
+    table.finish();
+    Some(Work::Command(Box::new(CommandSpec { argv: argv?, ..spec })))
+}
+
+fn read_argv(table: &mut Fields<'_, '_>) -> Option<Vec<String>> {
     let argv = table.texts("run");
     let shell = table.parsed::<Text>("shell").map(|text| vec!["/bin/sh".to_owned(), "-c".to_owned(), text.0]);
-    let directory = table.parsed::<AbsolutePath>("directory").map(|path| path.0);
-    let env = table.value("env").unwrap_or_default();
-    let output_limit = table.value::<usize>("output_limit").unwrap_or(DEFAULT_OUTPUT_LIMIT).clamp(1024, 64 << 20);
     let argv = match (argv, shell) {
         (Some(_), Some(_)) => {
             let help = "keep run = [\"/usr/bin/program\", \"argument\"] or shell = \"a line for sh\"";
@@ -99,16 +229,13 @@ fn read_command(mut table: Fields<'_, '_>) -> Option<Work> {
         (argv, shell) => {
             table.required("run", argv.or(shell), "write run = [\"/usr/bin/program\", \"argument\"] or shell = \"…\"")
         }
-    };
-    if argv.as_ref().is_some_and(Vec::is_empty) {
-        table.refuse_key(
-            "run",
-            Problem::new("run is an empty list", "names no program", "write run = [\"/usr/bin/program\"]"),
-        );
+    }?;
+    if argv.is_empty() {
+        let problem = Problem::new("run is an empty list", "names no program", "write run = [\"/usr/bin/program\"]");
+        table.refuse_key("run", problem);
         return None;
     }
-    table.finish();
-    Some(Work::Command(CommandSpec { argv: argv?, directory, env, output_limit }))
+    Some(argv)
 }
 
 /// A list of names, at least one, each of which must be known.
@@ -150,14 +277,26 @@ fn checked(
     let mut all_known = true;
     for placed in &read {
         let name = placed.value.0.as_str();
-        let Some(known) = known.filter(|known| !known.contains(name)) else { continue };
-        all_known = false;
-        let help = match nearest(name, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean {near:?}?"),
-            None if known.is_empty() => format!("no {what} is defined yet"),
-            None => format!("known: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+        let checked = if what == RECIPIENTS && name.contains('@') {
+            name.parse::<Address>().map(drop)
+        } else {
+            check_name(name, what, known).map(drop)
         };
-        table.refuse(placed.span.clone(), Problem::new(format!("there is no {what} {name:?}"), "not defined", help));
+        if let Err(problem) = checked {
+            all_known = false;
+            table.refuse(placed.span.clone(), problem);
+        }
     }
     all_known.then(|| read.into_iter().map(|placed| placed.value.0).collect())
+}
+
+/// The name, if it is one of the known.
+fn check_name(name: &str, what: &str, known: Option<&BTreeSet<String>>) -> Result<String, Problem> {
+    let Some(known) = known.filter(|known| !known.contains(name)) else { return Ok(name.to_owned()) };
+    let help = match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => format!("no {what} is defined yet"),
+        None => format!("known: {}", known.iter().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Problem::new(format!("there is no {what} {name:?}"), "not defined", help))
 }

@@ -3,13 +3,21 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::Config;
 use super::fields::{Fields, Text};
-use super::values::{AbsolutePath, Address, Pattern, Zone};
+use super::job_file::Defaults;
+use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
+use super::{Config, Keep};
 use crate::model::{Delivery, FolderSpec, Job, JobId, MailSpec, Problem, Rule, SmtpSpec, Source, Tls};
+
+/// How many runs go on together unless the main file says otherwise.
+const DEFAULT_PARALLEL: usize = 100;
+
+/// Each run needs a thread.
+const MOST_PARALLEL: i64 = 800;
 
 /// What stands in the main file.
 pub struct Main {
@@ -19,6 +27,10 @@ pub struct Main {
     pub(super) sources: BTreeMap<String, Source>,
     mail: MailSpec,
     pub(super) recipients: BTreeMap<String, Vec<String>>,
+    pub(super) defaults: Defaults,
+    max_parallel: usize,
+    pub(super) groups: BTreeMap<String, usize>,
+    keep: Keep,
 }
 
 impl Main {
@@ -33,9 +45,10 @@ impl Main {
     }
 
     /// The whole configuration.
-    pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Job>) -> Config {
-        let Self { zone, host, state, sources, mail, recipients } = self;
-        Config { root: root.to_owned(), zone, host, state, sources, rules, mail, recipients, jobs }
+    pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Arc<Job>>) -> Config {
+        let Self { zone, host, state, sources, mail, recipients, max_parallel, groups, keep, .. } = self;
+        let root = root.to_owned();
+        Config { root, zone, host, state, sources, rules, mail, recipients, max_parallel, groups, keep, jobs }
     }
 }
 
@@ -47,11 +60,42 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, root: &Path) -> Option<Main> {
     let sources =
         fields.tables("sources").into_iter().filter_map(|(name, table)| read_source(name, table, zone)).collect();
     let recipients = fields.table("recipients").map(read_recipients).unwrap_or_default();
+    let names = recipients.keys().cloned().collect();
+    let defaults = fields.table("defaults").map_or_else(Defaults::default, |mut table| {
+        let defaults = Defaults::default().read(&mut table, Some(&names));
+        table.finish();
+        defaults
+    });
+    let max_parallel = fields.number("max_parallel", 1..=MOST_PARALLEL).map_or(DEFAULT_PARALLEL, |n| n as usize);
+    let groups = fields.table("groups").map(read_groups).unwrap_or_default();
+    let keep = fields.table("keep").map(read_keep).unwrap_or_default();
     let mail = match fields.table("mail") {
         Some(table) => read_mail(table, &host, &state, root)?,
         None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
     };
-    Some(Main { zone, host, state, sources, mail, recipients })
+    Some(Main { zone, host, state, sources, mail, recipients, defaults, max_parallel, groups, keep })
+}
+
+/// How many runs may go on together in each group.
+fn read_groups(mut table: Fields<'_, '_>) -> BTreeMap<String, usize> {
+    let mut groups = BTreeMap::new();
+    for (name, limit) in table.numbers() {
+        match usize::try_from(limit.value).ok().filter(|limit| *limit > 0) {
+            Some(limit) => drop(groups.insert(name, limit)),
+            None => table.refuse(limit.span, Problem::new(format!("{name} lets nothing run"), "at least 1", "write 1")),
+        }
+    }
+    groups
+}
+
+fn read_keep(mut table: Fields<'_, '_>) -> Keep {
+    let default = Keep::default();
+    let keep = Keep {
+        runs: table.parsed::<Period>("runs").map_or(default.runs, |period| period.0),
+        runs_per_job: table.number("runs_per_job", 1..=i64::MAX).map_or(default.runs_per_job, |n| n as usize),
+    };
+    table.finish();
+    keep
 }
 
 /// A host's name, in small letters.
@@ -159,11 +203,11 @@ fn folder_in(state: &Path) -> Delivery {
 }
 
 /// What is wrong with a file that holds a secret.
-fn unsafe_secret(path: &Path) -> Option<Problem> {
+pub(super) fn unsafe_secret(path: &Path) -> Option<Problem> {
     match std::fs::metadata(path) {
         Err(error) => {
             let message = format!("can't read {}: {error}", path.display());
-            Some(Problem::new(message, "this file", "create it with the password as its first line, mode 0600"))
+            Some(Problem::new(message, "this file", "create it with the secret as its first line, mode 0600"))
         }
         Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
             let message = format!("{} can be read by others", path.display());
@@ -173,7 +217,8 @@ fn unsafe_secret(path: &Path) -> Option<Problem> {
     }
 }
 
-fn system_zone() -> Tz {
+/// This machine's time zone.
+pub fn system_zone() -> Tz {
     iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
 }
 

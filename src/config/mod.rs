@@ -13,10 +13,13 @@ mod values;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
 pub use diagnostic::{Diagnostic, SourceText};
+pub use main_file::system_zone;
 pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
@@ -45,8 +48,29 @@ pub struct Config {
     pub mail: MailSpec,
     /// Addresses by recipient group.
     pub recipients: BTreeMap<String, Vec<String>>,
+    /// How many runs may go on together.
+    pub max_parallel: usize,
+    /// How many runs of the jobs of each group may go on together.
+    pub groups: BTreeMap<String, usize>,
+    /// How long things stay on record.
+    pub keep: Keep,
     /// Jobs by id.
-    pub jobs: BTreeMap<JobId, Job>,
+    pub jobs: BTreeMap<JobId, Arc<Job>>,
+}
+
+/// How long things stay on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Runs older than this are forgotten, unless a finding or an archive rests on them.
+    pub runs: Duration,
+    /// Of each job, so many of the newest runs stay.
+    pub runs_per_job: usize,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self { runs: Duration::from_secs(400 * 24 * 3600), runs_per_job: 100_000 }
+    }
 }
 
 /// Every mistake in a configuration.
@@ -88,27 +112,29 @@ impl Config {
                 rules.insert(name, rule);
             }
         }
-        let known = job_file::Known::new(main.as_ref(), root);
+        let rule_names = toml_files(root, "config/rules", &mut Vec::new()).iter().map(|path| stem(path)).collect();
+        let job_files = toml_files(root, "jobs", &mut errors);
+        let job_names = job_files.iter().map(|path| stem(path)).collect();
+        let known = job_file::Known::new(main.as_ref(), root, rule_names, job_names);
         let mut jobs = BTreeMap::new();
-        for path in toml_files(root, "jobs", &mut errors) {
+        for path in job_files {
             let name = stem(&path);
-            let rule_names: Vec<String> =
-                toml_files(root, "config/rules", &mut Vec::new()).iter().map(|p| stem(p)).collect();
-            let job = read(root, &path, &mut errors, |fields| job_file::read(fields, &name, &known, &rule_names));
-            if let Some(job) = job {
-                jobs.insert(job.id.clone(), job);
+            if let Some(job) = read(root, &path, &mut errors, |fields| job_file::read(fields, &name, &known)) {
+                jobs.insert(job.id.clone(), Arc::new(job));
             }
         }
+        errors.extend(circles(&jobs));
         match main {
             Some(main) if errors.is_empty() => Ok(main.into_config(root, rules, jobs)),
             _ => Err(ConfigErrors(errors)),
         }
     }
 
-    /// The addresses of recipient groups, each once.
+    /// The addresses of recipient groups, each once; an address stands for itself.
     pub fn addresses(&self, groups: &[String]) -> Vec<String> {
+        let own = groups.iter().filter(|group| group.contains('@'));
         let mut all: Vec<String> =
-            groups.iter().filter_map(|group| self.recipients.get(group)).flatten().cloned().collect();
+            groups.iter().filter_map(|group| self.recipients.get(group)).flatten().chain(own).cloned().collect();
         all.sort();
         all.dedup();
         all
@@ -118,6 +144,40 @@ impl Config {
     pub fn sources_named<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Source> {
         names.iter().filter_map(|name| self.sources.get(name))
     }
+}
+
+/// The time zone of that name.
+///
+/// # Errors
+/// Says which name may have been meant.
+pub fn zone(name: &str) -> Result<Tz, Problem> {
+    name.parse::<values::Zone>().map(|zone| zone.0)
+}
+
+/// Jobs that come after themselves, by way of others or directly.
+fn circles(jobs: &BTreeMap<JobId, Arc<Job>>) -> Vec<Diagnostic> {
+    let reaches_itself = |job: &&Arc<Job>| {
+        let (mut seen, mut next) = (std::collections::BTreeSet::new(), job.after.clone());
+        while let Some(id) = next.pop() {
+            if id == job.id {
+                return true;
+            }
+            if seen.insert(id.clone()) {
+                next.extend(jobs.get(&id).map(|job| job.after.clone()).unwrap_or_default());
+            }
+        }
+        false
+    };
+    let circular = jobs.values().filter(|job| !job.after.is_empty()).filter(reaches_itself);
+    let diagnostic = |job: &Arc<Job>| {
+        let problem = Problem::new(
+            format!("{} would have to run after itself", job.id),
+            "",
+            "follow the jobs named by after and break the circle",
+        );
+        Diagnostic::of_file(&Path::new("jobs").join(format!("{}.toml", job.id)), problem)
+    };
+    circular.map(diagnostic).collect()
 }
 
 /// Reads one file with `make`; puts every mistake into `errors` and returns nothing if there was one.

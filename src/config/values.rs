@@ -23,6 +23,53 @@ impl FromStr for Period {
     }
 }
 
+/// A length of time, or `none`.
+pub struct Limit(pub Option<Duration>);
+
+impl FromStr for Limit {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if text == "none" { Ok(Self(None)) } else { text.parse::<Period>().map(|period| Self(Some(period.0))) }
+    }
+}
+
+/// A number of bytes as `512K`, `64M`, `2G`, in powers of 1024.
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let factor = match unit {
+            "" => Some(1),
+            "K" => Some(1 << 10),
+            "M" => Some(1 << 20),
+            "G" => Some(1 << 30),
+            "T" => Some(1 << 40),
+            _ => None,
+        };
+        let bytes = number.parse::<u64>().ok().zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        bytes.filter(|bytes| *bytes > 0).map(Self).ok_or_else(|| {
+            let message = format!("{text:?} is not a number of bytes");
+            Problem::new(message, "a number with K, M, G or T", "write for example \"512M\" or \"2G\"")
+        })
+    }
+}
+
+/// A file mode creation mask in octal, as `027`.
+pub struct Umask(pub u32);
+
+impl FromStr for Umask {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let mask = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777 && text.len() >= 3);
+        mask.map(Self).ok_or_else(|| {
+            let message = format!("{text:?} is not a umask");
+            Problem::new(message, "three octal digits", "write for example \"027\": nothing for others")
+        })
+    }
+}
+
 /// A time zone by its name in the tz database.
 pub struct Zone(pub Tz);
 

@@ -1,8 +1,10 @@
 //! The daemon: due jobs, reload, shutdown, mail.
 
 pub mod outbox;
-mod planner;
+pub mod planner;
+mod service;
 mod ticker;
+pub mod timer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +12,24 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use planner::Planner;
+use service::Service;
+use timer::SystemTimer;
 
 use crate::api;
-use crate::runner::{App, blocking};
+use crate::runner::{App, FollowUps, blocking};
 
 /// How long runs may go on after the daemon was asked to end, before they are told to stop.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long runs that were told to stop may take for it.
-const STOP: Duration = Duration::from_secs(15);
+const STOP: Duration = Duration::from_secs(10);
+
+/// However long a command may take to end, the daemon waits no longer than this for it.
+const LONGEST_GRACE: Duration = Duration::from_secs(60);
+
+/// How often old runs are forgotten, and how many in one go.
+const HOUSEKEEPING: Duration = Duration::from_secs(6 * 3600);
+const PRUNED_AT_ONCE: usize = 1000;
 
 /// How long those who wait for a run's end may take to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -27,14 +38,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Says why it could not begin.
-pub async fn run(app: Arc<App>) -> anyhow::Result<()> {
+pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
-    let starting = app.clone();
-    let interrupted = blocking(move || starting.store.interrupt_open_runs(starting.clock.now())).await??;
-    if !interrupted.is_empty() {
-        tracing::warn!("runs {interrupted:?} were interrupted when logkeeper ended the last time");
-    }
     let planner = Planner::new(app.clone());
     planner.plan(true).await?;
     let socket = api::socket_path(&app.config().state);
@@ -43,24 +49,41 @@ pub async fn run(app: Arc<App>) -> anyhow::Result<()> {
         // Dropped or used, the end has come.
         let _ = last_words.await;
     };
-    let serving = api::serve(app.clone(), socket.clone(), ended);
+    let reloading = (app.clone(), planner.clone());
+    let reload_asked = move || {
+        let (app, planner) = reloading.clone();
+        async move { reload(&app, &planner).await }
+    };
+    let serving = api::serve(app.clone(), socket.clone(), ended, reload_asked);
     let serving = serving.map_err(|error| anyhow::anyhow!("can't listen on {}: {error}", socket.display()))?;
     let mut server = tokio::spawn(serving);
     let pump = tokio::spawn(outbox::pump(app.clone()));
-    let ticker = ticker::start(planner.clone()).await?;
+    let service = Arc::new(Service::from_env());
+    let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
+    let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
+    let keeping = tokio::spawn(housekeeping(app.clone()));
     let config = app.config();
+    service.tell("READY=1");
     tracing::info!(jobs = config.jobs.len(), config = %config.root.display(), state = %config.state.display(), "logkeeper runs");
     loop {
         tokio::select! {
             _ = term.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(&app, &planner).await,
+            // What is wrong with it is in the log.
+            _ = hangup.recv() => drop(reload(&app, &planner).await),
         }
     }
-    tracing::info!(running = app.running(), "ending: no new runs begin");
+    service.tell("STOPPING=1");
+    tracing::info!(running = app.load().0, "ending: no new runs begin");
     app.end();
     ticker.stop().await;
-    drain(&app).await;
+    tokio::select! {
+        () = drain(&app) => {}
+        _ = term.recv() => hurry(&app).await,
+        _ = interrupt.recv() => hurry(&app).await,
+    }
+    following.abort();
+    keeping.abort();
     pump.abort();
     drop(no_more_runs);
     if tokio::time::timeout(LAST_WORDS, &mut server).await.is_err() {
@@ -72,32 +95,76 @@ pub async fn run(app: Arc<App>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn reload(app: &Arc<App>, planner: &Arc<Planner>) {
+/// Reads the configuration again.
+///
+/// # Errors
+/// What is wrong with it; then the old one stays in force.
+async fn reload(app: &Arc<App>, planner: &Arc<Planner>) -> Result<(), String> {
     let reading = app.clone();
-    match blocking(move || reading.reload()).await {
-        Ok(Ok(())) => match planner.plan(false).await {
-            Ok(()) => tracing::info!(jobs = app.config().jobs.len(), "configuration read again"),
-            Err(error) => tracing::error!("the new schedules could not be recorded: {error}"),
-        },
-        Ok(Err(errors)) => tracing::error!("the configuration is broken, the old one stays in force:\n{errors}"),
-        Err(error) => tracing::error!("the configuration could not be read: {error}"),
+    let read = match blocking(move || reading.reload()).await {
+        Ok(Ok(())) => {
+            planner.plan(false).await.map_err(|error| format!("the new schedules could not be recorded: {error}"))
+        }
+        Ok(Err(errors)) => Err(format!("the configuration is broken, the old one stays in force:\n{errors}")),
+        Err(error) => Err(format!("the configuration could not be read: {error}")),
+    };
+    match &read {
+        Ok(()) => tracing::info!(jobs = app.config().jobs.len(), "configuration read again"),
+        Err(error) => tracing::error!("{error}"),
     }
     app.mail.notify_one();
+    read
+}
+
+/// Begins the runs that follow from the end of others, at once or when their time comes.
+async fn follow(app: Arc<App>, planner: Arc<Planner>, mut follow_ups: FollowUps) {
+    while let Some(queued) = follow_ups.recv().await {
+        app.begin(planner.take(queued));
+    }
+}
+
+/// Forgets old runs, now and every few hours, a few at a time so that nobody waits long for the database.
+async fn housekeeping(app: Arc<App>) {
+    loop {
+        let keep = app.config().keep;
+        let pruning = app.clone();
+        let pruned = blocking(move || {
+            let before = pruning.clock.now() - chrono::TimeDelta::from_std(keep.runs).unwrap_or(chrono::TimeDelta::MAX);
+            pruning.store.prune_runs(before, keep.runs_per_job, PRUNED_AT_ONCE)
+        });
+        let pause = match pruned.await {
+            Ok(Ok(PRUNED_AT_ONCE)) => Duration::from_secs(1),
+            Ok(Ok(_)) => HOUSEKEEPING,
+            Ok(Err(error)) => {
+                tracing::error!("old runs could not be forgotten: {error}");
+                HOUSEKEEPING
+            }
+            Err(_) => HOUSEKEEPING,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn all_done(app: &Arc<App>) {
+    let mut finished = app.finished();
+    while app.load().0 > 0 {
+        if finished.changed().await.is_err() {
+            break;
+        }
+    }
 }
 
 async fn drain(app: &Arc<App>) {
-    let mut finished = app.finished();
-    let mut all_done = async || {
-        while app.running() > 0 {
-            if finished.changed().await.is_err() {
-                break;
-            }
-        }
-    };
-    if tokio::time::timeout(DRAIN, all_done()).await.is_err() {
-        app.cancel_all();
-        if tokio::time::timeout(STOP, all_done()).await.is_err() {
-            tracing::warn!(running = app.running(), "some runs did not end and are given up");
-        }
+    if tokio::time::timeout(DRAIN, all_done(app)).await.is_err() {
+        hurry(app).await;
+    }
+}
+
+/// Tells the runs that go on to stop, and waits for them for a while.
+async fn hurry(app: &Arc<App>) {
+    app.cancel_all();
+    let grace = app.config().jobs.values().map(|job| job.policy.grace).max().unwrap_or_default();
+    if tokio::time::timeout(STOP + grace.min(LONGEST_GRACE), all_done(app)).await.is_err() {
+        tracing::warn!(running = app.load().0, "some runs did not end and are given up");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
-use crate::jobs::compose_alert;
+use crate::jobs::{compose_alert, compose_notice};
 use crate::model::Intent;
 use crate::notify::{self, Notifier, NotifyError};
 use crate::runner::{App, blocking};
@@ -121,11 +121,21 @@ fn backoff(delivery: &DeliveryRow) -> TimeDelta {
 
 /// Makes one frozen message of each intent.
 fn freeze_intents(store: &Store, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
-    for PendingIntent { id, intent, .. } in store.pending_intents()? {
-        let Intent::Alert { run, to, findings, looks_back } = intent;
-        let findings: Vec<_> =
-            findings.iter().filter_map(|id| store.finding(*id).transpose()).collect::<Result<_, _>>()?;
-        let mail = compose_alert(run, &findings, looks_back, config);
+    for PendingIntent { id: intent_id, intent, .. } in store.pending_intents()? {
+        let (mail, to) = match intent {
+            Intent::Alert { run, to, findings, looks_back } => {
+                let findings = findings.iter().filter_map(|id| store.finding(*id).transpose());
+                (compose_alert(run, &findings.collect::<Result<Vec<_>, _>>()?, looks_back, config), to)
+            }
+            Intent::Run { run: id, to } => match store.run(id)? {
+                Some(run) => (compose_notice(&run, config), to),
+                None => {
+                    tracing::warn!("run {id} is not on record any more, so nobody is told about it");
+                    store.forget_intent(intent_id)?;
+                    continue;
+                }
+            },
+        };
         let recipients = config.addresses(&to);
         if recipients.is_empty() {
             tracing::warn!("nobody gets {:?}: [recipients] has no address for {}", mail.subject, to.join(", "));
@@ -133,7 +143,7 @@ fn freeze_intents(store: &Store, config: &Config, now: DateTime<Utc>) -> Result<
         match notify::freeze(&mail, &config.mail.from, &recipients, now) {
             Ok(mime) => {
                 let frozen = Frozen { key: mail.key, subject: mail.subject, mime };
-                store.enqueue(&frozen, &recipients, &[id], now)?;
+                store.enqueue(&frozen, &recipients, &[intent_id], now)?;
             }
             Err(error) => tracing::error!("the mail {:?} can't be made and waits: {error}", mail.subject),
         }

@@ -1,85 +1,99 @@
 //! The planner: which slots are due, recorded before they run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
-use crate::model::{Job, JobId, Outcome, RunId, Schedule, Slot, Trigger};
+use crate::model::{Job, JobId, Outcome, Schedule, Slot, Trigger};
 use crate::runner::{App, blocking};
-use crate::schedule::{due, next_after};
-use crate::store::{Ended, PlannerRow, StoreError};
+use crate::schedule::due::{self, Verdict};
+use crate::schedule::next_after;
+use crate::store::{Ended, PlannerRow, QueuedRun, SlotRecord, StoreError};
 
-/// A clock that steps back by more than this begins a new epoch for wildcard jobs.
-const STEP_BACK: TimeDelta = TimeDelta::seconds(60);
-
-/// A clock that steps back by more than this was wrong before: wall-clock jobs follow it, too.
-const CORRECTION: TimeDelta = TimeDelta::hours(3);
-
-/// After how long a job whose slots could not be recorded is looked at again.
+/// After how long jobs whose slots could not be recorded are looked at again.
 const RETRY: TimeDelta = TimeDelta::seconds(10);
+
+/// A machine that was started so recently has been started since logkeeper ran last, even if nothing is on record.
+const JUST_STARTED: Duration = Duration::from_secs(600);
 
 /// The planner.
 pub struct Planner {
     app: Arc<App>,
-    entries: Mutex<BTreeMap<JobId, Entry>>,
+    plan: Mutex<Plan>,
+    /// Held while slots are decided and recorded, so that ticks and reloads don't mix.
+    deciding: Mutex<()>,
     changed: Notify,
+}
+
+/// What is to come.
+#[derive(Default)]
+struct Plan {
+    entries: BTreeMap<JobId, Entry>,
+    /// Runs on record that begin later: jitter, retries.
+    delayed: BTreeMap<(DateTime<Utc>, i64), QueuedRun>,
+    /// Wall clock and time since boot of the last look.
+    seen: Option<(DateTime<Utc>, Duration)>,
 }
 
 /// A job that waits for its next slot.
 #[derive(Clone)]
 struct Entry {
-    job: Job,
-    schedule: Schedule,
+    job: Arc<Job>,
     row: PlannerRow,
     next: Option<DateTime<Utc>>,
-}
-
-/// A run that is on record and is to begin now.
-struct Due {
-    job: Job,
-    run: RunId,
-    at: DateTime<Utc>,
 }
 
 impl Planner {
     /// With nothing planned yet.
     pub fn new(app: Arc<App>) -> Arc<Self> {
-        Arc::new(Self { app, entries: Mutex::default(), changed: Notify::new() })
+        let (plan, deciding, changed) = (Mutex::default(), Mutex::default(), Notify::new());
+        Arc::new(Self { app, plan, deciding, changed })
     }
 
-    /// Plans the jobs of the configuration in force. With `starting`, slots that came while logkeeper was not running are
-    /// recorded, and the last of them is made up for.
+    /// Plans the jobs of the configuration in force. With `starting`, runs that a dead logkeeper left open are resolved, and
+    /// slots that came meanwhile are decided by each job's `catch_up`.
     ///
     /// # Errors
-    /// Fails where the store can't be written.
+    /// Fails where the store can't be used.
     pub async fn plan(self: &Arc<Self>, starting: bool) -> Result<(), StoreError> {
         let planner = self.clone();
-        let mut due = Vec::new();
-        let planned = blocking(move || {
-            let planned = planner.plan_blocking(starting, &mut due);
-            (planned, due)
-        });
         // A panic in there is in the log already; nothing was planned.
-        let (planned, due) = planned.await.unwrap_or_else(|_| (Ok(()), Vec::new()));
-        self.begin(due);
+        let planned = blocking(move || planner.plan_blocking(starting)).await.unwrap_or_else(|_| Ok(Vec::new()));
+        self.app.begin(planned?);
         self.changed.notify_one();
-        planned
+        Ok(())
     }
 
     /// Records and begins what is due.
     pub async fn tick(self: &Arc<Self>) {
         let planner = self.clone();
-        match blocking(move || planner.due_now()).await {
-            Ok(due) => self.begin(due),
+        match blocking(move || planner.due_blocking()).await {
+            Ok(due) => self.app.begin(due),
             Err(error) => tracing::error!("planning failed: {error}"),
         }
     }
 
-    /// When the next slot comes, if one does.
+    /// Takes runs that are on record: those whose time has come are returned, the others wait for it.
+    pub fn take(&self, queued: Vec<QueuedRun>) -> Vec<QueuedRun> {
+        let now = self.now();
+        let (later, ripe): (Vec<_>, Vec<_>) =
+            queued.into_iter().partition(|run| run.begin.is_some_and(|begin| begin > now));
+        let mut plan = self.lock();
+        plan.delayed.extend(later.into_iter().filter_map(|run| Some(((run.begin?, run.id), run))));
+        drop(plan);
+        self.changed.notify_one();
+        ripe
+    }
+
+    /// When something is due next, if anything is.
     pub fn next(&self) -> Option<DateTime<Utc>> {
-        self.lock().values().filter_map(|entry| entry.next).min()
+        let plan = self.lock();
+        let slot = plan.entries.values().filter_map(|entry| entry.next).min();
+        let delayed = plan.delayed.keys().next().map(|(begin, _)| *begin);
+        slot.into_iter().chain(delayed).min()
     }
 
     /// Returns when the plan has changed.
@@ -92,96 +106,153 @@ impl Planner {
         self.app.clock.now()
     }
 
-    fn begin(&self, due: Vec<Due>) {
-        for Due { job, run, at } in due {
-            let app = self.app.clone();
-            tokio::spawn(async move { app.execute(job, run, at).await });
-        }
-    }
-
-    fn plan_blocking(&self, starting: bool, due: &mut Vec<Due>) -> Result<(), StoreError> {
+    /// [`Planner::plan`] without its async wrapping; returns what is to begin.
+    ///
+    /// # Errors
+    /// Fails where the store can't be used.
+    pub fn plan_blocking(&self, starting: bool) -> Result<Vec<QueuedRun>, StoreError> {
+        let _alone = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let resumed = if starting { self.app.recover()? } else { Vec::new() };
+        let (now, step) = self.look();
         let config = self.app.config();
-        let now = self.now();
         let mut rows: BTreeMap<JobId, PlannerRow> =
             self.app.store.planner_rows()?.into_iter().map(|row| (row.job.clone(), row)).collect();
-        let mut entries = BTreeMap::new();
+        let mut entries = Vec::new();
+        let mut booted = Vec::new();
         for job in config.jobs.values().filter(|job| job.enabled) {
-            let Some(schedule) = job.schedule.clone() else { continue };
+            let Some(schedule) = &job.schedule else { continue };
+            let row = rows.remove(&job.id);
+            if schedule.expression.is_at_boot() {
+                let fresh = starting && self.is_first_start_since_boot(row.as_ref());
+                booted.push((job.clone(), fresh));
+                continue;
+            }
             let fingerprint = schedule.fingerprint();
-            let known = rows.remove(&job.id).filter(|row| row.fingerprint == fingerprint);
-            let row = known.unwrap_or(PlannerRow { job: job.id.clone(), fingerprint, epoch: 0, cursor: now });
-            entries.insert(job.id.clone(), Entry { job: job.clone(), schedule, row, next: None });
+            let row = row.filter(|row| row.fingerprint == fingerprint);
+            let row = row.unwrap_or(PlannerRow { job: job.id.clone(), fingerprint, epoch: 0, cursor: now });
+            entries.push(Entry { job: job.clone(), row, next: None });
         }
-        let planned: Vec<&JobId> = entries.keys().collect();
+        let planned: Vec<&JobId> =
+            entries.iter().map(|entry| &entry.job.id).chain(booted.iter().map(|(job, _)| &job.id)).collect();
         self.app.store.keep_planner_rows(&planned)?;
-        let trigger = if starting { Trigger::CatchUp } else { Trigger::Scheduled };
-        let mut failure = Ok(());
-        for entry in entries.values_mut() {
-            failure = failure.and(self.advance(entry, now, trigger, due));
-        }
-        *self.lock() = entries;
-        failure
+        let mut due = self.take(resumed);
+        due.extend(self.take(self.record_boot(&booted, now)?));
+        let decided = self.decide(&mut entries, now, step);
+        self.lock().entries = entries.into_iter().map(|entry| (entry.job.id.clone(), entry)).collect();
+        due.extend(self.take(decided?));
+        Ok(due)
     }
 
-    fn due_now(&self) -> Vec<Due> {
-        let now = self.now();
-        let ripe = |entry: &&Entry| entry.next.is_some_and(|next| next <= now) || entry.row.cursor > now + STEP_BACK;
-        let ripe: Vec<Entry> = self.lock().values().filter(ripe).cloned().collect();
-        let mut due = Vec::new();
-        for mut entry in ripe {
-            if let Err(error) = self.advance(&mut entry, now, Trigger::Scheduled, &mut due) {
-                tracing::error!(job = %entry.job.id, "a slot could not be recorded and will be tried again: {error}");
+    /// Records what is due and returns what is to begin.
+    pub fn due_blocking(&self) -> Vec<QueuedRun> {
+        let _alone = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        let (now, step) = self.look();
+        let mut ripe: Vec<Entry> = {
+            let plan = self.lock();
+            let ripe = |entry: &&Entry| step.abs() > due::STEP || entry.next.is_some_and(|next| next <= now);
+            plan.entries.values().filter(ripe).cloned().collect()
+        };
+        let decided = self.decide(&mut ripe, now, step);
+        let mut due = match decided {
+            Ok(queued) => self.take(queued),
+            Err(error) => {
+                tracing::error!("{} jobs have slots that can't be recorded, which is tried again: {error}", ripe.len());
+                Vec::new()
             }
-            // A reload in between has put its own entry there, which knows better.
-            if let Some(current) =
-                self.lock().get_mut(&entry.job.id).filter(|c| c.row.fingerprint == entry.row.fingerprint)
-            {
-                (current.row, current.next) = (entry.row, entry.next);
-            }
+        };
+        let mut plan = self.lock();
+        for entry in ripe {
+            plan.entries.insert(entry.job.id.clone(), entry);
         }
+        let later = plan.delayed.split_off(&(now + TimeDelta::milliseconds(1), 0));
+        due.extend(std::mem::replace(&mut plan.delayed, later).into_values());
         due
     }
 
-    /// Records every slot of a job up to now and moves its cursor there. The last slot runs, older ones are missed.
-    /// What is on record is in `due` also where a later step fails; the job is then looked at again after a pause.
-    fn advance(
-        &self,
-        entry: &mut Entry,
-        now: DateTime<Utc>,
-        trigger: Trigger,
-        due: &mut Vec<Due>,
-    ) -> Result<(), StoreError> {
-        entry.next = Some(now + RETRY);
-        let store = &self.app.store;
-        let allowed = if entry.schedule.expression.is_wildcard() { STEP_BACK } else { CORRECTION };
-        if entry.row.cursor > now + allowed {
-            // The clock went back: a wildcard job follows it, and its slots of the time that comes again are new ones.
-            // A wall-clock job waits for the time it has seen, unless the clock was simply wrong (cron(8)).
-            entry.row.epoch += 1;
-            entry.row.cursor = now;
+    /// The present instant, and how far the wall clock was set since the last look; delayed runs follow it.
+    fn look(&self) -> (DateTime<Utc>, TimeDelta) {
+        let (now, boot) = (self.app.clock.now(), self.app.clock.since_boot());
+        let mut plan = self.lock();
+        let step = plan.seen.replace((now, boot)).map_or(TimeDelta::zero(), |(wall, then)| {
+            let passed = TimeDelta::from_std(boot.saturating_sub(then)).unwrap_or_default();
+            now - wall - passed
+        });
+        if step.abs() > due::STEP {
+            tracing::warn!("the clock was set by {} seconds", step.num_seconds());
+            let delayed = std::mem::take(&mut plan.delayed);
+            plan.delayed = delayed.into_iter().map(|((begin, id), run)| ((begin + step, id), run)).collect();
         }
-        let (slots, dropped) = due::between(&entry.schedule, entry.row.cursor, now);
-        if dropped > 0 {
-            tracing::warn!(job = %entry.job.id, dropped, "so many slots were missed that the oldest are not put on record");
-        }
-        let last = slots.last().copied();
-        for instant in slots {
-            let slot = Slot { job: entry.job.id.clone(), epoch: entry.row.epoch, instant };
-            let Some(run) = store.record_slot(&slot, &entry.job, trigger, now)? else { continue };
-            if Some(instant) == last && instant >= now - due::CATCH_UP_WINDOW {
-                due.push(Due { job: entry.job.clone(), run, at: instant });
-            } else {
-                store.finish_run(run, &Ended::new(Outcome::Missed, "logkeeper was not running at that time"), now)?;
-            }
-        }
-        entry.row.cursor = entry.row.cursor.max(last.unwrap_or(now));
-        store.save_planner_row(&entry.row)?;
-        entry.next = next_after(&entry.schedule, entry.row.cursor);
-        Ok(())
+        (now, step)
     }
 
-    /// The map is whole whenever the lock is free, so a panic elsewhere doesn't matter.
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<JobId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Decides about the slots of these jobs up to now and records them, all in one transaction.
+    /// Where that fails nothing is on record, and they are looked at again after a pause.
+    fn decide(&self, entries: &mut [Entry], now: DateTime<Utc>, step: TimeDelta) -> Result<Vec<QueuedRun>, StoreError> {
+        let (mut slots, mut rows) = (Vec::new(), Vec::new());
+        for entry in entries.iter_mut() {
+            entry.next = Some(now + RETRY);
+            let Some(schedule) = &entry.job.schedule else { continue };
+            let decision = due::decide(schedule, &entry.job.policy, entry.row.cursor, now, step);
+            if decision.left_out > 0 {
+                let job = &entry.job.id;
+                tracing::warn!(%job, left_out = decision.left_out, "so many slots were missed that the oldest are not put on record");
+            }
+            let epoch = entry.row.epoch + i64::from(decision.anew);
+            slots.extend(decision.slots.into_iter().map(|(at, verdict)| slot_record(&entry.job, epoch, at, verdict)));
+            rows.push(PlannerRow { epoch, cursor: decision.cursor, ..entry.row.clone() });
+        }
+        let queued = self.app.store.record_slots(&slots, &rows, now)?;
+        for (entry, row) in entries.iter_mut().zip(rows) {
+            entry.next = entry.job.schedule.as_ref().and_then(|schedule: &Schedule| next_after(schedule, row.cursor));
+            entry.row = row;
+        }
+        Ok(queued)
     }
+
+    fn is_first_start_since_boot(&self, row: Option<&PlannerRow>) -> bool {
+        match row {
+            Some(row) => row.fingerprint != self.boot_fingerprint(),
+            None => self.app.clock.since_boot() < JUST_STARTED,
+        }
+    }
+
+    fn boot_fingerprint(&self) -> String {
+        format!("@reboot {}", self.app.clock.boot())
+    }
+
+    /// Remembers for which start of the machine the `@reboot` jobs were looked at, and records those that are due.
+    fn record_boot(&self, jobs: &[(Arc<Job>, bool)], now: DateTime<Utc>) -> Result<Vec<QueuedRun>, StoreError> {
+        let row =
+            |job: &Job| PlannerRow { job: job.id.clone(), fingerprint: self.boot_fingerprint(), epoch: 0, cursor: now };
+        let rows: Vec<PlannerRow> = jobs.iter().map(|(job, _)| row(job)).collect();
+        let due = jobs.iter().filter(|(_, fresh)| *fresh);
+        let records: Vec<SlotRecord> = due
+            .map(|(job, _)| SlotRecord { trigger: Trigger::Boot, ..slot_record(job, 0, now, Verdict::Due) })
+            .collect();
+        self.app.store.record_slots(&records, &rows, now)
+    }
+
+    /// The maps are whole whenever the lock is free, so a panic elsewhere doesn't matter.
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn slot_record(job: &Arc<Job>, epoch: i64, at: DateTime<Utc>, verdict: Verdict) -> SlotRecord {
+    let (trigger, ended) = match verdict {
+        Verdict::Due => (Trigger::Scheduled, None),
+        Verdict::CatchUp => (Trigger::CatchUp, None),
+        Verdict::Missed(why) => (Trigger::CatchUp, Some(Ended::new(Outcome::Missed, why))),
+    };
+    let slot = Slot { job: job.id.clone(), epoch, instant: at };
+    SlotRecord { begin: jitter(job, at).map(|late| at + late), job: job.clone(), slot, trigger, ended }
+}
+
+/// By how much a slot's run begins later: always the same for one slot, spread over jobs and slots.
+fn jitter(job: &Job, at: DateTime<Utc>) -> Option<TimeDelta> {
+    let most = u64::try_from(job.policy.jitter.as_millis()).ok().filter(|most| *most > 0)?;
+    let mut hash = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(&(job.id.as_str(), at.timestamp()), &mut hash);
+    let late = std::hash::Hasher::finish(&hash) % (most + 1);
+    i64::try_from(late).ok().map(TimeDelta::milliseconds)
 }

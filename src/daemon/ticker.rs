@@ -20,9 +20,8 @@ use tokio_cron_scheduler::{
 use uuid::Uuid;
 
 use super::planner::Planner;
-
-/// The wall clock is looked at this often at least, because a sleep neither sees a clock step nor counts a suspend.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+use super::service::Service;
+use super::timer::Timer;
 
 /// The crate's channels never hold more than one message.
 const CHANNEL: usize = 16;
@@ -49,9 +48,14 @@ impl Ticker {
 ///
 /// # Errors
 /// Says why the crate could not start.
-pub async fn start(planner: Arc<Planner>) -> Result<Ticker, JobSchedulerError> {
+pub async fn start(
+    planner: Arc<Planner>,
+    timer: Arc<dyn Timer>,
+    service: Arc<Service>,
+) -> Result<Ticker, JobSchedulerError> {
     let (stop, stopped) = watch::channel(false);
-    let storage = Pump { jobs: SimpleMetadataStore::default(), planner: planner.clone(), stopped: stopped.clone() };
+    let jobs = SimpleMetadataStore::default();
+    let storage = Pump { jobs, planner: planner.clone(), timer, service, stopped: stopped.clone() };
     let scheduler = JobScheduler::new_with_storage_and_code(
         Box::new(storage),
         Box::new(SimpleNotificationStore::default()),
@@ -78,36 +82,44 @@ pub async fn start(planner: Arc<Planner>) -> Result<Ticker, JobSchedulerError> {
 struct Pump {
     jobs: SimpleMetadataStore,
     planner: Arc<Planner>,
+    timer: Arc<dyn Timer>,
+    service: Arc<Service>,
     stopped: watch::Receiver<bool>,
 }
 
-/// Sleeps until the planner's next slot is due, whatever happens to plan and clock meanwhile.
-async fn until_due(planner: &Planner, stopped: &mut watch::Receiver<bool>) {
+/// Waits until something is due, whatever happens to plan and clock meanwhile, and tells the service manager that this goes on.
+async fn until_due(planner: &Planner, timer: &dyn Timer, service: &Service, stopped: &mut watch::Receiver<bool>) {
     loop {
+        service.tell("WATCHDOG=1");
         let now = planner.now();
         let next = planner.next();
         if next.is_some_and(|next| next <= now) || *stopped.borrow() {
             return;
         }
-        let wait = next.and_then(|next| (next - now).to_std().ok()).unwrap_or(LONGEST_SLEEP);
         tokio::select! {
-            () = tokio::time::sleep(wait.min(LONGEST_SLEEP)) => {}
+            () = timer.wait(next) => return,
             () = planner.changed() => {}
+            () = pulse(service) => {}
             _ = stopped.changed() => return,
         }
-        if planner.now() < now {
-            // The clock stepped back: the planner must look at its wildcard jobs.
-            return;
-        }
+    }
+}
+
+/// Returns when the service manager wants to hear from us again.
+async fn pulse(service: &Service) {
+    match service.pulse() {
+        Some(pulse) => tokio::time::sleep(pulse).await,
+        None => std::future::pending().await,
     }
 }
 
 impl MetaDataStorage for Pump {
     fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
-        let (planner, mut stopped) = (self.planner.clone(), self.stopped.clone());
+        let (planner, timer) = (self.planner.clone(), self.timer.clone());
+        let (service, mut stopped) = (self.service.clone(), self.stopped.clone());
         let jobs = self.jobs.list_next_ticks();
         Box::pin(async move {
-            until_due(&planner, &mut stopped).await;
+            until_due(&planner, &*timer, &service, &mut stopped).await;
             // The crate read its clock before it asked, so only an instant of long ago is due for it now.
             let due = |job: JobAndNextTick| JobAndNextTick { next_tick: 1, last_tick: None, ..job };
             Ok(jobs.await?.into_iter().map(due).collect())

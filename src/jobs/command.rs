@@ -1,15 +1,15 @@
 //! `[command]`: run a program under the supervisor.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use super::{Context, JobError, JobKind, Stop, counted};
+use super::{Context, JobError, JobKind, Live, Stop, counted};
 use crate::model::{CommandSpec, Outcome};
 use crate::store::Ended;
-use crate::supervise::{End, Order, Report};
+use crate::supervise::{End, Message, Order, Report};
 
 /// How often the cancel flag is looked at while a command runs.
 const POLL: Duration = Duration::from_millis(100);
@@ -18,15 +18,14 @@ impl JobKind for CommandSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
         let report = supervised(self, context)?;
         let stopped = context.cancel.reason();
+        let outcome = |success| if success { Outcome::Succeeded } else { Outcome::Failed };
         let mut ended = match (&report.end, stopped) {
             (End::NotStarted(reason), _) => return Err(JobError::CouldNotStart(reason.clone())),
-            (_, Some(Stop::Timeout)) => {
-                let limit = humantime::format_duration(context.job.timeout);
-                Ended::new(Outcome::TimedOut, format!("took longer than {limit} and was ended"))
+            (_, Some(Stop::Timeout)) => Ended::new(Outcome::TimedOut, Stop::Timeout.words(context.job)),
+            (_, Some(stop)) => Ended::new(Outcome::Cancelled, stop.words(context.job)),
+            (End::Exited(code), None) => {
+                Ended::new(outcome(self.success_codes.contains(code)), format!("exit code {code}"))
             }
-            (_, Some(Stop::Cancelled)) => Ended::new(Outcome::Cancelled, "was ended before it was done"),
-            (End::Exited(0), None) => Ended::new(Outcome::Succeeded, "exit code 0"),
-            (End::Exited(code), None) => Ended::new(Outcome::Failed, format!("exit code {code}")),
             (End::Signalled(signal), None) => Ended::new(Outcome::Failed, format!("ended by signal {signal}")),
         };
         match report.end {
@@ -42,12 +41,15 @@ impl JobKind for CommandSpec {
             ended.notes.push(format!("{left} still ran after the command had ended and had to be killed"));
         }
         ended.output = report.output;
+        (ended.cpu_ms, ended.peak_bytes) = (Some(report.cpu_ms), Some(report.peak_bytes));
         Ok(ended)
     }
 
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
-        let limit = humantime::format_duration(context.job.timeout);
-        Ok(vec![format!("would run {:?} for at most {limit}", self.argv)])
+        let limit = context.job.policy.timeout.map(humantime::format_duration);
+        let limit = limit.map_or_else(|| "without a time limit".to_owned(), |limit| format!("for at most {limit}"));
+        let user = self.user.as_ref().map_or_else(String::new, |user| format!(" as {user}"));
+        Ok(vec![format!("would run {:?}{user} {limit}", self.argv)])
     }
 }
 
@@ -71,28 +73,39 @@ fn supervised(spec: &CommandSpec, context: &Context<'_>) -> Result<Report, JobEr
         ("LOGKEEPER_AT".to_owned(), context.at.to_rfc3339()),
     ];
     // An order is made of texts and numbers, which always can be written as JSON.
-    let order = serde_json::to_string(&Order { command: spec.clone(), about }).unwrap_or_default();
+    let grace_ms = u64::try_from(context.job.policy.grace.as_millis()).unwrap_or(u64::MAX);
+    let order = serde_json::to_string(&Order { command: spec.clone(), about, grace_ms }).unwrap_or_default();
     let mut stdin = supervisor.stdin.take();
     let mut stdout = supervisor.stdout.take();
     if let Some(stdin) = &mut stdin {
         stdin.write_all(format!("{order}\n").as_bytes()).map_err(failed("can't talk to the supervisor"))?;
     }
     let (sender, receiver) = mpsc::channel();
+    let live = context.live.clone();
     std::thread::spawn(move || {
-        let mut text = String::new();
-        // An unreadable report is an empty one, which is told below.
-        let _ = stdout.as_mut().map(|stdout| stdout.read_to_string(&mut text));
-        let _ = sender.send(text);
+        // Whether there is a report is told below.
+        let _ = sender.send(stdout.take().and_then(|stdout| listen(stdout, &live)));
     });
-    let text = loop {
+    let report = loop {
         match receiver.recv_timeout(POLL) {
-            Ok(text) => break text,
+            Ok(report) => break report,
             Err(RecvTimeoutError::Timeout) if context.cancel.reason().is_some() => drop(stdin.take()),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break String::new(),
+            Err(RecvTimeoutError::Disconnected) => break None,
         }
     };
     let status = supervisor.wait().map_err(failed("can't wait for the supervisor"))?;
-    serde_json::from_str(&text)
-        .map_err(|_| JobError::Failed(format!("the supervisor died without a report ({status})")))
+    report.ok_or_else(|| JobError::Failed(format!("the supervisor died without a report ({status})")))
+}
+
+/// Shows what the command prints, and returns the report.
+fn listen(stdout: ChildStdout, live: &Live) -> Option<Report> {
+    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+        match serde_json::from_str(&line) {
+            Ok(Message::Line(line)) => live.push(line),
+            Ok(Message::Report(report)) => return Some(report),
+            Err(_) => return None,
+        }
+    }
+    None
 }

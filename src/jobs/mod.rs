@@ -5,6 +5,8 @@
 mod alert;
 mod archive;
 mod command;
+mod live;
+mod notice;
 mod report;
 mod scan;
 pub mod scanner;
@@ -15,6 +17,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use chrono::{DateTime, Utc};
 
 pub use alert::compose as compose_alert;
+pub use live::Live;
+pub use notice::compose as compose_notice;
 pub use report::{compose as compose_report, midnight, period_of};
 
 use crate::clock::Clock;
@@ -38,6 +42,8 @@ pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     /// Tells when to stop.
     pub cancel: &'a Cancel,
+    /// Shows those who watch what a command prints.
+    pub live: &'a Live,
 }
 
 impl Context<'_> {
@@ -55,8 +61,23 @@ impl Context<'_> {
 pub enum Stop {
     /// It takes longer than allowed.
     Timeout,
-    /// logkeeper ends, or somebody said so.
+    /// Somebody said so.
     Cancelled,
+    /// logkeeper ends.
+    Ending,
+}
+
+impl Stop {
+    /// What a run that stopped says about it.
+    pub fn words(self, job: &Job) -> String {
+        match (self, job.policy.timeout) {
+            (Stop::Timeout, Some(limit)) => {
+                format!("took longer than {} and was ended", humantime::format_duration(limit))
+            }
+            (Stop::Timeout | Stop::Cancelled, _) => "was stopped by hand".to_owned(),
+            (Stop::Ending, _) => "logkeeper was ended, and this run with it".to_owned(),
+        }
+    }
 }
 
 /// A flag shared by a run and those who may stop it.
@@ -66,7 +87,11 @@ pub struct Cancel(Arc<AtomicU8>);
 impl Cancel {
     /// Asks the run to stop; the first reason stays.
     pub fn stop(&self, reason: Stop) {
-        let code = if reason == Stop::Timeout { 1 } else { 2 };
+        let code = match reason {
+            Stop::Timeout => 1,
+            Stop::Cancelled => 2,
+            Stop::Ending => 3,
+        };
         // Lost where a reason is set already, which is meant.
         let _ = self.0.compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -76,7 +101,8 @@ impl Cancel {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
             1 => Some(Stop::Timeout),
-            _ => Some(Stop::Cancelled),
+            2 => Some(Stop::Cancelled),
+            _ => Some(Stop::Ending),
         }
     }
 }
@@ -119,7 +145,7 @@ pub fn kind(work: &Work) -> &dyn JobKind {
         Work::Archive(spec) => spec,
         Work::Scan(spec) => spec,
         Work::Report(spec) => spec,
-        Work::Command(spec) => spec,
+        Work::Command(spec) => &**spec,
     }
 }
 

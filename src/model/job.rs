@@ -1,5 +1,6 @@
 //! Jobs: what to do, and when.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::run::words;
 use super::{Expression, Problem};
 
 /// A job's id: the name of its file in `jobs/` without `.toml`.
@@ -74,6 +76,66 @@ impl Schedule {
     pub fn fingerprint(&self) -> String {
         format!("{} {}", self.expression, self.zone)
     }
+
+    /// When it is due in plain English, with the zone: `Fridays at 12:00 Europe/Berlin`.
+    pub fn explain(&self) -> String {
+        let words = self.expression.explain();
+        if self.expression.is_at_boot() { words } else { format!("{words} {}", self.zone.name()) }
+    }
+}
+
+words! {
+    /// What happens to slots that came while logkeeper was not running or the machine slept.
+    CatchUp {
+        /// The last of them runs.
+        Last = "last",
+        /// Each of them runs, one after the other as `overlap` allows.
+        All = "all",
+        /// None of them runs.
+        None = "none",
+    }
+}
+
+words! {
+    /// What happens when a job is due while an earlier run of it still goes on.
+    Overlap {
+        /// The new run is skipped.
+        Skip = "skip",
+        /// The new run waits for its turn.
+        Queue = "queue",
+        /// Both run.
+        Allow = "allow",
+    }
+}
+
+/// How a job's runs are begun, limited and repeated. The main file's `[defaults]` hold for jobs that say nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What happens to missed slots.
+    pub catch_up: CatchUp,
+    /// How old a missed slot may be to be made up for.
+    pub catch_up_window: Duration,
+    /// What happens to a slot that comes too early.
+    pub overlap: Overlap,
+    /// After how long a run is ended; `None`: never.
+    pub timeout: Option<Duration>,
+    /// How long a command may take to end after it was asked to (SIGTERM), before it is killed.
+    pub grace: Duration,
+    /// How often a failed run is tried again. A run that logkeeper's own end cut off counts as failed.
+    pub retries: u32,
+    /// How long after a failure the first retry begins; each further one waits twice as long, at most an hour or
+    /// this, whichever is longer.
+    pub retry_delay: Duration,
+    /// A run begins up to so much later than its slot, by a different but fixed part of it for every slot.
+    pub jitter: Duration,
+}
+
+impl Policy {
+    /// How long after the failure of attempt number `attempt` the next one begins.
+    pub fn backoff(&self, attempt: u32) -> Duration {
+        let most = self.retry_delay.max(Duration::from_secs(3600));
+        self.retry_delay.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(most)
+    }
 }
 
 /// A named unit of work.
@@ -83,12 +145,20 @@ pub struct Job {
     pub id: JobId,
     /// One line for people.
     pub description: String,
-    /// When it is due; `None`: only by hand.
+    /// When it is due; `None`: after other jobs, or only by hand.
     pub schedule: Option<Schedule>,
-    /// Whether the schedule is followed; a disabled job can still be started by hand.
+    /// The jobs whose success for a slot makes it due for that slot.
+    pub after: Vec<JobId>,
+    /// Whether schedule and `after` are followed; a disabled job can still be started by hand.
     pub enabled: bool,
-    /// After how long a run is ended.
-    pub timeout: Duration,
+    /// How its runs are begun, limited and repeated.
+    pub policy: Policy,
+    /// The group whose limit of parallel runs it shares.
+    pub group: Option<String>,
+    /// Recipient groups that get a mail when a run fails for good.
+    pub on_failure: Vec<String>,
+    /// Recipient groups that get a mail when a command prints something (cron's MAILTO).
+    pub on_output: Vec<String>,
     /// What a run does.
     pub work: Work,
 }
@@ -103,7 +173,7 @@ pub enum Work {
     /// `[report]`
     Report(ReportSpec),
     /// `[command]`
-    Command(CommandSpec),
+    Command(Box<CommandSpec>),
 }
 
 impl Work {
@@ -192,8 +262,39 @@ pub struct CommandSpec {
     pub argv: Vec<String>,
     /// Working directory; `/` when absent.
     pub directory: Option<PathBuf>,
-    /// Environment on top of the bare one (PATH, HOME, SHELL, LANG).
-    pub env: std::collections::BTreeMap<String, String>,
+    /// Environment on top of the bare one (PATH, HOME, USER, LOGNAME, SHELL, LANG).
+    pub env: BTreeMap<String, String>,
+    /// A file with more of it, one `NAME=value` a line; read at every start.
+    pub env_file: Option<PathBuf>,
+    /// Environment whose values are the first lines of files; they are never shown, not even when printed.
+    pub secrets: BTreeMap<String, PathBuf>,
+    /// The account it runs as, with that account's groups; `None`: logkeeper's own.
+    pub user: Option<String>,
+    /// Its group instead of the account's own.
+    pub group: Option<String>,
+    /// The file mode creation mask.
+    pub umask: Option<u32>,
+    /// How far it stands back for others: -20 (first) to 19 (last).
+    pub nice: Option<i32>,
+    /// What each of its processes may use.
+    pub limits: Limits,
+    /// What it reads on standard input; nothing when absent.
+    pub stdin: Option<String>,
+    /// Exit codes that count as success.
+    pub success_codes: Vec<i32>,
     /// How many bytes of output are kept: the first and the last half each.
     pub output_limit: usize,
+}
+
+/// What each process of a command may use at most (setrlimit(2)).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of address space.
+    pub memory: Option<u64>,
+    /// Seconds of processor time.
+    pub cpu_seconds: Option<u64>,
+    /// Open files.
+    pub open_files: Option<u64>,
+    /// Bytes of a file it writes.
+    pub file_size: Option<u64>,
 }

@@ -99,4 +99,11 @@ pub enum Intent {
         /// Whether they come from logs that lay there for long, read for the first time: no alarm, but a look back.
         looks_back: bool,
     },
+    /// A run failed, or printed something.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Recipient groups.
+        to: Vec<String>,
+    },
 }

@@ -17,10 +17,13 @@ pub use archive::{ArchiveEntry, Member};
 pub use cron::Expression;
 pub use event::{Action, Category, Event, Peer};
 pub use finding::{Breach, Evidence, Finding, Severity, StoredFinding, Subject};
-pub use job::{ArchiveSpec, CommandSpec, Job, JobId, ReportKind, ReportSpec, ScanSpec, Schedule, Work};
+pub use job::{
+    ArchiveSpec, CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
+    Work,
+};
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
 pub use problem::Problem;
 pub use rule::{Field, Needle, Rule, RuleKind, StatusClass};
-pub use run::{Outcome, Run, RunId, Slot, Trigger};
+pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source};
 pub use tally::Tally;

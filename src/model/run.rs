@@ -52,6 +52,12 @@ words! {
         Scheduled = "scheduled",
         /// Its slot was missed and is made up for.
         CatchUp = "catch-up",
+        /// The run before it failed.
+        Retry = "retry",
+        /// Another job has succeeded for its slot.
+        After = "after",
+        /// The machine was started.
+        Boot = "boot",
         /// Somebody asked for it.
         Manual = "manual",
     }
@@ -70,7 +76,7 @@ words! {
         TimedOut = "timed-out",
         /// It could not begin.
         CouldNotStart = "could-not-start",
-        /// Another run of the same job was still going on.
+        /// It was not begun: another run of the job was still going on, the job was paused, or the job before it failed.
         Skipped = "skipped",
         /// logkeeper was not running when the slot came, and it is not made up for.
         Missed = "missed",
@@ -92,6 +98,34 @@ pub struct Slot {
     pub instant: DateTime<Utc>,
 }
 
+impl Outcome {
+    /// Whether the run began or should have, and did not do its work.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Outcome::Failed | Outcome::TimedOut | Outcome::CouldNotStart | Outcome::Interrupted)
+    }
+}
+
+words! {
+    /// Where a command printed a line.
+    Stream {
+        /// Standard output.
+        Out = "out",
+        /// Standard error.
+        Err = "err",
+    }
+}
+
+/// A line that a command printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLine {
+    /// Milliseconds since the command began.
+    pub ms: u64,
+    /// Where it came from.
+    pub stream: Stream,
+    /// The line without its end.
+    pub text: String,
+}
+
 /// A run as on record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
@@ -105,8 +139,12 @@ pub struct Run {
     pub trigger: Trigger,
     /// The instant it was scheduled for; none when started by hand.
     pub slot: Option<DateTime<Utc>>,
+    /// Which attempt at its slot it is, counting from 1.
+    pub attempt: u32,
     /// When it was put on record.
     pub requested: DateTime<Utc>,
+    /// Before which instant it does not begin: jitter, or the pause before a retry.
+    pub begin: Option<DateTime<Utc>>,
     /// When its work began.
     pub started: Option<DateTime<Utc>>,
     /// When it ended.
@@ -118,20 +156,24 @@ pub struct Run {
     /// What else somebody should know: skipped files, reasons, limits hit.
     pub notes: Vec<String>,
     /// What a command printed, within its limit.
-    pub output: String,
+    pub output: Vec<OutputLine>,
     /// A command's exit code.
     pub exit_code: Option<i32>,
     /// The signal that ended a command.
     pub signal: Option<i32>,
+    /// Processor time of a command and all it started, in milliseconds.
+    pub cpu_ms: Option<i64>,
+    /// The most memory one process of a command held, in bytes.
+    pub peak_bytes: Option<i64>,
 }
 
 impl Run {
-    /// The word for its state: the outcome, `running` or `requested`.
+    /// The word for its state: the outcome, `running` or `queued`.
     pub fn state(&self) -> &'static str {
         match (self.outcome, self.started) {
             (Some(outcome), _) => outcome.as_str(),
             (None, Some(_)) => "running",
-            (None, None) => "requested",
+            (None, None) => "queued",
         }
     }
 }

@@ -13,18 +13,24 @@ CREATE TABLE runs (
     job TEXT NOT NULL,
     kind TEXT NOT NULL,
     trigger TEXT NOT NULL,
+    epoch INTEGER NOT NULL DEFAULT 0,
     slot INTEGER,
+    attempt INTEGER NOT NULL DEFAULT 1,
     requested INTEGER NOT NULL,
+    not_before INTEGER,
     started INTEGER,
     finished INTEGER,
     outcome TEXT,
     summary TEXT NOT NULL DEFAULT '',
     notes TEXT NOT NULL DEFAULT '[]',
-    output TEXT NOT NULL DEFAULT '',
+    output TEXT NOT NULL DEFAULT '[]',
     exit_code INTEGER,
-    signal INTEGER
+    signal INTEGER,
+    cpu_ms INTEGER,
+    peak_bytes INTEGER
 ) STRICT;
 CREATE INDEX runs_by_job ON runs (job, id);
+CREATE INDEX runs_by_slot ON runs (slot, job) WHERE slot IS NOT NULL;
 CREATE INDEX runs_open ON runs (id) WHERE outcome IS NULL;
 
 CREATE TABLE slots (
@@ -33,6 +39,12 @@ CREATE TABLE slots (
     instant INTEGER NOT NULL,
     run INTEGER NOT NULL REFERENCES runs (id),
     PRIMARY KEY (job, epoch, instant)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX slots_by_run ON slots (run);
+
+CREATE TABLE paused (
+    job TEXT PRIMARY KEY,
+    since INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE planner (
@@ -78,6 +90,7 @@ CREATE TABLE findings (
 ) STRICT;
 CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
 CREATE INDEX findings_by_time ON findings (last);
+CREATE INDEX findings_by_run ON findings (run);
 
 CREATE TABLE tallies (
     source TEXT NOT NULL,
@@ -95,6 +108,7 @@ CREATE TABLE archives (
     path TEXT NOT NULL UNIQUE,
     entry TEXT NOT NULL
 ) STRICT;
+CREATE INDEX archives_by_run ON archives (run);
 CREATE TABLE members (
     content_sha256 TEXT NOT NULL,
     source TEXT NOT NULL,

@@ -19,7 +19,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 pub use findings::FindingFilter;
 pub use outbox::{DeliveryRow, Frozen, PendingIntent};
 pub use planner::PlannerRow;
-pub use runs::{Ended, RunFilter};
+pub use runs::{Aftermath, Ended, OpenRun, QueuedRun, RunFilter, SlotRecord};
 pub use scans::{AlertPolicy, ScanCommit, ScanOutcome, ScanRecord, ScanState};
 pub use tallies::BucketTally;
 

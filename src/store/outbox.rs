@@ -83,6 +83,14 @@ impl Store {
         })
     }
 
+    /// Forgets an intent that no message can be made of any more.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn forget_intent(&self, id: i64) -> Result<()> {
+        self.write(|tx| tx.execute("DELETE FROM intents WHERE id = ?1", [id]).map(drop))
+    }
+
     /// The deliveries that are due, oldest first.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! How far each job's slots were planned.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use rusqlite::params;
+use rusqlite::{Transaction, params};
 
 use super::{Result, Store};
 use crate::model::JobId;
@@ -40,17 +42,6 @@ impl Store {
         })
     }
 
-    /// Remembers how far a job was planned.
-    ///
-    /// # Errors
-    /// Fails where the database can't be written.
-    pub fn save_planner_row(&self, row: &PlannerRow) -> Result<()> {
-        let sql = "INSERT INTO planner (job, fingerprint, epoch, cursor) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (job) DO UPDATE SET fingerprint = ?2, epoch = ?3, cursor = ?4";
-        let cursor = row.cursor.timestamp();
-        self.write(|tx| tx.execute(sql, params![row.job.as_str(), row.fingerprint, row.epoch, cursor]).map(drop))
-    }
-
     /// Forgets the jobs that are not among these: a job that comes back later has no past slots.
     ///
     /// # Errors
@@ -60,4 +51,41 @@ impl Store {
         let sql = "DELETE FROM planner WHERE job NOT IN (SELECT value FROM json_each(?1))";
         self.write(|tx| tx.execute(sql, [names]).map(drop))
     }
+
+    /// Stops following a job's schedule until it is resumed; false where it was paused already.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn pause(&self, job: &JobId, now: DateTime<Utc>) -> Result<bool> {
+        let sql = "INSERT OR IGNORE INTO paused (job, since) VALUES (?1, ?2)";
+        self.write(|tx| Ok(tx.execute(sql, params![job.as_str(), now.timestamp()])? > 0))
+    }
+
+    /// Follows a paused job's schedule again; false where it was not paused.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn resume(&self, job: &JobId) -> Result<bool> {
+        self.write(|tx| Ok(tx.execute("DELETE FROM paused WHERE job = ?1", [job.as_str()])? > 0))
+    }
+
+    /// The paused jobs' ids, and since when.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn paused(&self) -> Result<BTreeMap<String, DateTime<Utc>>> {
+        self.read(|db| {
+            let mut statement = db.prepare("SELECT job, since FROM paused")?;
+            let rows = statement
+                .query_map([], |row| Ok((row.get(0)?, DateTime::from_timestamp(row.get(1)?, 0).unwrap_or_default())))?;
+            rows.collect()
+        })
+    }
+}
+
+pub(super) fn save(tx: &Transaction<'_>, row: &PlannerRow) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO planner (job, fingerprint, epoch, cursor) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT (job) DO UPDATE SET fingerprint = ?2, epoch = ?3, cursor = ?4";
+    let values = params![row.job.as_str(), row.fingerprint, row.epoch, row.cursor.timestamp()];
+    tx.prepare_cached(sql)?.execute(values).map(drop)
 }

@@ -1,13 +1,16 @@
 //! Runs and the slots they belong to.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use std::sync::Arc;
 
-use super::{Result, Store, corrupt, from_millis, json, millis, to_json};
-use crate::model::{Job, Outcome, Run, RunId, Slot, Trigger};
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+
+use super::{PlannerRow, Result, Store, corrupt, from_millis, json, millis, outbox, to_json};
+use crate::model::{Intent, Job, Outcome, OutputLine, Run, RunId, Slot, Trigger};
 
 const COLUMNS: &str =
-    "id, job, kind, trigger, slot, requested, started, finished, outcome, summary, notes, output, exit_code, signal";
+    "id, job, kind, trigger, slot, requested, started, finished, outcome, summary, notes, output, exit_code, signal,
+     attempt, not_before, cpu_ms, peak_bytes";
 
 /// How a run ended, to be put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,19 +22,97 @@ pub struct Ended {
     /// What else somebody should know.
     pub notes: Vec<String>,
     /// What a command printed.
-    pub output: String,
+    pub output: Vec<OutputLine>,
     /// A command's exit code.
     pub exit_code: Option<i32>,
     /// The signal that ended a command.
     pub signal: Option<i32>,
+    /// Processor time of a command, in milliseconds.
+    pub cpu_ms: Option<i64>,
+    /// The most memory a process of a command held, in bytes.
+    pub peak_bytes: Option<i64>,
 }
 
 impl Ended {
     /// An end without command output.
     pub fn new(outcome: Outcome, summary: impl Into<String>) -> Self {
-        let summary = summary.into();
-        Self { outcome, summary, notes: Vec::new(), output: String::new(), exit_code: None, signal: None }
+        Self {
+            outcome,
+            summary: summary.into(),
+            notes: Vec::new(),
+            output: Vec::new(),
+            exit_code: None,
+            signal: None,
+            cpu_ms: None,
+            peak_bytes: None,
+        }
     }
+}
+
+/// A slot to be put on record with its run.
+#[derive(Debug, Clone)]
+pub struct SlotRecord {
+    /// The job.
+    pub job: Arc<Job>,
+    /// When it was due.
+    pub slot: Slot,
+    /// Why it runs.
+    pub trigger: Trigger,
+    /// Before which instant it does not begin.
+    pub begin: Option<DateTime<Utc>>,
+    /// Set where it does not run at all, and says why.
+    pub ended: Option<Ended>,
+}
+
+/// A run that is on record and waits for its beginning.
+#[derive(Debug, Clone)]
+pub struct QueuedRun {
+    /// Its number.
+    pub id: RunId,
+    /// The job.
+    pub job: Arc<Job>,
+    /// Why it runs.
+    pub trigger: Trigger,
+    /// Its slot, if it has one.
+    pub slot: Option<Slot>,
+    /// The instant it is about: its slot, or when it was asked for.
+    pub at: DateTime<Utc>,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// Before which instant it does not begin.
+    pub begin: Option<DateTime<Utc>>,
+}
+
+/// A run that has not ended, as found at a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its number.
+    pub id: RunId,
+    /// The job's id.
+    pub job: String,
+    /// Why it ran.
+    pub trigger: Trigger,
+    /// Its slot's epoch and instant.
+    pub slot: Option<(i64, DateTime<Utc>)>,
+    /// When it was put on record.
+    pub requested: DateTime<Utc>,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// Before which instant it does not begin.
+    pub begin: Option<DateTime<Utc>>,
+    /// Whether its work had begun.
+    pub started: bool,
+}
+
+/// What follows from the end of a run, put on record together with it.
+#[derive(Debug, Clone, Default)]
+pub struct Aftermath {
+    /// When the next attempt begins, if there is one.
+    pub retry: Option<DateTime<Utc>>,
+    /// The jobs that are due for the same slot if it succeeded, and that will not run if it failed for good.
+    pub followers: Vec<Arc<Job>>,
+    /// Recipient groups that get a mail about it.
+    pub tell: Vec<String>,
 }
 
 /// Which runs to list.
@@ -46,38 +127,47 @@ pub struct RunFilter {
 }
 
 impl Store {
-    /// Puts a run on record that belongs to no slot.
+    /// Puts a run on record that somebody asked for; `slot` is the slot it replays.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn request_run(&self, job: &Job, now: DateTime<Utc>) -> Result<RunId> {
-        self.write(|tx| insert_run(tx, job, Trigger::Manual, None, now))
+    pub fn request_run(&self, job: &Arc<Job>, slot: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Result<QueuedRun> {
+        let slot = slot.map(|instant| Slot { job: job.id.clone(), epoch: 0, instant });
+        self.write(|tx| insert_run(tx, job, Trigger::Manual, slot, 1, None, now))
     }
 
-    /// Puts a slot and its run on record; `None` where the slot is on record already.
+    /// Puts slots with their runs on record, and how far their jobs are planned now. Returns the runs that are to begin: a
+    /// slot that is on record already has had its run, and a paused job's runs are skipped.
     ///
     /// # Errors
-    /// Fails where the database can't be written.
-    pub fn record_slot(&self, slot: &Slot, job: &Job, trigger: Trigger, now: DateTime<Utc>) -> Result<Option<RunId>> {
+    /// Fails where the database can't be written; then nothing is on record.
+    pub fn record_slots(
+        &self,
+        slots: &[SlotRecord],
+        planned: &[PlannerRow],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<QueuedRun>> {
         self.write(|tx| {
-            let key = params![slot.job.as_str(), slot.epoch, slot.instant.timestamp()];
-            let known = "SELECT 1 FROM slots WHERE job = ?1 AND epoch = ?2 AND instant = ?3";
-            if tx.query_row(known, key, |_| Ok(())).optional()?.is_some() {
-                return Ok(None);
+            let mut queued = Vec::new();
+            for record in slots {
+                let run = insert_slot(tx, &record.job, &record.slot, record.trigger, record.begin, now)?;
+                match (run, &record.ended) {
+                    (Some(run), Some(ended)) => finish(tx, run.id, ended, now)?,
+                    (run, _) => queued.extend(run),
+                }
             }
-            let run = insert_run(tx, job, trigger, Some(slot.instant), now)?;
-            let insert = "INSERT INTO slots (job, epoch, instant, run) VALUES (?1, ?2, ?3, ?4)";
-            tx.execute(insert, params![slot.job.as_str(), slot.epoch, slot.instant.timestamp(), run])?;
-            Ok(Some(run))
+            planned.iter().try_for_each(|row| super::planner::save(tx, row))?;
+            Ok(queued)
         })
     }
 
-    /// Marks a run as begun.
+    /// Marks a run as begun; false where it has ended already.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn start_run(&self, run: RunId, now: DateTime<Utc>) -> Result<()> {
-        self.write(|tx| tx.execute("UPDATE runs SET started = ?2 WHERE id = ?1", params![run, millis(now)]).map(drop))
+    pub fn start_run(&self, run: RunId, now: DateTime<Utc>) -> Result<bool> {
+        let sql = "UPDATE runs SET started = ?2 WHERE id = ?1 AND outcome IS NULL";
+        self.write(|tx| Ok(tx.prepare_cached(sql)?.execute(params![run, millis(now)])? > 0))
     }
 
     /// Marks a run as ended; a run that has ended stays as it is.
@@ -85,28 +175,71 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be written.
     pub fn finish_run(&self, run: RunId, ended: &Ended, now: DateTime<Utc>) -> Result<()> {
-        let sql = "UPDATE runs SET finished = :now, outcome = :outcome, summary = :summary, notes = :notes,
-                   output = :output, exit_code = :exit_code, signal = :signal WHERE id = :id AND outcome IS NULL";
-        self.write(|tx| {
-            let values = named_params! {
-                ":now": millis(now), ":outcome": ended.outcome.as_str(), ":summary": ended.summary,
-                ":notes": to_json(&ended.notes), ":output": ended.output, ":exit_code": ended.exit_code,
-                ":signal": ended.signal, ":id": run,
-            };
-            tx.execute(sql, values).map(drop)
-        })
+        self.write(|tx| finish(tx, run, ended, now))
     }
 
-    /// Marks every run that a dead logkeeper left open as interrupted; returns their numbers.
+    /// Marks a run as ended and puts on record what follows from it. Returns the runs that are to begin.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn interrupt_open_runs(&self, now: DateTime<Utc>) -> Result<Vec<RunId>> {
+    pub fn settle_run(
+        &self,
+        run: &QueuedRun,
+        ended: &Ended,
+        after: &Aftermath,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<QueuedRun>> {
         self.write(|tx| {
-            let sql =
-                "UPDATE runs SET finished = ?1, outcome = 'interrupted', summary = 'logkeeper died during this run'
-                       WHERE outcome IS NULL RETURNING id";
-            tx.prepare(sql)?.query_map([millis(now)], |row| row.get(0))?.collect()
+            finish(tx, run.id, ended, now)?;
+            if !after.tell.is_empty() {
+                outbox::insert_intent(tx, &Intent::Run { run: run.id, to: after.tell.clone() }, now)?;
+            }
+            let Some(slot) = &run.slot else { return Ok(Vec::new()) };
+            if after.retry.is_some() {
+                let retry =
+                    insert_run(tx, &run.job, Trigger::Retry, Some(slot.clone()), run.attempt + 1, after.retry, now);
+                return Ok(vec![retry?]);
+            }
+            let mut queued = Vec::new();
+            for job in &after.followers {
+                let slot = Slot { job: job.id.clone(), ..slot.clone() };
+                if ended.outcome == Outcome::Succeeded {
+                    if all_succeeded(tx, job, slot.instant)? {
+                        queued.extend(insert_slot(tx, job, &slot, Trigger::After, None, now)?);
+                    }
+                } else {
+                    let skipped = insert_run(tx, job, Trigger::After, Some(slot), 1, None, now)?;
+                    let why = format!("{} did not succeed for this slot (run {})", run.job.id, run.id);
+                    finish(tx, skipped.id, &Ended::new(Outcome::Skipped, why), now)?;
+                }
+            }
+            Ok(queued)
+        })
+    }
+
+    /// Every run that has not ended, oldest first.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn open_runs(&self) -> Result<Vec<OpenRun>> {
+        let sql = "SELECT id, job, trigger, slot, epoch, requested, attempt, not_before, started IS NOT NULL FROM runs
+                   WHERE outcome IS NULL ORDER BY id";
+        self.read(|db| {
+            let read = |row: &Row<'_>| {
+                let (trigger, epoch): (String, i64) = (row.get(2)?, row.get(4)?);
+                let slot = row.get::<_, Option<i64>>(3)?.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+                Ok(OpenRun {
+                    id: row.get(0)?,
+                    job: row.get(1)?,
+                    trigger: trigger.parse().map_err(|error| corrupt(2, error))?,
+                    slot: slot.map(|instant| (epoch, instant)),
+                    requested: from_millis(row.get(5)?),
+                    attempt: row.get(6)?,
+                    begin: row.get::<_, Option<i64>>(7)?.map(from_millis),
+                    started: row.get(8)?,
+                })
+            };
+            db.prepare(sql)?.query_map([], read)?.collect()
         })
     }
 
@@ -141,22 +274,112 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be read.
     pub fn last_run(&self, job: &str) -> Result<Option<Run>> {
-        let sql = format!("SELECT {COLUMNS} FROM runs WHERE job = ?1 AND started IS NOT NULL ORDER BY id DESC LIMIT 1");
-        self.read(|db| db.query_row(&sql, [job], read_run).optional())
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE job = ?1 AND (started IS NOT NULL OR outcome = 'could-not-start')
+             ORDER BY id DESC LIMIT 1"
+        );
+        self.read(|db| db.prepare_cached(&sql)?.query_row([job], read_run).optional())
     }
+
+    /// Forgets runs that were asked for before `before`, and all but the newest `keep` of each job. A run that a finding
+    /// or an archive rests on stays. Returns how many were forgotten, at most `limit`.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn prune_runs(&self, before: DateTime<Utc>, keep: usize, limit: usize) -> Result<usize> {
+        let sql = "SELECT id FROM
+                       (SELECT id, requested, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS place FROM runs
+                        WHERE outcome IS NOT NULL) AS old
+                   WHERE (requested < ?1 OR place > ?2)
+                     AND NOT EXISTS (SELECT 1 FROM findings WHERE run = old.id)
+                     AND NOT EXISTS (SELECT 1 FROM archives WHERE run = old.id)
+                   ORDER BY id LIMIT ?3";
+        self.write(|tx| {
+            let values = params![millis(before), keep as i64, limit as i64];
+            let old: Vec<RunId> =
+                tx.prepare(sql)?.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            for id in &old {
+                for sql in [
+                    "DELETE FROM slots WHERE run = ?1",
+                    "DELETE FROM scans WHERE run = ?1",
+                    "DELETE FROM runs WHERE id = ?1",
+                ] {
+                    tx.prepare_cached(sql)?.execute([id])?;
+                }
+            }
+            Ok(old.len())
+        })
+    }
+}
+
+/// Puts a slot and its run on record; `None` where the slot is on record already, or its job is paused.
+fn insert_slot(
+    tx: &Transaction<'_>,
+    job: &Arc<Job>,
+    slot: &Slot,
+    trigger: Trigger,
+    begin: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> rusqlite::Result<Option<QueuedRun>> {
+    let key = params![slot.job.as_str(), slot.epoch, slot.instant.timestamp()];
+    let known = "SELECT 1 FROM slots WHERE job = ?1 AND epoch = ?2 AND instant = ?3";
+    if tx.prepare_cached(known)?.query_row(key, |_| Ok(())).optional()?.is_some() {
+        return Ok(None);
+    }
+    let run = insert_run(tx, job, trigger, Some(slot.clone()), 1, begin, now)?;
+    let insert = "INSERT INTO slots (job, epoch, instant, run) VALUES (?1, ?2, ?3, ?4)";
+    tx.prepare_cached(insert)?.execute(params![slot.job.as_str(), slot.epoch, slot.instant.timestamp(), run.id])?;
+    let paused = "SELECT since FROM paused WHERE job = ?1";
+    let since: Option<i64> = tx.prepare_cached(paused)?.query_row([job.id.as_str()], |row| row.get(0)).optional()?;
+    if let Some(since) = since.and_then(|seconds| DateTime::from_timestamp(seconds, 0)) {
+        let why = format!("the job is paused since {}", since.format("%Y-%m-%d %H:%M UTC"));
+        finish(tx, run.id, &Ended::new(Outcome::Skipped, why), now)?;
+        return Ok(None);
+    }
+    Ok(Some(run))
 }
 
 fn insert_run(
     db: &Connection,
-    job: &Job,
+    job: &Arc<Job>,
     trigger: Trigger,
-    slot: Option<DateTime<Utc>>,
+    slot: Option<Slot>,
+    attempt: u32,
+    begin: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
-) -> rusqlite::Result<RunId> {
-    let sql = "INSERT INTO runs (job, kind, trigger, slot, requested) VALUES (?1, ?2, ?3, ?4, ?5)";
-    let slot = slot.map(|instant| instant.timestamp());
-    db.execute(sql, params![job.id.as_str(), job.work.kind(), trigger.as_str(), slot, millis(now)])?;
-    Ok(db.last_insert_rowid())
+) -> rusqlite::Result<QueuedRun> {
+    let sql = "INSERT INTO runs (job, kind, trigger, epoch, slot, requested, attempt, not_before)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let (epoch, instant) = slot.as_ref().map_or((0, None), |slot| (slot.epoch, Some(slot.instant.timestamp())));
+    let (id, kind, trigger_word) = (job.id.as_str(), job.work.kind(), trigger.as_str());
+    let values = params![id, kind, trigger_word, epoch, instant, millis(now), attempt, begin.map(millis)];
+    db.prepare_cached(sql)?.execute(values)?;
+    let at = slot.as_ref().map_or(now, |slot| slot.instant);
+    Ok(QueuedRun { id: db.last_insert_rowid(), job: job.clone(), trigger, slot, at, attempt, begin })
+}
+
+fn finish(tx: &Transaction<'_>, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
+    let sql = "UPDATE runs SET finished = :now, outcome = :outcome, summary = :summary, notes = :notes,
+               output = :output, exit_code = :exit_code, signal = :signal, cpu_ms = :cpu_ms, peak_bytes = :peak_bytes
+               WHERE id = :id AND outcome IS NULL";
+    let values = named_params! {
+        ":now": millis(now), ":outcome": ended.outcome.as_str(), ":summary": ended.summary,
+        ":notes": to_json(&ended.notes), ":output": to_json(&ended.output), ":exit_code": ended.exit_code,
+        ":signal": ended.signal, ":cpu_ms": ended.cpu_ms, ":peak_bytes": ended.peak_bytes, ":id": run,
+    };
+    tx.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// Whether every job that `job` comes after has succeeded for a slot.
+fn all_succeeded(tx: &Transaction<'_>, job: &Job, instant: DateTime<Utc>) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM runs WHERE slot = ?1 AND job = ?2 AND outcome = 'succeeded' LIMIT 1";
+    let mut statement = tx.prepare_cached(sql)?;
+    for before in &job.after {
+        if !statement.exists(params![instant.timestamp(), before.as_str()])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
@@ -169,14 +392,18 @@ fn read_run(row: &Row<'_>) -> rusqlite::Result<Run> {
         kind: row.get(2)?,
         trigger: trigger.parse().map_err(|error| corrupt(3, error))?,
         slot: slot.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        attempt: row.get(14)?,
         requested: from_millis(row.get(5)?),
+        begin: row.get::<_, Option<i64>>(15)?.map(from_millis),
         started: row.get::<_, Option<i64>>(6)?.map(from_millis),
         finished: row.get::<_, Option<i64>>(7)?.map(from_millis),
         outcome: outcome.map(|word| word.parse()).transpose().map_err(|error| corrupt(8, error))?,
         summary: row.get(9)?,
         notes: json(row, 10)?,
-        output: row.get(11)?,
+        output: json(row, 11)?,
         exit_code: row.get(12)?,
         signal: row.get(13)?,
+        cpu_ms: row.get(16)?,
+        peak_bytes: row.get(17)?,
     })
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{TestBed, wait_until};
+use crate::support::{TestBed, printed, wait_until};
 
 fn bed(job: &str) -> TestBed {
     let bed = TestBed::new();
@@ -23,12 +23,17 @@ fn output_and_exit_code_are_on_record() {
     let bed = bed("[command]\nshell = \"echo out; echo err >&2; exit 3\"\n");
     let ran = bed.run(&["run-now", "x"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stdout.contains("x: failed") && ran.stdout.contains("| out\n  | err"), "{}", ran.stdout);
-    let shown = bed.json(&["show", "1"]);
-    assert_eq!(
-        (&shown["outcome"], &shown["exit_code"], &shown["output"]),
-        (&"failed".into(), &3.into(), &"out\nerr\n".into())
+    assert!(
+        ran.stdout.contains("x: failed") && ran.stdout.contains("| out\n") && ran.stdout.contains("! err\n"),
+        "{}",
+        ran.stdout
     );
+    let shown = bed.json(&["show", "1"]);
+    assert_eq!((&shown["outcome"], &shown["exit_code"]), (&"failed".into(), &3.into()));
+    let mut lines: Vec<_> =
+        shown["output"].as_array().unwrap().iter().map(|line| (line["stream"].clone(), line["text"].clone())).collect();
+    lines.sort_by_key(|line| line.0.to_string());
+    assert_eq!(lines, [("err".into(), "err".into()), ("out".into(), "out".into())]);
 }
 
 #[test]
@@ -76,12 +81,12 @@ fn a_child_that_keeps_the_pipe_open_does_not_hold_the_run() {
 #[test]
 fn endless_output_is_kept_within_its_limit() {
     let bed = bed(
-        "[command]\noutput_limit = 4096\nshell = \"echo first; head -c 50000000 /dev/zero | tr '\\\\0' 'x'; echo; echo last\"\n",
+        "[command]\noutput_limit = \"4K\"\nshell = \"echo first; head -c 50000000 /dev/zero | tr '\\\\0' 'x'; echo; echo last\"\n",
     );
     let ran = bed.run(&["run-now", "x"]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    let output = bed.json(&["show", "1"])["output"].as_str().unwrap().to_owned();
-    assert!(output.len() < 5000 && output.starts_with("first\n") && output.ends_with("last\n"), "{}", output.len());
+    let output = printed(&bed.json(&["show", "1"]));
+    assert!(output.len() < 70_000 && output.starts_with("first\n") && output.ends_with("last\n"), "{}", output.len());
     assert!(output.contains("bytes left out"), "{output}");
 }
 
@@ -97,9 +102,9 @@ fn a_killed_logkeeper_leaves_no_command_behind() {
 
 #[test]
 fn a_command_has_a_session_of_its_own() {
-    let bed = bed("[command]\nshell = \"cut -d' ' -f6 /proc/$$/stat; echo $$\"\n");
+    let bed = bed("[command]\nshell = \"cut -d' ' -f4,6 /proc/$$/stat\"\n");
     let ran = bed.run(&["run-now", "x"]);
-    let output = bed.json(&["show", "1"])["output"].as_str().unwrap().to_owned();
-    let (session, process) = output.trim().split_once('\n').unwrap();
-    assert_eq!(session, process, "{ran:?}");
+    let output = printed(&bed.json(&["show", "1"]));
+    let (supervisor, session) = output.trim().split_once(' ').unwrap();
+    assert_eq!(session, supervisor, "{ran:?}");
 }

@@ -8,6 +8,7 @@
 mod archives;
 mod broken_configuration;
 mod commands;
+mod cron_oracle;
 mod cron_vectors;
 mod cuts;
 mod daemon;

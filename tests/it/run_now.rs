@@ -90,7 +90,7 @@ fn lists_are_there_as_json() {
     let next = bed.json(&["next", "-n", "2"]);
     assert!(next[0]["at"].as_str().unwrap().ends_with("T12:00:00+00:00"), "{next}");
     assert_eq!(bed.json(&["history"])[0]["outcome"], "succeeded");
-    assert_eq!(bed.json(&["show", "1"])["output"], "hello\n");
+    assert_eq!(crate::support::printed(&bed.json(&["show", "1"])), "hello\n");
     assert_eq!(bed.json(&["findings"]), serde_json::json!([]));
     assert_eq!(bed.run(&["show", "99"]).code, 2);
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use logkeeper::clock::FixedClock;
 use logkeeper::config::Config;
-use logkeeper::jobs::{self, Cancel, Context};
+use logkeeper::jobs::{self, Cancel, Context, Live};
 use logkeeper::store::{Ended, Store};
 
 /// The folder `../shared` when it lies beside the project.
@@ -118,10 +118,20 @@ impl TestBed {
         let store = Store::open(&config.state).unwrap();
         let job = config.jobs.values().find(|job| job.id.as_str() == id).unwrap();
         let clock = FixedClock(at.parse().unwrap());
-        let run = store.request_run(job, clock.0).unwrap();
-        store.start_run(run, clock.0).unwrap();
+        let run = store.request_run(job, None, clock.0).unwrap().id;
+        assert!(store.start_run(run, clock.0).unwrap());
         let cancel = Cancel::default();
-        let context = Context { job, run, at: clock.0, config: &config, store: &store, clock: &clock, cancel: &cancel };
+        let live = Live::default();
+        let context = Context {
+            job,
+            run,
+            at: clock.0,
+            config: &config,
+            store: &store,
+            clock: &clock,
+            cancel: &cancel,
+            live: &live,
+        };
         let ended = jobs::kind(&job.work).run(&context).unwrap_or_else(|error| panic!("{id}: {error}"));
         store.finish_run(run, &ended, clock.0).unwrap();
         ended
@@ -139,6 +149,12 @@ impl TestBed {
         paths.sort();
         paths.iter().map(|path| unquoted(&std::fs::read_to_string(path).unwrap())).collect()
     }
+}
+
+/// What a run's command printed, from the run's JSON.
+pub fn printed(run: &serde_json::Value) -> String {
+    let lines = run["output"].as_array().unwrap().iter();
+    lines.map(|line| format!("{}\n", line["text"].as_str().unwrap())).collect()
 }
 
 /// Takes quoted-printable's soft line breaks and escapes of ASCII away.

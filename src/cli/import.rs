@@ -1,0 +1,244 @@
+//! `logkeeper import crontab`
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::{next, output};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::crontab::{self, Crontab, Imported, Layout, Written};
+use crate::model::{Job, Problem};
+
+/// How many fires of both are compared.
+const COMPARED: usize = 1000;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Write a job file for every line of crontabs, doing the same
+    Crontab(CrontabArgs),
+}
+
+#[derive(clap::Args)]
+struct CrontabArgs {
+    /// Crontabs, anacrontabs, run-parts folders such as /etc/cron.daily, or - for standard input
+    #[arg(required_unless_present_any = ["system", "user"])]
+    files: Vec<PathBuf>,
+    /// This machine's: /etc/crontab and what lies in /etc/cron.d
+    #[arg(long)]
+    system: bool,
+    /// The crontab of an account
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The files have a column for the account, as /etc/crontab has; found out by itself for files below /etc
+    #[arg(long)]
+    with_accounts: bool,
+    /// Write nothing; compare the next 1,000 fires of crontabs and imported jobs
+    #[arg(long)]
+    check: bool,
+    /// Overwrite job files that are there already
+    #[arg(long)]
+    force: bool,
+    /// Where crontab and cron.d lie
+    #[arg(long, value_name = "DIR", default_value = "/etc")]
+    etc: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A crontab and the jobs it becomes.
+struct Source {
+    path: PathBuf,
+    crontab: Crontab,
+    jobs: Vec<Written>,
+}
+
+/// What became of one line.
+#[derive(serde::Serialize)]
+struct Told {
+    file: PathBuf,
+    line: usize,
+    job: Option<String>,
+    state: &'static str,
+    detail: String,
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let What::Crontab(args) = &args.what;
+    let root = super::absolute(root);
+    let config = Config::load(&root)?;
+    let sources = read_sources(args, &config)?;
+    let told = if args.check { compare(&sources, &config) } else { write(&sources, &root, args)? };
+    let all_well = told.iter().all(|told| told.state == "same" || told.state == "written");
+    if args.json {
+        output::print_json(&told)?;
+    } else {
+        let place = |told: &Told| format!("{}:{}", told.file.display(), told.line);
+        let rows = told.iter().map(|told| {
+            let job = told.job.clone().unwrap_or_else(|| "-".to_owned());
+            vec![told.state.to_uppercase(), place(told), job, told.detail.clone()]
+        });
+        output::print_table(&["STATE", "LINE", "JOB", "DETAIL"], rows.collect());
+        if !args.check {
+            output::print(
+                "\nNow: logkeeper check; logkeeper import crontab --check with the same files; then stop cron.\n",
+            );
+        }
+    }
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+}
+
+fn read_sources(args: &CrontabArgs, config: &Config) -> anyhow::Result<Vec<Source>> {
+    let mut paths = args.files.clone();
+    if args.system {
+        paths.extend([args.etc.join("crontab")].into_iter().filter(|path| path.exists()));
+        paths.extend(crontab::cron_d_files(&args.etc.join("cron.d")));
+    }
+    let spool = |name: &String| Path::new("/var/spool/cron/crontabs").join(name);
+    paths.extend(args.user.as_ref().map(spool));
+    let me = account(&nix::unistd::geteuid().to_string()).map_or_else(|| "root".to_owned(), |user| user.name);
+    let owner = args.user.clone().unwrap_or(me);
+    let mail_to = config.recipients.contains_key("admins").then_some("admins");
+    let zone = crate::config::system_zone();
+    let read = |path: PathBuf| {
+        let crontab = read_one(&path, args)?;
+        let home = |user: &str| account(user).map(|user| user.dir.to_string_lossy().into_owned());
+        let jobs = crontab::job_files(&crontab, &path, zone.name(), &owner, mail_to, home);
+        Ok(Source { path, crontab, jobs })
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
+    let unreadable = |error: std::io::Error| {
+        let help = "name a file that can be read, or - for standard input";
+        Problem::new(format!("can't read {}: {error}", path.display()), "", help)
+    };
+    if path.is_dir() {
+        return crontab::run_parts(path).ok_or_else(|| {
+            let help = "folders are cron.hourly, cron.daily, cron.weekly and cron.monthly; name other files one by one";
+            Problem::new(format!("{} is no run-parts folder", path.display()), "", help).into()
+        });
+    }
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        bytes = std::fs::read(path).map_err(unreadable)?;
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let below_etc = path.parent() == Some(&args.etc.join("cron.d")) || *path == args.etc.join("crontab");
+    let layout = match path.file_name() {
+        Some(name) if name == "anacrontab" => Layout::Anacron,
+        _ if args.with_accounts || below_etc || path.starts_with("/etc/cron.d") => Layout::System,
+        _ => Layout::User,
+    };
+    Ok(crontab::read(&text, layout))
+}
+
+fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<Vec<Told>> {
+    let mut imported = Imported::load(root);
+    imported.etc = args.etc.clone();
+    let mut told = Vec::new();
+    for source in sources {
+        let mut lines = Vec::new();
+        for written in &source.jobs {
+            let path = root.join("jobs").join(format!("{}.toml", written.id));
+            let detail = meaning(written);
+            let (state, detail) = match detail {
+                Err(reason) => ("refused", reason),
+                Ok(_) if path.exists() && !args.force => ("exists", "kept as it is; --force overwrites it".to_owned()),
+                Ok(words) => {
+                    crate::fs::replace(&path, written.text.as_bytes())?;
+                    lines.push(written.entry.text.clone());
+                    ("written", words)
+                }
+            };
+            told.push(line_told(source, written, state, detail));
+        }
+        told.extend(refused(source));
+        if source.path.is_absolute() {
+            imported.lines.entry(source.path.clone()).or_default().extend(lines);
+        }
+    }
+    imported.save(root)?;
+    Ok(told)
+}
+
+/// What a job's schedule means, or why it can't be carried over.
+fn meaning(written: &Written) -> Result<String, String> {
+    let expression: crate::model::Expression =
+        written.entry.schedule.parse().map_err(|problem: Problem| format!("{problem}; {}", problem.help))?;
+    Ok(expression.explain())
+}
+
+/// Compares when cron and when the imported jobs run.
+fn compare(sources: &[Source], config: &Config) -> Vec<Told> {
+    let now = SystemClock.now();
+    let mut told = Vec::new();
+    for source in sources {
+        for written in &source.jobs {
+            let (state, detail) = match config.jobs.get(&written.id) {
+                None => ("missing", "this line was not imported".to_owned()),
+                Some(job) => difference(written, job, now),
+            };
+            told.push(line_told(source, written, state, detail));
+        }
+        told.extend(refused(source));
+    }
+    told
+}
+
+fn difference(written: &Written, job: &Arc<Job>, now: DateTime<Utc>) -> (&'static str, String) {
+    let zone = written.entry.zone.as_deref().and_then(|zone| zone.parse::<Tz>().ok());
+    let zone = zone.unwrap_or_else(crate::config::system_zone);
+    let Some(schedule) = job.schedule.as_ref().filter(|_| job.enabled) else {
+        return ("differs", "the job follows no schedule".to_owned());
+    };
+    let Some(cron) = crontab::fires(&written.entry.schedule, zone, now, COMPARED) else {
+        let same = schedule.expression.as_str() == written.entry.schedule;
+        return (if same { "same" } else { "differs" }, schedule.explain());
+    };
+    let ours: Vec<_> = next::following(schedule, now, cron.len()).collect();
+    match cron.iter().zip(&ours).find(|(cron, ours)| cron != ours) {
+        None if cron.len() == ours.len() => ("same", format!("the next {} fires; {}", cron.len(), schedule.explain())),
+        None => ("differs", format!("cron has {} fires, the job {}", cron.len(), ours.len())),
+        Some((cron, ours)) => {
+            let stamp = |at: &DateTime<Utc>| output::stamp(*at, zone);
+            ("differs", format!("cron runs at {}, the job at {}", stamp(cron), stamp(ours)))
+        }
+    }
+}
+
+fn line_told(source: &Source, written: &Written, state: &'static str, detail: String) -> Told {
+    Told { file: source.path.clone(), line: written.entry.line, job: Some(written.id.to_string()), state, detail }
+}
+
+fn refused(source: &Source) -> impl Iterator<Item = Told> {
+    source.crontab.refused.iter().map(|(line, text, reason)| Told {
+        file: source.path.clone(),
+        line: *line,
+        job: None,
+        state: "refused",
+        detail: format!("{reason}: {text}"),
+    })
+}
+
+/// An account by its name or number.
+fn account(name: &str) -> Option<nix::unistd::User> {
+    match name.parse() {
+        Ok(number) => nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(number)).ok().flatten(),
+        Err(_) => nix::unistd::User::from_name(name).ok().flatten(),
+    }
+}

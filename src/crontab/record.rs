@@ -1,0 +1,78 @@
+//! Which crontabs were imported, so that nothing runs twice and nothing new is overlooked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// The file below the configuration's root that remembers them.
+const FILE: &str = "config/imported-crontabs.json";
+
+/// The crontabs that were imported.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Imported {
+    /// The folder where `crontab` and `cron.d` lie.
+    pub etc: PathBuf,
+    /// The lines taken over, by file.
+    pub lines: BTreeMap<PathBuf, Vec<String>>,
+}
+
+impl Imported {
+    /// What is on record; nothing where nothing was imported.
+    pub fn load(root: &Path) -> Self {
+        let text = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_else(|_| Self { etc: PathBuf::from("/etc"), lines: BTreeMap::new() })
+    }
+
+    /// Puts it on record.
+    ///
+    /// # Errors
+    /// Fails where the file can't be written.
+    pub fn save(&self, root: &Path) -> std::io::Result<()> {
+        let json = serde_json::to_string_pretty(self)?;
+        crate::fs::replace(&root.join(FILE), json.as_bytes())
+    }
+}
+
+/// Lines that cron runs although logkeeper runs them, too, and new files in `cron.d`: what is wrong, and what to do.
+pub fn still_run_by_cron(root: &Path) -> Vec<(String, String)> {
+    let imported = Imported::load(root);
+    if imported.lines.is_empty() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if let Some(pid) = cron_daemon() {
+        for (file, lines) in &imported.lines {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            let live = lines.iter().filter(|line| text.lines().any(|there| there.trim_start() == **line)).count();
+            if live > 0 {
+                let what = format!("cron (pid {pid}) still runs {live} lines of {}, as logkeeper does", file.display());
+                found.push((what, "stop cron: systemctl disable --now cron; or take the lines out there".to_owned()));
+            }
+        }
+    }
+    let folder = imported.etc.join("cron.d");
+    for file in cron_d_files(&folder).into_iter().filter(|file| !imported.lines.contains_key(file)) {
+        let what = format!("{} has appeared since the import; logkeeper doesn't run it", file.display());
+        found.push((what, format!("logkeeper import crontab {}", file.display())));
+    }
+    found
+}
+
+/// The files of `cron.d` that cron reads: names of letters, digits, underscores and hyphens only (cron(8)).
+pub fn cron_d_files(folder: &Path) -> Vec<PathBuf> {
+    let names = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.file_name());
+    let is_read = |name: &String| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(is_read).collect();
+    names.sort();
+    names.into_iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+}
+
+/// The process number of a cron that runs here.
+fn cron_daemon() -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid: &u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        ["cron", "crond", "fcron", "busybox-cron"].contains(&name.trim())
+    })
+}

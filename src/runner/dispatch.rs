@@ -1,0 +1,133 @@
+//! Which of the waiting runs may begin: limits, groups, and runs of one job that would overlap.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use crate::model::{JobId, Overlap, RunId};
+use crate::store::QueuedRun;
+
+/// How many runs of one job may wait for their turn.
+const LONGEST_QUEUE: usize = 100;
+
+/// The waiting and the running runs.
+#[derive(Debug, Default)]
+pub struct Dispatch {
+    limit: usize,
+    groups: BTreeMap<String, usize>,
+    waiting: VecDeque<QueuedRun>,
+    running: BTreeMap<RunId, QueuedRun>,
+    jobs: HashMap<JobId, Load>,
+    in_group: HashMap<String, usize>,
+}
+
+/// What a job has under way.
+#[derive(Debug, Default)]
+struct Load {
+    waiting: Vec<RunId>,
+    running: Vec<RunId>,
+}
+
+/// Why a run is not let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// This run of the same job has not ended.
+    Overlaps(RunId),
+    /// Too many runs of the same job wait already.
+    QueueFull,
+}
+
+impl Dispatch {
+    /// Sets how many runs may go on together, overall and per group. Runs that go on stay.
+    pub fn set_limits(&mut self, limit: usize, groups: BTreeMap<String, usize>) {
+        (self.limit, self.groups) = (limit, groups);
+    }
+
+    /// Lets a run wait for its turn, or says why it may not.
+    ///
+    /// # Errors
+    /// The run and the reason.
+    pub fn admit(&mut self, run: QueuedRun) -> Result<(), (QueuedRun, Refusal)> {
+        let load = self.jobs.entry(run.job.id.clone()).or_default();
+        let other = load.running.first().or(load.waiting.first()).copied();
+        match (run.job.policy.overlap, other) {
+            (Overlap::Skip, Some(other)) => return Err((run, Refusal::Overlaps(other))),
+            (Overlap::Queue | Overlap::Allow, _) if load.waiting.len() >= LONGEST_QUEUE => {
+                return Err((run, Refusal::QueueFull));
+            }
+            _ => {}
+        }
+        load.waiting.push(run.id);
+        self.waiting.push_back(run);
+        Ok(())
+    }
+
+    /// The runs whose turn it is, in the order they came; they count as running from now on.
+    pub fn ready(&mut self) -> Vec<QueuedRun> {
+        let mut ready = Vec::new();
+        let mut at = 0;
+        while at < self.waiting.len() && self.running.len() < self.limit {
+            if !self.may_begin(&self.waiting[at]) {
+                at += 1;
+                continue;
+            }
+            let Some(run) = self.waiting.remove(at) else { break };
+            let load = self.jobs.entry(run.job.id.clone()).or_default();
+            load.waiting.retain(|id| *id != run.id);
+            load.running.push(run.id);
+            if let Some(group) = &run.job.group {
+                *self.in_group.entry(group.clone()).or_default() += 1;
+            }
+            self.running.insert(run.id, run.clone());
+            ready.push(run);
+        }
+        ready
+    }
+
+    /// Takes a run that has ended out.
+    pub fn release(&mut self, id: RunId) {
+        let Some(run) = self.running.remove(&id) else { return };
+        if let Some(count) = run.job.group.as_ref().and_then(|group| self.in_group.get_mut(group)) {
+            *count -= 1;
+        }
+        self.forget(&run);
+    }
+
+    /// Takes a run that has not begun out.
+    pub fn withdraw(&mut self, id: RunId) -> Option<QueuedRun> {
+        let at = self.waiting.iter().position(|run| run.id == id)?;
+        let run = self.waiting.remove(at)?;
+        self.forget(&run);
+        Some(run)
+    }
+
+    /// How many runs go on.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// How many runs wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a run waits or goes on.
+    pub fn holds(&self, id: RunId) -> bool {
+        self.running.contains_key(&id) || self.waiting.iter().any(|run| run.id == id)
+    }
+
+    fn may_begin(&self, run: &QueuedRun) -> bool {
+        let alone = run.job.policy.overlap == Overlap::Allow
+            || self.jobs.get(&run.job.id).is_none_or(|load| load.running.is_empty());
+        let limit = run.job.group.as_ref().and_then(|group| Some((self.groups.get(group)?, self.in_group.get(group))));
+        alone && limit.is_none_or(|(limit, used)| used.copied().unwrap_or(0) < *limit)
+    }
+
+    fn forget(&mut self, run: &QueuedRun) {
+        if let Some(load) = self.jobs.get_mut(&run.job.id) {
+            load.running.retain(|id| *id != run.id);
+            load.waiting.retain(|id| *id != run.id);
+            if load.running.is_empty() && load.waiting.is_empty() {
+                self.jobs.remove(&run.job.id);
+            }
+        }
+    }
+}

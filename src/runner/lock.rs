@@ -1,0 +1,53 @@
+//! One logkeeper at a time runs jobs in a state folder.
+
+use std::path::{Path, PathBuf};
+
+/// The lock on a state folder: one logkeeper at a time runs jobs in it.
+pub struct Lock {
+    _file: std::fs::File,
+}
+
+/// Why a state folder can't be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another logkeeper holds it.
+    #[error("another logkeeper is using {folder}: {holder}")]
+    Held {
+        /// The state folder.
+        folder: PathBuf,
+        /// What the holder wrote about itself.
+        holder: String,
+    },
+    /// The folder or the lock file can't be used.
+    #[error("can't lock {folder}: {error}")]
+    Io {
+        /// The state folder.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock of a state folder, or says who holds it. `purpose` is what a second one is told.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] where another process holds it.
+    pub fn take(state: &Path, purpose: &str) -> Result<Self, LockError> {
+        use std::io::{Read, Seek, Write};
+        let io = |error| LockError::Io { folder: state.to_owned(), error };
+        crate::fs::create_folder(state).map_err(io)?;
+        let mut file = crate::fs::create_private(&state.join("lock")).map_err(io)?;
+        if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            // A holder that has not written yet is nameless.
+            let _ = file.read_to_string(&mut holder);
+            let holder =
+                if holder.trim().is_empty() { "it has just started".to_owned() } else { holder.trim().to_owned() };
+            return Err(LockError::Held { folder: state.to_owned(), holder });
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(io)?;
+        file.write_all(format!("pid {}, {purpose}\n", std::process::id()).as_bytes()).map_err(io)?;
+        Ok(Self { _file: file })
+    }
+}
