@@ -18,6 +18,7 @@ use crate::model::untrusted::printable;
 use crate::model::{Job, Outcome, OutputLine, Problem, Run, RunId};
 use crate::runner::{App, Lock};
 use crate::store::Store;
+use crate::supervise::Pool;
 
 /// How often new output is asked for.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -170,10 +171,20 @@ pub async fn run_here(app: &Arc<App>, job: &Arc<Job>, at: Option<DateTime<Utc>>,
 fn dry_run(config: &Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::open_for_reading(&config.state)?;
     let clock = SystemClock;
-    let (cancel, live) = (Cancel::default(), Live::default());
+    let (cancel, live, supervisors) = (Cancel::default(), Live::default(), Pool::default());
     for job in jobs {
         let at = args.at.unwrap_or_else(|| clock.now());
-        let context = Context { job, run: 0, at, config, store: &store, clock: &clock, cancel: &cancel, live: &live };
+        let context = Context {
+            job,
+            run: 0,
+            at,
+            config,
+            store: &store,
+            clock: &clock,
+            cancel: &cancel,
+            live: &live,
+            supervisors: &supervisors,
+        };
         let lines = jobs::kind(&job.work).preview(&context)?;
         if args.json {
             output::print_json(&serde_json::json!({ "job": job.id, "would": lines }))?;

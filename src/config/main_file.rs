@@ -48,7 +48,8 @@ impl Main {
     pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Arc<Job>>) -> Config {
         let Self { zone, host, state, sources, mail, recipients, max_parallel, groups, keep, .. } = self;
         let root = root.to_owned();
-        Config { root, zone, host, state, sources, rules, mail, recipients, max_parallel, groups, keep, jobs }
+        let chained = jobs.values().filter(|job| !job.after.is_empty()).cloned().collect();
+        Config { chained, root, zone, host, state, sources, rules, mail, recipients, max_parallel, groups, keep, jobs }
     }
 }
 

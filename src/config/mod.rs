@@ -56,6 +56,8 @@ pub struct Config {
     pub keep: Keep,
     /// Jobs by id.
     pub jobs: BTreeMap<JobId, Arc<Job>>,
+    /// Those of the jobs that come after others.
+    chained: Vec<Arc<Job>>,
 }
 
 /// How long things stay on record.
@@ -138,6 +140,12 @@ impl Config {
         all.sort();
         all.dedup();
         all
+    }
+
+    /// The enabled jobs that come after a job.
+    pub fn followers(&self, job: &JobId) -> Vec<Arc<Job>> {
+        let followers = self.chained.iter().filter(|other| other.enabled && other.after.contains(job));
+        followers.cloned().collect()
     }
 
     /// The sources of that name, in the order given.

@@ -40,7 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Says why it could not begin.
 pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+    let (mut hangup, mut child) = (signal(SignalKind::hangup())?, signal(SignalKind::child())?);
     let planner = Planner::new(app.clone());
     planner.plan(true).await?;
     let socket = api::socket_path(&app.config().state);
@@ -71,6 +71,8 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             // What is wrong with it is in the log.
             _ = hangup.recv() => drop(reload(&app, &planner).await),
+            // A supervisor that had nothing to do has ended.
+            _ = child.recv() => app.supervisors.tidy(),
         }
     }
     service.tell("STOPPING=1");

@@ -1,18 +1,9 @@
 //! `[command]`: run a program under the supervisor.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
-
-use super::{Context, JobError, JobKind, Live, Stop, counted};
+use super::{Context, JobError, JobKind, Stop, counted};
 use crate::model::{CommandSpec, Outcome};
 use crate::store::Ended;
-use crate::supervise::{End, Message, Order, Report};
-
-/// How often the cancel flag is looked at while a command runs.
-const POLL: Duration = Duration::from_millis(100);
+use crate::supervise::{End, Order, PoolError, Report};
 
 impl JobKind for CommandSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
@@ -53,59 +44,18 @@ impl JobKind for CommandSpec {
     }
 }
 
-/// Runs a command under a supervisor; closing its standard input tells it to end everything.
+/// Runs a command under a supervisor.
 fn supervised(spec: &CommandSpec, context: &Context<'_>) -> Result<Report, JobError> {
-    let failed = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| JobError::CouldNotStart(format!("{what}: {error}"))
-    };
-    let mut command = Command::new("/proc/self/exe");
-    command.arg("supervise").arg0("logkeeper");
-    let mut supervisor = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(failed("can't start the supervisor"))?;
     let about = vec![
         ("LOGKEEPER_JOB".to_owned(), context.job.id.to_string()),
         ("LOGKEEPER_RUN".to_owned(), context.run.to_string()),
         ("LOGKEEPER_AT".to_owned(), context.at.to_rfc3339()),
     ];
-    // An order is made of texts and numbers, which always can be written as JSON.
     let grace_ms = u64::try_from(context.job.policy.grace.as_millis()).unwrap_or(u64::MAX);
-    let order = serde_json::to_string(&Order { command: spec.clone(), about, grace_ms }).unwrap_or_default();
-    let mut stdin = supervisor.stdin.take();
-    let mut stdout = supervisor.stdout.take();
-    if let Some(stdin) = &mut stdin {
-        stdin.write_all(format!("{order}\n").as_bytes()).map_err(failed("can't talk to the supervisor"))?;
-    }
-    let (sender, receiver) = mpsc::channel();
-    let live = context.live.clone();
-    std::thread::spawn(move || {
-        // Whether there is a report is told below.
-        let _ = sender.send(stdout.take().and_then(|stdout| listen(stdout, &live)));
-    });
-    let report = loop {
-        match receiver.recv_timeout(POLL) {
-            Ok(report) => break report,
-            Err(RecvTimeoutError::Timeout) if context.cancel.reason().is_some() => drop(stdin.take()),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break None,
-        }
-    };
-    let status = supervisor.wait().map_err(failed("can't wait for the supervisor"))?;
-    report.ok_or_else(|| JobError::Failed(format!("the supervisor died without a report ({status})")))
-}
-
-/// Shows what the command prints, and returns the report.
-fn listen(stdout: ChildStdout, live: &Live) -> Option<Report> {
-    for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-        match serde_json::from_str(&line) {
-            Ok(Message::Line(line)) => live.push(line),
-            Ok(Message::Report(report)) => return Some(report),
-            Err(_) => return None,
-        }
-    }
-    None
+    let order = Order { command: spec.clone(), about, grace_ms };
+    let report = context.supervisors.run(&order, || context.cancel.reason().is_some(), |line| context.live.push(line));
+    report.map_err(|error| match error {
+        PoolError::NotStarted(_) => JobError::CouldNotStart(error.to_string()),
+        PoolError::Died(_) => JobError::Failed(error.to_string()),
+    })
 }

@@ -25,6 +25,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::{Job, RunId, Work};
 use crate::store::{Ended, Store, StoreError};
+use crate::supervise::Pool;
 
 /// What a run is given.
 pub struct Context<'a> {
@@ -44,6 +45,8 @@ pub struct Context<'a> {
     pub cancel: &'a Cancel,
     /// Shows those who watch what a command prints.
     pub live: &'a Live,
+    /// Runs commands.
+    pub supervisors: &'a Pool,
 }
 
 impl Context<'_> {

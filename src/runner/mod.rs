@@ -17,6 +17,7 @@ use crate::jobs::{self, Cancel, Context, JobError, Live, Stop};
 use crate::model::{CatchUp, Job, Outcome, OutputLine, Problem, RunId, Slot, Trigger};
 use crate::schedule::due;
 use crate::store::{Aftermath, Ended, OpenRun, QueuedRun, Store, StoreError};
+use crate::supervise::Pool;
 
 use dispatch::{Dispatch, Refusal};
 pub use lock::{Lock, LockError};
@@ -29,6 +30,8 @@ pub struct App {
     /// The clock.
     pub clock: Arc<dyn Clock>,
     runs: Mutex<Runs>,
+    /// Runs commands.
+    pub supervisors: Pool,
     /// Changes with every run that ends.
     finished: watch::Sender<RunId>,
     /// Receives the runs that follow from the end of others.
@@ -66,6 +69,7 @@ impl App {
             store: Arc::new(store),
             clock,
             runs: Mutex::new(runs),
+            supervisors: Pool::default(),
             finished: watch::Sender::new(0),
             follow_ups,
             mail: Notify::new(),
@@ -310,6 +314,7 @@ impl App {
                 clock: &*app.clock,
                 cancel: &shared.cancel,
                 live: &shared.live,
+                supervisors: &app.supervisors,
             };
             jobs::kind(&owned.job.work).run(&context).map(Some)
         });
@@ -368,8 +373,8 @@ impl App {
             tell.extend(job.on_output.iter().cloned());
         }
         let done = retry.is_none() && ended.outcome != Outcome::Skipped;
-        let comes_after = |other: &&Arc<Job>| done && other.enabled && other.after.contains(&job.id);
-        Aftermath { retry, followers: config.jobs.values().filter(comes_after).cloned().collect(), tell }
+        let followers = if done { config.followers(&job.id) } else { Vec::new() };
+        Aftermath { retry, followers, tell }
     }
 
     /// The maps are whole whenever the lock is free, so a panic elsewhere doesn't matter.

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::io::{PipeReader, Read};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 
 use super::{Message, say};
 use crate::model::{OutputLine, Stream};
@@ -31,6 +30,7 @@ pub struct Capture {
     left_out: u64,
     head_full: bool,
     secrets: Vec<(String, String)>,
+    live: Live,
 }
 
 /// A line that has begun.
@@ -40,48 +40,48 @@ struct Open {
     ms: u64,
 }
 
-/// Reads both streams to their end; the writer is never held up. Whole lines are passed on to those who watch.
-pub fn read_all(out: PipeReader, err: PipeReader, capture: &Mutex<Capture>) {
-    let begun = Instant::now();
-    let mut streams = [(Stream::Out, Some(out), Open::default()), (Stream::Err, Some(err), Open::default())];
-    let mut buffer = vec![0; 64 * 1024];
-    let mut live = Live { since: begun, left: LIVE_BYTES, missed: 0 };
-    while let Some(ready) = readable(&streams) {
-        let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        for (place, is_ready) in ready.into_iter().enumerate() {
-            let (stream, reader, open) = &mut streams[place];
-            if !is_ready {
-                continue;
-            }
-            let read = reader.as_mut().map_or(Ok(0), |reader| reader.read(&mut buffer));
-            let ended = !matches!(read, Ok(1..));
-            let bytes = &buffer[..read.unwrap_or(0)];
-            let mut capture = capture.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut done = |line: OutputLine| {
-                let line = capture.clean(line);
-                live.show(&line);
-                capture.add(line);
-            };
-            open.take(bytes, ms, *stream, &mut done);
-            if ended {
-                open.flush(*stream, &mut done);
-                *reader = None;
-            }
-        }
-    }
+/// One of a command's two streams.
+pub struct Captured {
+    stream: Stream,
+    pipe: Option<PipeReader>,
+    open: Open,
+    begun: Instant,
 }
 
-/// Waits until something can be read from a stream that is open; `None` when both have ended.
-fn readable(streams: &[(Stream, Option<PipeReader>, Open); 2]) -> Option<[bool; 2]> {
-    let mut fds: Vec<PollFd<'_>> =
-        streams.iter().filter_map(|(_, reader, _)| Some(PollFd::new(reader.as_ref()?, PollFlags::IN))).collect();
-    if fds.is_empty() {
-        return None;
+impl Captured {
+    /// A stream that begins now.
+    pub fn new(stream: Stream, pipe: PipeReader) -> Self {
+        Self { stream, pipe: Some(pipe), open: Open::default(), begun: Instant::now() }
     }
-    // Interrupted or not, reading what is not ready would only wait a little longer.
-    let _ = poll(&mut fds, None::<&Timespec>);
-    let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-    Some([0, 1].map(|place| streams[place].1.is_some() && ready.next().unwrap_or(false)))
+
+    /// What to wait for; `None` once nothing more comes.
+    pub fn poll_fd(&self) -> Option<PollFd<'_>> {
+        self.pipe.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN))
+    }
+
+    /// Whether nothing more comes.
+    pub fn is_closed(&self) -> bool {
+        self.pipe.is_none()
+    }
+
+    /// Takes what is there; whole lines are passed on to those who watch.
+    pub fn read(&mut self, capture: &mut Capture) {
+        let mut buffer = [0; 64 * 1024];
+        match self.pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer)) {
+            Ok(read @ 1..) => {
+                let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.open.take(&buffer[..read], ms, self.stream, &mut |line| capture.show_and_add(line));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => self.close(capture),
+        }
+    }
+
+    /// Takes a last line without an end, and nothing more.
+    pub fn close(&mut self, capture: &mut Capture) {
+        self.pipe = None;
+        self.open.flush(self.stream, &mut |line| capture.show_and_add(line));
+    }
 }
 
 impl Open {
@@ -159,7 +159,14 @@ impl Capture {
             left_out: 0,
             head_full: false,
             secrets,
+            live: Live { since: Instant::now(), left: LIVE_BYTES, missed: 0 },
         }
+    }
+
+    fn show_and_add(&mut self, line: OutputLine) {
+        let line = self.clean(line);
+        self.live.show(&line);
+        self.add(line);
     }
 
     /// The line without secrets.

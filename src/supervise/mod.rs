@@ -5,24 +5,31 @@
 //! of its standard input is closed, whatever is left is ended too. So a killed logkeeper leaves no command behind.
 //!
 //! It reads an [`Order`] as one line of JSON and writes [`Message`]s as lines of JSON: what the command prints while it
-//! runs, and at last a report.
+//! runs, and at last a report. The line `stop` ends the command early. Once nothing is left of a command it takes the
+//! next order, because starting this program costs more than starting most commands; idle for a while, it ends.
 
 mod capture;
 pub mod enter;
 mod family;
+mod lines;
+mod pool;
 
-use std::io::{self, BufRead, Read, Write};
+use std::collections::HashSet;
+use std::io::{self, PipeReader, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
+use wait4::{ResUse, Wait4};
 
-use crate::model::{CommandSpec, OutputLine};
-use capture::Capture;
+use crate::model::{CommandSpec, OutputLine, Stream};
+use capture::{Capture, Captured};
+use lines::Lines;
+pub use pool::{Pool, PoolError};
 
 /// How long what the command left behind may go on, so that a pipeline's last words are not lost.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -30,8 +37,15 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long killed processes may take to be gone.
 const DEATH: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether processes are gone.
+/// How often it is looked whether processes are gone, when they are waited for and when they are killed.
 const POLL: Duration = Duration::from_millis(20);
+const KILL_POLL: Duration = Duration::from_millis(2);
+
+/// How long a supervisor waits for the next order.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The line that ends a command early.
+const STOP: &[u8] = b"stop";
 
 const BARE_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -83,31 +97,50 @@ pub struct Report {
     pub peak_bytes: i64,
 }
 
-/// Runs the order on standard input and reports on standard output.
+/// Runs the orders on standard input, one after the other, and reports on standard output.
 ///
 /// # Errors
-/// Fails where the order can't be read or the report can't be written.
+/// Fails where an order can't be read or a report can't be written.
 pub fn main() -> io::Result<()> {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line)?;
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let report = match start(&order) {
-        Ok(started) => watch(started, &order),
-        Err(reason) => Report {
-            end: End::NotStarted(reason),
-            output: Vec::new(),
-            left_out: 0,
-            killed: 0,
-            cpu_ms: 0,
-            peak_bytes: 0,
-        },
-    };
-    match say(&Message::Report(report)) {
-        // Whoever gave the order is gone, which is why the command was ended.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other,
+    let mut orders = Lines::new(io::stdin().as_fd().try_clone_to_owned()?);
+    while let Some(line) = next_order(&mut orders)? {
+        let order: Order = serde_json::from_slice(&line)?;
+        let (report, clean) = match start(&order) {
+            Ok(started) => Watch::new(started, &order).watch(&mut orders),
+            Err(reason) => (Report::not_started(reason), true),
+        };
+        match say(&Message::Report(report)) {
+            // Whoever gave the order is gone, which is why the command was ended.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            other => other?,
+        }
+        if !clean {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The next order; `None` when there is none for a while or no more will come.
+fn next_order(orders: &mut Lines) -> io::Result<Option<Vec<u8>>> {
+    let deadline = Instant::now() + IDLE;
+    loop {
+        match orders.next() {
+            // It came too late for the command it meant.
+            Some(line) if line == STOP => {}
+            Some(line) => return Ok(Some(line)),
+            None if orders.ended() => return Ok(None),
+            None => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let mut fds = [PollFd::new(orders, PollFlags::IN)];
+                if left.is_zero() || poll(&mut fds, Some(&timespec(left))) == Ok(0) {
+                    return Ok(None);
+                }
+                orders.fill()?;
+            }
+        }
     }
 }
 
@@ -120,51 +153,182 @@ fn say(message: &Message) -> io::Result<()> {
     out.flush()
 }
 
+fn timespec(duration: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX), tv_nsec: duration.subsec_nanos().into() }
+}
+
 /// A command that runs.
 struct Started {
     child: Child,
-    out: io::PipeReader,
-    err: io::PipeReader,
+    out: PipeReader,
+    err: PipeReader,
     /// Names and values that are never shown.
     secrets: Vec<(String, String)>,
 }
 
-enum Event {
-    Ended(ExitStatus),
-    Abandoned,
+/// How far the end of a command has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It runs.
+    Running,
+    /// It was asked to end.
+    Asked,
+    /// It has ended; what it left behind may still say something.
+    Draining,
+    /// Everything is killed.
+    Killing,
 }
 
-fn watch(started: Started, order: &Order) -> Report {
-    let Started { mut child, out, err, secrets } = started;
-    let capture = Arc::new(Mutex::new(Capture::new(order.command.output_limit, secrets)));
-    let shared = capture.clone();
-    let reading = std::thread::spawn(move || capture::read_all(out, err, &shared));
-    let (sender, events) = mpsc::channel();
-    let leader = Pid::from_child(&child);
-    let at_end = sender.clone();
-    // Both threads may find nobody listening any more: then the run is over.
-    std::thread::spawn(move || child.wait().map(|status| at_end.send(Event::Ended(status))));
-    std::thread::spawn(move || {
-        let _ = io::stdin().lock().read_to_end(&mut Vec::new());
-        let _ = sender.send(Event::Abandoned);
-    });
-    let (status, drain) = match events.recv() {
-        Ok(Event::Ended(status)) => (Some(status), DRAIN),
-        _ => (end_early(leader, &events, Duration::from_millis(order.grace_ms)), Duration::ZERO),
-    };
-    let killed = clear_up(drain);
-    // A process that can't be killed may hold the pipe for ever; what there is by then must do.
-    let deadline = Instant::now() + DRAIN;
-    while !reading.is_finished() && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
+/// A command that is watched to its end.
+struct Watch {
+    child: Child,
+    pid: Pid,
+    /// Becomes readable when the command ends; `None` where the system has no such thing.
+    exit: Option<OwnedFd>,
+    out: Captured,
+    err: Captured,
+    capture: Capture,
+    grace: Duration,
+    stage: Stage,
+    deadline: Instant,
+    ended: Option<ResUse>,
+    killed: HashSet<Pid>,
+}
+
+impl Watch {
+    fn new(started: Started, order: &Order) -> Self {
+        let Started { child, out, err, secrets } = started;
+        let pid = Pid::from_child(&child);
+        Self {
+            exit: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
+            child,
+            pid,
+            out: Captured::new(Stream::Out, out),
+            err: Captured::new(Stream::Err, err),
+            capture: Capture::new(order.command.output_limit, secrets),
+            grace: Duration::from_millis(order.grace_ms),
+            stage: Stage::Running,
+            deadline: Instant::now(),
+            ended: None,
+            killed: HashSet::new(),
+        }
     }
-    let (output, left_out) = capture.lock().unwrap_or_else(PoisonError::into_inner).kept();
-    let end = match status {
-        Some(status) => status.code().map_or_else(|| End::Signalled(status.signal().unwrap_or(0)), End::Exited),
-        None => End::Signalled(Signal::KILL.as_raw()),
-    };
-    let (cpu_ms, peak_bytes) = usage();
-    Report { end, output, left_out, killed, cpu_ms, peak_bytes }
+
+    /// Watches until nothing is left of the command. Returns the report, and whether really nothing is left.
+    fn watch(mut self, orders: &mut Lines) -> (Report, bool) {
+        loop {
+            self.wait(orders);
+            if self.stage == Stage::Running && self.is_to_stop(orders) {
+                self.go(Stage::Asked, self.grace);
+                family::descendants().into_iter().for_each(|pid| signal(pid, Signal::TERM));
+            }
+            if self.ended.is_none() {
+                // An error would mean that it was waited for already.
+                self.ended = self.child.try_wait4().unwrap_or_default();
+            }
+            if self.ended.is_some() && self.stage == Stage::Running {
+                self.go(Stage::Draining, DRAIN);
+            }
+            let gone = self.ended.is_some() && family::is_empty();
+            let silent = self.out.is_closed() && self.err.is_closed();
+            let late = Instant::now() >= self.deadline;
+            match self.stage {
+                _ if gone && silent => return (self.report(), true),
+                // A pipe that somebody else holds open must not hold the run.
+                Stage::Draining | Stage::Killing if gone && late => return (self.report(), true),
+                Stage::Asked | Stage::Draining if late => self.go(Stage::Killing, DEATH),
+                Stage::Killing if late => return (self.report(), false),
+                Stage::Killing => self.kill_all(),
+                Stage::Running | Stage::Asked | Stage::Draining => {}
+            }
+        }
+    }
+
+    fn go(&mut self, stage: Stage, limit: Duration) {
+        self.stage = stage;
+        self.deadline = Instant::now() + limit;
+        if stage == Stage::Killing {
+            self.kill_all();
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for pid in family::descendants() {
+            self.killed.insert(pid);
+            signal(pid, Signal::KILL);
+        }
+    }
+
+    /// Waits until something happens, and takes what is there to read.
+    fn wait(&mut self, orders: &mut Lines) {
+        let poll_again = match self.stage {
+            Stage::Running if self.exit.is_some() => None,
+            Stage::Killing => Some(timespec(KILL_POLL)),
+            Stage::Running | Stage::Asked | Stage::Draining => Some(timespec(POLL)),
+        };
+        let orders_open = self.stage == Stage::Running && !orders.ended();
+        let [orders_ready, _, out_ready, err_ready] = {
+            let exit = self.exit.as_ref().filter(|_| self.ended.is_none());
+            let watched = [
+                orders_open.then(|| PollFd::new(&*orders, PollFlags::IN)),
+                exit.map(|exit| PollFd::new(exit, PollFlags::IN)),
+                self.out.poll_fd(),
+                self.err.poll_fd(),
+            ];
+            let mut fds: Vec<PollFd<'_>> = watched.iter().flatten().cloned().collect();
+            // Interrupted or not, what is ready is looked at.
+            let _ = poll(&mut fds, poll_again.as_ref());
+            let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
+            watched.map(|fd| fd.is_some() && ready.next().unwrap_or(false))
+        };
+        if orders_ready && orders.fill().is_err() {
+            orders.close();
+        }
+        if out_ready {
+            self.out.read(&mut self.capture);
+        }
+        if err_ready {
+            self.err.read(&mut self.capture);
+        }
+    }
+
+    /// Whether somebody wants the command to end, or nobody is left who wants it to go on.
+    fn is_to_stop(&self, orders: &mut Lines) -> bool {
+        orders.next().is_some_and(|line| line == STOP) || orders.ended()
+    }
+
+    fn report(mut self) -> Report {
+        self.out.close(&mut self.capture);
+        self.err.close(&mut self.capture);
+        let (output, left_out) = self.capture.kept();
+        let end = match self.ended.map(|ended| ended.status) {
+            Some(status) => status.code().map_or_else(|| End::Signalled(status.signal().unwrap_or(0)), End::Exited),
+            None => End::Signalled(Signal::KILL.as_raw()),
+        };
+        self.killed.remove(&self.pid);
+        let usage = self.ended.map(|ended| ended.rusage);
+        let cpu = usage.map_or(Duration::ZERO, |usage| usage.utime + usage.stime);
+        Report {
+            end,
+            output,
+            left_out,
+            killed: self.killed.len(),
+            cpu_ms: i64::try_from(cpu.as_millis()).unwrap_or(i64::MAX),
+            peak_bytes: usage.map_or(0, |usage| i64::try_from(usage.maxrss).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+impl Report {
+    fn not_started(reason: String) -> Self {
+        let end = End::NotStarted(reason);
+        Self { end, output: Vec::new(), left_out: 0, killed: 0, cpu_ms: 0, peak_bytes: 0 }
+    }
+}
+
+/// Sends a signal; the process may be gone already, which is what is wanted.
+fn signal(pid: Pid, signal: Signal) {
+    let _ = rustix::process::kill_process(pid, signal);
 }
 
 /// Starts the command in a process group of its own.
@@ -206,58 +370,6 @@ fn environment(order: &Order, secrets: &[(String, String)]) -> Result<Vec<(Strin
     all.extend(spec.env.clone());
     all.extend(secrets.iter().cloned());
     Ok(all.into_iter().collect())
-}
-
-/// Asks everything to end, waits a while, then kills the leader; returns its status.
-fn end_early(leader: Pid, events: &mpsc::Receiver<Event>, grace: Duration) -> Option<ExitStatus> {
-    for pid in family::descendants() {
-        // It may be gone already, which is what is wanted.
-        let _ = rustix::process::kill_process(pid, Signal::TERM);
-    }
-    let deadline = Instant::now() + grace;
-    loop {
-        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(Event::Ended(status)) => {
-                while Instant::now() < deadline && !family::is_empty() {
-                    std::thread::sleep(POLL);
-                }
-                return Some(status);
-            }
-            Ok(Event::Abandoned) => {}
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => break,
-        }
-    }
-    let _ = rustix::process::kill_process(leader, Signal::KILL);
-    match events.recv_timeout(DEATH) {
-        Ok(Event::Ended(status)) => Some(status),
-        _ => None,
-    }
-}
-
-/// Waits a moment for what the command left behind, then kills it; returns how many it had to kill.
-fn clear_up(drain: Duration) -> usize {
-    let drained = Instant::now() + drain;
-    while Instant::now() < drained && !family::is_empty() {
-        std::thread::sleep(POLL);
-    }
-    let mut killed = std::collections::HashSet::new();
-    let deadline = Instant::now() + DEATH;
-    while !family::is_empty() && Instant::now() < deadline {
-        for pid in family::descendants() {
-            killed.insert(pid);
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    killed.len()
-}
-
-/// Processor time in milliseconds and peak memory in bytes of everything that was waited for.
-fn usage() -> (i64, i64) {
-    let Ok(usage) = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN) else { return (0, 0) };
-    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() * 1000 + time.tv_usec() / 1000;
-    (ms(usage.user_time()) + ms(usage.system_time()), usage.max_rss() * 1024)
 }
 
 /// Where a command's standard input comes from.

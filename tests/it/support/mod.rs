@@ -11,6 +11,7 @@ use logkeeper::clock::FixedClock;
 use logkeeper::config::Config;
 use logkeeper::jobs::{self, Cancel, Context, Live};
 use logkeeper::store::{Ended, Store};
+use logkeeper::supervise::Pool;
 
 /// The folder `../shared` when it lies beside the project.
 pub fn shared() -> Option<PathBuf> {
@@ -121,7 +122,7 @@ impl TestBed {
         let run = store.request_run(job, None, clock.0).unwrap().id;
         assert!(store.start_run(run, clock.0).unwrap());
         let cancel = Cancel::default();
-        let live = Live::default();
+        let (live, supervisors) = (Live::default(), Pool::default());
         let context = Context {
             job,
             run,
@@ -131,6 +132,7 @@ impl TestBed {
             clock: &clock,
             cancel: &cancel,
             live: &live,
+            supervisors: &supervisors,
         };
         let ended = jobs::kind(&job.work).run(&context).unwrap_or_else(|error| panic!("{id}: {error}"));
         store.finish_run(run, &ended, clock.0).unwrap();
