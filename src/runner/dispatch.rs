@@ -131,3 +131,90 @@ impl Dispatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, Trigger, Work};
+
+    fn run(id: RunId, job: &str, overlap: Overlap, group: Option<&str>) -> QueuedRun {
+        let policy = Policy {
+            catch_up: CatchUp::Last,
+            catch_up_window: Duration::ZERO,
+            overlap,
+            timeout: None,
+            grace: Duration::ZERO,
+            retries: 0,
+            retry_delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+        };
+        let job = Job {
+            id: job.parse().unwrap(),
+            description: String::new(),
+            schedule: None,
+            after: Vec::new(),
+            enabled: true,
+            policy,
+            group: group.map(str::to_owned),
+            on_failure: Vec::new(),
+            on_output: Vec::new(),
+            work: Work::Report(ReportSpec { period: ReportKind::Weekly, to: Vec::new() }),
+        };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        QueuedRun { id, job: Arc::new(job), trigger: Trigger::Scheduled, slot: None, at, attempt: 1, begin: None }
+    }
+
+    fn dispatch(limit: usize) -> Dispatch {
+        let mut dispatch = Dispatch::default();
+        dispatch.set_limits(limit, [("disk".to_owned(), 1)].into());
+        dispatch
+    }
+
+    fn ready(dispatch: &mut Dispatch) -> Vec<RunId> {
+        dispatch.ready().into_iter().map(|run| run.id).collect()
+    }
+
+    #[test]
+    fn a_run_that_would_overlap_is_skipped_queued_or_let_through() {
+        let mut all = dispatch(10);
+        for (n, overlap) in [Overlap::Skip, Overlap::Queue, Overlap::Allow].into_iter().enumerate() {
+            let (job, id) = (format!("job-{n}"), n as RunId * 10);
+            assert!(all.admit(run(id, &job, overlap, None)).is_ok());
+            let second = all.admit(run(id + 1, &job, overlap, None)).err().map(|(_, refusal)| refusal);
+            assert_eq!(second, (overlap == Overlap::Skip).then_some(Refusal::Overlaps(id)));
+        }
+        assert_eq!(ready(&mut all), [0, 10, 20, 21]);
+        all.release(10);
+        assert_eq!(ready(&mut all), [11]);
+        all.release(0);
+        assert!(all.admit(run(2, "job-0", Overlap::Skip, None)).is_ok(), "the first one has ended");
+    }
+
+    #[test]
+    fn limits_hold_overall_and_per_group_and_the_order_stays() {
+        let mut all = dispatch(3);
+        for id in 0..3 {
+            assert!(all.admit(run(id, &format!("disk-{id}"), Overlap::Skip, Some("disk"))).is_ok());
+        }
+        for id in 3..6 {
+            assert!(all.admit(run(id, &format!("free-{id}"), Overlap::Skip, None)).is_ok());
+        }
+        assert_eq!(ready(&mut all), [0, 3, 4], "one of the group, three in all");
+        all.release(3);
+        assert_eq!(ready(&mut all), [5]);
+        all.release(0);
+        assert_eq!(ready(&mut all), [1]);
+        assert!(all.withdraw(2).is_some() && all.withdraw(2).is_none());
+        assert_eq!((all.running(), all.waiting()), (3, 0));
+    }
+
+    #[test]
+    fn a_queue_has_an_end() {
+        let mut all = dispatch(1);
+        let admitted = (0..200).filter(|id| all.admit(run(*id, "a", Overlap::Queue, None)).is_ok()).count();
+        assert_eq!(admitted, LONGEST_QUEUE);
+    }
+}

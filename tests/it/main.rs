@@ -15,6 +15,7 @@ mod daemon;
 mod demo;
 mod journal;
 mod mail;
+mod policies;
 mod run_now;
 mod scan_command;
 mod support;
