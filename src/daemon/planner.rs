@@ -117,6 +117,7 @@ impl Planner {
         let config = self.app.config();
         let mut rows: BTreeMap<JobId, PlannerRow> =
             self.app.store.planner_rows()?.into_iter().map(|row| (row.job.clone(), row)).collect();
+        let epochs = self.app.store.epochs()?;
         let mut entries = Vec::new();
         let mut booted = Vec::new();
         for job in config.jobs.values().filter(|job| job.enabled) {
@@ -129,7 +130,8 @@ impl Planner {
             }
             let fingerprint = schedule.fingerprint();
             let row = row.filter(|row| row.fingerprint == fingerprint);
-            let row = row.unwrap_or(PlannerRow { job: job.id.clone(), fingerprint, epoch: 0, cursor: now });
+            let epoch = epochs.get(job.id.as_str()).copied().unwrap_or(0);
+            let row = row.unwrap_or(PlannerRow { job: job.id.clone(), fingerprint, epoch, cursor: now });
             entries.push(Entry { job: job.clone(), row, next: None });
         }
         let planned: Vec<&JobId> =

@@ -96,9 +96,14 @@ impl App {
             let problem = Problem::new(message, "", "end the daemon and start it again");
             return Err(ConfigErrors(vec![Diagnostic::of_file(Path::new("config/logkeeper.toml"), problem)]));
         }
+        self.replace_config(new);
+        Ok(())
+    }
+
+    /// Puts another configuration in force.
+    pub fn replace_config(&self, new: Config) {
         self.lock_runs().dispatch.set_limits(new.max_parallel, new.groups.clone());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        Ok(())
     }
 
     /// Changes with every run that ends.

@@ -41,6 +41,7 @@ CREATE TABLE slots (
     PRIMARY KEY (job, epoch, instant)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX slots_by_run ON slots (run);
+CREATE INDEX slots_anew ON slots (job, epoch) WHERE epoch > 0;
 
 CREATE TABLE paused (
     job TEXT PRIMARY KEY,

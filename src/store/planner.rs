@@ -42,6 +42,18 @@ impl Store {
         })
     }
 
+    /// The jobs whose time began anew, with their newest epoch, whether they are planned now or not.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn epochs(&self) -> Result<BTreeMap<String, i64>> {
+        self.read(|db| {
+            let mut statement = db.prepare("SELECT job, max(epoch) FROM slots WHERE epoch > 0 GROUP BY job")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
     /// Forgets the jobs that are not among these: a job that comes back later has no past slots.
     ///
     /// # Errors

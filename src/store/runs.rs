@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
 
 use super::{PlannerRow, Result, Store, corrupt, from_millis, json, millis, outbox, to_json};
-use crate::model::{Intent, Job, Outcome, OutputLine, Run, RunId, Slot, Trigger};
+use crate::model::{Intent, Job, JobId, Outcome, OutputLine, Run, RunId, Slot, Trigger};
 
 const COLUMNS: &str =
     "id, job, kind, trigger, slot, requested, started, finished, outcome, summary, notes, output, exit_code, signal,
@@ -240,6 +240,24 @@ impl Store {
                 })
             };
             db.prepare(sql)?.query_map([], read)?.collect()
+        })
+    }
+
+    /// Every slot of a job on record, oldest epoch and instant first, and how its first run ended.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn slots_of(&self, job: &JobId) -> Result<Vec<(Slot, Option<Outcome>)>> {
+        let sql =
+            "SELECT slots.epoch, instant, outcome FROM slots JOIN runs ON id = run WHERE slots.job = ?1 ORDER BY 1, 2";
+        self.read(|db| {
+            let read = |row: &Row<'_>| {
+                let outcome: Option<String> = row.get(2)?;
+                let outcome = outcome.map(|word| word.parse()).transpose().map_err(|error| corrupt(2, error))?;
+                let instant = DateTime::from_timestamp(row.get(1)?, 0).unwrap_or_default();
+                Ok((Slot { job: job.clone(), epoch: row.get(0)?, instant }, outcome))
+            };
+            db.prepare(sql)?.query_map([job.as_str()], read)?.collect()
         })
     }
 

@@ -15,6 +15,7 @@ mod daemon;
 mod demo;
 mod journal;
 mod mail;
+mod planner_model;
 mod policies;
 mod run_now;
 mod scan_command;

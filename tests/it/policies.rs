@@ -21,7 +21,7 @@ fn outcomes(bed: &TestBed, job: &str) -> Vec<String> {
 /// A schedule that is due once, a few seconds from now.
 fn once() -> String {
     let at =
-        chrono::DateTime::from_timestamp(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 + 2, 0).unwrap();
+        chrono::DateTime::from_timestamp(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 + 4, 0).unwrap();
     at.format("schedule = \"%S %M %H %d %m * %Y\"\n").to_string()
 }
 
