@@ -102,6 +102,7 @@ pub struct Report {
 /// # Errors
 /// Fails where an order can't be read or a report can't be written.
 pub fn main() -> io::Result<()> {
+    close_inherited_files();
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut orders = Lines::new(io::stdin().as_fd().try_clone_to_owned()?);
@@ -121,6 +122,16 @@ pub fn main() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Closes whatever whoever started logkeeper left open, so that no command gets it. This process has opened nothing yet.
+fn close_inherited_files() {
+    let open = std::fs::read_dir("/proc/self/fd").into_iter().flatten().filter_map(Result::ok);
+    let numbers: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        // Among them is the folder that was just read and is closed already.
+        let _ = nix::unistd::close(number);
+    }
 }
 
 /// The next order; `None` when there is none for a while or no more will come.

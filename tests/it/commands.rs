@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::{TestBed, printed, wait_until};
+use crate::support::{TestBed, printed, skip, wait_until};
 
 fn bed(job: &str) -> TestBed {
     let bed = TestBed::new();
@@ -107,4 +107,145 @@ fn a_command_has_a_session_of_its_own() {
     let output = printed(&bed.json(&["show", "1"]));
     let (supervisor, session) = output.trim().split_once(' ').unwrap();
     assert_eq!(session, supervisor, "{ran:?}");
+}
+
+fn is_root() -> bool {
+    std::process::Command::new("id").arg("-u").output().unwrap().stdout == b"0\n"
+}
+
+#[test]
+fn a_command_runs_as_another_account_with_its_groups_and_never_as_root_instead() {
+    if !is_root() {
+        return skip("a_command_runs_as_another_account_with_its_groups_and_never_as_root_instead", "root");
+    }
+    let bed = bed(
+        "[command]\nuser = \"daemon\"\nshell = \"id -un; id -gn; echo $HOME $USER; grep ^Groups /proc/self/status; exec 2>/dev/null; setpriv --reuid=0 true; echo $?\"\n",
+    );
+    let ran = bed.run(&["run-now", "x"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines = printed(&bed.json(&["show", "1"]));
+    assert!(lines.starts_with("daemon\ndaemon\n/usr/sbin daemon\nGroups:\t1 \n"), "{lines}");
+    assert!(!lines.ends_with("\n0\n"), "it could become root again: {lines}");
+    bed.file("jobs/x.toml", "[command]\nuser = \"daemon\"\ngroup = \"nogroup\"\nrun = [\"id\", \"-gn\"]\n");
+    bed.run(&["run-now", "x"]);
+    assert_eq!(printed(&bed.json(&["show", "2"])), "nogroup\n");
+    bed.file("jobs/x.toml", "[command]\nuser = \"no-such-account\"\nshell = \"touch DIR/ran\"\n");
+    let ran = bed.run(&["run-now", "x"]);
+    assert!(ran.stdout.contains("could-not-start") && ran.stdout.contains("no-such-account"), "{ran:?}");
+    assert!(bed.run(&["check"]).stdout.contains("there is no account \"no-such-account\""));
+    assert!(!bed.path("ran").exists());
+}
+
+#[test]
+fn an_account_that_can_not_be_taken_on_is_no_reason_to_run_as_root() {
+    if !is_root() || !crate::support::has("strace") {
+        return skip("an_account_that_can_not_be_taken_on_is_no_reason_to_run_as_root", "root and strace");
+    }
+    for call in ["setgroups", "setresgid", "setresuid"] {
+        let bed = bed("[command]\nuser = \"daemon\"\nshell = \"touch DIR/ran\"\n");
+        let mut traced = std::process::Command::new("strace");
+        traced.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &format!("inject={call}:error=EAGAIN"),
+        ]);
+        let ran = traced
+            .args([env!("CARGO_BIN_EXE_logkeeper"), "run-now", "x"])
+            .env("LOGKEEPER_CONFIG", bed.path(""))
+            .output()
+            .unwrap();
+        let told = String::from_utf8(ran.stdout).unwrap();
+        assert!(told.contains("could-not-start") && told.contains("can't run as daemon"), "{call}: {told}");
+        assert!(!bed.path("ran").exists(), "{call}");
+    }
+}
+
+#[test]
+fn an_account_without_root_is_refused_and_check_names_it() {
+    if !is_root() || !crate::support::has("setpriv") {
+        return skip("an_account_without_root_is_refused_and_check_names_it", "root and setpriv");
+    }
+    let bed = bed("[command]\nuser = \"daemon\"\nshell = \"touch DIR/ran\"\n");
+    for path in [bed.path(""), bed.path("jobs")] {
+        assert!(std::process::Command::new("chown").arg("-R").arg("65534:65534").arg(path).status().unwrap().success());
+    }
+    let as_nobody = |args: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_logkeeper")]).args(args);
+        String::from_utf8(command.env("LOGKEEPER_CONFIG", bed.path("")).output().unwrap().stdout).unwrap()
+    };
+    let told = as_nobody(&["run-now", "x"]);
+    if told.is_empty() {
+        return skip("an_account_without_root_is_refused_and_check_names_it", "a build folder that nobody may enter");
+    }
+    assert!(told.contains("could-not-start") && told.contains("only root can change the account"), "{told}");
+    assert!(as_nobody(&["check"]).contains("user = \"daemon\" needs root"));
+    assert!(!bed.path("ran").exists());
+}
+
+#[test]
+fn limits_mask_and_niceness_hold_for_the_command_only() {
+    let bed = bed(
+        "[command]\numask = \"077\"\nnice = 7\nmemory = \"300M\"\nopen_files = 50\nfile_size = \"1M\"\ncpu_time = \"3m\"\nshell = \"umask; nice; ulimit -v; ulimit -n; ulimit -f; ulimit -t\"\n",
+    );
+    assert_eq!(bed.run(&["run-now", "x"]).code, 0);
+    assert_eq!(printed(&bed.json(&["show", "1"])), "0077\n7\n307200\n50\n2048\n180\n");
+    bed.file("jobs/x.toml", "[command]\nmemory = \"200M\"\nshell = \"head -c 400M /dev/zero | tail\"\n");
+    assert_eq!(bed.run(&["run-now", "x"]).code, 1, "it wants more memory than it may have");
+    bed.file("jobs/x.toml", "timeout = \"20s\"\n[command]\ncpu_time = \"1s\"\nshell = \"while :; do :; done\"\n");
+    bed.run(&["run-now", "x"]);
+    let run = bed.json(&["show", "3"]);
+    assert_eq!((&run["outcome"], &run["signal"]), (&"failed".into(), &9.into()), "{run}");
+    assert!(run["cpu_ms"].as_i64().unwrap() >= 900, "{run}");
+}
+
+#[test]
+fn input_environment_files_and_success_codes_are_as_configured() {
+    let bed = bed(
+        "[command]\nstdin = \"line one\\nline two\\n\"\nenv_file = \"DIR/env\"\nenv = { B = \"from env\" }\nsuccess_codes = [0, 3]\nshell = \"cat; echo $A/$B/$C; exit 3\"\n",
+    );
+    bed.file("env", "# comment\nA=plain\nexport B=from file\nC=\"quoted value\"\n");
+    let ran = bed.run(&["run-now", "x"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(printed(&bed.json(&["show", "1"])), "line one\nline two\nplain/from env/quoted value\n");
+    bed.file("env", "no variable here\n");
+    let ran = bed.run(&["run-now", "x"]);
+    assert!(ran.stdout.contains("could-not-start") && ran.stdout.contains("env:1: this is no NAME=value"), "{ran:?}");
+}
+
+#[test]
+fn a_secret_is_given_and_never_shown() {
+    let bed = bed(
+        "[command]\nsecrets = { PASSWORD = \"secret\" }\nshell = \"echo the password is $PASSWORD; test ${#PASSWORD} = 13\"\n",
+    );
+    bed.file("secret", "hunter2canary\n");
+    let refused = bed.run(&["check"]);
+    assert!(refused.code == 2 && refused.stderr.contains("chmod 600"), "a secret that others can read: {refused:?}");
+    std::fs::set_permissions(bed.path("secret"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let ran = bed.run(&["run-now", "--follow", "x"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("the password is [PASSWORD]"), "{ran:?}");
+    let dry = bed.run(&["run-now", "--dry-run", "x"]);
+    let shown = bed.run(&["show", "1", "--json"]);
+    for text in [ran.stdout, ran.stderr, dry.stdout, shown.stdout] {
+        assert!(!text.contains("canary"), "{text}");
+    }
+    let found = std::process::Command::new("grep").args(["-rl", "canary"]).arg(bed.path("state")).output().unwrap();
+    assert_eq!(String::from_utf8(found.stdout).unwrap(), "");
+}
+
+#[test]
+fn a_command_holds_no_file_of_logkeepers() {
+    let bed = bed("[command]\nshell = \"ls -l /proc/self/fd\"\n");
+    assert_eq!(bed.run(&["run-now", "x"]).code, 0);
+    let output = printed(&bed.json(&["show", "1"]));
+    let open: Vec<&str> = output.lines().filter(|line| line.contains(" -> ")).collect();
+    // Its three streams, and the folder that ls itself reads.
+    assert_eq!(open.len(), 4, "{output}");
+    assert!(!output.contains("logkeeper.db") && !output.contains("lock"), "{output}");
 }

@@ -13,6 +13,7 @@ mod cron_vectors;
 mod cuts;
 mod daemon;
 mod demo;
+mod faults;
 mod journal;
 mod mail;
 mod planner_model;

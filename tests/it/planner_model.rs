@@ -4,6 +4,7 @@
 //! what is on record must be what the reference has, and nothing may have begun twice.
 //! `LOGKEEPER_SEQUENCES=100000` tells how many.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -128,11 +129,9 @@ impl Reference {
                     in_time && (job.catch_up == CatchUp::All || (job.catch_up == CatchUp::Last && Some(slot) == last))
                 };
                 let epoch = job.epoch;
-                if !job.slots.contains_key(&(epoch, slot)) {
-                    job.slots.insert((epoch, slot), runs);
-                    if runs {
-                        self.open.push((id, epoch, slot));
-                    }
+                if let Entry::Vacant(free) = job.slots.entry((epoch, slot)) {
+                    free.insert(runs);
+                    self.open.extend(runs.then_some((id, epoch, slot)));
                 }
             }
         }
