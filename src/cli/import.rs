@@ -79,7 +79,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let root = super::absolute(root);
     let config = Config::load(&root)?;
     let sources = read_sources(args, &config)?;
-    let told = if args.check { compare(&sources, &config) } else { write(&sources, &root, args)? };
+    let mut told = if args.check { compare(&sources, &config) } else { write(&sources, &root, args)? };
+    let place_of = |file: &Path| sources.iter().position(|source| source.path == file);
+    told.sort_by_key(|told| (place_of(&told.file), told.line));
     let all_well = told.iter().all(|told| told.state == "same" || told.state == "written");
     if args.json {
         output::print_json(&told)?;

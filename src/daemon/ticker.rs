@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::watch;
 use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData};
 use tokio_cron_scheduler::store::{DataStore, InitStore, MetaDataStorage};
@@ -25,6 +25,9 @@ use super::timer::Timer;
 
 /// The crate's channels never hold more than one message.
 const CHANNEL: usize = 16;
+
+/// A slot that is due for so long shows that planning hangs; then the service manager is told nothing any more.
+const HUNG: TimeDelta = TimeDelta::seconds(60);
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
 
@@ -90,9 +93,11 @@ struct Pump {
 /// Waits until something is due, whatever happens to plan and clock meanwhile, and tells the service manager that this goes on.
 async fn until_due(planner: &Planner, timer: &dyn Timer, service: &Service, stopped: &mut watch::Receiver<bool>) {
     loop {
-        service.tell("WATCHDOG=1");
         let now = planner.now();
         let next = planner.next();
+        if next.is_none_or(|next| next > now - HUNG) {
+            service.tell("WATCHDOG=1");
+        }
         if next.is_some_and(|next| next <= now) || *stopped.borrow() {
             return;
         }
