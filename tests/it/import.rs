@@ -54,7 +54,7 @@ fn a_crontab_becomes_jobs_that_run_when_cron_would() {
     let same = told.iter().filter(|line| line["state"] == "same").count();
     assert_eq!(same, 7, "{told:#?}");
     let thousand = told.iter().filter(|line| line["detail"].as_str().unwrap().contains("next 1000 fires")).count();
-    assert!(thousand >= 4, "{told:#?}");
+    assert!(thousand >= 3, "{told:#?}");
 }
 
 #[test]
