@@ -10,6 +10,9 @@ use crate::config::ConfigErrors;
 use crate::model::Problem;
 use crate::model::untrusted::printable;
 
+/// In a narrower window a fitted table can't be read any more.
+const NARROWEST: u16 = 60;
+
 /// Prints lines on standard output. A reader that went away (`| head`) is no error.
 pub fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
@@ -26,10 +29,16 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a table without borders.
+/// Prints a table: fitted into the window for a person, one plain line a row for a program.
 pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if std::io::stdout().is_terminal()
+        && let Ok(window) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && window.ws_col >= NARROWEST
+    {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col);
+    }
     table.set_header(header.to_vec());
     for row in rows {
         table.add_row(row.into_iter().map(|cell| printable(cell.as_bytes())));

@@ -18,6 +18,16 @@ pub enum LockError {
         /// What the holder wrote about itself.
         holder: String,
     },
+    /// Root would leave files there that its owner can't use.
+    #[error(
+        "the state folder {folder} belongs to {owner}: run this as that account (sudo -u {owner} logkeeper …), or start the daemon and ask it"
+    )]
+    Foreign {
+        /// The state folder.
+        folder: PathBuf,
+        /// Its owner.
+        owner: String,
+    },
     /// The folder or the lock file can't be used.
     #[error("can't lock {folder}: {error}")]
     Io {
@@ -37,6 +47,9 @@ impl Lock {
         use std::io::{Read, Seek, Write};
         let io = |error| LockError::Io { folder: state.to_owned(), error };
         crate::fs::create_folder(state).map_err(io)?;
+        if let Some(owner) = foreign_owner(state).map_err(io)? {
+            return Err(LockError::Foreign { folder: state.to_owned(), owner });
+        }
         let mut file = crate::fs::create_private(&state.join("lock")).map_err(io)?;
         if rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
@@ -50,4 +63,15 @@ impl Lock {
         file.write_all(format!("pid {}, {purpose}\n", std::process::id()).as_bytes()).map_err(io)?;
         Ok(Self { _file: file })
     }
+}
+
+/// The owner of a folder, where this process is root and the folder somebody else's.
+fn foreign_owner(folder: &Path) -> std::io::Result<Option<String>> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(folder)?.uid();
+    if owner == 0 || !nix::unistd::geteuid().is_root() {
+        return Ok(None);
+    }
+    let account = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(owner)).ok().flatten();
+    Ok(Some(account.map_or_else(|| owner.to_string(), |account| account.name)))
 }

@@ -30,7 +30,8 @@ const FARTHEST_ZONE: TimeDelta = TimeDelta::hours(16);
 /// ```
 pub fn next_after(schedule: &Schedule, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let Schedule { expression, zone } = schedule;
-    let start = after.naive_utc().checked_add_signed(TimeDelta::seconds(1))?;
+    // The next whole second: an instant between two seconds must not hide the second one.
+    let start = DateTime::from_timestamp(after.timestamp().checked_add(1)?, 0)?.naive_utc();
     // One day back, because a fold at midnight can put a later instant on the earlier date.
     let mut date = after.with_timezone(zone).date_naive().pred_opt()?;
     loop {
@@ -139,4 +140,20 @@ fn whole_minute(instant: NaiveDateTime) -> NaiveDateTime {
 
 fn offset_at(zone: Tz, utc: NaiveDateTime) -> TimeDelta {
     TimeDelta::seconds(i64::from(zone.offset_from_utc_datetime(&utc).fix().local_minus_utc()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fraction_of_a_second_hides_no_slot() {
+        let next = |expression: &str, after: &str| {
+            let schedule = Schedule { expression: expression.parse().unwrap(), zone: Tz::UTC };
+            next_after(&schedule, after.parse().unwrap()).unwrap().format("%H:%M:%S%.3f").to_string()
+        };
+        assert_eq!(next("* * * * *", "2026-11-21T11:59:59.500Z"), "12:00:00.000");
+        assert_eq!(next("* * * * *", "2026-11-21T12:00:00Z"), "12:01:00.000");
+        assert_eq!(next("* * * * * *", "2026-11-21T12:00:00.999Z"), "12:00:01.000");
+    }
 }

@@ -94,3 +94,20 @@ fn lists_are_there_as_json() {
     assert_eq!(bed.json(&["findings"]), serde_json::json!([]));
     assert_eq!(bed.run(&["show", "99"]).code, 2);
 }
+
+#[test]
+fn root_leaves_no_files_in_a_state_folder_that_is_somebody_elses() {
+    if std::process::Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
+        return crate::support::skip("root_leaves_no_files_in_a_state_folder_that_is_somebody_elses", "root");
+    }
+    let bed = TestBed::new();
+    bed.file("jobs/a.toml", "[command]\nshell = \"true\"\n");
+    std::fs::create_dir(bed.path("state")).unwrap();
+    std::os::unix::fs::chown(bed.path("state"), Some(1), Some(1)).unwrap();
+    let ran = bed.run(&["run-now", "a"]);
+    assert!(
+        ran.code == 1 && ran.stderr.contains("belongs to daemon") && ran.stderr.contains("sudo -u daemon"),
+        "{ran:?}"
+    );
+    assert_eq!(std::fs::read_dir(bed.path("state")).unwrap().count(), 0);
+}
