@@ -80,6 +80,14 @@ impl Client {
         self.ask(Method::GET, "/load").await
     }
 
+    /// Stops following a job's schedule (or follows it again); false where nothing changes.
+    ///
+    /// # Errors
+    /// Says why that can't be done.
+    pub async fn set_paused(&mut self, job: &JobId, paused: bool) -> Result<bool, ClientError> {
+        self.ask(Method::POST, &format!("/jobs/{job}/{}", if paused { "pause" } else { "resume" })).await
+    }
+
     /// Has the daemon read its configuration again.
     ///
     /// # Errors

@@ -56,6 +56,8 @@ pub fn serve<R: Future<Output = Result<(), String>> + Send>(
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660))?;
     let router = Router::new()
         .route("/jobs/{job}/runs", post(start))
+        .route("/jobs/{job}/pause", post(|State(app), Path(id)| set_paused(app, id, true)))
+        .route("/jobs/{job}/resume", post(|State(app), Path(id)| set_paused(app, id, false)))
         .route("/runs/{run}/end", get(end))
         .route("/runs/{run}/output", get(output))
         .route("/runs/{run}/stop", post(stop))
@@ -73,11 +75,30 @@ pub fn serve<R: Future<Output = Result<(), String>> + Send>(
 
 async fn admit(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if peer.uid == 0 || peer.uid == uid || peer.gid == gid {
+    if peer.uid == 0 || peer.uid == uid || peer.gid == gid || is_member(peer, gid) {
         return next.run(request).await;
     }
     tracing::warn!(uid = peer.uid, "refused a connection");
     (StatusCode::FORBIDDEN, "only root and logkeeper's own user and group may do this").into_response()
+}
+
+/// Whether the account at the other end is in a group, which need not be its first one.
+fn is_member(peer: Peer, group: u32) -> bool {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(peer.uid)).ok().flatten();
+    let groups = user.and_then(|user| {
+        let name = std::ffi::CString::new(user.name).ok()?;
+        nix::unistd::getgrouplist(&name, user.gid).ok()
+    });
+    groups.is_some_and(|groups| groups.iter().any(|gid| gid.as_raw() == group))
+}
+
+/// Stops or starts following a job's schedule; false where nothing changes.
+async fn set_paused(app: Arc<App>, id: String, paused: bool) -> Result<Json<bool>, (StatusCode, String)> {
+    let config = app.config();
+    let job = id.parse::<JobId>().ok().filter(|id| config.jobs.contains_key(id));
+    let job = job.ok_or_else(|| (StatusCode::NOT_FOUND, format!("the daemon knows no job {id:?}")))?;
+    let set = blocking(move || if paused { app.store.pause(&job, app.clock.now()) } else { app.store.resume(&job) });
+    set.await.map_err(internal)?.map(Json).map_err(internal)
 }
 
 /// What a request to start a job may say.

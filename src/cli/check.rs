@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use nix::unistd::Uid;
+
 use super::{jobs, next, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -25,7 +27,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let schedule = job.schedule.as_ref().filter(|_| job.enabled);
         schedule.map_or_else(Vec::new, |schedule| next::following(schedule, now, SHOWN).collect())
     };
-    let warnings: Vec<String> = config.jobs.values().flat_map(|job| warnings(job)).collect();
+    let daemon = daemon_account(&config);
+    let warnings: Vec<String> =
+        config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config))).collect();
     if args.json {
         let jobs = config.jobs.values().map(|job| {
             let zone = job.schedule.as_ref().map_or(config.zone, |schedule| schedule.zone);
@@ -55,18 +59,48 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Why a job that comes after others never can: they are never due at the same instant.
+fn unmet(job: &Job, config: &Config) -> Option<String> {
+    let before: Vec<_> = job.after.iter().filter_map(|id| config.jobs.get(id)).collect();
+    if let Some(idle) = before.iter().find(|job| !job.enabled || (job.schedule.is_none() && job.after.is_empty())) {
+        return Some(format!("{}: comes after {}, which follows no schedule", job.id, idle.id));
+    }
+    let slots: std::collections::BTreeSet<_> = before.iter().filter_map(|job| slots_of(job, config, 0)).collect();
+    let names = job.after.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" and ");
+    (slots.len() > 1)
+        .then(|| format!("{}: comes after {names}, which are due at different times: give them one schedule", job.id))
+}
+
+/// The schedule whose slots a job has, its own or that of the first job it comes after.
+fn slots_of(job: &Job, config: &Config, depth: usize) -> Option<String> {
+    match (&job.schedule, job.after.first()) {
+        (Some(schedule), _) => Some(schedule.fingerprint()),
+        // The configuration has no circles, but it costs nothing to be sure.
+        (None, Some(first)) if depth < config.jobs.len() => slots_of(config.jobs.get(first)?, config, depth + 1),
+        _ => None,
+    }
+}
+
+/// As whom the daemon runs: as the owner of its state folder; before its first start, as whoever checks.
+fn daemon_account(config: &Config) -> Uid {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(&config.state).map_or_else(|_| nix::unistd::geteuid(), |meta| Uid::from_raw(meta.uid()))
+}
+
 /// What a job needs and does not have: it would run into this only at night.
-fn warnings(job: &Job) -> Vec<String> {
-    let root = rustix::process::geteuid().is_root();
+fn warnings(job: &Job, daemon: Uid) -> Vec<String> {
+    let root = daemon.is_root();
     let (id, mut found) = (&job.id, Vec::new());
     let root_needed = |what: &str| {
-        format!("{id}: {what} needs root, and this check does not run as root; the unit logkeeper-root.service does")
+        format!(
+            "{id}: {what} needs root, and logkeeper does not run as root here; the unit logkeeper-root.service does"
+        )
     };
     match &job.work {
         Work::Command(command) => {
             if let Some(user) = &command.user {
                 match nix::unistd::User::from_name(user) {
-                    Ok(Some(account)) if !root && account.uid != nix::unistd::geteuid() => {
+                    Ok(Some(account)) if !root && account.uid != daemon => {
                         found.push(root_needed(&format!("user = {user:?}")));
                     }
                     Ok(Some(_)) | Err(_) => {}

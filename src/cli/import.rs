@@ -96,6 +96,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(
                 "\nNow: logkeeper check; logkeeper import crontab --check with the same files; then stop cron.\n",
             );
+            if sources.iter().flat_map(|source| &source.jobs).any(|written| written.entry.user.is_some()) {
+                output::print(
+                    "Jobs of several accounts need a daemon that runs as root: the unit logkeeper-root.service.\n",
+                );
+            }
         }
     }
     Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
@@ -109,17 +114,29 @@ fn read_sources(args: &CrontabArgs, config: &Config) -> anyhow::Result<Vec<Sourc
     }
     let spool = |name: &String| Path::new("/var/spool/cron/crontabs").join(name);
     paths.extend(args.user.as_ref().map(spool));
-    let me = account(&nix::unistd::geteuid().to_string()).map_or_else(|| "root".to_owned(), |user| user.name);
-    let owner = args.user.clone().unwrap_or(me);
+    let mut taken = std::collections::BTreeSet::new();
     let mail_to = config.recipients.contains_key("admins").then_some("admins");
     let zone = crate::config::system_zone();
     let read = |path: PathBuf| {
+        let path = if path == Path::new("-") { path } else { super::absolute(&path) };
         let crontab = read_one(&path, args)?;
-        let home = |user: &str| account(user).map(|user| user.dir.to_string_lossy().into_owned());
-        let jobs = crontab::job_files(&crontab, &path, zone.name(), &owner, mail_to, home);
+        let owner = args.user.clone().unwrap_or_else(|| owner_of(&path));
+        let home = |user: &str| {
+            let home = account(user).map(|user| user.dir).filter(|home| home.is_dir());
+            home.map(|home| home.to_string_lossy().into_owned())
+        };
+        let jobs = crontab::job_files(&crontab, &path, zone.name(), &owner, mail_to, home, &mut taken);
         Ok(Source { path, crontab, jobs })
     };
     paths.into_iter().map(read).collect()
+}
+
+/// As whom cron runs a crontab without a column for the account: whoever owns it.
+fn owner_of(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let me = nix::unistd::geteuid().as_raw();
+    let uid = std::fs::metadata(path).map_or(me, |meta| meta.uid());
+    account(&uid.to_string()).map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
@@ -151,7 +168,10 @@ fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
 
 fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<Vec<Told>> {
     let mut imported = Imported::load(root);
-    imported.etc = args.etc.clone();
+    imported.etc = super::absolute(&args.etc);
+    if args.system {
+        imported.cron_d = Some(crontab::cron_d_files(&imported.etc.join("cron.d")));
+    }
     let mut told = Vec::new();
     for source in sources {
         let mut lines = Vec::new();
@@ -160,9 +180,13 @@ fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<
             let detail = meaning(written);
             let (state, detail) = match detail {
                 Err(reason) => ("refused", reason),
-                Ok(_) if path.exists() && !args.force => ("exists", "kept as it is; --force overwrites it".to_owned()),
+                Ok(_) if path.exists() && !args.force => {
+                    lines.push(written.entry.text.clone());
+                    ("exists", "kept as it is; --force overwrites it".to_owned())
+                }
                 Ok(words) => {
                     crate::fs::replace(&path, written.text.as_bytes())?;
+                    share_like(&path, &source.path)?;
                     lines.push(written.entry.text.clone());
                     ("written", words)
                 }
@@ -171,18 +195,36 @@ fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<
         }
         told.extend(refused(source));
         if source.path.is_absolute() {
-            imported.lines.entry(source.path.clone()).or_default().extend(lines);
+            imported.lines.insert(source.path.clone(), lines);
         }
     }
     imported.save(root)?;
     Ok(told)
 }
 
-/// What a job's schedule means, or why it can't be carried over.
+/// Lets everybody read a job whose crontab everybody may read, so that a daemon without root can; and nobody else otherwise.
+fn share_like(job: &Path, crontab: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let shared = std::fs::metadata(crontab).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0);
+    let mode = if shared { 0o644 } else { 0o640 };
+    std::fs::set_permissions(job, std::fs::Permissions::from_mode(mode))
+}
+
+/// What a job's schedule means, or why it can't be carried over: a file that is wrong would break the whole configuration.
 fn meaning(written: &Written) -> Result<String, String> {
+    if let Some(zone) = &written.entry.zone {
+        crate::config::zone(zone).map_err(|problem| format!("CRON_TZ: {problem}; {}", problem.help))?;
+    }
+    for recipient in crontab::recipients(&written.entry, None) {
+        crate::config::address(&recipient).map_err(|problem| format!("MAILTO: {problem}; {}", problem.help))?;
+    }
     let expression: crate::model::Expression =
         written.entry.schedule.parse().map_err(|problem: Problem| format!("{problem}; {}", problem.help))?;
-    Ok(expression.explain())
+    let leaves = ["nohup ", "setsid ", "screen -d", "tmux new", "start-stop-daemon"];
+    let command = &written.entry.command;
+    let stays = command.trim_end().ends_with('&') || leaves.iter().any(|word| command.contains(word));
+    let note = if stays { "; look at it: what it leaves running is ended with the run" } else { "" };
+    Ok(format!("{}{note}", expression.explain()))
 }
 
 /// Compares when cron and when the imported jobs run.

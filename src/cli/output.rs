@@ -44,7 +44,7 @@ pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
         table.add_row(row.into_iter().map(|cell| printable(cell.as_bytes())));
     }
     for line in table.lines() {
-        print(&format!("{}\n", line.trim()));
+        print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
     }
 }
 

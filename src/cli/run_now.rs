@@ -171,6 +171,7 @@ pub async fn run_here(app: &Arc<App>, job: &Arc<Job>, at: Option<DateTime<Utc>>,
 fn dry_run(config: &Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::open_for_reading(&config.state)?;
     let clock = SystemClock;
+    let mut told = Vec::new();
     let (cancel, live, supervisors) = (Cancel::default(), Live::default(), Pool::default());
     for job in jobs {
         let at = args.at.unwrap_or_else(|| clock.now());
@@ -187,10 +188,15 @@ fn dry_run(config: &Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<Ex
         };
         let lines = jobs::kind(&job.work).preview(&context)?;
         if args.json {
-            output::print_json(&serde_json::json!({ "job": job.id, "would": lines }))?;
+            told.push(serde_json::json!({ "job": job.id, "would": lines }));
         } else {
             lines.iter().for_each(|line| output::print(&format!("{}\n", printable(line.as_bytes()))));
         }
+    }
+    match told.as_slice() {
+        [] => {}
+        [one] => output::print_json(one)?,
+        all => output::print_json(&all)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,14 @@ struct Status {
     open_runs: Vec<Run>,
     paused: Vec<String>,
     jobs: usize,
-    next: Option<(String, DateTime<Utc>)>,
+    next: Option<Next>,
+}
+
+/// What is due next.
+#[derive(serde::Serialize)]
+struct Next {
+    job: String,
+    at: DateTime<Utc>,
 }
 
 /// Something that is wrong, and what to do.
@@ -87,7 +94,7 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
     let followed = config.jobs.values().filter(|job| job.enabled && !paused.contains_key(job.id.as_str()));
     let next = followed.filter_map(|job| {
         let at = crate::schedule::next_after(job.schedule.as_ref()?, now)?;
-        Some((job.id.to_string(), at))
+        Some(Next { job: job.id.to_string(), at })
     });
     Ok(Status {
         daemon: load.is_some(),
@@ -97,7 +104,7 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
         open_runs: open.collect::<Result<_, _>>()?,
         paused: paused.keys().cloned().collect(),
         jobs: config.jobs.len(),
-        next: next.min_by_key(|(_, at)| *at),
+        next: next.min_by_key(|next| next.at),
     })
 }
 
@@ -105,7 +112,7 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
 fn failing(config: &Config, store: &Store) -> anyhow::Result<Vec<Trouble>> {
     let mut found = Vec::new();
     for job in config.jobs.values() {
-        let Some(run) = store.last_run(job.id.as_str())? else { continue };
+        let Some(run) = store.last_ended_run(job.id.as_str())? else { continue };
         let Some(outcome) = run.outcome.filter(|outcome| outcome.is_failure()) else { continue };
         let when = output::stamp(run.finished.unwrap_or(run.requested), config.zone);
         let summary = printable(run.summary.as_bytes());
@@ -152,7 +159,7 @@ fn tell(status: &Status, config: &Config) {
     if !status.paused.is_empty() {
         output::print(&format!("\npaused: {}\n", status.paused.join(", ")));
     }
-    if let Some((job, at)) = &status.next {
+    if let Some(Next { job, at }) = &status.next {
         let when =
             config.jobs.values().find(|known| known.id.as_str() == job).map_or_else(String::new, |job| jobs::when(job));
         output::print(&format!("\nnext: {job} at {} ({when})\n", output::stamp(*at, config.zone)));

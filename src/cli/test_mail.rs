@@ -23,6 +23,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let help = "name one with --to, or set admins under [recipients] in config/logkeeper.toml";
         return Err(Problem::new("there is nobody to send it to", "", help).into());
     }
+    crate::runner::refuse_foreign(&config.state)?;
     let now = SystemClock.now();
     let text = format!("This is a test mail of logkeeper on {}. Alerts and reports will come this way.\n", config.host);
     let mail = Mail {

@@ -11,7 +11,6 @@ mod shipped;
 mod values;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +105,11 @@ impl Config {
     /// Every mistake of every file, each with its place.
     pub fn load(root: &Path) -> Result<Self, ConfigErrors> {
         let mut errors = Vec::new();
+        let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        if let Some(open) = whole.ancestors().find(|part| is_open_to_all(part)) {
+            let problem = open_to_all(open);
+            return Err(ConfigErrors(vec![Diagnostic::of_file(Path::new("config/logkeeper.toml"), problem)]));
+        }
         let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| main_file::read(fields, root));
         let mut rules = BTreeMap::new();
         for path in toml_files(root, "config/rules", &mut errors) {
@@ -160,6 +164,14 @@ impl Config {
 /// Says which name may have been meant.
 pub fn zone(name: &str) -> Result<Tz, Problem> {
     name.parse::<values::Zone>().map(|zone| zone.0)
+}
+
+/// A mail address.
+///
+/// # Errors
+/// Says how one looks.
+pub fn address(text: &str) -> Result<String, Problem> {
+    text.parse::<values::Address>().map(|address| address.0)
 }
 
 /// Jobs that come after themselves, by way of others or directly.
@@ -228,13 +240,23 @@ fn load_bytes(root: &Path, file: &Path) -> Result<Vec<u8>, Problem> {
             "create it from the shipped files, or name another folder with --config DIR; \"logkeeper demo\" needs none";
         Problem::new(message, "", help)
     };
-    let mode = std::fs::metadata(&path).map_err(unreadable)?.permissions().mode();
-    let folder_mode = path.parent().and_then(|p| std::fs::metadata(p).ok()).map_or(0, |m| m.permissions().mode());
-    if mode & 0o002 != 0 || (folder_mode & 0o002 != 0 && folder_mode & 0o1000 == 0) {
-        let message = format!("{} can be changed by every user of this machine", path.display());
-        return Err(Problem::new(message, "", "take that right away: chmod o-w on the file and its folder"));
+    if let Some(open) = path.canonicalize().map_err(unreadable)?.ancestors().find(|part| is_open_to_all(part)) {
+        return Err(open_to_all(open));
     }
     std::fs::read(&path).map_err(unreadable)
+}
+
+fn open_to_all(path: &Path) -> Problem {
+    let message = format!("{} can be changed by every user of this machine", path.display());
+    Problem::new(message, "", format!("take that right away: chmod o-w {}", path.display()))
+}
+
+/// Whether every user may change a file, or put another one in its place; a sticky folder of root's, as /tmp, protects what is in it.
+fn is_open_to_all(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(meta) = std::fs::metadata(path) else { return false };
+    let protects = meta.is_dir() && meta.mode() & 0o1000 != 0 && meta.uid() == 0;
+    meta.mode() & 0o002 != 0 && !protects
 }
 
 /// The `*.toml` files of a folder under root, sorted; an absent folder has none.

@@ -33,8 +33,8 @@ pub struct Entry {
     pub comments: Vec<String>,
     /// When it is due.
     pub schedule: String,
-    /// Whether a missed time is made up for (anacron).
-    pub catch_up: bool,
+    /// How many days a missed time is made up for (anacron).
+    pub catch_up_days: Option<u32>,
     /// Minutes by which it may begin later (anacron).
     pub jitter: Option<u32>,
     /// As whom it runs, where the line tells.
@@ -157,16 +157,16 @@ fn anacron(line: &str, settings: &Settings) -> Result<Entry, String> {
     let delay: u32 = delay.parse().map_err(|_| format!("{delay:?} is not a number of minutes"))?;
     let begin = settings.start_hour.map_or(7 * 60 + 30, |hour| hour * 60) + delay;
     let (minute, hour) = (begin % 60, begin / 60 % 24);
-    let days = match period.as_str() {
-        "1" | "@daily" => "* * *",
-        "7" | "@weekly" => "* * 1",
-        "30" | "31" | "@monthly" => "1 * *",
-        "365" | "@yearly" | "@annually" => "1 1 *",
+    let (days, window) = match period.as_str() {
+        "1" | "@daily" => ("* * *", 1),
+        "7" | "@weekly" => ("* * 1", 7),
+        "30" | "31" | "@monthly" => ("1 * *", 31),
+        "365" | "@yearly" | "@annually" => ("1 1 *", 366),
         other => return Err(format!("every {other} days is no calendar time; choose a schedule for it")),
     };
     let schedule = format!("{minute} {hour} {days}");
-    let (catch_up, jitter) = (true, settings.random_delay);
-    Ok(Entry { schedule, catch_up, jitter, ..plain(line, command.to_owned(), settings) })
+    let (catch_up_days, jitter, user) = (Some(window), settings.random_delay, Some("root".to_owned()));
+    Ok(Entry { schedule, catch_up_days, jitter, user, ..plain(line, command.to_owned(), settings) })
 }
 
 fn plain(line: &str, command: String, settings: &Settings) -> Entry {
@@ -175,7 +175,7 @@ fn plain(line: &str, command: String, settings: &Settings) -> Entry {
         text: line.to_owned(),
         comments: Vec::new(),
         schedule: String::new(),
-        catch_up: false,
+        catch_up_days: None,
         jitter: None,
         user: None,
         command,
@@ -214,8 +214,11 @@ fn percent(command: &str) -> (String, Option<String>) {
         escaped = c == '\\' && !escaped;
     }
     let command = parts.remove(0).trim_end().to_owned();
-    let stdin = (!parts.is_empty()).then(|| parts.join("\n") + "\n");
-    (command, stdin)
+    let mut stdin = parts.join("\n");
+    if !stdin.is_empty() && !stdin.ends_with('\n') {
+        stdin.push('\n');
+    }
+    (command, Some(stdin).filter(|stdin| !stdin.is_empty()))
 }
 
 #[cfg(test)]
@@ -246,7 +249,7 @@ mod tests {
         let text = "RANDOM_DELAY=30\nSTART_HOURS_RANGE=3-22\n1\t5\tcron.daily\trun-parts /etc/cron.daily\n@monthly 45 m run-parts x\n10 5 odd y\n";
         let crontab = read(text, Layout::Anacron);
         assert_eq!(crontab.entries[0].schedule, "5 3 * * *");
-        assert_eq!((crontab.entries[0].jitter, crontab.entries[0].catch_up), (Some(30), true));
+        assert_eq!((crontab.entries[0].jitter, crontab.entries[0].catch_up_days), (Some(30), Some(1)));
         assert_eq!(crontab.entries[0].command, "run-parts /etc/cron.daily");
         assert_eq!(crontab.entries[1].schedule, "45 3 1 * *");
         assert!(crontab.refused[0].2.contains("every 10 days"));

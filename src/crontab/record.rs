@@ -13,6 +13,8 @@ const FILE: &str = "config/imported-crontabs.json";
 pub struct Imported {
     /// The folder where `crontab` and `cron.d` lie.
     pub etc: PathBuf,
+    /// The files that were in `cron.d` when all of it was imported; `None`: it was not.
+    pub cron_d: Option<Vec<PathBuf>>,
     /// The lines taken over, by file.
     pub lines: BTreeMap<PathBuf, Vec<String>>,
 }
@@ -21,7 +23,7 @@ impl Imported {
     /// What is on record; nothing where nothing was imported.
     pub fn load(root: &Path) -> Self {
         let text = std::fs::read_to_string(root.join(FILE)).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_else(|_| Self { etc: PathBuf::from("/etc"), lines: BTreeMap::new() })
+        serde_json::from_str(&text).unwrap_or_else(|_| Self { etc: PathBuf::from("/etc"), ..Self::default() })
     }
 
     /// Puts it on record.
@@ -51,8 +53,10 @@ pub fn still_run_by_cron(root: &Path) -> Vec<(String, String)> {
             }
         }
     }
-    let folder = imported.etc.join("cron.d");
-    for file in cron_d_files(&folder).into_iter().filter(|file| !imported.lines.contains_key(file)) {
+    let known = imported.cron_d.as_ref();
+    let files = known.map_or_else(Vec::new, |_| cron_d_files(&imported.etc.join("cron.d")));
+    let is_new = |file: &PathBuf| known.is_none_or(|known| !known.contains(file)) && !imported.lines.contains_key(file);
+    for file in files.into_iter().filter(is_new) {
         let what = format!("{} has appeared since the import; logkeeper doesn't run it", file.display());
         found.push((what, format!("logkeeper import crontab {}", file.display())));
     }
@@ -71,7 +75,10 @@ pub fn cron_d_files(folder: &Path) -> Vec<PathBuf> {
 /// The process number of a cron that runs here.
 fn cron_daemon() -> Option<u32> {
     let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(|pid: &u32| {
+    // One in a container is not this machine's; where that can't be told, it is taken for ours.
+    let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    let is_ours = |pid: &u32| namespace(&pid.to_string()).is_none_or(|theirs| Some(theirs) == namespace("self"));
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).find(|pid: &u32| {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         ["cron", "crond", "fcron", "busybox-cron"].contains(&name.trim())
     })

@@ -23,7 +23,8 @@ pub struct Written {
 }
 
 /// The job files for a crontab. `zone` is the one cron itself goes by, `owner` the account where a line names none,
-/// `mail_to` the recipient where no `MAILTO` is set, and `home` tells the home of an account.
+/// `mail_to` the recipient where no `MAILTO` is set, `home` tells the home of an account, and `taken` holds the ids of jobs
+/// from other crontabs.
 pub fn job_files(
     crontab: &Crontab,
     origin: &Path,
@@ -31,11 +32,11 @@ pub fn job_files(
     owner: &str,
     mail_to: Option<&str>,
     home: impl Fn(&str) -> Option<String>,
+    taken: &mut BTreeSet<String>,
 ) -> Vec<Written> {
-    let mut taken = BTreeSet::new();
     let many = crontab.entries.len() > 1;
     let written = crontab.entries.iter().enumerate().filter_map(|(place, entry)| {
-        let id = job_id(origin, entry, many.then_some(place + 1), &mut taken)?;
+        let id = job_id(origin, entry, many.then_some(place + 1), taken)?;
         let user = entry.user.as_deref().unwrap_or(owner);
         let text = job_text(entry, origin, zone, user, mail_to, home(user));
         Some(Written { id, text, entry: entry.clone() })
@@ -85,16 +86,18 @@ fn job_text(
     let mut line = |key: &str, value: Value| lines.push(format!("{key} = {value}"));
     line("schedule", text(&entry.schedule));
     line("zone", text(entry.zone.as_deref().unwrap_or(zone)));
-    line("catch_up", text(if entry.catch_up { "last" } else { "none" }));
+    line("catch_up", text(if entry.catch_up_days.is_some() { "last" } else { "none" }));
+    if let Some(days) = entry.catch_up_days {
+        line("catch_up_window", text(&format!("{days}d")));
+    }
     line("overlap", text("allow"));
     line("timeout", text("none"));
+    line("retries", Value::Integer(0));
     if let Some(minutes) = entry.jitter.filter(|minutes| *minutes > 0) {
         line("jitter", text(&format!("{minutes}m")));
     }
     let told: Vec<Value> = recipients(entry, mail_to).iter().map(|recipient| text(recipient)).collect();
-    if !told.is_empty() {
-        line("on_output", Value::Array(told));
-    }
+    line("on_output", Value::Array(told));
     lines.push("\n[command]".to_owned());
     let mut line = |key: &str, value: Value| lines.push(format!("{key} = {value}"));
     match entry.shell.as_deref() {
@@ -122,7 +125,7 @@ fn job_text(
 }
 
 /// Who gets the output: names without a domain are accounts of this machine.
-fn recipients(entry: &Entry, default: Option<&str>) -> Vec<String> {
+pub fn recipients(entry: &Entry, default: Option<&str>) -> Vec<String> {
     let Some(mail_to) = entry.mail_to.as_deref() else { return default.map(str::to_owned).into_iter().collect() };
     let names = mail_to.split(',').map(str::trim).filter(|name| !name.is_empty());
     names.map(|name| if name.contains('@') { name.to_owned() } else { format!("{name}@localhost") }).collect()

@@ -128,14 +128,17 @@ async fn follow(app: Arc<App>, planner: Arc<Planner>, mut follow_ups: FollowUps)
 /// Forgets old runs, now and every few hours, a few at a time so that nobody waits long for the database.
 async fn housekeeping(app: Arc<App>) {
     loop {
-        let keep = app.config().keep;
+        let config = app.config();
         let pruning = app.clone();
         let pruned = blocking(move || {
-            let before = pruning.clock.now() - chrono::TimeDelta::from_std(keep.runs).unwrap_or(chrono::TimeDelta::MAX);
-            pruning.store.prune_runs(before, keep.runs_per_job, PRUNED_AT_ONCE)
+            let keep = config.keep;
+            let age = chrono::TimeDelta::from_std(keep.runs).unwrap_or(chrono::TimeDelta::MAX);
+            let before = pruning.clock.now().checked_sub_signed(age).unwrap_or_default();
+            let jobs: Vec<&crate::model::JobId> = config.jobs.keys().collect();
+            pruning.store.prune_runs(before, keep.runs_per_job, &jobs, PRUNED_AT_ONCE)
         });
         let pause = match pruned.await {
-            Ok(Ok(PRUNED_AT_ONCE)) => Duration::from_secs(1),
+            Ok(Ok(PRUNED_AT_ONCE..)) => Duration::from_secs(1),
             Ok(Ok(_)) => HOUSEKEEPING,
             Ok(Err(error)) => {
                 tracing::error!("old runs could not be forgotten: {error}");

@@ -19,6 +19,9 @@ const RETRY: TimeDelta = TimeDelta::seconds(10);
 /// A machine that was started so recently has been started since logkeeper ran last, even if nothing is on record.
 const JUST_STARTED: Duration = Duration::from_secs(600);
 
+/// How the fingerprints of jobs at the start of the machine begin.
+const BOOT: &str = "@reboot ";
+
 /// The planner.
 pub struct Planner {
     app: Arc<App>,
@@ -129,14 +132,17 @@ impl Planner {
                 continue;
             }
             let fingerprint = schedule.fingerprint();
+            let epoch = epochs.get(job.id.as_str()).copied().unwrap_or(0).max(row.as_ref().map_or(0, |row| row.epoch));
             let row = row.filter(|row| row.fingerprint == fingerprint);
-            let epoch = epochs.get(job.id.as_str()).copied().unwrap_or(0);
             let row = row.unwrap_or(PlannerRow { job: job.id.clone(), fingerprint, epoch, cursor: now });
             entries.push(Entry { job: job.clone(), row, next: None });
         }
         let planned: Vec<&JobId> =
             entries.iter().map(|entry| &entry.job.id).chain(booted.iter().map(|(job, _)| &job.id)).collect();
-        self.app.store.keep_planner_rows(&planned)?;
+        if let Err(error) = self.app.store.keep_planner_rows(&planned) {
+            // The next plan tries again.
+            tracing::error!("jobs that are gone could not be forgotten: {error}");
+        }
         let mut due = self.take(resumed);
         due.extend(self.take(self.record_boot(&booted, now)?));
         let decided = self.decide(&mut entries, now, step);
@@ -195,9 +201,8 @@ impl Planner {
             entry.next = Some(now + RETRY);
             let Some(schedule) = &entry.job.schedule else { continue };
             let decision = due::decide(schedule, &entry.job.policy, entry.row.cursor, now, step);
-            if decision.left_out > 0 {
-                let job = &entry.job.id;
-                tracing::warn!(%job, left_out = decision.left_out, "so many slots were missed that the oldest are not put on record");
+            if decision.more {
+                tracing::warn!(job = %entry.job.id, "so many slots were missed that the oldest are not put on record");
             }
             let epoch = entry.row.epoch + i64::from(decision.anew);
             slots.extend(decision.slots.into_iter().map(|(at, verdict)| slot_record(&entry.job, epoch, at, verdict)));
@@ -213,13 +218,15 @@ impl Planner {
 
     fn is_first_start_since_boot(&self, row: Option<&PlannerRow>) -> bool {
         match row {
-            Some(row) => row.fingerprint != self.boot_fingerprint(),
+            Some(row) if row.fingerprint.starts_with(BOOT) => row.fingerprint != self.boot_fingerprint(),
+            // It is new, or had a schedule until now.
+            Some(_) => false,
             None => self.app.clock.since_boot() < JUST_STARTED,
         }
     }
 
     fn boot_fingerprint(&self) -> String {
-        format!("@reboot {}", self.app.clock.boot())
+        format!("{BOOT}{}", self.app.clock.boot())
     }
 
     /// Remembers for which start of the machine the `@reboot` jobs were looked at, and records those that are due.

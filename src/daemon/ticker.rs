@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +26,9 @@ use super::timer::Timer;
 
 /// The crate's channels never hold more than one message.
 const CHANNEL: usize = 16;
+
+/// The crate sleeps for half a second after each tick before it asks again.
+const CRATE_PAUSE: Duration = Duration::from_millis(550);
 
 /// A slot that is due for so long shows that planning hangs; then the service manager is told nothing any more.
 const HUNG: TimeDelta = TimeDelta::seconds(60);
@@ -67,18 +71,32 @@ pub async fn start(
         CHANNEL,
     )
     .await?;
+    let ticking = Arc::new(AtomicBool::new(false));
     // The expression is never used: the storage decides when the job is due.
     let job = Job::new_async("0 0 0 1 1 *", move |_, _| {
-        let (planner, stopped) = (planner.clone(), stopped.clone());
+        let (planner, stopped, ticking) = (planner.clone(), stopped.clone(), ticking.clone());
         Box::pin(async move {
-            if !*stopped.borrow() {
-                planner.tick().await;
+            // A tick that is still under way, because the database is slow, sees what is due now.
+            if !*stopped.borrow() && !ticking.swap(true, Ordering::AcqRel) {
+                tick_through(&planner).await;
+                ticking.store(false, Ordering::Release);
             }
         })
     })?;
     scheduler.add(job).await?;
     scheduler.start().await?;
     Ok(Ticker { scheduler, stop })
+}
+
+/// Ticks, and goes on ticking for as long as the crate doesn't ask again.
+async fn tick_through(planner: &Arc<Planner>) {
+    let until = tokio::time::Instant::now() + CRATE_PAUSE;
+    loop {
+        planner.tick().await;
+        let wait = planner.next().map(|next| (next - planner.now()).to_std().unwrap_or_default());
+        let Some(at) = wait.map(|wait| tokio::time::Instant::now() + wait).filter(|at| *at < until) else { return };
+        tokio::time::sleep_until(at).await;
+    }
 }
 
 /// The storage that answers when something is due.

@@ -13,7 +13,8 @@ impl JobKind for CommandSpec {
         let mut ended = match (&report.end, stopped) {
             (End::NotStarted(reason), _) => return Err(JobError::CouldNotStart(reason.clone())),
             (_, Some(Stop::Timeout)) => Ended::new(Outcome::TimedOut, Stop::Timeout.words(context.job)),
-            (_, Some(stop)) => Ended::new(Outcome::Cancelled, stop.words(context.job)),
+            (_, Some(Stop::Ending)) => Ended::new(Outcome::Interrupted, Stop::Ending.words(context.job)),
+            (_, Some(Stop::Cancelled)) => Ended::new(Outcome::Cancelled, Stop::Cancelled.words(context.job)),
             (End::Exited(code), None) => {
                 Ended::new(outcome(self.success_codes.contains(code)), format!("exit code {code}"))
             }

@@ -80,9 +80,9 @@ words! {
         Skipped = "skipped",
         /// logkeeper was not running when the slot came, and it is not made up for.
         Missed = "missed",
-        /// logkeeper died during the run.
+        /// logkeeper died during the run, or was ended.
         Interrupted = "interrupted",
-        /// logkeeper or somebody ended it.
+        /// Somebody ended it.
         Cancelled = "cancelled",
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::model::{JobId, Overlap, RunId};
+use crate::model::{JobId, Overlap, RunId, Trigger};
 use crate::store::QueuedRun;
 
 /// How many runs of one job may wait for their turn.
@@ -33,6 +33,8 @@ pub enum Refusal {
     Overlaps(RunId),
     /// Too many runs of the same job wait already.
     QueueFull,
+    /// The job is no more.
+    Gone,
 }
 
 impl Dispatch {
@@ -48,7 +50,13 @@ impl Dispatch {
     pub fn admit(&mut self, run: QueuedRun) -> Result<(), (QueuedRun, Refusal)> {
         let load = self.jobs.entry(run.job.id.clone()).or_default();
         let other = load.running.first().or(load.waiting.first()).copied();
-        match (run.job.policy.overlap, other) {
+        // What makes up for something must not be lost because it comes while the job runs.
+        let makes_up = matches!(run.trigger, Trigger::CatchUp | Trigger::Retry);
+        let overlap = match run.job.policy.overlap {
+            Overlap::Skip if makes_up => Overlap::Queue,
+            overlap => overlap,
+        };
+        match (overlap, other) {
             (Overlap::Skip, Some(other)) => return Err((run, Refusal::Overlaps(other))),
             (Overlap::Queue | Overlap::Allow, _) if load.waiting.len() >= LONGEST_QUEUE => {
                 return Err((run, Refusal::QueueFull));
@@ -138,7 +146,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, Trigger, Work};
+    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, Work};
 
     fn run(id: RunId, job: &str, overlap: Overlap, group: Option<&str>) -> QueuedRun {
         let policy = Policy {
@@ -186,6 +194,9 @@ mod tests {
             let second = all.admit(run(id + 1, &job, overlap, None)).err().map(|(_, refusal)| refusal);
             assert_eq!(second, (overlap == Overlap::Skip).then_some(Refusal::Overlaps(id)));
         }
+        let made_up = QueuedRun { trigger: Trigger::Retry, ..run(2, "job-0", Overlap::Skip, None) };
+        assert!(all.admit(made_up).is_ok(), "a retry waits");
+        assert!(all.withdraw(2).is_some());
         assert_eq!(ready(&mut all), [0, 10, 20, 21]);
         all.release(10);
         assert_eq!(ready(&mut all), [11]);

@@ -14,13 +14,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Diagnostic};
 use crate::jobs::{self, Cancel, Context, JobError, Live, Stop};
-use crate::model::{CatchUp, Job, Outcome, OutputLine, Problem, RunId, Slot, Trigger};
+use crate::model::{CatchUp, Job, JobId, Outcome, OutputLine, Problem, RunId, Slot, Trigger};
 use crate::schedule::due;
 use crate::store::{Aftermath, Ended, OpenRun, QueuedRun, Store, StoreError};
 use crate::supervise::Pool;
 
 use dispatch::{Dispatch, Refusal};
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, refuse_foreign};
 
 /// What a running logkeeper consists of.
 pub struct App {
@@ -167,10 +167,20 @@ impl App {
 
     /// Begins runs that are on record, as far as limits and overlap allow; the others wait or are skipped.
     pub fn begin(self: &Arc<Self>, queued: Vec<QueuedRun>) {
+        let config = self.config();
         let mut refused = Vec::new();
         {
             let mut runs = self.lock_runs();
-            refused.extend(queued.into_iter().filter_map(|run| runs.dispatch.admit(run).err()));
+            for mut run in queued {
+                // It may have waited for long, and the job may be another one by now.
+                match config.jobs.get(&run.job.id) {
+                    Some(job) if job.enabled || run.trigger == Trigger::Manual => {
+                        run.job = job.clone();
+                        refused.extend(runs.dispatch.admit(run).err());
+                    }
+                    _ => refused.push((run, Refusal::Gone)),
+                }
+            }
         }
         self.dispatch();
         if refused.is_empty() {
@@ -241,11 +251,20 @@ impl App {
     fn only_last_of_each(&self, queued: Vec<QueuedRun>) -> Result<Vec<QueuedRun>, StoreError> {
         let now = self.clock.now();
         let old = |run: &QueuedRun| run.job.policy.catch_up == CatchUp::Last && run.at < now - due::FRESH;
-        let (mut kept, mut last) = (Vec::new(), HashMap::new());
+        let mut kept = Vec::new();
+        let mut last: HashMap<JobId, QueuedRun> = HashMap::new();
         for run in queued {
             if !old(&run) {
                 kept.push(run);
-            } else if let Some(earlier) = last.insert(run.job.id.clone(), run) {
+                continue;
+            }
+            let other = last.remove(&run.job.id);
+            let (later, earlier) = match other {
+                Some(other) if other.at > run.at => (other, Some(run)),
+                other => (run, other),
+            };
+            last.insert(later.job.id.clone(), later);
+            if let Some(earlier) = earlier {
                 let ended = Ended::new(Outcome::Missed, "logkeeper ended before it began, and a later slot ran");
                 self.store.finish_run(earlier.id, &ended, now)?;
             }
@@ -257,6 +276,7 @@ impl App {
     fn skip(&self, run: &QueuedRun, refusal: &Refusal) {
         let why = match refusal {
             Refusal::Overlaps(other) => format!("run {other} of this job was still going on"),
+            Refusal::Gone => "the job is gone or disabled by now".to_owned(),
             Refusal::QueueFull => "too many runs of this job wait already".to_owned(),
         };
         tracing::warn!(job = %run.job.id, run = run.id, "skipped: {why}");
@@ -285,21 +305,32 @@ impl App {
     /// Does the work of a run, and records how it ended and what follows.
     async fn execute(self: Arc<Self>, run: QueuedRun, handle: Handle) {
         let ended = self.work(&run, &handle).await;
-        let app = self.clone();
-        let recording = blocking(move || {
-            if let Some(ended) = ended {
-                tracing::info!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
-                app.record(&run, &ended);
-            }
-            let mut runs = app.lock_runs();
+        let run = Arc::new(run);
+        if let Some(ended) = &ended {
+            tracing::info!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
+        }
+        let ended = ended.map(Arc::new);
+        let mut recorded = self.try_record(&run, ended.as_ref()).await;
+        {
+            let mut runs = self.lock_runs();
             runs.dispatch.release(run.id);
             runs.handles.remove(&run.id);
-            run.id
-        });
-        // A panic in there is in the log; whoever waits for the run is told that its end is not on record.
-        self.finished.send_replace(recording.await.unwrap_or_default());
-        self.mail.notify_one();
+        }
         self.dispatch();
+        // The end of a run is not forgotten because a disk is full just now.
+        while !recorded {
+            tokio::time::sleep(RECORD_AGAIN).await;
+            recorded = self.try_record(&run, ended.as_ref()).await;
+        }
+        self.finished.send_replace(run.id);
+        self.mail.notify_one();
+    }
+
+    async fn try_record(self: &Arc<Self>, run: &Arc<QueuedRun>, ended: Option<&Arc<Ended>>) -> bool {
+        let Some(ended) = ended.cloned() else { return true };
+        let (app, run) = (self.clone(), run.clone());
+        // A panic in there is in the log, and would come again.
+        blocking(move || app.record(&run, &ended)).await.unwrap_or(true)
     }
 
     /// Runs the work on a blocking thread and watches its time; `None` where the run has ended before it began.
@@ -343,8 +374,8 @@ impl App {
         }
     }
 
-    /// Puts on record how a run ended and what follows, and passes on what follows.
-    fn record(&self, run: &QueuedRun, ended: &Ended) {
+    /// Puts on record how a run ended and what follows, and passes on what follows; false where the store can't be written.
+    fn record(&self, run: &QueuedRun, ended: &Ended) -> bool {
         let after = self.aftermath(run, ended);
         match self.store.settle_run(run, ended, &after, self.clock.now()) {
             Ok(queued) if !queued.is_empty() => {
@@ -353,10 +384,12 @@ impl App {
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::error!(job = %run.job.id, run = run.id, "the end of the run could not be recorded: {error}");
+                tracing::error!(job = %run.job.id, run = run.id, "the end of the run could not be recorded yet: {error}");
+                return false;
             }
         }
         self.finished.send_replace(run.id);
+        true
     }
 
     /// What follows from the end of a run.
@@ -366,12 +399,11 @@ impl App {
         if run.trigger == Trigger::Manual || run.slot.is_none() {
             return Aftermath::default();
         }
-        let cut_off = ended.outcome == Outcome::Cancelled && self.is_ending();
-        let failed = ended.outcome.is_failure() || cut_off;
+        let failed = ended.outcome.is_failure();
         let again = failed && job.enabled && run.attempt <= job.policy.retries;
         let retry = again.then(|| self.clock.now() + job.policy.backoff(run.attempt));
         let mut tell = Vec::new();
-        if retry.is_none() && (ended.outcome.is_failure() || ended.outcome == Outcome::Partial) {
+        if retry.is_none() && (failed || ended.outcome == Outcome::Partial) {
             tell.extend(job.on_failure.iter().cloned());
         }
         if !ended.output.is_empty() {
@@ -387,6 +419,9 @@ impl App {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// After how long it is tried again to put the end of a run on record.
+const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long a run that nobody knows of may have no end on record.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -436,7 +471,8 @@ fn unresumable(run: &QueuedRun, now: DateTime<Utc>) -> Option<&'static str> {
 fn failed(job: &Job, error: &JobError) -> Ended {
     let outcome = match error {
         JobError::Stopped(Stop::Timeout) => Outcome::TimedOut,
-        JobError::Stopped(Stop::Cancelled | Stop::Ending) => Outcome::Cancelled,
+        JobError::Stopped(Stop::Cancelled) => Outcome::Cancelled,
+        JobError::Stopped(Stop::Ending) => Outcome::Interrupted,
         JobError::CouldNotStart(_) => Outcome::CouldNotStart,
         JobError::Store(_) | JobError::Failed(_) => Outcome::Failed,
     };

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{LONGEST_SHIFT, next_after};
 use crate::model::{CatchUp, Policy, Schedule};
 
-/// How many slots are put on record one by one; older ones are only counted.
+/// How many slots are decided one by one; older ones are left out.
 pub const KEPT: usize = 100;
 
 /// A slot that is not older than this is simply due: the machine was busy, or logkeeper was started again.
@@ -15,6 +15,9 @@ pub const FRESH: TimeDelta = TimeDelta::seconds(60);
 
 /// A difference between the wall clock's progress and real time that is larger than this means that the clock was set.
 pub const STEP: TimeDelta = TimeDelta::seconds(60);
+
+/// How far back is looked at first.
+const FIRST_LOOK: TimeDelta = TimeDelta::minutes(2);
 
 /// Slots are looked for so far back, or as far as the catch-up window reaches if that is farther.
 const LOOK_BACK: TimeDelta = TimeDelta::days(1);
@@ -35,8 +38,8 @@ pub enum Verdict {
 pub struct Decision {
     /// Oldest first.
     pub slots: Vec<(DateTime<Utc>, Verdict)>,
-    /// How many older ones are not among them.
-    pub left_out: usize,
+    /// Whether there are older ones that are not among them.
+    pub more: bool,
     /// Whether the job's time begins anew, because the clock was set back: slots that come again are new ones.
     pub anew: bool,
     /// Every slot up to here is decided.
@@ -59,18 +62,21 @@ pub fn decide(
     let wildcard = schedule.expression.is_wildcard();
     let bearable = if wildcard { STEP } else { LONGEST_SHIFT };
     if cursor > now + bearable || step < -bearable {
-        return Decision { slots: Vec::new(), left_out: 0, anew: true, cursor: now };
+        return Decision { slots: Vec::new(), more: false, anew: true, cursor: now };
     }
-    let (found, left_out) = between(schedule, policy, cursor, now);
+    let (found, more) = between(schedule, policy, cursor, now);
     let before_step = now - step.max(TimeDelta::zero());
     let last = found.back().copied();
     let window = TimeDelta::from_std(policy.catch_up_window).unwrap_or(TimeDelta::MAX);
+    let makes_up = found.front().is_some_and(|first| *first < now - FRESH);
     let verdict = |slot: DateTime<Utc>| {
         let skipped = step > STEP && slot > before_step;
         match policy.catch_up {
             _ if skipped && (wildcard || step > LONGEST_SHIFT) => Verdict::Missed("the clock was set forward over it"),
             _ if skipped && Some(slot) == last => Verdict::Due,
             _ if skipped => Verdict::Missed("the clock was set forward over it, and a later slot ran"),
+            // It takes its place behind those that are made up for, instead of being skipped because of them.
+            CatchUp::All if slot >= now - FRESH && makes_up => Verdict::CatchUp,
             _ if slot >= now - FRESH => Verdict::Due,
             _ if now.signed_duration_since(slot) > window => Verdict::Missed("it was missed for too long"),
             CatchUp::All => Verdict::CatchUp,
@@ -80,28 +86,37 @@ pub fn decide(
         }
     };
     let slots = found.into_iter().map(|slot| (slot, verdict(slot))).collect();
-    Decision { slots, left_out, anew: false, cursor: cursor.max(last.unwrap_or(now)) }
+    Decision { slots, more, anew: false, cursor: cursor.max(last.unwrap_or(now)) }
 }
 
-/// The slots after `cursor` up to and including `now`, oldest first, and how many older ones were left out.
+/// The newest slots after `cursor` up to and including `now`, oldest first, and whether older ones were left out.
+///
+/// It looks back a little, then farther, because a job of every second has half a million slots in a week.
 fn between(
     schedule: &Schedule,
     policy: &Policy,
     cursor: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> (VecDeque<DateTime<Utc>>, usize) {
+) -> (VecDeque<DateTime<Utc>>, bool) {
     let window = TimeDelta::from_std(policy.catch_up_window).unwrap_or(LOOK_BACK).max(LOOK_BACK);
-    let (mut slots, mut left_out) = (VecDeque::new(), 0);
-    let mut at = now.checked_sub_signed(window).map_or(cursor, |earliest| earliest.max(cursor));
-    while let Some(next) = next_after(schedule, at).filter(|next| *next <= now) {
-        if slots.len() == KEPT {
-            slots.pop_front();
-            left_out += 1;
+    let earliest = now.checked_sub_signed(window).map_or(cursor, |earliest| earliest.max(cursor));
+    let mut reach = FIRST_LOOK;
+    loop {
+        let from = now.checked_sub_signed(reach).map_or(earliest, |from| from.max(earliest));
+        let (mut slots, mut more) = (VecDeque::new(), from > earliest);
+        let following = std::iter::successors(next_after(schedule, from), |at| next_after(schedule, *at));
+        for slot in following.take_while(|slot| *slot <= now) {
+            if slots.len() == KEPT {
+                slots.pop_front();
+                more = true;
+            }
+            slots.push_back(slot);
         }
-        slots.push_back(next);
-        at = next;
+        if from == earliest || slots.len() == KEPT {
+            return (slots, more);
+        }
+        reach = reach * 8;
     }
-    (slots, left_out)
 }
 
 #[cfg(test)]

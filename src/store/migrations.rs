@@ -30,6 +30,7 @@ CREATE TABLE runs (
     peak_bytes INTEGER
 ) STRICT;
 CREATE INDEX runs_by_job ON runs (job, id);
+CREATE INDEX runs_by_time ON runs (requested);
 CREATE INDEX runs_by_slot ON runs (slot, job) WHERE slot IS NOT NULL;
 CREATE INDEX runs_open ON runs (id) WHERE outcome IS NULL;
 

@@ -44,6 +44,14 @@ pub enum StoreError {
         /// The newest known format.
         known: i64,
     },
+    /// The state folder can't be looked into.
+    #[error("can't look into the state folder {path}: {error}; use sudo, or an account of its group")]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The state folder can't be used.
     #[error("can't create the state folder {path}: {error}; create it, or set state = \"…\" in config/logkeeper.toml")]
     Folder {
@@ -116,7 +124,12 @@ impl Store {
     /// # Errors
     /// Fails where there is a database that can't be read.
     pub fn open_for_reading(state: &Path) -> Result<Self> {
-        if Self::path_in(state).exists() { Self::open_readonly(state) } else { Self::open_in_memory() }
+        let folder = |error| StoreError::Unreadable { path: state.to_owned(), error };
+        if Self::path_in(state).try_exists().map_err(folder)? {
+            Self::open_readonly(state)
+        } else {
+            Self::open_in_memory()
+        }
     }
 
     /// The database file of a state folder.

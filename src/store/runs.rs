@@ -299,23 +299,50 @@ impl Store {
         self.read(|db| db.prepare_cached(&sql)?.query_row([job], read_run).optional())
     }
 
-    /// Forgets runs that were asked for before `before`, and all but the newest `keep` of each job. A run that a finding
-    /// or an archive rests on stays. Returns how many were forgotten, at most `limit`.
+    /// The newest run of a job that has ended and was not skipped or missed.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn last_ended_run(&self, job: &str) -> Result<Option<Run>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM runs WHERE job = ?1 AND outcome NOT IN ('skipped', 'missed') ORDER BY id DESC LIMIT 1"
+        );
+        self.read(|db| db.prepare_cached(&sql)?.query_row([job], read_run).optional())
+    }
+
+    /// Forgets runs that were asked for before `before`, and all but the newest `keep` of each of these jobs. A run that a
+    /// finding or an archive rests on stays. Returns how many were forgotten, about `limit` at most.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn prune_runs(&self, before: DateTime<Utc>, keep: usize, limit: usize) -> Result<usize> {
-        let sql = "SELECT id FROM
-                       (SELECT id, requested, row_number() OVER (PARTITION BY job ORDER BY id DESC) AS place FROM runs
-                        WHERE outcome IS NOT NULL) AS old
-                   WHERE (requested < ?1 OR place > ?2)
-                     AND NOT EXISTS (SELECT 1 FROM findings WHERE run = old.id)
-                     AND NOT EXISTS (SELECT 1 FROM archives WHERE run = old.id)
-                   ORDER BY id LIMIT ?3";
+    pub fn prune_runs(&self, before: DateTime<Utc>, keep: usize, jobs: &[&JobId], limit: usize) -> Result<usize> {
+        const FREE: &str = "outcome IS NOT NULL AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id)
+                            AND NOT EXISTS (SELECT 1 FROM archives WHERE run = runs.id)";
+        let too_old = format!("SELECT id FROM runs WHERE requested < ?1 AND {FREE} ORDER BY requested LIMIT ?2");
+        let beyond = "SELECT id FROM runs WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2";
+        let too_many = format!("SELECT id FROM runs WHERE job = ?1 AND id <= ?2 AND {FREE} ORDER BY id LIMIT ?3");
+        let mut old: Vec<RunId> = self.read(|db| {
+            db.prepare(&too_old)?.query_map(params![millis(before), limit as i64], |row| row.get(0))?.collect()
+        })?;
+        for job in jobs {
+            let more: Vec<RunId> = self.read(|db| {
+                let newest: Option<RunId> = db
+                    .prepare_cached(beyond)?
+                    .query_row(params![job.as_str(), keep as i64], |row| row.get(0))
+                    .optional()?;
+                let Some(newest) = newest else { return Ok(Vec::new()) };
+                let values = params![job.as_str(), newest, limit as i64];
+                db.prepare_cached(&too_many)?.query_map(values, |row| row.get(0))?.collect()
+            })?;
+            old.extend(more);
+            if old.len() >= limit {
+                break;
+            }
+        }
+        if old.is_empty() {
+            return Ok(0);
+        }
         self.write(|tx| {
-            let values = params![millis(before), keep as i64, limit as i64];
-            let old: Vec<RunId> =
-                tx.prepare(sql)?.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
             for id in &old {
                 for sql in [
                     "DELETE FROM slots WHERE run = ?1",

@@ -148,8 +148,10 @@ impl Live {
 
 impl Capture {
     /// Keeps at most `limit` bytes, and shows none of the secrets.
-    pub fn new(limit: usize, secrets: Vec<(String, String)>) -> Self {
+    pub fn new(limit: usize, mut secrets: Vec<(String, String)>) -> Self {
         let half = limit / 2;
+        // The longest first, because one may begin like another.
+        secrets.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
         Self {
             head: Vec::new(),
             tail: VecDeque::new(),

@@ -242,7 +242,11 @@ pub fn read_secrets(spec: &CommandSpec) -> Result<Vec<(String, String)>, String>
 /// # Errors
 /// Says which line is wrong.
 pub fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+    let failed = |error: io::Error| format!("can't read {}: {error}", path.display());
+    if std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o002 != 0 {
+        return Err(format!("{0} can be changed by every user of this machine: chmod o-w {0}", path.display()));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
     let mut variables = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();

@@ -2,22 +2,43 @@
 
 use std::collections::HashMap;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use rustix::process::Pid;
 
 /// Whether no process is left below this one. Because orphans become its children, having no child means having none at all.
+/// Dead ones are taken out of the way, so the leader must have been waited for.
 pub fn is_empty() -> bool {
-    let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    reap(None) == Left::Nothing
+}
+
+/// Takes dead orphans out of the way while the leader runs; its own end is left to who waits for it.
+pub fn reap_orphans(leader: Pid) {
+    reap(Some(leader));
+}
+
+#[derive(PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Something,
+}
+
+fn reap(but: Option<Pid>) -> Left {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     loop {
-        match rustix::process::waitid(WaitId::All, look) {
-            Err(rustix::io::Errno::CHILD) => return true,
-            // A dead one, which is taken out of the way; a failure means that somebody else was quicker.
-            Ok(Some(_)) => drop(rustix::process::wait(WaitOptions::NOHANG)),
-            _ => return false,
+        match waitid(Id::All, look) {
+            Err(nix::errno::Errno::ECHILD) => return Left::Nothing,
+            Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..))
+                if but.is_none_or(|but| but.as_raw_nonzero().get() != pid.as_raw()) =>
+            {
+                // It is dead, so this does not wait.
+                let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+            }
+            _ => return Left::Something,
         }
     }
 }
 
-/// All living processes below this one; dead ones that nobody waited for are reaped on the way.
+/// All living processes below this one.
 pub fn descendants() -> Vec<Pid> {
     let mut children: HashMap<i32, Vec<(i32, bool)>> = HashMap::new();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
@@ -37,8 +58,6 @@ pub fn descendants() -> Vec<Pid> {
         for (pid, dead) in children.remove(&parent).unwrap_or_default() {
             queue.push(pid);
             match Pid::from_raw(pid) {
-                // The leader itself is waited for by its thread; a failure here means that it was quicker.
-                Some(pid) if dead && parent == me => drop(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG)),
                 Some(pid) if !dead => found.push(pid),
                 _ => {}
             }

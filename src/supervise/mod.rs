@@ -41,6 +41,12 @@ const DEATH: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(20);
 const KILL_POLL: Duration = Duration::from_millis(2);
 
+/// How often orphans that have died are taken out of the way while the command runs.
+const REAP: Duration = Duration::from_secs(5);
+
+/// What newly made files are open to unless a command has a mask of its own: cron's.
+const UMASK: u32 = 0o022;
+
 /// How long a supervisor waits for the next order.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -103,6 +109,7 @@ pub struct Report {
 /// Fails where an order can't be read or a report can't be written.
 pub fn main() -> io::Result<()> {
     close_inherited_files();
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
     rustix::process::setsid()?;
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut orders = Lines::new(io::stdin().as_fd().try_clone_to_owned()?);
@@ -234,6 +241,7 @@ impl Watch {
                 family::descendants().into_iter().for_each(|pid| signal(pid, Signal::TERM));
             }
             if self.ended.is_none() {
+                family::reap_orphans(self.pid);
                 // An error would mean that it was waited for already.
                 self.ended = self.child.try_wait4().unwrap_or_default();
             }
@@ -273,7 +281,7 @@ impl Watch {
     /// Waits until something happens, and takes what is there to read.
     fn wait(&mut self, orders: &mut Lines) {
         let poll_again = match self.stage {
-            Stage::Running if self.exit.is_some() => None,
+            Stage::Running if self.exit.is_some() => Some(timespec(REAP)),
             Stage::Killing => Some(timespec(KILL_POLL)),
             Stage::Running | Stage::Asked | Stage::Draining => Some(timespec(POLL)),
         };
@@ -347,6 +355,9 @@ fn start(order: &Order) -> Result<Started, String> {
     let spec = &order.command;
     let failed = |error: io::Error| format!("can't start {}: {error}", spec.argv[0]);
     let secrets = enter::read_secrets(spec)?;
+    if let Some(folder) = spec.directory.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(format!("can't start {}: there is no folder {}", spec.argv[0], folder.display()));
+    }
     let (out, out_writer) = io::pipe().map_err(failed)?;
     let (err, err_writer) = io::pipe().map_err(failed)?;
     let environment = environment(order, &secrets)?;

@@ -69,7 +69,7 @@ impl Pool {
                 self.keep(supervisor);
                 return Ok(report);
             }
-            drop(supervisor.orders);
+            drop((supervisor.orders, supervisor.messages));
             let status = supervisor.process.wait().map_err(|error| PoolError::Died(error.to_string()))?;
             if !(was_idle && status.success()) {
                 return Err(PoolError::Died(status.to_string()));

@@ -157,6 +157,41 @@ fn a_process_that_can_not_be_started_is_on_record_and_others_go_on() {
 }
 
 #[test]
+fn the_end_of_a_run_is_put_on_record_once_the_database_can_be_written_again() {
+    let bed = TestBed::new();
+    bed.file("jobs/a.toml", "[command]\nshell = \"touch DIR/runs; sleep 1; echo done\"\n");
+    let daemon = bed.daemon();
+    let mut asked = bed.command(&["run-now", "a"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("it runs", Duration::from_secs(10), || bed.path("runs").exists());
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Longer than the daemon waits for the database.
+    std::thread::sleep(Duration::from_secs(13));
+    assert!(daemon.log().contains("could not be recorded yet"), "{}", daemon.log());
+    database.execute_batch("ROLLBACK").unwrap();
+    wait_until("its end is on record", Duration::from_secs(30), || bed.json(&["show", "1"])["outcome"] == "succeeded");
+    asked.wait().unwrap();
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
+fn orphans_that_die_while_their_command_runs_do_not_pile_up() {
+    let bed = TestBed::new();
+    bed.file("jobs/a.toml", "grace = \"1s\"\n[command]\nshell = \"while :; do (sleep 0.05 &); sleep 0.05; done\"\n");
+    let daemon = bed.daemon();
+    let mut asked = bed.command(&["run-now", "a"]).stdout(Stdio::null()).spawn().unwrap();
+    let dead = || {
+        let supervisors = children(daemon.pid()).into_iter();
+        supervisors.flat_map(|(pid, _)| children(pid)).filter(|(_, state)| state == "Z").count()
+    };
+    wait_until("some have died", Duration::from_secs(10), || dead() > 20);
+    wait_until("they are taken away", Duration::from_secs(10), || dead() < 15);
+    assert_eq!(bed.run(&["stop", "1"]).code, 0);
+    asked.wait().unwrap();
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
 fn of_fifty_daemons_started_at_once_one_runs() {
     let bed = TestBed::new();
     let mut all: Vec<_> = (0..50)

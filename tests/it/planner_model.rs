@@ -163,9 +163,12 @@ impl Reference {
     /// Plans anew; jobs that were not planned begin now.
     fn plan(&mut self, wall: i64, step: i64) {
         for job in &mut self.jobs {
-            if job.cursor.is_none() {
-                // A job that is new, or planned otherwise from now on, begins in the newest epoch that is on record.
-                job.epoch = job.slots.keys().map(|(epoch, _)| *epoch).max().unwrap_or(0);
+            // A job that is new, or planned otherwise from now on, begins in the newest epoch that is known of.
+            let recorded = job.slots.keys().map(|(epoch, _)| *epoch).max().unwrap_or(0);
+            if !job.enabled {
+                job.epoch = recorded;
+            } else if job.cursor.is_none() {
+                job.epoch = job.epoch.max(recorded);
             }
             job.cursor = if job.enabled { Some(job.cursor.unwrap_or(wall)) } else { None };
         }

@@ -26,6 +26,37 @@ fn once() -> String {
 }
 
 #[test]
+fn every_missed_slot_is_made_up_for_one_after_the_other_where_that_is_asked_for() {
+    let bed = TestBed::new();
+    let shell = "echo $LOGKEEPER_AT >> DIR/ran; sleep 0.3";
+    bed.file("jobs/a.toml", &format!("schedule = \"* * * * *\"\ncatch_up = \"all\"\n[command]\nshell = \"{shell}\"\n"));
+    assert_eq!(bed.daemon().end(), 0);
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute("UPDATE planner SET cursor = cursor - 300", []).unwrap();
+    drop(database);
+    let daemon = bed.daemon();
+    let ran = || std::fs::read_to_string(bed.path("ran")).unwrap_or_default().lines().count();
+    wait_until("all five have run", SOON, || ran() >= 5);
+    assert!(
+        outcomes(&bed, "a").iter().all(|outcome| outcome == "succeeded" || outcome == "open"),
+        "{:?}",
+        outcomes(&bed, "a")
+    );
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
+fn a_job_that_always_fails_is_told_even_when_its_retries_meet_its_next_slots() {
+    let bed = TestBed::new();
+    let policy = "retries = 1\nretry_delay = \"1s\"\non_failure = [\"admins\"]\n";
+    bed.file("jobs/a.toml", &format!("schedule = \"* * * * * *\"\n{policy}[command]\nshell = \"sleep 0.8; false\"\n"));
+    let daemon = bed.daemon();
+    wait_until("somebody is told", SOON, || !bed.mails().is_empty());
+    assert!(bed.mails()[0].contains("[web1] FAILED: a"), "{}", bed.mails()[0]);
+    drop(daemon);
+}
+
+#[test]
 fn a_failed_run_is_tried_again_with_growing_pauses_until_it_succeeds() {
     let bed = TestBed::new();
     let shell = "echo x >> DIR/tries; test $(wc -l < DIR/tries) -ge 3";
@@ -121,6 +152,11 @@ fn a_job_runs_after_others_for_their_slot_and_not_after_a_failure() {
     bed.file("jobs/copy.toml", "after = [\"dump\", \"files\"]\n[command]\nshell = \"echo $LOGKEEPER_AT\"\n");
     bed.file("jobs/last.toml", "after = [\"copy\"]\n[command]\nshell = \"true\"\n");
     bed.file("jobs/broken.toml", &format!("{when}[command]\nshell = \"false\"\n"));
+    bed.file("jobs/lonely.toml", "after = [\"dump\", \"other\"]\n[command]\nshell = \"true\"\n");
+    bed.file("jobs/other.toml", "schedule = \"@yearly\"\n[command]\nshell = \"true\"\n");
+    assert!(
+        bed.run(&["check"]).stdout.contains("lonely: comes after dump and other, which are due at different times")
+    );
     bed.file("jobs/never.toml", "after = [\"broken\"]\n[command]\nshell = \"touch DIR/never\"\n");
     let daemon = bed.daemon();
     wait_until("the chain is through", SOON, || {

@@ -45,7 +45,7 @@ fn a_second_request_to_end_does_not_wait_for_runs() {
     assert_eq!(daemon.end(), 0);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     asked.wait().unwrap();
-    assert_eq!(bed.json(&["show", "1"])["outcome"], "cancelled");
+    assert_eq!(bed.json(&["show", "1"])["outcome"], "interrupted");
 }
 
 #[test]

@@ -41,7 +41,9 @@ pub(super) fn explain(expression: &Expression) -> String {
     };
     match days {
         Some(days) => format!("{days}{months}{years} {time}"),
-        None if time.starts_with("at ") => format!("every day{months}{years} {time}"),
+        None if time.strip_prefix("at ").is_some_and(|time| time.starts_with(|c: char| c.is_ascii_digit())) => {
+            format!("every day{months}{years} {time}")
+        }
         None => format!("{time}{months}{years}"),
     }
 }
@@ -71,6 +73,7 @@ fn time_words(expression: &Expression) -> String {
             Some(every) => {
                 format!(" {every}").replace("every", if seconds.starts_with("at") { "every" } else { "of every" })
             }
+            None if seconds.starts_with("at") => format!(" {} of the hour", numbers(minutes, "minute")),
             None => format!(" in {} of the hour", numbers(minutes, "minute")),
         };
         return format!("{seconds}{of}{within}");
@@ -95,7 +98,9 @@ fn every(set: u64, high: u32, unit: &str) -> Option<String> {
     }
     let step = values.next()?;
     let series = (0..=high).step_by(step as usize).fold(0, |set, value| set | 1_u64 << value);
-    (series == set).then(|| if step == 1 { format!("every {unit}") } else { format!("every {step} {unit}s") })
+    // A step that doesn't divide the range starts anew with it: 0 and 45 are not "every 45 minutes".
+    ((high + 1).is_multiple_of(step) && series == set)
+        .then(|| if step == 1 { format!("every {unit}") } else { format!("every {step} {unit}s") })
 }
 
 fn hours_words(hours: u64) -> String {
@@ -251,6 +256,9 @@ mod tests {
             ("0 0-23/3 * * 6,7", "Saturdays and Sundays every 3 hours"),
             ("@reboot", "when the machine has started"),
             ("*/5 */4 * * *", "every 5 minutes in one hour of every 4 hours"),
+            ("*/45 * * * *", "every hour at minutes 0 and 45 past"),
+            ("30 5 * * * *", "at second 30 of minute 5 of the hour"),
+            ("*/60 * * * *", "every hour"),
         ] {
             assert_eq!(text.parse::<Expression>().unwrap().explain(), words, "{text}");
         }

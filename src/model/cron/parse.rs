@@ -235,7 +235,8 @@ fn item_values(item: &str, kind: &Kind, pick: u64) -> Result<impl Iterator<Item 
 
 fn parse_step(step: &str, kind: &Kind) -> Result<usize, Problem> {
     let parsed = if step.bytes().all(|b| b.is_ascii_digit()) { step.parse().ok() } else { None };
-    parsed.filter(|step| (1..=kind.high as usize).contains(step)).ok_or_else(|| {
+    // A step beyond the range leaves its first value, as in Debian's cron.
+    parsed.filter(|step| *step > 0).ok_or_else(|| {
         let message = format!("{step:?} is not a step for a {}", kind.name);
         Problem::new(message, format!("a number from 1 to {}", kind.high), EXAMPLE)
     })
