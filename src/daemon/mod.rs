@@ -2,8 +2,8 @@
 
 pub mod outbox;
 pub mod planner;
-mod service;
-mod ticker;
+pub mod service;
+pub mod ticker;
 pub mod timer;
 
 use std::sync::Arc;

@@ -48,3 +48,29 @@ fn answer(case: &serde_json::Value, listed: usize) -> Vec<String> {
 fn instant(value: &serde_json::Value) -> String {
     value.as_str().unwrap().parse::<DateTime<Utc>>().unwrap().to_rfc3339()
 }
+
+#[test]
+fn the_command_line_answers_every_vector() {
+    let Some(shared) = support::shared() else {
+        return support::skip("the_command_line_answers_every_vector", "../shared");
+    };
+    let text = std::fs::read_to_string(shared.join("vectors/cron.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let bed = support::TestBed::new();
+    for case in document["vectors"].as_array().unwrap() {
+        let of = |key: &str| case[key].as_str().unwrap();
+        let want = case["expected"].as_array().cloned().unwrap_or_default();
+        let count = want.len().max(1).to_string();
+        let args = ["next", "--cron", of("expr"), "--zone", of("tz"), "--from", of("from"), "-n", &count, "--json"];
+        let ran = bed.run(&args);
+        if want.is_empty() {
+            assert!(ran.code == 2 && ran.stderr.contains("help: "), "{}: {ran:?}", of("id"));
+        } else {
+            let answer: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            assert_eq!(answer["next"].as_array().unwrap(), &want, "{}: {}", of("id"), of("expr"));
+        }
+    }
+    let told = bed.run(&["next", "--cron", "0 12 * * FRY"]);
+    assert!(told.code == 2 && told.stderr.contains("  0 12 * * FRY\n           ^^^ a weekday is"), "{told:?}");
+    assert_eq!(bed.run(&["next", "--cron", "0 12 * * 5", "--zone", "Europe/Berlon"]).code, 2);
+}

@@ -35,7 +35,8 @@ struct HandClock {
 
 impl Clock for HandClock {
     fn now(&self) -> DateTime<Utc> {
-        DateTime::from_timestamp(self.wall.load(Ordering::Relaxed), 0).unwrap()
+        // Between two seconds, as real instants are.
+        DateTime::from_timestamp(self.wall.load(Ordering::Relaxed), 437_000_000).unwrap()
     }
     fn since_boot(&self) -> Duration {
         Duration::from_secs(self.boot.load(Ordering::Relaxed).unsigned_abs())
@@ -122,10 +123,10 @@ impl Reference {
                 let skipped = step > STEP && slot > wall - step;
                 let runs = if skipped {
                     !wildcard && step <= 3 * HOUR && Some(slot) == last
-                } else if slot >= wall - 60 {
+                } else if slot > wall - 60 {
                     true
                 } else {
-                    let in_time = wall - slot <= WINDOW;
+                    let in_time = wall - slot < WINDOW;
                     in_time && (job.catch_up == CatchUp::All || (job.catch_up == CatchUp::Last && Some(slot) == last))
                 };
                 let epoch = job.epoch;
@@ -144,8 +145,8 @@ impl Reference {
         let mut missed = Vec::new();
         for open in std::mem::take(&mut self.open) {
             let job = &self.jobs[open.0];
-            let fresh = open.2 >= wall - 60;
-            if !job.enabled || (!fresh && (job.catch_up == CatchUp::None || wall - open.2 > WINDOW)) {
+            let fresh = open.2 > wall - 60;
+            if !job.enabled || (!fresh && (job.catch_up == CatchUp::None || wall - open.2 >= WINDOW)) {
                 missed.push(open);
             } else if fresh || job.catch_up == CatchUp::All {
                 kept.push(open);

@@ -121,7 +121,7 @@ fn overlapping_runs_are_skipped_queued_or_run_together() {
     assert!(!log("skip").contains("begin\nbegin") && !log("queue").contains("begin\nbegin"), "{}", log("queue"));
     let of = |job: &str, outcome: &str| outcomes(&bed, job).iter().filter(|found| *found == outcome).count();
     assert!(of("skip", "skipped") >= 3, "{:?}", outcomes(&bed, "skip"));
-    assert!(of("queue", "open") >= 2, "{:?}", outcomes(&bed, "queue"));
+    assert!(of("queue", "open") >= 1, "{:?}", outcomes(&bed, "queue"));
     drop(daemon);
 }
 
