@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use super::{jobs, next, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::{Job, Work};
+use crate::model::{Delivery, Job, Work};
 
 /// How many runs of each job are shown.
 const SHOWN: usize = 3;
@@ -28,8 +28,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         schedule.map_or_else(Vec::new, |schedule| next::following(schedule, now, SHOWN).collect())
     };
     let daemon = daemon_account(&config);
-    let warnings: Vec<String> =
-        config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config))).collect();
+    let found = config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config)));
+    let warnings: Vec<String> = found.chain(unreadable_password(&config, daemon)).collect();
     if args.json {
         let jobs = config.jobs.values().map(|job| {
             let zone = job.schedule.as_ref().map_or(config.zone, |schedule| schedule.zone);
@@ -57,6 +57,20 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&format!("\nwarning: {warning}\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether an account can read a file, as far as its owner and mode tell.
+fn is_readable(path: &Path, account: Uid) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let readable = |meta: std::fs::Metadata| meta.uid() == account.as_raw() || meta.mode() & 0o044 != 0;
+    account.is_root() || std::fs::metadata(path).is_ok_and(readable)
+}
+
+/// Whether the mail server's password is out of the daemon's reach.
+fn unreadable_password(config: &Config, daemon: Uid) -> Option<String> {
+    let Delivery::Smtp(smtp) = &config.mail.delivery else { return None };
+    let path = smtp.password_file.as_ref().filter(|path| !is_readable(path, daemon))?;
+    Some(format!("{} can't be read by logkeeper's account; chown it to that account", path.display()))
 }
 
 /// Why a job that comes after others never can: they are never due at the same instant.
@@ -110,6 +124,10 @@ fn warnings(job: &Job, daemon: Uid) -> Vec<String> {
             if command.nice.is_some_and(|nice| nice < 0) && !root {
                 found.push(root_needed("a negative nice"));
             }
+            let files = command.secrets.values().chain(&command.env_file);
+            found.extend(files.filter(|path| !is_readable(path, daemon)).map(|path| {
+                format!("{id}: {} can't be read by logkeeper's account; chown it to that account", path.display())
+            }));
             let program = Path::new(&command.argv[0]);
             if program.is_absolute() && !program.exists() {
                 found.push(format!("{id}: there is no program {}", program.display()));

@@ -222,7 +222,9 @@ fn meaning(written: &Written) -> Result<String, String> {
         written.entry.schedule.parse().map_err(|problem: Problem| format!("{problem}; {}", problem.help))?;
     let leaves = ["nohup ", "setsid ", "screen -d", "tmux new", "start-stop-daemon"];
     let command = &written.entry.command;
-    let stays = command.trim_end().ends_with('&') || leaves.iter().any(|word| command.contains(word));
+    let stays = expression.is_at_boot()
+        || command.trim_end().ends_with('&')
+        || leaves.iter().any(|word| command.contains(word));
     let note = if stays { "; look at it: what it leaves running is ended with the run" } else { "" };
     Ok(format!("{}{note}", expression.explain()))
 }

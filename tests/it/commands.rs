@@ -185,6 +185,11 @@ fn an_account_without_root_is_refused_and_check_names_it() {
     }
     assert!(told.contains("could-not-start") && told.contains("only root can change the account"), "{told}");
     assert!(as_nobody(&["check"]).contains("user = \"daemon\" needs root"));
+    let told = bed.run(&["check"]).stdout;
+    assert!(told.contains("user = \"daemon\" needs root"), "root asks, but the daemon is nobody: {told}");
+    bed.file("key", "secret\n").file("jobs/y.toml", "[command]\nsecrets = { KEY = \"key\" }\nshell = \"true\"\n");
+    std::fs::set_permissions(bed.path("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(bed.run(&["check"]).stdout.contains("key can't be read by logkeeper's account"));
     assert!(!bed.path("ran").exists());
 }
 
