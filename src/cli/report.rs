@@ -22,6 +22,9 @@ pub struct Args {
     /// The last day it covers, as 2026-11-19; default: yesterday
     #[arg(long, value_name = "DATE")]
     ending: Option<NaiveDate>,
+    /// Print its figures as JSON
+    #[arg(long, conflicts_with = "preview")]
+    json: bool,
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
@@ -36,6 +39,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
                 .map_err(|error| anyhow::anyhow!("can't write {}: {error}", path.display()))?;
             output::print(&format!("{} shows the {} report on {from} to {to}\n", path.display(), args.kind.name()));
         }
+        None if args.json => output::print_json(&figures)?,
         None => output::print(&report::mail(&figures, now).text),
     }
     Ok(ExitCode::SUCCESS)

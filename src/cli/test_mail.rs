@@ -14,6 +14,9 @@ pub struct Args {
     /// To whom; default: the recipient group admins
     #[arg(long, value_name = "ADDRESS")]
     to: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
@@ -41,16 +44,20 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         Delivery::Folder(folder) => folder.path.display().to_string(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut failed = false;
+    let (mut failed, mut told) = (false, Vec::new());
     for recipient in &recipients {
         let name = format!("test-{}", now.timestamp_millis());
-        match runtime.block_on(notifier.send(&name, recipient, &mime)) {
-            Ok(()) => output::print(&format!("{recipient}: handed over to {way}\n")),
-            Err(error) => {
-                failed = true;
-                output::print(&format!("{recipient}: failed: {error}\n"));
-            }
+        let error = runtime.block_on(notifier.send(&name, recipient, &mime)).err().map(|error| error.to_string());
+        failed |= error.is_some();
+        if !args.json {
+            let end =
+                error.as_ref().map_or_else(|| format!("handed over to {way}"), |error| format!("failed: {error}"));
+            output::print(&format!("{recipient}: {end}\n"));
         }
+        told.push(serde_json::json!({ "recipient": recipient, "way": way, "error": error }));
+    }
+    if args.json {
+        output::print_json(&told)?;
     }
     Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }

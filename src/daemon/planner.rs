@@ -173,8 +173,19 @@ impl Planner {
             plan.entries.insert(entry.job.id.clone(), entry);
         }
         let later = plan.delayed.split_off(&(now + TimeDelta::milliseconds(1), 0));
-        due.extend(std::mem::replace(&mut plan.delayed, later).into_values());
+        let ripe: Vec<QueuedRun> = std::mem::replace(&mut plan.delayed, later).into_values().collect();
+        drop(plan);
+        due.extend(ripe.into_iter().filter(|run| !self.is_paused(run, now)));
         due
+    }
+
+    /// Whether a run's job was paused while the run waited for its time; then the run is skipped.
+    fn is_paused(&self, run: &QueuedRun, now: DateTime<Utc>) -> bool {
+        let store = &self.app.store;
+        let paused = store.paused().is_ok_and(|paused| paused.contains_key(run.job.id.as_str()));
+        let ended = Ended::new(Outcome::Skipped, "the job was paused before the run began");
+        // Where that can't be recorded, it is still on the list of what waits, and the next start resolves it.
+        paused && store.finish_run(run.id, &ended, now).is_ok()
     }
 
     /// The present instant, and how far the wall clock was set since the last look; delayed runs follow it.

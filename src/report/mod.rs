@@ -9,19 +9,21 @@ mod text;
 mod words;
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::Serialize;
 
 use crate::model::{Image, Mail, ReportKind, StoredFinding, Tally};
 
 pub use words::{Light, compact, finding_sentence, grouped, light, span_words};
 
 /// Everything a report shows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Figures {
     /// The kind of report.
     pub kind: ReportKind,
     /// The server's name.
     pub host: String,
     /// The zone of all dates.
+    #[serde(serialize_with = "zone_name")]
     pub zone: chrono_tz::Tz,
     /// The first day.
     pub from: NaiveDate,
@@ -44,7 +46,7 @@ pub struct Figures {
 }
 
 /// One day's counts; none where nothing was read of that day.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Day {
     /// The day.
     pub date: NaiveDate,
@@ -53,7 +55,7 @@ pub struct Day {
 }
 
 /// How a job did in the period.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct JobRecord {
     /// The job.
     pub id: String,
@@ -65,6 +67,10 @@ pub struct JobRecord {
     pub partial: usize,
     /// How often it was missed or skipped.
     pub missed: usize,
+}
+
+fn zone_name<S: serde::Serializer>(zone: &chrono_tz::Tz, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(zone.name())
 }
 
 impl Figures {

@@ -205,3 +205,16 @@ fn a_hostile_mail_arrives_whole() {
     assert_eq!(arrived.split_once("\r\n").unwrap().1.trim_end(), sent.trim_end());
     assert!(arrived.starts_with("X-Envelope: logkeeper@example.org -> admin@example.org\r\n"), "{arrived}");
 }
+
+#[test]
+fn a_report_and_a_test_mail_answer_in_json_too() {
+    let bed = TestBed::new();
+    let figures = bed.json(&["report", "weekly", "--ending", "2026-11-19"]);
+    assert_eq!(
+        (&figures["kind"], &figures["zone"], &figures["to"]),
+        (&"weekly".into(), &"UTC".into(), &"2026-11-19".into())
+    );
+    assert_eq!(figures["days"].as_array().unwrap().len(), 7);
+    let told = bed.json(&["test-mail"]);
+    assert_eq!((&told[0]["recipient"], &told[0]["error"]), (&"admin@example.org".into(), &serde_json::Value::Null));
+}

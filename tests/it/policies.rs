@@ -203,6 +203,19 @@ fn jitter_puts_the_beginning_off_but_not_the_slot() {
 }
 
 #[test]
+fn a_run_that_waits_for_its_time_is_skipped_when_its_job_is_paused_meanwhile() {
+    let bed = TestBed::new();
+    let policy = "retries = 1\nretry_delay = \"3s\"\n";
+    bed.file("jobs/a.toml", &format!("{}{policy}[command]\nshell = \"echo >> DIR/tries; false\"\n", once()));
+    let daemon = bed.daemon();
+    wait_until("the retry waits", SOON, || outcomes(&bed, "a") == ["failed", "open"]);
+    bed.run(&["pause", "a"]);
+    wait_until("its time has come", SOON, || outcomes(&bed, "a") == ["failed", "skipped"]);
+    assert_eq!(std::fs::read_to_string(bed.path("tries")).unwrap(), "\n");
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
 fn a_run_can_be_stopped_and_a_waiting_one_taken_off_the_list() {
     let bed = TestBed::new();
     bed.file("jobs/a.toml", "overlap = \"queue\"\n[command]\nshell = \"echo here; sleep 300; true\"\n");
