@@ -163,7 +163,8 @@ pub struct Run {
     pub signal: Option<i32>,
     /// Processor time of a command and all it started, in milliseconds.
     pub cpu_ms: Option<i64>,
-    /// The most memory one process of a command held, in bytes.
+    /// The most memory one process of a command held, in bytes; never less than the supervisor itself held when it
+    /// started the command, some 8 MB, because the system counts from there (getrusage(2)).
     pub peak_bytes: Option<i64>,
 }
 

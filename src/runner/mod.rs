@@ -227,9 +227,9 @@ impl App {
     pub fn recover(&self) -> Result<Vec<QueuedRun>, StoreError> {
         let now = self.clock.now();
         let mut queued: Vec<QueuedRun> = Vec::new();
+        let config = self.config();
         for open in self.store.open_runs()? {
-            let config = self.config();
-            let job = config.jobs.values().find(|job| job.id.as_str() == open.job && job.enabled);
+            let job = open.job.parse::<JobId>().ok().and_then(|id| config.jobs.get(&id)).filter(|job| job.enabled);
             let Some(run) = job.map(|job| resumed(&open, job)) else {
                 let ended = Ended::new(Outcome::Interrupted, "logkeeper ended, and the job is gone");
                 self.store.finish_run(open.id, &ended, now)?;

@@ -6,16 +6,20 @@ use logkeeper::schedule::next_after;
 
 use crate::support;
 
+fn vectors() -> Option<Vec<serde_json::Value>> {
+    let text = std::fs::read_to_string(support::shared()?.join("vectors/cron.json")).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    document["vectors"].as_array().cloned()
+}
+
 #[test]
 fn all_vectors_agree() {
-    let Some(shared) = support::shared() else {
+    let Some(vectors) = vectors() else {
         return support::skip("all_vectors_agree", "../shared");
     };
-    let text = std::fs::read_to_string(shared.join("vectors/cron.json")).unwrap();
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let mut wrong = Vec::new();
     let mut checked = 0;
-    for case in document["vectors"].as_array().unwrap() {
+    for case in &vectors {
         checked += 1;
         let want: Vec<String> =
             case["expected"].as_array().map_or_else(Vec::new, |list| list.iter().map(instant).collect());
@@ -51,13 +55,11 @@ fn instant(value: &serde_json::Value) -> String {
 
 #[test]
 fn the_command_line_answers_every_vector() {
-    let Some(shared) = support::shared() else {
+    let Some(vectors) = vectors() else {
         return support::skip("the_command_line_answers_every_vector", "../shared");
     };
-    let text = std::fs::read_to_string(shared.join("vectors/cron.json")).unwrap();
-    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let bed = support::TestBed::new();
-    for case in document["vectors"].as_array().unwrap() {
+    for case in &vectors {
         let of = |key: &str| case[key].as_str().unwrap();
         let want = case["expected"].as_array().cloned().unwrap_or_default();
         let count = want.len().max(1).to_string();

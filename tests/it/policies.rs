@@ -80,6 +80,22 @@ fn a_failed_run_is_tried_again_with_growing_pauses_until_it_succeeds() {
 }
 
 #[test]
+fn a_run_that_a_crash_cut_off_is_interrupted_and_tried_again_where_its_job_says_so() {
+    let bed = TestBed::new();
+    let shell = "echo x >> DIR/tries; test $(wc -l < DIR/tries) -ge 2 || sleep 300";
+    let policy = "retries = 1\nretry_delay = \"1s\"\n";
+    bed.file("jobs/again.toml", &format!("{}{policy}[command]\nshell = \"{shell}\"\n", once()));
+    bed.file("jobs/never.toml", &format!("{}[command]\nshell = \"touch DIR/never; sleep 300\"\n", once()));
+    let daemon = bed.daemon();
+    wait_until("both run", SOON, || bed.path("tries").exists() && bed.path("never").exists());
+    daemon.kill();
+    let daemon = bed.daemon();
+    wait_until("it is tried again", SOON, || outcomes(&bed, "again") == ["interrupted", "succeeded"]);
+    assert_eq!(outcomes(&bed, "never"), ["interrupted"]);
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
 fn a_run_that_fails_for_good_and_output_are_told_by_mail() {
     let bed = TestBed::new();
     bed.file(

@@ -84,6 +84,26 @@ impl TestBed {
         command
     }
 
+    /// The program as another account sees it: everything here belongs to that account, the program itself included, which
+    /// may lie in a folder that only root may enter.
+    pub fn as_account(&self, uid: u32, args: &[&str]) -> Command {
+        let program = self.path("logkeeper");
+        if !program.exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_logkeeper"), &program).unwrap();
+        }
+        let owner = format!("{uid}:{uid}");
+        assert!(Command::new("chown").args(["-R", &owner]).arg(self.folder.path()).status().unwrap().success());
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={uid}"))
+            .arg(format!("--regid={uid}"))
+            .arg("--clear-groups")
+            .arg(program)
+            .args(args);
+        command.env("LOGKEEPER_CONFIG", self.folder.path()).env_remove("RUST_LOG").stdin(Stdio::null());
+        command
+    }
+
     /// Runs the program to its end.
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().unwrap())
