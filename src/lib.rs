@@ -29,3 +29,4 @@ pub mod runner;
 pub mod schedule;
 pub mod store;
 pub mod supervise;
+pub mod threads;

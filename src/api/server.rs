@@ -17,7 +17,8 @@ use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 
 use crate::model::{JobId, OutputLine, Run, RunId};
-use crate::runner::{App, EndError, blocking};
+use crate::runner::{App, EndError};
+use crate::threads::blocking;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy)]

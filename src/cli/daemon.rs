@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::clock::SystemClock;
@@ -23,6 +24,11 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
     log_to_stderr("info");
     let _lock = Lock::take(&config.state, "logkeeper daemon")?;
     let store = Store::open(&config.state)?;
+    match crate::supervise::cgroup::prepare() {
+        Ok(true) => tracing::debug!("memory and cpu_quota of commands hold for all their processes together"),
+        Ok(false) => {}
+        Err(error) => tracing::warn!("commands have no control groups, so memory holds for each process: {error}"),
+    }
     let (app, follow_ups) = App::new(config, store, Arc::new(SystemClock));
     let runtime = runtime()?;
     let result = runtime.block_on(crate::daemon::run(app, follow_ups));
@@ -31,10 +37,22 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
+/// How long the async runtime may take to begin.
+const FIRST_SIGN: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// The async runtime: each run has a blocking thread, and there are always some left for everything else.
-pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().worker_threads(2).max_blocking_threads(BLOCKING_THREADS).build()
+    builder.enable_all().worker_threads(2).max_blocking_threads(BLOCKING_THREADS);
+    let runtime = builder.build().context("can't start the async runtime")?;
+    // Where the system gives it no thread, tokio says nothing and its tasks wait for ever.
+    let (sign, life) = std::sync::mpsc::channel();
+    runtime.spawn(async move { sign.send(()) });
+    if life.recv_timeout(FIRST_SIGN).is_err() {
+        runtime.shutdown_background();
+        anyhow::bail!("the system gives logkeeper no thread; see ulimit -u, and TasksMax of the service");
+    }
+    Ok(runtime)
 }
 
 /// Logs to standard error; `RUST_LOG` overrides the level.

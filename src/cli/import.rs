@@ -159,7 +159,7 @@ fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
     let text = String::from_utf8_lossy(&bytes);
     let below_etc = path.parent() == Some(&args.etc.join("cron.d")) || *path == args.etc.join("crontab");
     let layout = match path.file_name() {
-        Some(name) if name == "anacrontab" => Layout::Anacron,
+        Some(name) if name == crontab::ANACRONTAB => Layout::Anacron,
         _ if args.with_accounts || below_etc || path.starts_with("/etc/cron.d") => Layout::System,
         _ => Layout::User,
     };
@@ -168,8 +168,8 @@ fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
 
 fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<Vec<Told>> {
     let mut imported = Imported::load(root);
-    imported.etc = super::absolute(&args.etc);
     if args.system {
+        imported.etc = super::absolute(&args.etc);
         imported.cron_d = Some(crontab::cron_d_files(&imported.etc.join("cron.d")));
     }
     let mut told = Vec::new();

@@ -19,6 +19,7 @@ use crate::model::{Job, Outcome, OutputLine, Problem, Run, RunId};
 use crate::runner::{App, Lock};
 use crate::store::Store;
 use crate::supervise::Pool;
+use crate::threads::blocking;
 
 /// How often new output is asked for.
 const GLANCE: Duration = Duration::from_millis(200);
@@ -130,7 +131,7 @@ async fn here(config: Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<
     // What follows from the runs of a dead daemon is left to the next one, on record.
     let (app, _) = App::new(config, store, Arc::new(SystemClock));
     let recovering = app.clone();
-    tokio::task::spawn_blocking(move || recovering.recover()).await??;
+    blocking(move || recovering.recover()).await??;
     let mut runs = Vec::new();
     for job in jobs {
         let run = run_here(&app, job, args.at, args.follow && !args.json).await?;

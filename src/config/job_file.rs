@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::fields::{Fields, Placed, Text};
 use super::main_file::{Main, unsafe_secret};
-use super::values::{AbsolutePath, Address, Bytes, Limit, Period, Umask, Zone};
+use super::values::{AbsolutePath, Address, Bytes, Limit, Percent, Period, Umask, Zone};
 use crate::model::problem::nearest;
 use crate::model::{
     ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Overlap, Policy, Problem, ReportKind,
@@ -193,6 +193,7 @@ fn read_command(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
         nice: table.number("nice", -20..=19).map(|nice| nice as i32),
         limits: Limits {
             memory: table.parsed::<Bytes>("memory").map(|bytes| bytes.0),
+            cpu_percent: table.parsed::<Percent>("cpu_quota").map(|percent| percent.0),
             cpu_seconds: table.parsed::<Period>("cpu_time").map(|period| period.0.as_secs()),
             open_files: table.number("open_files", 3..=1 << 20).map(|files| files as u64),
             file_size: table.parsed::<Bytes>("file_size").map(|bytes| bytes.0),

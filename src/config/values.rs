@@ -36,6 +36,20 @@ impl FromStr for Limit {
 /// A number of bytes as `512K`, `64M`, `2G`, in powers of 1024.
 pub struct Bytes(pub u64);
 
+/// A share such as `50%`, also of more than one.
+pub struct Percent(pub u32);
+
+impl FromStr for Percent {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let percent = text.strip_suffix('%').and_then(|number| number.parse().ok());
+        percent.filter(|percent| (1..=100_000).contains(percent)).map(Self).ok_or_else(|| {
+            let message = format!("{text:?} is not a share of a processor");
+            Problem::new(message, "a whole number with %", "write for example \"50%\", or \"200%\" for two processors")
+        })
+    }
+}
+
 impl FromStr for Bytes {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {

@@ -6,6 +6,6 @@ mod walk;
 mod write;
 
 pub use parse::{Crontab, Entry, Layout, read, run_parts};
-pub use record::{Imported, cron_d_files, still_run_by_cron};
+pub use record::{ANACRONTAB, Imported, cron_d_files, still_run_by_cron};
 pub use walk::fires;
 pub use write::{Written, job_files, recipients};

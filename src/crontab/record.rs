@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The file below the configuration's root that remembers them.
 const FILE: &str = "config/imported-crontabs.json";
 
+/// The name of anacron's table.
+pub const ANACRONTAB: &str = "anacrontab";
+
 /// The crontabs that were imported.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Imported {
@@ -43,14 +46,15 @@ pub fn still_run_by_cron(root: &Path) -> Vec<(String, String)> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    if let Some(pid) = cron_daemon() {
-        for (file, lines) in &imported.lines {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            let live = lines.iter().filter(|line| text.lines().any(|there| there.trim_start() == **line)).count();
-            if live > 0 {
-                let what = format!("cron (pid {pid}) still runs {live} lines of {}, as logkeeper does", file.display());
-                found.push((what, "stop cron: systemctl disable --now cron; or take the lines out there".to_owned()));
-            }
+    let (cron, anacron) = (cron_daemon(), anacron_timer(&imported.etc));
+    for (file, lines) in &imported.lines {
+        let is_anacrontab = file.file_name().is_some_and(|name| name == ANACRONTAB);
+        let Some((who, unit)) = (if is_anacrontab { anacron.clone() } else { cron.clone() }) else { continue };
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let live = lines.iter().filter(|line| text.lines().any(|there| there.trim_start() == **line)).count();
+        if live > 0 {
+            let what = format!("{who} still runs {live} lines of {}, as logkeeper does", file.display());
+            found.push((what, format!("stop it: systemctl disable --now {unit}; or take the lines out there")));
         }
     }
     let known = imported.cron_d.as_ref();
@@ -72,14 +76,24 @@ pub fn cron_d_files(folder: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
-/// The process number of a cron that runs here.
-fn cron_daemon() -> Option<u32> {
+/// The timer by which systemd starts anacron, where it is switched on: what runs, and its unit.
+fn anacron_timer(etc: &Path) -> Option<(String, &'static str)> {
+    let unit = "anacron.timer";
+    let systemd = etc.parent()?.join("run/systemd/system");
+    let enabled = etc.join("systemd/system/timers.target.wants").join(unit).is_symlink();
+    (enabled && systemd.exists()).then(|| ("anacron (by its timer)".to_owned(), unit))
+}
+
+/// A cron that runs here: its process, and its unit.
+fn cron_daemon() -> Option<(String, &'static str)> {
     let processes = std::fs::read_dir("/proc").ok()?.filter_map(Result::ok);
     // One in a container is not this machine's; where that can't be told, it is taken for ours.
     let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
     let is_ours = |pid: &u32| namespace(&pid.to_string()).is_none_or(|theirs| Some(theirs) == namespace("self"));
-    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).find(|pid: &u32| {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        ["cron", "crond", "fcron", "busybox-cron"].contains(&name.trim())
-    })
+    let pid =
+        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).find(|pid: &u32| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            ["cron", "crond", "fcron", "busybox-cron"].contains(&name.trim())
+        })?;
+    Some((format!("cron (pid {pid})"), "cron"))
 }

@@ -16,7 +16,8 @@ use service::Service;
 use timer::SystemTimer;
 
 use crate::api;
-use crate::runner::{App, FollowUps, blocking};
+use crate::runner::{App, FollowUps};
+use crate::threads::blocking;
 
 /// How long runs may go on after the daemon was asked to end, before they are told to stop.
 const DRAIN: Duration = Duration::from_secs(5);

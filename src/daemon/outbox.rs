@@ -9,8 +9,9 @@ use crate::config::Config;
 use crate::jobs::{compose_alert, compose_notice};
 use crate::model::Intent;
 use crate::notify::{self, Notifier, NotifyError};
-use crate::runner::{App, blocking};
+use crate::runner::App;
 use crate::store::{DeliveryRow, Frozen, PendingIntent, Store, StoreError};
+use crate::threads::blocking;
 
 /// How often the outbox is looked at when nobody wakes the pump.
 const PAUSE: Duration = Duration::from_secs(30);

@@ -8,10 +8,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
 use crate::model::{Job, JobId, Outcome, Schedule, Slot, Trigger};
-use crate::runner::{App, blocking};
+use crate::runner::App;
 use crate::schedule::due::{self, Verdict};
 use crate::schedule::next_after;
 use crate::store::{Ended, PlannerRow, QueuedRun, SlotRecord, StoreError};
+use crate::threads::blocking;
 
 /// After how long jobs whose slots could not be recorded are looked at again.
 const RETRY: TimeDelta = TimeDelta::seconds(10);

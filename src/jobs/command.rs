@@ -32,6 +32,7 @@ impl JobKind for CommandSpec {
             let left = counted(report.killed, "process").replace("processs", "processes");
             ended.notes.push(format!("{left} still ran after the command had ended and had to be killed"));
         }
+        ended.notes.extend(report.about_limits);
         ended.output = report.output;
         (ended.cpu_ms, ended.peak_bytes) = (Some(report.cpu_ms), Some(report.peak_bytes));
         Ok(ended)

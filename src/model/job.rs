@@ -286,11 +286,14 @@ pub struct CommandSpec {
     pub output_limit: usize,
 }
 
-/// What each process of a command may use at most (setrlimit(2)).
+/// What a command may use at most: each process by itself (setrlimit(2)), or where the daemon has control groups of its
+/// own, everything it starts together as far as memory and processors go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of address space.
+    /// Bytes of memory; of address space where it is a process's.
     pub memory: Option<u64>,
+    /// Per cent of one processor, for everything it starts together; holds with control groups only.
+    pub cpu_percent: Option<u32>,
     /// Seconds of processor time.
     pub cpu_seconds: Option<u64>,
     /// Open files.

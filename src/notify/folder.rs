@@ -26,7 +26,7 @@ impl Notifier for Folder {
             let (folder, target, bytes) = (self.path.clone(), path.clone(), mime.to_vec());
             let write = move || crate::fs::create_folder(&folder).and_then(|()| crate::fs::replace(&target, &bytes));
             let written =
-                tokio::task::spawn_blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+                crate::threads::blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
             written.map_err(|error| NotifyError::Later(format!("can't write {}: {error}", path.display())))
         })
     }

@@ -18,6 +18,7 @@ use crate::model::{CatchUp, Job, JobId, Outcome, OutputLine, Problem, RunId, Slo
 use crate::schedule::due;
 use crate::store::{Aftermath, Ended, OpenRun, QueuedRun, Store, StoreError};
 use crate::supervise::Pool;
+use crate::threads::{blocking, try_blocking};
 
 use dispatch::{Dispatch, Refusal};
 pub use lock::{Lock, LockError, refuse_foreign};
@@ -187,11 +188,11 @@ impl App {
             return;
         }
         let app = self.clone();
-        tokio::task::spawn_blocking(move || {
+        tokio::spawn(blocking(move || {
             for (run, refusal) in refused {
                 app.skip(&run, &refusal);
             }
-        });
+        }));
     }
 
     /// Waits for a run to end and returns it.
@@ -336,7 +337,7 @@ impl App {
     /// Runs the work on a blocking thread and watches its time; `None` where the run has ended before it began.
     async fn work(self: &Arc<Self>, run: &QueuedRun, handle: &Handle) -> Option<Ended> {
         let (app, owned, shared) = (self.clone(), run.clone(), handle.clone());
-        let mut work = tokio::task::spawn_blocking(move || {
+        let work = try_blocking(move || {
             let config = app.config();
             if !app.store.start_run(owned.id, app.clock.now())? {
                 return Ok(None);
@@ -354,6 +355,7 @@ impl App {
             };
             jobs::kind(&owned.job.work).run(&context).map(Some)
         });
+        tokio::pin!(work);
         let in_time = match run.job.policy.timeout {
             Some(limit) => tokio::time::timeout(limit, &mut work).await.ok(),
             None => Some((&mut work).await),
@@ -366,11 +368,10 @@ impl App {
             }
         };
         match result {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => Some(failed(&run.job, &error)),
-            Err(_) => {
-                Some(Ended::new(Outcome::Failed, "an error inside logkeeper ended this run; its log tells where"))
-            }
+            Ok(Ok(Ok(ended))) => ended,
+            Ok(Ok(Err(error))) => Some(failed(&run.job, &error)),
+            Ok(Err(panicked)) => Some(Ended::new(Outcome::Failed, panicked.to_string())),
+            Err(_not_begun) => Some(Ended::new(Outcome::CouldNotStart, NO_THREAD)),
         }
     }
 
@@ -423,6 +424,9 @@ impl App {
 /// After how long it is tried again to put the end of a run on record.
 const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// Why a run does not begin where no thread can be made.
+const NO_THREAD: &str = "the system gives logkeeper no thread to run it on; see ulimit -u, and TasksMax of the service";
+
 /// How long a run that nobody knows of may have no end on record.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -438,13 +442,6 @@ pub enum EndError {
     /// The store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// Runs blocking work off the async threads.
-pub async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, tokio::task::JoinError> {
-    tokio::task::spawn_blocking(work).await
 }
 
 /// A run as found at a start, with its job.

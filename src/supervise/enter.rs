@@ -18,6 +18,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup;
 use super::stdin_of;
 use crate::model::{CommandSpec, Limits};
 
@@ -36,13 +37,15 @@ pub struct Plan {
     umask: Option<u32>,
     nice: Option<i32>,
     limits: Limits,
+    /// The folder of its control group.
+    group_folder: Option<PathBuf>,
     #[serde(skip)]
     socket: Option<UnixStream>,
 }
 
 impl Plan {
-    /// The plan for a command with its whole environment.
-    pub fn new(spec: &CommandSpec, environment: Vec<(String, String)>) -> Self {
+    /// The plan for a command with its whole environment and its control group.
+    pub fn new(spec: &CommandSpec, environment: Vec<(String, String)>, group: Option<&cgroup::Group>) -> Self {
         let spec = spec.clone();
         Self {
             argv: spec.argv,
@@ -54,6 +57,7 @@ impl Plan {
             umask: spec.umask,
             nice: spec.nice,
             limits: spec.limits,
+            group_folder: group.map(|group| group.folder().to_owned()),
             socket: None,
         }
     }
@@ -115,8 +119,13 @@ impl Plan {
     }
 
     fn prepare(&self) -> Result<(), String> {
+        if let Some(folder) = &self.group_folder {
+            cgroup::join(folder).map_err(|error| format!("can't enter {}: {error}", folder.display()))?;
+        }
+        // Address space that is never used would count, so the group's limit is the better one.
+        let memory = self.limits.memory.filter(|_| self.group_folder.is_none());
         let limits = [
-            (Resource::RLIMIT_AS, self.limits.memory, "memory"),
+            (Resource::RLIMIT_AS, memory, "memory"),
             (Resource::RLIMIT_CPU, self.limits.cpu_seconds, "processor time"),
             (Resource::RLIMIT_NOFILE, self.limits.open_files, "open files"),
             (Resource::RLIMIT_FSIZE, self.limits.file_size, "file size"),

@@ -9,6 +9,7 @@
 //! next order, because starting this program costs more than starting most commands; idle for a while, it ends.
 
 mod capture;
+pub mod cgroup;
 pub mod enter;
 mod family;
 mod lines;
@@ -26,8 +27,9 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 use wait4::{ResUse, Wait4};
 
-use crate::model::{CommandSpec, OutputLine, Stream};
+use crate::model::{CommandSpec, Limits, OutputLine, Stream};
 use capture::{Capture, Captured};
+use cgroup::Group;
 use lines::Lines;
 pub use pool::{Pool, PoolError};
 
@@ -99,8 +101,10 @@ pub struct Report {
     pub killed: usize,
     /// Processor time of everything it ran, in milliseconds.
     pub cpu_ms: i64,
-    /// The most memory one of its processes held, in bytes.
+    /// The most memory one of its processes held, in bytes; all together where they had a control group.
     pub peak_bytes: i64,
+    /// What about its limits somebody should know.
+    pub about_limits: Option<String>,
 }
 
 /// Runs the orders on standard input, one after the other, and reports on standard output.
@@ -178,6 +182,8 @@ fn timespec(duration: Duration) -> Timespec {
 /// A command that runs.
 struct Started {
     child: Child,
+    limits: Limits,
+    group: Option<Group>,
     out: PipeReader,
     err: PipeReader,
     /// Names and values that are never shown.
@@ -200,6 +206,8 @@ enum Stage {
 /// A command that is watched to its end.
 struct Watch {
     child: Child,
+    limits: Limits,
+    group: Option<Group>,
     pid: Pid,
     /// Becomes readable when the command ends; `None` where the system has no such thing.
     exit: Option<OwnedFd>,
@@ -215,11 +223,13 @@ struct Watch {
 
 impl Watch {
     fn new(started: Started, order: &Order) -> Self {
-        let Started { child, out, err, secrets } = started;
+        let Started { child, limits, group, out, err, secrets } = started;
         let pid = Pid::from_child(&child);
         Self {
             exit: rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok(),
             child,
+            limits,
+            group,
             pid,
             out: Captured::new(Stream::Out, out),
             err: Captured::new(Stream::Err, err),
@@ -326,6 +336,7 @@ impl Watch {
         };
         self.killed.remove(&self.pid);
         let usage = self.ended.map(|ended| ended.rusage);
+        let peak = usage.map_or(0, |usage| i64::try_from(usage.maxrss).unwrap_or(i64::MAX));
         let cpu = usage.map_or(Duration::ZERO, |usage| usage.utime + usage.stime);
         Report {
             end,
@@ -333,7 +344,21 @@ impl Watch {
             left_out,
             killed: self.killed.len(),
             cpu_ms: i64::try_from(cpu.as_millis()).unwrap_or(i64::MAX),
-            peak_bytes: usage.map_or(0, |usage| i64::try_from(usage.maxrss).unwrap_or(i64::MAX)),
+            peak_bytes: self.group.as_ref().and_then(Group::peak_bytes).unwrap_or(peak),
+            about_limits: self.about_limits(),
+        }
+    }
+
+    fn about_limits(&self) -> Option<String> {
+        match &self.group {
+            Some(group) if group.ran_out_of_memory() => {
+                let most = self.limits.memory.unwrap_or_default() >> 20;
+                Some(format!("it wanted more than the {most} MiB of memory it may have, so the kernel ended it"))
+            }
+            None if self.limits.cpu_percent.is_some() => Some(
+                "cpu_quota does not hold here: it needs control groups, which the service file asks for".to_owned(),
+            ),
+            _ => None,
         }
     }
 }
@@ -341,7 +366,7 @@ impl Watch {
 impl Report {
     fn not_started(reason: String) -> Self {
         let end = End::NotStarted(reason);
-        Self { end, output: Vec::new(), left_out: 0, killed: 0, cpu_ms: 0, peak_bytes: 0 }
+        Self { end, output: Vec::new(), left_out: 0, killed: 0, cpu_ms: 0, peak_bytes: 0, about_limits: None }
     }
 }
 
@@ -361,14 +386,15 @@ fn start(order: &Order) -> Result<Started, String> {
     let (out, out_writer) = io::pipe().map_err(failed)?;
     let (err, err_writer) = io::pipe().map_err(failed)?;
     let environment = environment(order, &secrets)?;
-    let mut plan = enter::Plan::new(spec, environment);
+    let group = Group::new(&spec.limits);
+    let mut plan = enter::Plan::new(spec, environment, group.as_ref());
     let mut command = if plan.needs_entering() { plan.entering() } else { plan.command().map_err(failed)? };
     command.stdout(out_writer).stderr(err_writer).process_group(0);
     let child = command.spawn().map_err(failed)?;
     // The command holds the only writing ends from here on.
     drop(command);
     plan.hand_over()?;
-    Ok(Started { child, out, err, secrets })
+    Ok(Started { child, limits: spec.limits.clone(), group, out, err, secrets })
 }
 
 /// The whole environment of the command, built from nothing.

@@ -152,6 +152,60 @@ fn a_process_that_can_not_be_started_is_on_record_and_others_go_on() {
 }
 
 #[test]
+fn without_threads_and_processes_runs_could_not_start_and_later_ones_do() {
+    const ACCOUNT: u32 = 61_417;
+    if !nix::unistd::geteuid().is_root() || !has("setpriv") || !has("prlimit") {
+        let test = "without_threads_and_processes_runs_could_not_start_and_later_ones_do";
+        return skip(test, "root, setpriv and prlimit");
+    }
+    let bed = TestBed::new();
+    bed.file("jobs/a.toml", "[command]\nrun = [\"/bin/true\"]\n");
+    // The limit counts threads as well: three are the program without any thread that could do the work.
+    for limit in 3..9 {
+        let plain = bed.as_account(ACCOUNT, &["run-now", "a", "--json"]);
+        let mut limited = Command::new("prlimit");
+        limited.args([&format!("--nproc={limit}"), "timeout", "60"]).arg(plain.get_program()).args(plain.get_args());
+        let ran = limited.env("LOGKEEPER_CONFIG", bed.path("")).output().unwrap();
+        let told = format!("{limit}: {ran:?}");
+        if String::from_utf8_lossy(&ran.stderr).contains("error: the system gives logkeeper no thread; see ulimit -u") {
+            assert!(limit < 5, "{told}");
+            continue;
+        }
+        let run: serde_json::Value = serde_json::from_slice(&ran.stdout).expect(&told);
+        match run["outcome"].as_str().expect(&told) {
+            "succeeded" => assert!(limit > 4, "{told}"),
+            outcome => assert_eq!((outcome, ran.status.code()), ("could-not-start", Some(1)), "{told}"),
+        }
+    }
+    bed.file("jobs/b.toml", "schedule = \"* * * * * *\"\noverlap = \"allow\"\n[command]\nshell = \"sleep 3\"\n");
+    let daemon = bed.daemon_by(bed.as_account(ACCOUNT, &["daemon"]));
+    let runs = |outcome: &str| -> usize {
+        let history = bed.as_account(ACCOUNT, &["history", "b", "-n", "100", "--json"]).output().unwrap();
+        let history: Vec<serde_json::Value> = serde_json::from_slice(&history.stdout).unwrap_or_default();
+        history.iter().filter(|run| run["outcome"] == outcome).count()
+    };
+    let set_limit = |limit: &str| {
+        // Only the account itself may, where root is not all-mighty.
+        let mut prlimit = Command::new("setpriv");
+        prlimit.args([&format!("--reuid={ACCOUNT}"), &format!("--regid={ACCOUNT}"), "--clear-groups", "prlimit"]);
+        assert!(prlimit.args(["--pid", &daemon.pid().to_string(), limit]).status().unwrap().success());
+    };
+    wait_until("runs succeed", Duration::from_secs(30), || runs("succeeded") > 1);
+    set_limit("--nproc=8:");
+    // More at once than it has threads and supervisors for.
+    let many = (0..12).map(|_| bed.as_account(ACCOUNT, &["run-now", "b"]).stdout(Stdio::null()).spawn().unwrap());
+    let many: Vec<std::process::Child> = many.collect();
+    wait_until("runs can't start", Duration::from_secs(60), || runs("could-not-start") > 1);
+    set_limit("--nproc=500:");
+    let before = runs("succeeded");
+    wait_until("runs succeed again", Duration::from_secs(30), || runs("succeeded") > before + 5);
+    for mut asked in many {
+        asked.wait().unwrap();
+    }
+    daemon.kill();
+}
+
+#[test]
 fn the_end_of_a_run_is_put_on_record_once_the_database_can_be_written_again() {
     let bed = TestBed::new();
     bed.file("jobs/a.toml", "[command]\nshell = \"touch DIR/runs; sleep 1; echo done\"\n");

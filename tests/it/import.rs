@@ -130,6 +130,18 @@ fn status_tells_of_lines_that_cron_still_runs_and_of_new_files() {
     assert!(told.contains("etc/crontab, as logkeeper does") && told.contains("systemctl disable --now cron"), "{told}");
     cron.kill().unwrap();
     cron.wait().unwrap();
+    bed.file("etc/anacrontab", "1 5 cron.daily true\n").file("run/systemd/system/x", "");
+    let anacrontab = bed.path("etc/anacrontab");
+    assert_eq!(bed.run(&["import", "crontab", anacrontab.to_str().unwrap()]).code, 0);
+    std::fs::remove_file(bed.path("etc/cron.d/newcomer")).unwrap();
+    assert_eq!(bed.run(&["reload"]).code, 0);
+    assert!(!bed.run(&["status"]).stdout.contains("anacron"), "it is not switched on");
+    // systemctl enable makes such a link.
+    std::fs::create_dir_all(bed.path("etc/systemd/system/timers.target.wants")).unwrap();
+    let link = bed.path("etc/systemd/system/timers.target.wants/anacron.timer");
+    std::os::unix::fs::symlink("/lib/systemd/system/anacron.timer", link).unwrap();
+    let told = bed.run(&["status"]).stdout;
+    assert!(told.contains("etc/anacrontab, as logkeeper does") && told.contains("--now anacron.timer"), "{told}");
     assert_eq!(daemon.end(), 0);
 }
 

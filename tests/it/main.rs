@@ -7,6 +7,7 @@
 
 mod archives;
 mod broken_configuration;
+mod cgroups;
 mod clock_steps;
 mod commands;
 mod cron_oracle;

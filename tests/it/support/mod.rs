@@ -118,8 +118,13 @@ impl TestBed {
 
     /// Starts the daemon and waits until it listens.
     pub fn daemon(&self) -> Daemon {
+        self.daemon_by(self.command(&["daemon"]))
+    }
+
+    /// Starts the daemon by a command and waits until it listens.
+    pub fn daemon_by(&self, mut command: Command) -> Daemon {
         let log = std::fs::File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["daemon"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let daemon = Daemon { child, log: self.path("daemon.log") };
         let socket = self.path("state/logkeeper.sock");
         wait_until("the daemon listens", Duration::from_secs(20), || {
