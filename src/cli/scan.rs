@@ -18,6 +18,9 @@ use crate::model::untrusted::{csv, printable};
 use crate::model::{Finding, Problem};
 use crate::parse::{AutoParser, Context, YearRule};
 
+/// After how many blocks what can't change any more is settled.
+const SETTLE_BLOCKS: usize = 64;
+
 /// How many addresses the text shows.
 const SHOWN: usize = 20;
 
@@ -99,17 +102,22 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let rules = shipped_rules();
     let mut scanner = Scanner::new(&rules, now.timestamp());
     scanner.count_addresses();
-    let files: Vec<FileResult> =
-        args.files.iter().map(|path| scan_file(&mut scanner, path, zone, args.year, saver.as_mut())).collect();
-    let mut findings = scanner.findings();
+    let mut findings = Vec::new();
+    let mut files = Vec::new();
+    for (index, path) in args.files.iter().enumerate() {
+        // Once nothing else is to come, what lies behind need not be kept.
+        let settled = (index + 1 == args.files.len()).then_some(&mut findings);
+        files.push(scan_file(&mut scanner, path, zone, args.year, saver.as_mut(), settled));
+    }
+    findings.extend(scanner.findings());
     findings
         .sort_by(|a, b| (b.severity, b.count, &a.subject, a.first).cmp(&(a.severity, a.count, &b.subject, b.first)));
     let addresses = scanner.addresses();
     let (failed_logins, urgent) = (scanner.total.failed_logins, scanner.total.urgent);
     let dropped = scanner.dropped();
-    let triage = scanner.triage;
+    let triage = scanner.triage();
     let results =
-        Results { files, status: scanner.status, addresses, findings, failed_logins, urgent, triage, dropped, zone };
+        Results { files, status: scanner.status(), addresses, findings, failed_logins, urgent, triage, dropped, zone };
     if args.json {
         output::print_json(&results.json())?;
     } else if args.csv {
@@ -141,6 +149,7 @@ fn scan_file(
     zone: Tz,
     year: Option<i32>,
     mut saver: Option<&mut Saver>,
+    mut settled: Option<&mut Vec<Finding>>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
     let mut lines = match Lines::open_named(path) {
@@ -157,25 +166,22 @@ fn scan_file(
     let year = year.map_or(YearRule::Before(fallback), YearRule::From);
     let mut parser = AutoParser::new(Context { zone, year });
     let mut stream = StreamState::default();
-    let mut number = 0;
-    let mut line = |scanner: &mut Scanner, stream: &mut StreamState, line: &[u8]| {
-        number += 1;
-        let input = Input { source: "", file: &shown, number, line, fallback, provisional: false };
-        let flagged = scanner.line(stream, &mut parser, &input);
-        if let Some(saver) = saver.as_deref_mut().filter(|_| flagged) {
+    let mut input = Input { source: "", file: shown.as_str().into(), number: 0, fallback, provisional: false };
+    let mut flagged = |line: &[u8]| {
+        if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);
         }
     };
+    let mut blocks = 0;
     while let Some(block) = lines.next_block() {
-        for each in block.split_inclusive(|byte| *byte == b'\n') {
-            line(scanner, &mut stream, each);
-        }
+        scanner.text(&mut stream, &mut parser, &mut input, block, &mut flagged);
         scanner.settle_sessions(&mut stream, "");
+        blocks += 1;
+        if let Some(settled) = settled.as_deref_mut().filter(|_| blocks % SETTLE_BLOCKS == 0) {
+            settled.extend(scanner.settle([&stream].into_iter()));
+        }
     }
-    let tail = lines.tail().to_vec();
-    if !tail.is_empty() {
-        line(scanner, &mut stream, &tail);
-    }
+    scanner.text(&mut stream, &mut parser, &mut input, lines.tail(), &mut flagged);
     scanner.overlong("", &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, "", false);
     let error = match lines.ending() {
@@ -230,10 +236,10 @@ impl Results {
     fn csv(&self) -> String {
         let mut out = "address,status,count\r\n".to_owned();
         for (address, counts) in &self.addresses {
-            for (code, n) in by_count(&counts.status) {
+            for (code, n) in by_count(&counts.status.all()) {
                 out.push_str(&format!("{},{code},{n}\r\n", csv(address)));
             }
-            let other = counts.events - counts.status.values().sum::<u64>();
+            let other = counts.events - counts.status.all().values().sum::<u64>();
             if other > 0 {
                 out.push_str(&format!("{},,{other}\r\n", csv(address)));
             }
@@ -263,7 +269,7 @@ impl Results {
         output::print("\n");
         let shown = self.addresses.iter().take(SHOWN).map(|(address, counts)| {
             let status: Vec<String> =
-                by_count(&counts.status).into_iter().map(|(code, n)| format!("{code}: {n}")).collect();
+                by_count(&counts.status.all()).into_iter().map(|(code, n)| format!("{code}: {n}")).collect();
             vec![address.clone(), counts.events.to_string(), counts.failures.to_string(), status.join("  ")]
         });
         if !self.addresses.is_empty() {

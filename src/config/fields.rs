@@ -109,6 +109,18 @@ impl<'a, 'i> Fields<'a, 'i> {
         parsed.into_iter().collect()
     }
 
+    /// The text of `key`, or a list of texts, each made into a value; at least one.
+    pub fn one_or_more<T: FromStr<Err = Problem>>(&mut self, key: &'static str) -> Option<Vec<T>> {
+        let found = self.find(key)?;
+        let Some(list) = found.get_ref().as_array() else { return Some(vec![self.parse_text(found, key)?]) };
+        if list.is_empty() {
+            let help = format!("write {key} = \"one\" or {key} = [\"one\", \"another\"]");
+            self.refuse(found.span(), Problem::new(format!("{key} is an empty list"), "names nothing", help));
+        }
+        let values: Vec<Option<T>> = list.iter().map(|item| self.parse_text(item, key)).collect();
+        values.into_iter().collect::<Option<Vec<T>>>().filter(|values| !values.is_empty())
+    }
+
     /// Like [`Fields::parsed_list`] for plain texts, without their places.
     pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         Some(self.parsed_list::<Text>(key)?.into_iter().map(|placed| placed.value.0).collect())

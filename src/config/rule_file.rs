@@ -59,7 +59,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
 }
 
 fn read_count(mut table: Fields<'_, '_>) -> Option<RuleKind> {
-    let by: Option<Field> = table.parsed("by");
+    let by: Option<Vec<Field>> = table.one_or_more("by");
     let by = table.required("by", by, "write by = \"source.ip\" or by = \"user.name\"");
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);

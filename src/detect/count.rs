@@ -1,55 +1,43 @@
 //! `[count]`: failed logins of one subject in a sliding window.
 
-use std::fmt::Write as _;
-
 use super::episodes::{Episodes, Limits};
+use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Action, Breach, Field, Finding, Peer, Rule, RuleKind, Subject};
+use crate::model::{Action, Breach, Field, Finding, Rule, RuleKind};
 
 /// The detector.
 pub struct Count {
     rule: Rule,
-    by: Field,
+    by: Vec<Field>,
     episodes: Episodes,
-    key: String,
+    key: Vec<u8>,
 }
 
 impl Count {
     /// A fresh detector for a rule of this kind.
     pub fn new(rule: &Rule) -> Self {
-        let RuleKind::Count { by, threshold, window } = rule.kind else {
+        let RuleKind::Count { ref by, threshold, window } = rule.kind else {
             unreachable!("detector() makes this for count rules only")
         };
         let limits = Limits { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64 };
-        Self { rule: rule.clone(), by, episodes: Episodes::new(limits), key: String::new() }
+        Self { rule: rule.clone(), by: by.clone(), episodes: Episodes::new(limits), key: Vec::new() }
     }
-}
-
-/// The subject behind a key: the name of its field, a blank, its value.
-fn subject(key: &str) -> Subject {
-    let (field, value) = key.split_once(' ').unwrap_or((key, ""));
-    Subject::from([(field.to_owned(), value.to_owned())])
 }
 
 impl Detector for Count {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let Some(event) = sighting.event else { return false };
+        let Some(event) = &sighting.event else { return false };
         let success = event.action == Action::LoginSucceeded;
         if sighting.failures == 0 && !success {
             return false;
         }
-        self.key.clear();
-        // Writing to a String can't fail.
-        let _ = match (self.by, event.peer, event.user) {
-            (Field::SourceIp, Some(Peer::Ip(ip)), _) => write!(self.key, "source.ip {ip}"),
-            (Field::SourceIp, Some(name), _) => write!(self.key, "source.domain {name}"),
-            (Field::UserName, _, Some(user)) => write!(self.key, "user.name {}", printable(user)),
-            _ => return false,
-        };
+        if !write_key(&self.by, event, &mut self.key) {
+            return false;
+        }
         match success {
             // That an account is used after others guessed at it proves nothing; that an address gets in does.
-            true if self.by == Field::SourceIp => self.episodes.observe_success(
+            true if self.by == [Field::SourceIp] => self.episodes.observe_success(
                 &self.key,
                 Breach { time: sighting.time, user: event.user.map(printable).unwrap_or_default() },
             ),
@@ -72,10 +60,10 @@ impl Detector for Count {
     }
 
     fn save(&mut self) -> serde_json::Value {
-        self.episodes.save()
+        self.episodes.save(stored)
     }
 
     fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        self.episodes.load(state)
+        self.episodes.load(state, restored)
     }
 }

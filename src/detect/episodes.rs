@@ -4,8 +4,7 @@
 //! An episode is a finding if any window in it held enough events. Both are properties of the set of
 //! events, so the order in which they are seen doesn't matter.
 
-use std::collections::HashMap;
-
+use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::{EVIDENCE_LINES, LATENESS, MAX_SUBJECTS, Sighting};
@@ -28,7 +27,7 @@ pub struct Limits {
 /// Events per subject.
 pub struct Episodes {
     limits: Limits,
-    subjects: HashMap<String, Track>,
+    subjects: HashMap<Box<[u8]>, Track>,
     dropped: u64,
     /// Before this event time there is no use in looking for room again.
     next_room: i64,
@@ -60,7 +59,7 @@ impl Episodes {
     }
 
     /// Counts `times` events of a subject.
-    pub fn observe(&mut self, subject: &str, times: u32, sighting: &Sighting<'_>) {
+    pub fn observe(&mut self, subject: &[u8], times: u32, sighting: &Sighting<'_>) {
         let merge = self.limits.merge;
         match self.track(subject, sighting.time) {
             Some(track) => track.add(merge, times, sighting),
@@ -69,7 +68,7 @@ impl Episodes {
     }
 
     /// Takes a success of a subject into account.
-    pub fn observe_success(&mut self, subject: &str, success: Breach) {
+    pub fn observe_success(&mut self, subject: &[u8], success: Breach) {
         let limits = self.limits;
         if let Some(track) = self.track(subject, success.time) {
             if track.successes.len() >= MAX_SUCCESSES {
@@ -80,12 +79,12 @@ impl Episodes {
     }
 
     /// What is known of a subject; none where there is no room for another one.
-    fn track(&mut self, subject: &str, time: i64) -> Option<&mut Track> {
+    fn track(&mut self, subject: &[u8], time: i64) -> Option<&mut Track> {
         if !self.subjects.contains_key(subject) {
             if self.subjects.len() >= MAX_SUBJECTS && !self.make_room(time) {
                 return None;
             }
-            self.subjects.insert(subject.to_owned(), Track::default());
+            self.subjects.insert(subject.into(), Track::default());
         }
         self.subjects.get_mut(subject)
     }
@@ -113,7 +112,7 @@ impl Episodes {
     }
 
     /// The findings among the episodes.
-    pub fn findings(&mut self, rule: &Rule, subject_of: impl Fn(&str) -> Subject) -> Vec<Finding> {
+    pub fn findings(&mut self, rule: &Rule, subject_of: impl Fn(&[u8]) -> Subject) -> Vec<Finding> {
         let mut found = Vec::new();
         for (name, track) in &mut self.subjects {
             track.evaluate(self.limits);
@@ -126,7 +125,7 @@ impl Episodes {
     }
 
     /// Drops what lies so far before the horizon that nothing to come can join it.
-    pub fn settle(&mut self, horizon: i64, rule: &Rule, subject_of: impl Fn(&str) -> Subject) -> Vec<Finding> {
+    pub fn settle(&mut self, horizon: i64, rule: &Rule, subject_of: impl Fn(&[u8]) -> Subject) -> Vec<Finding> {
         let limits = self.limits;
         let Limits { window, merge, .. } = limits;
         let safe = horizon.saturating_sub(LATENESS);
@@ -155,14 +154,22 @@ impl Episodes {
     }
 
     /// The state, to be stored.
-    pub fn save(&mut self) -> serde_json::Value {
-        let sorted: std::collections::BTreeMap<&String, &Track> = self.subjects.iter().collect();
-        serde_json::json!(sorted)
+    pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Value {
+        let sorted = self.subjects.iter().map(|(key, track)| (stored(key), track));
+        serde_json::json!(sorted.collect::<std::collections::BTreeMap<_, _>>())
     }
 
     /// Takes up a stored state.
-    pub fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        self.subjects = serde_json::from_value(state)?;
+    pub fn load(
+        &mut self,
+        state: serde_json::Value,
+        restored: impl Fn(&str) -> Option<Vec<u8>>,
+    ) -> Result<(), serde_json::Error> {
+        let saved: std::collections::BTreeMap<String, Track> = serde_json::from_value(state)?;
+        for (key, track) in saved {
+            let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
+            self.subjects.insert(key.into(), track);
+        }
         Ok(())
     }
 }

@@ -10,11 +10,14 @@ mod episodes;
 mod pattern;
 mod session;
 mod spike;
+mod subject;
 
-pub use session::{Held, Sessions};
+pub use session::{Failure, Held, Sessions};
+
+use std::sync::Arc;
 
 use crate::model::untrusted;
-use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
+use crate::model::{Action, Event, Evidence, Finding, Rule, RuleKind};
 
 /// How long after an event its line may turn up and still be counted exactly, in seconds. Apache writes a request's
 /// start time when it ends; a failed login may be settled only when its session is over.
@@ -37,7 +40,7 @@ pub struct Sighting<'a> {
     /// The raw line.
     pub line: &'a [u8],
     /// The file it stands in.
-    pub file: &'a str,
+    pub file: &'a Arc<str>,
     /// Its number in the file.
     pub number: u64,
 }
@@ -46,7 +49,7 @@ impl Sighting<'_> {
     /// The line as evidence.
     fn evidence(&self) -> Evidence {
         let text = untrusted::evidence(self.line);
-        Evidence { file: self.file.to_owned(), line: self.number, text }
+        Evidence { file: self.file.clone(), line: self.number, text }
     }
 }
 
@@ -54,6 +57,12 @@ impl Sighting<'_> {
 pub trait Detector: Send {
     /// Takes one line into account; returns whether the line is one that the rule looks for by its text.
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool;
+
+    /// Whether the rule looks for the text of lines, and among these lines may be one. Others need not be shown to it
+    /// but for events that it [`counts`].
+    fn may_look_for(&self, _lines: &[u8]) -> bool {
+        false
+    }
 
     /// Everything found that is not settled for good, with what is known by now.
     fn findings(&mut self) -> Vec<Finding>;
@@ -81,6 +90,17 @@ pub fn detector(rule: &Rule) -> Box<dyn Detector> {
         RuleKind::Count { .. } => Box::new(count::Count::new(rule)),
         RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),
+    }
+}
+
+/// Whether a rule counts an event.
+pub fn counts(rule: &Rule, action: Action, failures: u32) -> bool {
+    match &rule.kind {
+        RuleKind::Count { .. } => failures > 0 || action == Action::LoginSucceeded,
+        RuleKind::Spike { statuses, .. } => {
+            matches!(action, Action::Request { status } if statuses.iter().any(|class| class.holds(status)))
+        }
+        RuleKind::Pattern { .. } => false,
     }
 }
 

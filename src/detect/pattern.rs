@@ -39,8 +39,9 @@ impl Pattern {
     }
 }
 
-fn subject(text: &str) -> Subject {
-    Subject::from([("keyword".to_owned(), text.to_owned())])
+/// There is but one: the text that is looked for.
+fn subject(text: &[u8]) -> Subject {
+    Subject::from([("keyword".to_owned(), String::from_utf8_lossy(text).into_owned())])
 }
 
 impl Detector for Pattern {
@@ -52,9 +53,18 @@ impl Detector for Pattern {
             Search::Nothing => false,
         };
         if matches {
-            self.episodes.observe(&self.name, 1, sighting);
+            self.episodes.observe(self.name.as_bytes(), 1, sighting);
         }
         matches
+    }
+
+    fn may_look_for(&self, text: &[u8]) -> bool {
+        match &self.search {
+            Search::Text(finder) => finder.find(text).is_some(),
+            // An expression may be about where a line begins and ends.
+            Search::Regex(_) => true,
+            Search::Nothing => false,
+        }
     }
 
     fn findings(&mut self) -> Vec<Finding> {
@@ -70,10 +80,10 @@ impl Detector for Pattern {
     }
 
     fn save(&mut self) -> serde_json::Value {
-        self.episodes.save()
+        self.episodes.save(|text| String::from_utf8_lossy(text).into_owned())
     }
 
     fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        self.episodes.load(state)
+        self.episodes.load(state, |text| Some(text.into()))
     }
 }

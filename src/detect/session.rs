@@ -1,13 +1,18 @@
 //! One failed login tells of itself in up to three shapes: "Failed …", PAM's "authentication failure" and
-//! "Invalid user". Within one session (host and process) the strongest shape counts, the others repeat it.
+//! "Invalid user". Within one session (host, process and address) the strongest shape counts, the others repeat it.
+//! A line without an address belongs to whatever session its process has.
 //!
 //! An explicit failure counts at once. The other shapes wait until their session is surely over.
 
-use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use crate::model::event::Shape;
+use crate::model::{Action, Address, Category, Event};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
 /// (sshd ends an unfinished login after LoginGraceTime, 120 s by default.)
@@ -20,19 +25,37 @@ const MAX_HELD: usize = 32;
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
 
+/// How many hosts are told apart; the sessions of further ones count as those of one.
+const MAX_HOSTS: usize = 1000;
+
 /// The sessions of one stream.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct Sessions {
-    open: HashMap<String, Session>,
+    /// Hosts by number.
+    hosts: Vec<Box<[u8]>>,
+    open: HashMap<Key, Session>,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// What tells one session from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Key {
+    /// The host's number.
+    host: u32,
+    /// 0 where the log tells no process.
+    pid: u32,
+    /// Where the log tells no process.
+    peer: Option<Address>,
+}
+
+/// What one process of a host told of lately. A process may serve several addresses, and some processes' numbers are none.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Session {
-    first: i64,
-    last: i64,
-    explicit: bool,
+    /// Addresses with an explicit failure, and when it last was.
+    explicit: Vec<(Option<IpAddr>, i64)>,
+    /// Lines that wait, in the order in which they came.
     held: Vec<Held>,
 }
 
@@ -45,53 +68,108 @@ pub struct Held {
     pub shape: Shape,
     /// How many failures it tells of.
     pub times: u32,
+    /// Where they came from.
+    peer: Option<Address>,
+    /// Where in the line the account stands.
+    user: Option<Range<usize>>,
     /// The line.
-    pub line: Vec<u8>,
+    pub line: Box<[u8]>,
     /// The file it stands in.
-    pub file: String,
+    pub file: Arc<str>,
     /// Its number in the file.
     pub number: u64,
 }
 
+impl Held {
+    fn ip(&self) -> Option<IpAddr> {
+        self.peer.as_ref().and_then(|peer| peer.peer().ip())
+    }
+
+    /// The line's event.
+    pub fn event(&self) -> Event<'_> {
+        let action = Action::LoginFailed { times: self.times, shape: self.shape };
+        let user = self.user.clone().and_then(|range| self.line.get(range));
+        let peer = self.peer.as_ref().map(Address::peer);
+        Event { action, peer, user, ..Event::plain(Some(self.time), Category::Auth) }
+    }
+}
+
+/// A line that tells of a failed login.
+pub struct Failure<'a> {
+    /// When it was logged.
+    pub time: i64,
+    /// The line's event.
+    pub event: &'a Event<'a>,
+    /// Its shape.
+    pub shape: Shape,
+    /// How many failures it tells of.
+    pub times: u32,
+    /// The line.
+    pub line: &'a [u8],
+    /// The file it stands in.
+    pub file: &'a Arc<str>,
+    /// Its number in the file.
+    pub number: u64,
+}
+
+impl Failure<'_> {
+    fn held(&self) -> Held {
+        let Self { time, shape, times, number, .. } = *self;
+        let start = self.line.as_ptr() as usize;
+        let range = |part: &[u8]| {
+            let from = (part.as_ptr() as usize).checked_sub(start)?;
+            (from + part.len() <= self.line.len()).then_some(from..from + part.len())
+        };
+        let user = self.event.user.and_then(range);
+        let peer = self.event.peer.map(Address::from);
+        Held { time, shape, times, peer, user, line: self.line.into(), file: self.file.clone(), number }
+    }
+}
+
 impl Sessions {
     /// Takes a failed login's line in; returns how many failures count at once.
-    /// `key` names the session: host and process, or the address where the log tells no process.
-    pub fn observe(&mut self, key: String, shape: Shape, times: u32, time: i64, held: impl FnOnce() -> Held) -> u32 {
+    pub fn observe(&mut self, failure: &Failure<'_>) -> u32 {
+        let Failure { time, shape, times, .. } = *failure;
+        let key = self.key(failure.event);
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;
         }
-        let session = self.open.entry(key).or_insert_with(|| Session { first: time, last: time, ..Session::default() });
-        if time - session.since() > SESSION {
-            // The process number came round again.
-            let ended = std::mem::replace(session, Session { first: time, last: time, ..Session::default() });
-            self.over.extend(ended.strongest());
-        }
-        session.last = session.last.max(time);
+        let session = self.open.entry(key).or_default();
+        session.expire(time, &mut self.over);
+        let ip = failure.event.peer.and_then(|peer| peer.ip());
         if shape == Shape::Explicit {
-            session.explicit = true;
-            session.held.clear();
+            session.held.retain(|held| !is_same(held.ip(), ip));
+            session.note_explicit(ip, time);
             return times;
         }
-        if session.explicit {
+        if session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
             return 0;
         }
-        let held = held();
-        if session.held.len() >= MAX_HELD || held.line.len() > MAX_HELD_LINE {
+        if session.held.len() >= MAX_HELD || failure.line.len() > MAX_HELD_LINE {
             return times;
         }
-        session.held.push(held);
+        session.held.push(failure.held());
         0
+    }
+
+    fn key(&mut self, event: &Event<'_>) -> Key {
+        let known = self.hosts.iter().position(|host| **host == *event.host);
+        let host = known.unwrap_or_else(|| {
+            if self.hosts.len() < MAX_HOSTS {
+                self.hosts.push(event.host.into());
+            }
+            self.hosts.len() - 1
+        });
+        let peer = if event.pid == 0 { event.peer.map(Address::from) } else { None };
+        Key { host: host as u32, pid: event.pid, peer }
     }
 
     /// The lines that count because their session is over, given that the stream has reached `now`.
     pub fn settle(&mut self, now: i64) -> Vec<Held> {
         let mut settled = std::mem::take(&mut self.over);
         self.open.retain(|_, session| {
-            let open = session.since().saturating_add(SESSION) >= now;
-            if !open {
-                settled.extend(std::mem::take(session).strongest());
-            }
-            open
+            session.expire(now, &mut settled);
+            !(session.held.is_empty() && session.explicit.is_empty())
         });
         settled.sort_by_key(|held| (held.time, held.number));
         settled
@@ -99,14 +177,65 @@ impl Sessions {
 }
 
 impl Session {
-    /// The instant from which its end is reckoned.
-    fn since(&self) -> i64 {
-        if self.explicit { self.last } else { self.first }
+    fn note_explicit(&mut self, ip: Option<IpAddr>, time: i64) {
+        match self.explicit.iter_mut().find(|(known, _)| *known == ip) {
+            Some((_, last)) => *last = (*last).max(time),
+            None => {
+                if self.explicit.len() >= MAX_HELD {
+                    self.explicit.remove(0);
+                }
+                self.explicit.push((ip, time));
+            }
+        }
     }
 
-    /// The lines of the strongest shape it held; none where an explicit failure was counted already.
-    fn strongest(self) -> Vec<Held> {
-        let strongest = self.held.iter().map(|held| held.shape).min();
-        self.held.into_iter().filter(|held| Some(held.shape) == strongest).collect()
+    /// Takes out what is over at `now`: the lines count of the strongest shape of each address.
+    fn expire(&mut self, now: i64, over: &mut Vec<Held>) {
+        let is_over = |since: i64| since.saturating_add(SESSION) < now;
+        self.explicit.retain(|(_, last)| !is_over(*last));
+        while let Some(first) = self.held.iter().min_by_key(|held| held.time).filter(|held| is_over(held.time)) {
+            let group = self.group(first);
+            let belongs: Vec<bool> = self.held.iter().map(|held| self.group(held) == group).collect();
+            let mut belongs = belongs.into_iter();
+            let ended: Vec<Held> = self.held.extract_if(.., |_| belongs.next().unwrap_or(true)).collect();
+            let strongest = ended.iter().map(|held| held.shape).min();
+            over.extend(ended.into_iter().filter(|held| Some(held.shape) == strongest));
+        }
+    }
+
+    /// What a waiting line is merged with: those of its address, or all where no two addresses are known.
+    fn group(&self, of: &Held) -> Option<IpAddr> {
+        let mut known = self.held.iter().filter_map(Held::ip);
+        let first = known.next();
+        if known.all(|ip| Some(ip) == first) { None } else { of.ip() }
+    }
+}
+
+/// Whether two lines of one process may be about the same client: PAM may tell its name instead of its address.
+fn is_same(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    a.is_none() || b.is_none() || a == b
+}
+
+/// Sessions as stored: JSON's keys are texts only.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    hosts: Vec<Box<[u8]>>,
+    open: Vec<(Key, Session)>,
+    over: Vec<Held>,
+}
+
+impl From<Saved> for Sessions {
+    fn from(saved: Saved) -> Self {
+        let mut open = HashMap::new();
+        open.extend(saved.open);
+        Self { hosts: saved.hosts, open, over: saved.over }
+    }
+}
+
+impl From<Sessions> for Saved {
+    fn from(sessions: Sessions) -> Self {
+        let mut open: Vec<_> = sessions.open.into_iter().collect();
+        open.sort_by_key(|(key, _)| (key.host, key.pid));
+        Self { hosts: sessions.hosts, open, over: sessions.over }
     }
 }

@@ -10,6 +10,7 @@ mod notice;
 mod report;
 mod scan;
 pub mod scanner;
+mod status_counts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,6 +1,7 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,7 @@ struct Work<'a> {
 struct Tail {
     source: String,
     stream: String,
-    file: String,
+    file: Arc<str>,
     line: Vec<u8>,
     number: u64,
     modified: i64,
@@ -236,20 +237,19 @@ fn read_stream(
                 continue;
             }
         };
-        let file = plan.path.to_string_lossy().into_owned();
+        let file: Arc<str> = plan.path.to_string_lossy().into();
         let (rotated, modified) = (plan.rotated, lines.identity.modified());
         let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(modified) });
         let mut input = Input {
             source: &source.name,
-            file: &file,
+            file: file.clone(),
             number: plan.position.line,
-            line: b"",
             fallback: modified,
             provisional: false,
         };
         while let Some(block) = lines.next_block() {
             context.check()?;
-            read_block(scanner, &mut stream.state, &mut parser, &mut input, block);
+            scanner.text(&mut stream.state, &mut parser, &mut input, block, |_| {});
             scanner.settle_sessions(&mut stream.state, &source.name);
         }
         scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
@@ -258,8 +258,7 @@ fn read_stream(
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
-                input.number += 1;
-                scanner.line(&mut stream.state, &mut parser, &Input { line: &tail, ..input });
+                scanner.text(&mut stream.state, &mut parser, &mut input, &tail, |_| {});
             }
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
@@ -300,11 +299,11 @@ fn read_journal(
     let now = context.at.timestamp();
     let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(now) });
     let mut input =
-        Input { source: &source.name, file: "journal", number: 0, line: b"", fallback: now, provisional: false };
+        Input { source: &source.name, file: "journal".into(), number: 0, fallback: now, provisional: false };
     let mut entries = first;
     loop {
         context.check()?;
-        read_block(scanner, &mut stream.state, &mut parser, &mut input, &entries.text);
+        scanner.text(&mut stream.state, &mut parser, &mut input, &entries.text, |_| {});
         scanner.settle_sessions(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
@@ -322,29 +321,13 @@ fn read_journal(
     }
 }
 
-fn read_block<'b>(
-    scanner: &mut Scanner,
-    state: &mut StreamState,
-    parser: &mut AutoParser,
-    input: &mut Input<'b>,
-    block: &[u8],
-) {
-    let mut start = 0;
-    for end in memchr::memchr_iter(b'\n', block) {
-        input.number += 1;
-        let line = &block[start..=end];
-        scanner.line(state, parser, &Input { line, ..*input });
-        start = end + 1;
-    }
-}
-
 fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
     for tail in tails {
         let mut parser = AutoParser::new(parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) });
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
-        let (source, file, line) = (tail.source.as_str(), tail.file.as_str(), tail.line.as_slice());
-        let input = Input { source, file, number: tail.number, line, fallback: tail.modified, provisional: true };
-        scanner.line(&mut stream.state, &mut parser, &input);
+        let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
+        let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };
+        scanner.text(&mut stream.state, &mut parser, &mut input, &tail.line, |_| {});
     }
 }
 

@@ -1,15 +1,17 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
-use crate::detect::{self, Detector, Held, Sessions, Sighting};
+use super::status_counts::{FewCounts, StatusCounts};
+use crate::detect::{self, Detector, Failure, Held, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Category, Event, Finding, Peer, Rule, Tally};
-use crate::parse::{AutoParser, Context, YearRule};
+use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, Tally};
+use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
 /// How long a silent stream still holds back what is settled, in seconds of real time.
@@ -30,24 +32,20 @@ pub struct Scanner {
     rules: Vec<(Rule, Box<dyn Detector>)>,
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
-    addresses: Option<HashMap<Address, AddressCounts>>,
+    addresses: Option<Addresses>,
     /// Counts of all lines.
     pub total: Tally,
-    /// Answers per status.
-    pub status: BTreeMap<u16, u64>,
-    /// Lines per category, standard and urgent.
-    pub triage: BTreeMap<&'static str, [u64; 2]>,
+    status: StatusCounts,
+    /// Lines by category, standard and urgent.
+    triage: [[u64; 2]; CATEGORIES.len()],
     now: i64,
 }
 
-/// Who is behind a line, as a key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// An address.
-    Ip(IpAddr),
-    /// A name.
-    Name(String),
-}
+/// The categories of triage, in the order in which they are counted.
+const CATEGORIES: [Category; 4] = [Category::Access, Category::Auth, Category::Error, Category::Unknown];
+
+/// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
+const TOGETHER: usize = 256;
 
 /// What one address did.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -57,57 +55,136 @@ pub struct AddressCounts {
     /// Failed logins.
     pub failures: u64,
     /// Requests by status.
-    pub status: BTreeMap<u16, u64>,
+    pub status: FewCounts,
 }
 
-/// The line a scanner is given.
+/// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
+/// the cache holds most of what is needed.
+#[derive(Default)]
+struct Addresses {
+    numbers: HashMap<Address, u32>,
+    counts: Vec<AddressCounts>,
+}
+
+impl Addresses {
+    fn number(&mut self, peer: Peer<'_>) -> u32 {
+        let address = Address::from(peer);
+        if let Some(number) = self.numbers.get(&address) {
+            return *number;
+        }
+        let next = self.counts.len() as u32;
+        self.counts.push(AddressCounts::default());
+        self.numbers.insert(address, next);
+        next
+    }
+}
+
+/// Where the lines come from that a scanner is given.
 pub struct Input<'a> {
     /// The source's name.
     pub source: &'a str,
     /// The file's path, or `journal`.
-    pub file: &'a str,
-    /// The line's number in the file, counting from 1.
+    pub file: Arc<str>,
+    /// The number in the file of the last line taken in.
     pub number: u64,
-    /// The line.
-    pub line: &'a [u8],
     /// For lines without a stamp in a log without stamps, seconds since 1970 UTC.
     pub fallback: i64,
-    /// Whether it is only looked at and not counted, because it will be read again.
+    /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
 }
 
 impl Scanner {
     /// A scanner for these rules in a run at `now`, seconds since 1970 UTC.
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64) -> Self {
-        let rules = rules.into_iter().map(|rule| (rule.clone(), detect::detector(rule))).collect();
-        let (tallies, total) = (HashMap::new(), Tally::default());
-        Self { rules, tallies, addresses: None, total, status: BTreeMap::new(), triage: BTreeMap::new(), now }
+        Self {
+            rules: rules.into_iter().map(|rule| (rule.clone(), detect::detector(rule))).collect(),
+            tallies: HashMap::new(),
+            addresses: None,
+            total: Tally::default(),
+            status: StatusCounts::default(),
+            triage: Default::default(),
+            now,
+        }
     }
 
     /// Counts per address, too.
     pub fn count_addresses(&mut self) {
-        self.addresses = Some(HashMap::new());
+        self.addresses = Some(Addresses::default());
     }
 
-    /// Takes one line in; returns whether it is flagged: urgent, a failed login, or one that a rule looks for.
-    pub fn line(&mut self, stream: &mut StreamState, parser: &mut AutoParser, input: &Input<'_>) -> bool {
-        let event = if input.line.len() > MAX_LINE { None } else { parser.parse(input.line) };
-        let stamp = event.and_then(|event| event.time);
-        let time = stamp.or(stream.latest).unwrap_or(input.fallback);
+    /// Takes lines in. `flagged` gets those that are urgent, tell of a failed login, or are what a rule looks for.
+    pub fn text(
+        &mut self,
+        stream: &mut StreamState,
+        parser: &mut AutoParser,
+        input: &mut Input<'_>,
+        text: &[u8],
+        mut flagged: impl FnMut(&[u8]),
+    ) {
+        let mut rest = text;
+        while !rest.is_empty() {
+            let file = input.file.clone();
+            let mut sightings: Vec<Sighting<'_>> = Vec::with_capacity(TOGETHER);
+            let mut end = 0;
+            let ends = memchr::memchr_iter(b'\n', rest).map(|at| at + 1).chain([rest.len()]);
+            for line_end in ends.take(TOGETHER).filter(|line_end| *line_end > 0) {
+                if line_end == end {
+                    break;
+                }
+                let line = &rest[end..line_end];
+                end = line_end;
+                input.number += 1;
+                let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
+                sightings.push(Sighting { time: 0, event, failures: 0, line, file: &file, number: input.number });
+            }
+            let together;
+            (together, rest) = rest.split_at(end);
+            self.sightings(stream, input, &mut sightings, together, &mut flagged);
+        }
+    }
+
+    fn sightings(
+        &mut self,
+        stream: &mut StreamState,
+        input: &Input<'_>,
+        sightings: &mut [Sighting<'_>],
+        text: &[u8],
+        flagged: &mut impl FnMut(&[u8]),
+    ) {
+        for sighting in sightings.iter_mut() {
+            self.place_in_time(stream, input, sighting);
+            if let Some(event) = &sighting.event {
+                sighting.failures = failures(stream, event, sighting);
+            }
+        }
+        if !input.provisional {
+            self.tally(input.source, sightings);
+            self.count_addresses_of(sightings);
+        }
+        let mut found = [false; TOGETHER];
+        for (rule, detector) in &mut self.rules {
+            let looks = detector.may_look_for(text);
+            for (index, sighting) in sightings.iter().enumerate() {
+                let action = sighting.event.as_ref().map_or(Action::Other, |event| event.action);
+                if looks || action != Action::Other && detect::counts(rule, action, sighting.failures) {
+                    found[index] |= detector.observe(sighting);
+                }
+            }
+        }
+        for (sighting, found) in sightings.iter().zip(found) {
+            if found || sighting.event.as_ref().is_some_and(|event| event.is_urgent() || event.tells_of_failure()) {
+                flagged(sighting.line);
+            }
+        }
+    }
+
+    fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
+        let stamp = sighting.event.as_ref().and_then(|event| event.time);
+        sighting.time = stamp.or(stream.latest).unwrap_or(input.fallback);
         if let Some(stamp) = stamp.filter(|_| !input.provisional) {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
         }
-        let (failures, failure) = event.map_or((0, false), |event| failures(stream, &event, time, input));
-        if !input.provisional {
-            self.tally(input.source, time, event.as_ref(), failures);
-        }
-        let sighting = Sighting { time, event, failures, line: input.line, file: input.file, number: input.number };
-        let mut flagged = failure || event.is_some_and(|event| event.is_urgent());
-        for (_, detector) in &mut self.rules {
-            flagged |= detector.observe(&sighting);
-        }
-        flagged
     }
 
     /// Lines too long to be looked at: counted as read and not understood.
@@ -190,12 +267,13 @@ impl Scanner {
 
     /// The counts per address, most events first.
     pub fn addresses(&mut self) -> Vec<(String, AddressCounts)> {
-        let all = self.addresses.take().unwrap_or_default().into_iter().map(|(address, counts)| {
+        let Addresses { numbers, mut counts } = self.addresses.take().unwrap_or_default();
+        let all = numbers.into_iter().map(|(address, number)| {
             let name = match address {
                 Address::Ip(ip) => ip.to_string(),
-                Address::Name(name) => name,
+                Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),
             };
-            (name, counts)
+            (name, std::mem::take(&mut counts[number as usize]))
         });
         let mut all: Vec<_> = all.collect();
         all.sort_by(|a, b| b.1.events.cmp(&a.1.events).then_with(|| a.0.cmp(&b.0)));
@@ -203,32 +281,55 @@ impl Scanner {
     }
 
     fn held(&mut self, source: &str, held: &Held, provisional: bool) {
-        let mut parser = AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::Before(held.time) });
-        let event = parser.parse(&held.line).map(|event| Event { time: Some(held.time), ..event });
+        let event = held.event();
+        let (file, number, line) = (&held.file, held.number, &*held.line);
+        let sighting = Sighting { time: held.time, event: Some(event), failures: held.times, line, file, number };
         if !provisional {
             let one = Tally { failed_logins: u64::from(held.times), ..Tally::default() };
             self.add(source, held.time.div_euclid(BUCKET), &one);
-            self.count_address(event.as_ref(), held.times);
+            self.count_addresses_of(std::slice::from_ref(&sighting));
         }
-        let (file, number, line) = (held.file.as_str(), held.number, held.line.as_slice());
-        let sighting = Sighting { time: held.time, event, failures: held.times, line, file, number };
         // Rules that look at lines have seen this one when it was read.
-        for (_, detector) in
-            self.rules.iter_mut().filter(|(rule, _)| matches!(rule.kind, crate::model::RuleKind::Count { .. }))
-        {
-            detector.observe(&sighting);
+        for (rule, detector) in &mut self.rules {
+            if detect::counts(rule, event.action, held.times) {
+                detector.observe(&sighting);
+            }
         }
     }
 
-    fn tally(&mut self, source: &str, time: i64, event: Option<&Event<'_>>, failures: u32) {
-        self.add(source, time.div_euclid(BUCKET), &counts_of(event, failures));
-        if let Some(Action::Request { status }) = event.map(|event| event.action) {
-            *self.status.entry(status).or_default() += 1;
+    fn tally(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+        let mut counts = Tally::default();
+        let mut bucket = i64::MIN..i64::MIN;
+        for sighting in sightings {
+            if !bucket.contains(&sighting.time) {
+                if counts.lines > 0 {
+                    self.add(source, bucket.start / BUCKET, &counts);
+                }
+                let start = sighting.time.div_euclid(BUCKET) * BUCKET;
+                (bucket, counts) = (start..start + BUCKET, Tally::default());
+            }
+            count(&mut counts, sighting);
+            let category = sighting.event.as_ref().map_or(Category::Unknown, |event| event.category);
+            let urgent = sighting.event.as_ref().is_some_and(Event::is_urgent);
+            self.triage[category_index(category)][usize::from(urgent)] += 1;
+            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
+                self.status.add(status);
+            }
         }
-        let category = event.map_or(Category::Unknown, |event| event.category);
-        let urgent = event.is_some_and(|event| event.is_urgent());
-        self.triage.entry(category.as_str()).or_default()[usize::from(urgent)] += 1;
-        self.count_address(event, failures);
+        if counts.lines > 0 {
+            self.add(source, bucket.start / BUCKET, &counts);
+        }
+    }
+
+    /// Answers per status.
+    pub fn status(&self) -> BTreeMap<u16, u64> {
+        self.status.all()
+    }
+
+    /// Lines per category, standard and urgent.
+    pub fn triage(&self) -> BTreeMap<&'static str, [u64; 2]> {
+        let all = CATEGORIES.iter().zip(self.triage).map(|(category, lines)| (category.as_str(), lines));
+        all.filter(|(_, lines)| *lines != [0, 0]).collect()
     }
 
     fn add(&mut self, source: &str, bucket: i64, counts: &Tally) {
@@ -241,25 +342,27 @@ impl Scanner {
         }
     }
 
-    fn count_address(&mut self, event: Option<&Event<'_>>, failures: u32) {
-        let (Some(addresses), Some(event)) = (&mut self.addresses, event) else { return };
-        let Some(peer) = event.peer else { return };
-        let events = match event.action {
-            Action::Request { .. } | Action::LoginSucceeded => 1,
-            _ => u64::from(failures),
-        };
-        if events == 0 {
-            return;
+    fn count_addresses_of(&mut self, sightings: &[Sighting<'_>]) {
+        let Some(addresses) = &mut self.addresses else { return };
+        // Memory answers many questions at once, but only to a loop that does nothing else.
+        let mut numbers = [(0_u32, 0_u64); TOGETHER];
+        for (sighting, number) in sightings.iter().zip(&mut numbers) {
+            let Some(event) = &sighting.event else { continue };
+            let events = match event.action {
+                Action::Request { .. } | Action::LoginSucceeded => 1,
+                _ => u64::from(sighting.failures),
+            };
+            if let Some(peer) = event.peer.filter(|_| events > 0) {
+                *number = (addresses.number(peer), events);
+            }
         }
-        let key = match peer {
-            Peer::Ip(ip) => Address::Ip(ip),
-            Peer::Name(name) => Address::Name(String::from_utf8_lossy(name).into_owned()),
-        };
-        let counts = addresses.entry(key).or_default();
-        counts.events += events;
-        counts.failures += u64::from(failures);
-        if let Action::Request { status } = event.action {
-            *counts.status.entry(status).or_default() += 1;
+        for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
+            let counts = &mut addresses.counts[number as usize];
+            counts.events += events;
+            counts.failures += u64::from(sighting.failures);
+            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
+                counts.status.add(status);
+            }
         }
     }
 }
@@ -271,54 +374,52 @@ pub struct SavedDetector {
     state: serde_json::Value,
 }
 
-/// How many failed logins a line settles, and whether it tells of one at all.
-fn failures(stream: &mut StreamState, event: &Event<'_>, time: i64, input: &Input<'_>) -> (u32, bool) {
+/// How many failed logins a line settles.
+fn failures(stream: &mut StreamState, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
-        Action::Request { status: 401 } => (1, true),
+        Action::Request { status: 401 } => 1,
         Action::LoginFailed { times, shape } => {
-            let key = match (event.pid, event.peer) {
-                (0, Some(peer)) => peer.to_string(),
-                (pid, _) => format!("{pid} {}", String::from_utf8_lossy(event.host)),
-            };
-            let held = || Held {
-                time,
-                shape,
-                times,
-                line: input.line.to_vec(),
-                file: input.file.to_owned(),
-                number: input.number,
-            };
-            (stream.sessions.observe(key, shape, times, time, held), true)
+            let Sighting { time, line, file, number, .. } = *sighting;
+            stream.sessions.observe(&Failure { time, event, shape, times, line, file, number })
         }
-        _ => (0, false),
+        _ => 0,
     }
 }
 
-fn counts_of(event: Option<&Event<'_>>, failures: u32) -> Tally {
-    let mut one = Tally { lines: 1, failed_logins: u64::from(failures), ..Tally::default() };
-    let Some(event) = event else {
-        one.unparsed = 1;
-        return one;
+fn category_index(category: Category) -> usize {
+    match category {
+        Category::Access => 0,
+        Category::Auth => 1,
+        Category::Error => 2,
+        Category::Unknown => 3,
+    }
+}
+
+fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
+    tally.lines += 1;
+    tally.failed_logins += u64::from(sighting.failures);
+    let Some(event) = &sighting.event else {
+        tally.unparsed += 1;
+        return;
     };
-    one.urgent = u64::from(event.is_urgent());
+    tally.urgent += u64::from(event.is_urgent());
     match event.category {
-        Category::Access => one.access_lines = 1,
-        Category::Error => one.error_lines = 1,
-        Category::Auth => one.auth_lines = 1,
+        Category::Access => tally.access_lines += 1,
+        Category::Error => tally.error_lines += 1,
+        Category::Auth => tally.auth_lines += 1,
         Category::Unknown => {}
     }
     match event.action {
         Action::Request { status } => {
-            one.requests = 1;
-            one.status_401 = u64::from(status == 401);
-            one.status_403 = u64::from(status == 403);
-            one.status_404 = u64::from(status == 404);
-            one.status_4xx = u64::from((400..500).contains(&status));
-            one.status_5xx = u64::from((500..600).contains(&status));
+            tally.requests += 1;
+            tally.status_401 += u64::from(status == 401);
+            tally.status_403 += u64::from(status == 403);
+            tally.status_404 += u64::from(status == 404);
+            tally.status_4xx += u64::from((400..500).contains(&status));
+            tally.status_5xx += u64::from((500..600).contains(&status));
         }
-        Action::LoginSucceeded => one.logins = 1,
-        Action::ErrorLogged => one.errors_logged = 1,
+        Action::LoginSucceeded => tally.logins += 1,
+        Action::ErrorLogged => tally.errors_logged += 1,
         Action::LoginFailed { .. } | Action::SessionClosed | Action::Other => {}
     }
-    one
 }

@@ -1,7 +1,8 @@
 //! What a parser makes of one line.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,17 +59,80 @@ impl fmt::Display for Peer<'_> {
     }
 }
 
+/// A [`Peer`] that outlives its line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Address {
+    /// An address.
+    Ip(IpAddr),
+    /// A host name.
+    Name(Box<[u8]>),
+}
+
+impl From<Peer<'_>> for Address {
+    fn from(peer: Peer<'_>) -> Self {
+        match peer {
+            Peer::Ip(ip) => Self::Ip(ip),
+            Peer::Name(name) => Self::Name(name.into()),
+        }
+    }
+}
+
+impl Hash for Address {
+    // In one piece, which takes a fraction of the derived one's time.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Ip(IpAddr::V4(ip)) => state.write_u32(u32::from(*ip)),
+            Self::Ip(IpAddr::V6(ip)) => state.write_u128(u128::from(*ip)),
+            Self::Name(name) => state.write(name),
+        }
+    }
+}
+
+impl Address {
+    /// As events have it.
+    pub fn peer(&self) -> Peer<'_> {
+        match self {
+            Self::Ip(ip) => Peer::Ip(*ip),
+            Self::Name(name) => Peer::Name(name),
+        }
+    }
+}
+
 /// Reads an IP address; IPv4-mapped IPv6 becomes IPv4, a zone is dropped.
 pub fn parse_ip(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if text.len() > 60 {
-        return None;
+    if let Some(ip) = parse_ipv4(text) {
+        return Some(IpAddr::V4(ip));
     }
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= 60 && text.contains(':'))?;
     let bare = text.split_once('%').map_or(text, |(address, _)| address);
     match bare.parse::<IpAddr>().ok()? {
         IpAddr::V6(v6) => Some(v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)),
         v4 => Some(v4),
     }
+}
+
+/// Reads an IPv4 address as `Ipv4Addr` does, several times as fast: every line has one.
+fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut rest) = ([0; 4], text);
+    for (index, octet) in octets.iter_mut().enumerate() {
+        let (mut value, mut digits) = (0_u32, 0);
+        while let [digit @ b'0'..=b'9', after @ ..] = rest {
+            // A zero in front might mean an octal number.
+            if digits == 3 || digits > 0 && value == 0 {
+                return None;
+            }
+            value = value * 10 + u32::from(digit - b'0');
+            (digits, rest) = (digits + 1, after);
+        }
+        if digits == 0 {
+            return None;
+        }
+        *octet = u8::try_from(value).ok()?;
+        if index < 3 {
+            rest = rest.strip_prefix(b".")?;
+        }
+    }
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
 /// The /64 that an IPv6 address belongs to; an IPv4 address itself.
@@ -129,6 +193,8 @@ pub struct Event<'a> {
     pub peer: Option<Peer<'a>>,
     /// The account that was meant.
     pub user: Option<&'a [u8]>,
+    /// What was asked of a web server: method, path and protocol, as it came.
+    pub request: &'a [u8],
     /// The host that wrote the line, as it says itself.
     pub host: &'a [u8],
     /// The process that wrote the line; 0 where the log doesn't tell.
@@ -138,7 +204,19 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event of which only time and category are known.
     pub fn plain(time: Option<i64>, category: Category) -> Self {
-        Self { time, category, action: Action::Other, peer: None, user: None, host: b"", pid: 0 }
+        Self { time, category, action: Action::Other, peer: None, user: None, request: b"", host: b"", pid: 0 }
+    }
+
+    /// The path that was asked of a web server, without what follows a `?`; none where the request is none.
+    pub fn path(&self) -> Option<&'a [u8]> {
+        let target = self.request.split(|byte| *byte == b' ').nth(1)?;
+        let end = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
+        Some(&target[..end])
+    }
+
+    /// Whether it tells of a failed login, in whatever shape.
+    pub fn tells_of_failure(&self) -> bool {
+        matches!(self.action, Action::LoginFailed { .. } | Action::Request { status: 401 })
     }
 
     /// Triage: whether somebody should look today. Urgent are the statuses 401, 403, 404 and every 5xx,
@@ -155,6 +233,20 @@ impl<'a> Event<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv4_is_read_as_the_standard_library_does() {
+        let parts = ["", "0", "00", "01", "9", "10", "99", "100", "255", "256", "1000", "-1", "a", " 1", "1 "];
+        for a in parts {
+            for b in parts {
+                for text in
+                    [format!("{a}.{b}.3.4"), format!("1.2.{a}.{b}"), format!("{a}.{b}"), format!("1.2.3.4{a}{b}")]
+                {
+                    assert_eq!(parse_ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn addresses_are_normalised() {

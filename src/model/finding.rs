@@ -1,6 +1,7 @@
 //! Findings: what a rule reported.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub type Subject = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The file, or `journal`.
-    pub file: String,
+    pub file: Arc<str>,
     /// The line's number in the file, counting from 1; 0 where unknown.
     pub line: u64,
     /// The line, printable and cut.

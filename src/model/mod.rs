@@ -15,7 +15,7 @@ pub mod untrusted;
 
 pub use archive::{ArchiveEntry, Member};
 pub use cron::Expression;
-pub use event::{Action, Category, Event, Peer};
+pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use job::{
     ArchiveSpec, CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,

@@ -30,8 +30,8 @@ pub struct Rule {
 pub enum RuleKind {
     /// `[count]`: failed logins of one subject in a sliding window.
     Count {
-        /// What makes a subject.
-        by: Field,
+        /// What makes a subject: one value of each of these fields.
+        by: Vec<Field>,
         /// How many.
         threshold: u32,
         /// Within how long, both ends included.
@@ -78,8 +78,14 @@ impl Needle {
 pub enum Field {
     /// `source.ip`: the address, or the host name where the log has only that.
     SourceIp,
+    /// `source.network`: the /24 of an IPv4 address, the /64 of an IPv6 address.
+    SourceNetwork,
     /// `user.name`: the account.
     UserName,
+    /// `host.name`: the host that wrote the line.
+    HostName,
+    /// `url.path`: the path that was asked for, without what follows a `?`.
+    UrlPath,
 }
 
 impl FromStr for Field {
@@ -87,10 +93,14 @@ impl FromStr for Field {
     fn from_str(text: &str) -> Result<Self, Problem> {
         match text {
             "source.ip" => Ok(Field::SourceIp),
+            "source.network" => Ok(Field::SourceNetwork),
             "user.name" => Ok(Field::UserName),
+            "host.name" => Ok(Field::HostName),
+            "url.path" => Ok(Field::UrlPath),
             _ => {
                 let message = format!("{text:?} is not a field to group by");
-                Err(Problem::new(message, "one of: source.ip user.name", "write \"source.ip\" or \"user.name\""))
+                let known = "one of: source.ip source.network user.name host.name url.path";
+                Err(Problem::new(message, known, "write for example by = \"source.ip\", or a list of several"))
             }
         }
     }

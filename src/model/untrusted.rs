@@ -15,6 +15,9 @@ pub const EVIDENCE_BYTES: usize = 400;
 /// assert_eq!(printable(b"a\x1b[31mb\r\n"), "a\\x1b[31mb\\x0d\\x0a");
 /// ```
 pub fn printable(bytes: &[u8]) -> String {
+    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -19,21 +19,18 @@ pub struct Access {
 impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (peer, host_end) = peer(line)?;
-        let stamp_start = stamp(line, host_end)?;
+        let (user, stamp_start) = user(line, host_end)?;
         let time = self.time(&line[stamp_start..stamp_start + 26])?;
-        // After the identity, everything up to the stamp is the user, who may hold blanks.
-        let names = line.get(host_end + 1..stamp_start.checked_sub(2)?)?;
-        let user = memchr(b' ', names).map(|at| &names[at + 1..])?;
-        let rest = line.get(stamp_start + 26..)?.strip_prefix(b"] \"")?;
-        let rest = rest.get(quoted_end(rest)? + 1..)?.strip_prefix(b" ")?;
-        let &[a, b, c, b' ', ref rest @ ..] = rest else { return None };
+        let rest = &line[stamp_start + STAMP..];
+        let (request, rest) = rest.split_at(quoted_end(rest)?);
+        let &[b'"', b' ', a, b, c, b' ', ref rest @ ..] = rest else { return None };
         let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
         if !(100..600).contains(&status) || !is_tail(rest) {
             return None;
         }
-        let user = (!matches!(user, b"-" | b"" | b"\"\"")).then_some(user);
         let action = Action::Request { status };
-        Some(Event { time: Some(time), action, peer: Some(peer), user, ..Event::plain(None, Category::Access) })
+        let plain = Event::plain(Some(time), Category::Access);
+        Some(Event { action, peer: Some(peer), user, request, ..plain })
     }
 }
 
@@ -66,15 +63,27 @@ fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
     Peer::read(&line[end + 1..second]).filter(|_| is_port).map(|peer| (peer, second))
 }
 
-/// Where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted request.
-/// The user before it may hold anything but a quote, which both servers escape.
-fn stamp(line: &[u8], from: usize) -> Option<usize> {
-    let is_stamp = |s: &[u8]| {
-        s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
+/// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
+const STAMP: usize = 29;
+
+/// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
+/// request. The user before it may hold anything but a quote, which both servers escape.
+fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
+    let is_stamp = |at: usize| {
+        line.get(at..at + STAMP).is_some_and(|s| {
+            s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
+        })
     };
-    memmem::find_iter(&line[from..], b" [")
-        .map(|at| from + at + 2)
-        .find(|at| line.get(*at..at + 29).is_some_and(is_stamp))
+    let rest = &line[host_end..];
+    // Nearly all lines have neither identity nor user.
+    if rest.starts_with(b" - - [") && is_stamp(host_end + 6) {
+        return Some((None, host_end + 6));
+    }
+    let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(*at))?;
+    // After the identity, everything up to the stamp is the user, who may hold blanks.
+    let names = line.get(host_end + 1..start.checked_sub(2)?)?;
+    let user = memchr(b' ', names).map(|at| &names[at + 1..])?;
+    Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
 /// Where an opened quote is closed; a backslash takes the next byte's meaning away.

@@ -21,12 +21,14 @@ pub struct WallClock {
     year: YearRule,
     last_month: u32,
     cached: Option<(NaiveDateTime, i64)>,
+    /// The last minute without a year: month, day, hour and minute.
+    yearless: Option<([u32; 4], i64)>,
 }
 
 impl WallClock {
     /// A converter.
     pub fn new(context: Context) -> Self {
-        Self { zone: context.zone, year: context.year, last_month: 0, cached: None }
+        Self { zone: context.zone, year: context.year, last_month: 0, cached: None, yearless: None }
     }
 
     /// The instant of a wall-clock time. In a repeated hour the first pass is meant; a time in a
@@ -46,14 +48,36 @@ impl WallClock {
 
     /// The instant of a stamp without a year.
     pub fn yearless(&mut self, month: u32, day: u32, clock: Clock) -> Option<i64> {
+        let minute = [month, day, clock.hour, clock.minute];
+        match self.yearless {
+            Some((cached, start)) if cached == minute && start + 60 < self.limit() => {
+                Some(start + i64::from(clock.second))
+            }
+            _ => {
+                let found = self.find_year(month, day, clock)?;
+                self.yearless = Some((minute, found - i64::from(clock.second)));
+                Some(found)
+            }
+        }
+    }
+
+    /// The latest instant that a stamp without a year may mean.
+    fn limit(&self) -> i64 {
+        match self.year {
+            YearRule::Before(limit) => limit.saturating_add(24 * 60 * 60),
+            YearRule::From(_) => i64::MAX,
+        }
+    }
+
+    fn find_year(&mut self, month: u32, day: u32, clock: Clock) -> Option<i64> {
+        let limit = self.limit();
         match self.year {
             YearRule::From(first) => {
                 let year = if self.last_month == 12 && month == 1 { first + 1 } else { first };
                 (self.year, self.last_month) = (YearRule::From(year), month);
                 self.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)
             }
-            YearRule::Before(limit) => {
-                let limit = limit.saturating_add(24 * 60 * 60);
+            YearRule::Before(_) => {
                 let latest = chrono::DateTime::from_timestamp(limit, 0)?.with_timezone(&self.zone).year();
                 // Eight years back reach the last 29 February.
                 let mut dates =

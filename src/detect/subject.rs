@@ -1,0 +1,170 @@
+//! What makes a subject: the fields by which a rule groups events, as a compact key and as words.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::model::untrusted::printable;
+use crate::model::{Event, Field, Peer, Subject};
+
+/// Writes the key of an event's subject; false where the event lacks one of the fields.
+pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
+    key.clear();
+    by.iter().all(|field| match (field, event.peer) {
+        (Field::SourceIp, Some(Peer::Ip(ip))) => push_ip(key, ip),
+        (Field::SourceIp, Some(Peer::Name(name))) => push_text(key, b'd', name),
+        (Field::SourceNetwork, Some(Peer::Ip(ip))) => push_network(key, ip),
+        (Field::SourceIp | Field::SourceNetwork, _) => false,
+        (Field::UserName, _) => event.user.is_some_and(|user| push_text(key, b'u', user)),
+        (Field::HostName, _) => !event.host.is_empty() && push_text(key, b'h', event.host),
+        (Field::UrlPath, _) => event.path().is_some_and(|path| push_text(key, b'p', path)),
+    })
+}
+
+fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            key.push(b'4');
+            key.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            key.push(b'6');
+            key.extend_from_slice(&ip.octets());
+        }
+    }
+    true
+}
+
+/// A /24 of IPv4, a /64 of IPv6.
+fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            key.push(b'3');
+            key.extend_from_slice(&ip.octets()[..3]);
+        }
+        IpAddr::V6(ip) => {
+            key.push(b'8');
+            key.extend_from_slice(&ip.octets()[..8]);
+        }
+    }
+    true
+}
+
+/// The longest text that tells one subject from another, in bytes.
+const LONGEST: usize = 255;
+
+/// What is printed is what is compared, so that a subject is the same after it was stored.
+fn push_text(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> bool {
+    let text = &text[..text.len().min(LONGEST)];
+    key.push(tag);
+    if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        key.push(text.len() as u8);
+        key.extend_from_slice(text);
+        return true;
+    }
+    let text = printable(text);
+    let end = text.floor_char_boundary(LONGEST);
+    key.push(end as u8);
+    key.extend_from_slice(&text.as_bytes()[..end]);
+    true
+}
+
+/// The fields behind a key, named as in the Elastic Common Schema.
+pub fn fields(key: &[u8]) -> Vec<(&'static str, String)> {
+    let (mut fields, mut rest) = (Vec::new(), key);
+    while let Some((field, after)) = field(rest) {
+        fields.push(field);
+        rest = after;
+    }
+    fields
+}
+
+fn field(key: &[u8]) -> Option<((&'static str, String), &[u8])> {
+    let (tag, rest) = key.split_first()?;
+    if let b'd' | b'u' | b'h' | b'p' = tag {
+        let (length, rest) = rest.split_first()?;
+        let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+        let name = match tag {
+            b'd' => "source.domain",
+            b'u' => "user.name",
+            b'h' => "host.name",
+            _ => "url.path",
+        };
+        return Some(((name, String::from_utf8_lossy(text).into_owned()), rest));
+    }
+    let length = match tag {
+        b'4' => 4,
+        b'6' => 16,
+        b'3' => 3,
+        _ => 8,
+    };
+    let (bytes, rest) = rest.split_at_checked(length)?;
+    let mut wide = [0; 16];
+    wide[..length].copy_from_slice(bytes);
+    let v4 = Ipv4Addr::new(wide[0], wide[1], wide[2], wide[3]);
+    let field = match tag {
+        b'4' => ("source.ip", v4.to_string()),
+        b'6' => ("source.ip", Ipv6Addr::from(wide).to_string()),
+        b'3' => ("source.network", format!("{v4}/24")),
+        _ => ("source.network", format!("{}/64", Ipv6Addr::from(wide))),
+    };
+    Some((field, rest))
+}
+
+/// The subject behind a key.
+pub fn subject(key: &[u8]) -> Subject {
+    fields(key).into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// A key as it is stored.
+pub fn stored(key: &[u8]) -> String {
+    serde_json::json!(fields(key)).to_string()
+}
+
+/// The key of a stored one; nothing where it can't be read.
+pub fn restored(text: &str) -> Option<Vec<u8>> {
+    let fields: Vec<(String, String)> = serde_json::from_str(text).ok()?;
+    let mut key = Vec::new();
+    for (name, value) in fields {
+        let written = match name.as_str() {
+            "source.ip" => push_ip(&mut key, value.parse().ok()?),
+            "source.network" => push_network(&mut key, value.split_once('/')?.0.parse().ok()?),
+            "source.domain" => push_text(&mut key, b'd', value.as_bytes()),
+            "user.name" => push_text(&mut key, b'u', value.as_bytes()),
+            "host.name" => push_text(&mut key, b'h', value.as_bytes()),
+            "url.path" => push_text(&mut key, b'p', value.as_bytes()),
+            _ => false,
+        };
+        written.then_some(())?;
+    }
+    Some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Category;
+
+    #[test]
+    fn a_stored_key_is_the_same_again_whatever_the_names_hold() {
+        let all = [Field::SourceIp, Field::SourceNetwork, Field::UserName, Field::HostName, Field::UrlPath];
+        let long = [b'x'; 400];
+        let names: [&[u8]; 8] =
+            [b"root", b"a b", b"\\x41", b"\xff\xfe", "äöü".as_bytes(), b"\x1b[31m", &long, b"\"],["];
+        for name in names {
+            for ip in ["192.0.2.7", "2001:db8::7", "host.example.org"] {
+                let request = [b"GET /", name, b" HTTP/1.1"].concat();
+                let event = Event {
+                    peer: Peer::read(ip.as_bytes()),
+                    user: Some(name),
+                    host: b"web1",
+                    request: &request,
+                    ..Event::plain(None, Category::Auth)
+                };
+                let by = if ip.starts_with('h') { &all[2..] } else { &all[..] };
+                let mut key = Vec::new();
+                assert!(write_key(by, &event, &mut key));
+                assert_eq!(restored(&stored(&key)).unwrap(), key, "{name:?} {ip}");
+                assert_eq!(fields(&key).len(), by.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Counts of answers by status: of everything, and of one address among very many.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+/// Counts of answers by status.
+#[derive(Clone)]
+pub struct StatusCounts(Box<[u64; 1000]>);
+
+impl Default for StatusCounts {
+    fn default() -> Self {
+        Self(Box::new([0; 1000]))
+    }
+}
+
+impl StatusCounts {
+    /// Counts an answer.
+    pub fn add(&mut self, status: u16) {
+        if let Some(count) = self.0.get_mut(usize::from(status)) {
+            *count += 1;
+        }
+    }
+
+    /// The statuses that occurred.
+    pub fn all(&self) -> BTreeMap<u16, u64> {
+        (0..).zip(self.0.iter().copied()).filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// Counts of answers by status that need little room while there are few different ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FewCounts {
+    first: [(u16, u32); 5],
+    others: Option<Box<BTreeMap<u16, u64>>>,
+}
+
+impl FewCounts {
+    /// Counts an answer.
+    pub fn add(&mut self, status: u16) {
+        for (known, count) in &mut self.first {
+            if *count == 0 {
+                *known = status;
+            }
+            if *known == status && *count < u32::MAX {
+                *count += 1;
+                return;
+            }
+        }
+        *self.others.get_or_insert_default().entry(status).or_default() += 1;
+    }
+
+    /// The statuses that occurred.
+    pub fn all(&self) -> BTreeMap<u16, u64> {
+        let mut all = self.others.as_deref().cloned().unwrap_or_default();
+        for (status, count) in self.first.iter().filter(|(_, count)| *count > 0) {
+            *all.entry(*status).or_default() += u64::from(*count);
+        }
+        all
+    }
+}
+
+impl Serialize for FewCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.all().serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_statuses_are_counted_alike() {
+        let (mut few, mut all) = (FewCounts::default(), StatusCounts::default());
+        for n in 0..4000_u32 {
+            let status = 200 + (n * 7919 % 23) as u16;
+            few.add(status);
+            all.add(status);
+        }
+        assert_eq!(few.all(), all.all());
+        assert_eq!(few.all().values().sum::<u64>(), 4000);
+    }
+}
