@@ -194,7 +194,7 @@ fn scan_file(
     };
     let (read, unparsed) = (scanner.total.lines - before.lines, scanner.total.unparsed - before.unparsed);
     FileResult {
-        path: shown.clone(),
+        path: shown,
         format: parser.format().to_owned(),
         lines: read,
         parsed: read - unparsed,

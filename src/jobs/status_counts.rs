@@ -32,7 +32,7 @@ impl StatusCounts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FewCounts {
     first: [(u16, u32); 5],
-    others: Option<Box<BTreeMap<u16, u64>>>,
+    others: BTreeMap<u16, u64>,
 }
 
 impl FewCounts {
@@ -47,12 +47,12 @@ impl FewCounts {
                 return;
             }
         }
-        *self.others.get_or_insert_default().entry(status).or_default() += 1;
+        *self.others.entry(status).or_default() += 1;
     }
 
     /// The statuses that occurred.
     pub fn all(&self) -> BTreeMap<u16, u64> {
-        let mut all = self.others.as_deref().cloned().unwrap_or_default();
+        let mut all = self.others.clone();
         for (status, count) in self.first.iter().filter(|(_, count)| *count > 0) {
             *all.entry(*status).or_default() += u64::from(*count);
         }
