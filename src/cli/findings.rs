@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
-use crate::model::StoredFinding;
+use crate::model::{Severity, StoredFinding};
 use crate::store::FindingFilter;
 
 #[derive(clap::Args)]
@@ -16,6 +16,15 @@ pub struct Args {
     /// Only of this rule
     #[arg(long)]
     rule: Option<String>,
+    /// Only about this address
+    #[arg(long)]
+    ip: Option<String>,
+    /// Only about this account
+    #[arg(long)]
+    user: Option<String>,
+    /// Only those that matter at least so much: low, medium, high or critical
+    #[arg(long, value_parser = severity)]
+    severity: Option<Severity>,
     /// How many to show
     #[arg(short = 'n', long, default_value_t = 50)]
     count: usize,
@@ -24,10 +33,22 @@ pub struct Args {
     json: bool,
 }
 
+fn severity(text: &str) -> Result<Severity, String> {
+    text.parse().map_err(|_| "one of low, medium, high and critical".to_owned())
+}
+
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let since = args.since.map(|since| SystemClock.now() - since);
-    let filter = FindingFilter { rule: args.rule.clone(), since, until: None, limit: Some(args.count) };
+    let filter = FindingFilter {
+        rule: args.rule.clone(),
+        ip: args.ip.clone(),
+        user: args.user.clone(),
+        severity: args.severity,
+        since,
+        until: None,
+        limit: Some(args.count),
+    };
     let found = store.findings(&filter)?;
     if args.json {
         let zone = config.zone;

@@ -12,6 +12,7 @@ mod jobs;
 mod next;
 mod output;
 mod report;
+mod rules;
 mod run_now;
 mod scan;
 mod show;
@@ -84,6 +85,8 @@ enum Command {
     Show(show::Args),
     /// List what scans found, latest first
     Findings(findings::Args),
+    /// List, explain and try out the rules
+    Rules(rules::Args),
     /// Scan log files here and now, without any configuration
     Scan(scan::Args),
     /// Show a report, or write it as a page
@@ -132,6 +135,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::History(args) => history::run(&root, &args),
         Command::Show(args) => show::run(&root, &args),
         Command::Findings(args) => findings::run(&root, &args),
+        Command::Rules(args) => rules::run(&root, &args),
         Command::Scan(args) => scan::run(&root, &args),
         Command::Report(args) => report::run(&root, &args),
         Command::TestMail(args) => test_mail::run(&root, &args),

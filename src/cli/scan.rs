@@ -18,6 +18,9 @@ use crate::model::untrusted::{csv, printable};
 use crate::model::{Finding, Problem};
 use crate::parse::{AutoParser, Context, YearRule};
 
+/// The rules that say of each address, account and minute at most one thing.
+const BASIC: [&str; 4] = ["failed-logins", "failed-logins-account", "error-spikes", "urgent-lines"];
+
 /// After how many blocks what can't change any more is settled.
 const SETTLE_BLOCKS: usize = 64;
 
@@ -29,6 +32,9 @@ pub struct Args {
     /// Log files, plain or gzipped
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// Apply all rules that come with logkeeper, not only those for failed logins, error spikes and urgent lines
+    #[arg(long)]
+    all_rules: bool,
     /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -47,7 +53,7 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct FileResult {
+pub(super) struct FileResult {
     path: String,
     format: String,
     lines: u64,
@@ -55,6 +61,13 @@ struct FileResult {
     unparsed: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+impl FileResult {
+    /// Whether not all of it could be read.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.error.is_some()
+    }
 }
 
 /// The answer as JSON, borrowed, because there may be very many addresses.
@@ -100,7 +113,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         .map(|folder| Saver::create(folder, &now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
         .transpose()?;
     let rules = shipped_rules();
-    let mut scanner = Scanner::new(&rules, now.timestamp());
+    let rules = rules.iter().filter(|rule| args.all_rules || BASIC.contains(&rule.name.as_str()));
+    let mut scanner = Scanner::new(rules, now.timestamp());
     scanner.count_addresses();
     let mut findings = Vec::new();
     let mut files = Vec::new();
@@ -131,19 +145,20 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(&format!("\n{lines} flagged lines saved to {}\n", path.display()));
         }
     }
-    let unreadable = results.files.iter().any(|file| file.error.is_some());
+    let unreadable = results.files.iter().any(FileResult::is_unreadable);
     Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }
 
 /// The zone of the configuration where there is one, else this machine's.
-fn configured_zone(root: &Path) -> anyhow::Result<Tz> {
+pub(super) fn configured_zone(root: &Path) -> anyhow::Result<Tz> {
     if root.join("config/logkeeper.toml").exists() {
         return Ok(Config::load(&super::absolute(root))?.zone);
     }
     Ok(iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC))
 }
 
-fn scan_file(
+/// Scans one file; what is wrong with it is told at once.
+pub(super) fn scan_file(
     scanner: &mut Scanner,
     path: &Path,
     zone: Tz,
@@ -315,7 +330,7 @@ fn by_count(status: &BTreeMap<u16, u64>) -> Vec<(u16, u64)> {
 }
 
 /// Collects flagged lines in a file of their own.
-struct Saver {
+pub(super) struct Saver {
     path: PathBuf,
     file: std::io::BufWriter<std::fs::File>,
     lines: u64,

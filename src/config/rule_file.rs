@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::fields::{Fields, Text};
 use super::values::Period;
-use crate::model::{Field, Needle, Problem, Rule, RuleKind, Severity, StatusClass};
+use crate::model::{Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
 
-const KINDS: [&str; 3] = ["count", "spike", "pattern"];
+const KINDS: [&str; 5] = ["count", "distinct", "ratio", "spike", "pattern"];
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -18,14 +18,23 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
     let meaning = fields.required("meaning", meaning, "say in a sentence what a finding means");
     let advice = fields.parsed::<Text>("advice");
     let advice = fields.required("advice", advice, "say in a sentence what to do about it");
+    let attack = list(fields, "attack");
+    let only = list(fields, "only");
+    let allow = list(fields, "allow");
     let cooldown = fields.parsed::<Period>("cooldown").map_or(Duration::from_secs(6 * HOUR), |period| period.0);
     let merge = fields.parsed::<Period>("merge").map(|period| period.0);
     let present = fields.present(&KINDS);
     let kind = match present.as_slice() {
         ["count"] => fields.table("count").and_then(read_count),
+        ["distinct"] => fields.table("distinct").and_then(read_distinct),
+        ["ratio"] => fields.table("ratio").and_then(read_ratio),
         ["spike"] => fields.table("spike").and_then(read_spike),
         ["pattern"] => fields.table("pattern").and_then(read_pattern),
-        [] => fields.required("count", None, "give it one of the tables [count], [spike] or [pattern]"),
+        [] => fields.required(
+            "count",
+            None,
+            "give it one of the tables [count], [distinct], [ratio], [spike] or [pattern]",
+        ),
         [.., second] => {
             let help = "make two files of it";
             fields.refuse_key(second, Problem::new("a rule is of one kind", "a second kind", help));
@@ -33,10 +42,12 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         }
     };
     let kind = kind?;
-    let default_merge = if matches!(kind, RuleKind::Spike { .. }) { 10 * MINUTE } else { DAY };
-    let window = match kind {
-        RuleKind::Count { window, .. } | RuleKind::Pattern { window, .. } => window,
-        RuleKind::Spike { .. } => Duration::ZERO,
+    let (window, default_merge) = match kind {
+        RuleKind::Count { window, .. } | RuleKind::Distinct { window, .. } | RuleKind::Pattern { window, .. } => {
+            (window, DAY)
+        }
+        RuleKind::Ratio { window, .. } => (window, 10 * MINUTE),
+        RuleKind::Spike { .. } => (Duration::ZERO, 10 * MINUTE),
     };
     if merge.is_some_and(|merge| merge < window) {
         let problem = Problem::new(
@@ -52,19 +63,60 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         severity: severity?,
         meaning: meaning?.0,
         advice: advice?.0,
+        attack: attack?,
+        only: only?,
+        allow: allow?,
         cooldown,
         merge,
         kind,
     })
 }
 
+/// A list that may be missing, which is an empty one.
+fn list<T: std::str::FromStr<Err = Problem>>(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Vec<T>> {
+    if fields.present(&[key]).is_empty() {
+        return Some(Vec::new());
+    }
+    Some(fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect())
+}
+
+/// Answers with these statuses, or else failed logins.
+fn selection(table: &mut Fields<'_, '_>) -> Option<Selection> {
+    let statuses = list::<StatusClass>(table, "statuses")?;
+    Some(if statuses.is_empty() { Selection::FailedLogins } else { Selection::Answers(statuses) })
+}
+
+fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let of = selection(&mut table);
+    let value: Option<Field> = table.parsed("values");
+    let value = table.required("values", value, "write values = \"user.name\": what is told apart");
+    let by: Option<Vec<Field>> = table.one_or_more("by");
+    let by = table.required("by", by, "write by = \"source.ip\"");
+    let threshold = positive(&mut table, "threshold", 5);
+    let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
+    table.finish();
+    Some(RuleKind::Distinct { of: of?, value: value?, by: by?, threshold: threshold?, window })
+}
+
+fn read_ratio(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let statuses = list::<StatusClass>(&mut table, "statuses").filter(|statuses| !statuses.is_empty());
+    let statuses = table.required("statuses", statuses, "write statuses = [\"5xx\"]");
+    let percent = table.number("percent", 1..=100);
+    let percent = table.required("percent", percent, "write percent = 10");
+    let at_least = positive(&mut table, "at_least", 100);
+    let window = table.parsed::<Period>("window").map_or(Duration::from_secs(5 * MINUTE), |period| period.0);
+    table.finish();
+    Some(RuleKind::Ratio { statuses: statuses?, percent: percent? as u32, at_least: at_least?, window })
+}
+
 fn read_count(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let of = selection(&mut table);
     let by: Option<Vec<Field>> = table.one_or_more("by");
     let by = table.required("by", by, "write by = \"source.ip\" or by = \"user.name\"");
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     table.finish();
-    Some(RuleKind::Count { by: by?, threshold: threshold?, window })
+    Some(RuleKind::Count { of: of?, by: by?, threshold: threshold?, window })
 }
 
 fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {

@@ -15,9 +15,15 @@ macro_rules! shipped {
 /// Path below the configuration's root and content of every shipped file.
 pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/logkeeper.toml",
+    "config/rules/account-under-attack.toml",
+    "config/rules/attacking-network.toml",
     "config/rules/error-spikes.toml",
     "config/rules/failed-logins-account.toml",
     "config/rules/failed-logins.toml",
+    "config/rules/password-spraying.toml",
+    "config/rules/path-scanning.toml",
+    "config/rules/privileged-accounts.toml",
+    "config/rules/server-errors.toml",
     "config/rules/urgent-lines.toml",
     "jobs/archive-logs.toml",
     "jobs/error-spikes.toml",

@@ -1,14 +1,15 @@
-//! `[count]`: failed logins of one subject in a sliding window.
+//! `[count]`: events of one subject in a sliding window.
 
-use super::episodes::{Episodes, Limits};
+use super::episodes::{Episodes, Limits, Measure};
 use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Action, Breach, Field, Finding, Rule, RuleKind};
+use crate::model::{Action, Breach, Field, Finding, Rule, RuleKind, Selection};
 
 /// The detector.
 pub struct Count {
     rule: Rule,
+    of: Selection,
     by: Vec<Field>,
     episodes: Episodes,
     key: Vec<u8>,
@@ -17,11 +18,11 @@ pub struct Count {
 impl Count {
     /// A fresh detector for a rule of this kind.
     pub fn new(rule: &Rule) -> Self {
-        let RuleKind::Count { ref by, threshold, window } = rule.kind else {
+        let RuleKind::Count { ref of, ref by, threshold, window } = rule.kind else {
             unreachable!("detector() makes this for count rules only")
         };
-        let limits = Limits { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64 };
-        Self { rule: rule.clone(), by: by.clone(), episodes: Episodes::new(limits), key: Vec::new() }
+        let limits = Limits::new(rule, threshold, window, Measure::Events);
+        Self { rule: rule.clone(), of: of.clone(), by: by.clone(), episodes: Episodes::new(limits), key: Vec::new() }
     }
 }
 
@@ -29,20 +30,15 @@ impl Detector for Count {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
         let Some(event) = &sighting.event else { return false };
         let success = event.action == Action::LoginSucceeded;
-        if sighting.failures == 0 && !success {
-            return false;
-        }
         if !write_key(&self.by, event, &mut self.key) {
             return false;
         }
-        match success {
+        if !success {
+            self.episodes.observe(&self.key, sighting.failures.max(1), 0, sighting);
+        } else if self.by == [Field::SourceIp] && self.of == Selection::FailedLogins {
             // That an account is used after others guessed at it proves nothing; that an address gets in does.
-            true if self.by == [Field::SourceIp] => self.episodes.observe_success(
-                &self.key,
-                Breach { time: sighting.time, user: event.user.map(printable).unwrap_or_default() },
-            ),
-            true => {}
-            false => self.episodes.observe(&self.key, sighting.failures, sighting),
+            let user = event.user.map(printable).unwrap_or_default();
+            self.episodes.observe_success(&self.key, Breach { time: sighting.time, user });
         }
         false
     }

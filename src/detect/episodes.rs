@@ -4,11 +4,17 @@
 //! An episode is a finding if any window in it held enough events. Both are properties of the set of
 //! events, so the order in which they are seen doesn't matter.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::{EVIDENCE_LINES, LATENESS, MAX_SUBJECTS, Sighting};
 use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
+
+/// How many different values of one episode are told apart.
+const MAX_VALUES: usize = 10_000;
 
 /// How many successes of one subject are remembered.
 const MAX_SUCCESSES: usize = 100;
@@ -22,6 +28,24 @@ pub struct Limits {
     pub window: i64,
     /// The longest pause within an episode.
     pub merge: i64,
+    /// What is counted.
+    pub measure: Measure,
+}
+
+/// What is counted in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// Events.
+    Events,
+    /// Different values.
+    Values,
+}
+
+impl Limits {
+    /// Those of a rule.
+    pub fn new(rule: &Rule, threshold: u32, window: Duration, measure: Measure) -> Self {
+        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure }
+    }
 }
 
 /// Events per subject.
@@ -37,8 +61,8 @@ pub struct Episodes {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Track {
     episodes: Vec<Episode>,
-    /// Times and numbers of the events that may still share a window with one to come.
-    recent: Vec<(i64, u32)>,
+    /// Times, numbers and values of the events that may still share a window with one to come.
+    recent: Vec<(i64, u32, u64)>,
     /// Successes that may follow a finding's failures.
     successes: Vec<Breach>,
 }
@@ -49,6 +73,8 @@ struct Episode {
     last: i64,
     count: u64,
     reached: Option<i64>,
+    /// The different values, where these are counted.
+    values: BTreeSet<u64>,
     evidence: Vec<(i64, Evidence)>,
 }
 
@@ -58,11 +84,11 @@ impl Episodes {
         Self { limits, subjects: HashMap::new(), dropped: 0, next_room: i64::MIN }
     }
 
-    /// Counts `times` events of a subject.
-    pub fn observe(&mut self, subject: &[u8], times: u32, sighting: &Sighting<'_>) {
-        let merge = self.limits.merge;
+    /// Counts `times` events of a subject that have this value.
+    pub fn observe(&mut self, subject: &[u8], times: u32, value: u64, sighting: &Sighting<'_>) {
+        let limits = self.limits;
         match self.track(subject, sighting.time) {
-            Some(track) => track.add(merge, times, sighting),
+            Some(track) => track.add(limits, times, value, sighting),
             None => self.dropped += u64::from(times),
         }
     }
@@ -133,7 +159,7 @@ impl Episodes {
         self.subjects.retain(|name, track| {
             track.evaluate(limits);
             let Track { episodes, successes, recent } = track;
-            recent.retain(|(time, _)| *time >= safe.saturating_sub(window));
+            recent.retain(|(time, ..)| *time >= safe.saturating_sub(window));
             episodes.retain(|episode| {
                 let open = episode.last.saturating_add(merge) >= safe;
                 if !open {
@@ -175,20 +201,22 @@ impl Episodes {
 }
 
 impl Track {
-    fn add(&mut self, merge: i64, times: u32, sighting: &Sighting<'_>) {
-        let time = sighting.time;
+    fn add(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
+        let (time, merge) = (sighting.time, limits.merge);
         match self.recent.last_mut() {
-            Some((last, count)) if *last == time => *count = count.saturating_add(times),
-            _ => self.recent.push((time, times)),
+            Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
+            _ => self.recent.push((time, times, value)),
         }
         let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
         let Some(index) = self.episodes.iter().position(near) else {
             let evidence = vec![(time, sighting.evidence())];
-            self.episodes.push(Episode { first: time, last: time, count: u64::from(times), reached: None, evidence });
+            let values = if limits.measure == Measure::Values { BTreeSet::from([value]) } else { BTreeSet::new() };
+            let count = u64::from(times);
+            self.episodes.push(Episode { first: time, last: time, count, reached: None, values, evidence });
             self.episodes.sort_by_key(|episode| episode.first);
             return;
         };
-        self.episodes[index].add(time, times, sighting);
+        self.episodes[index].add(limits, times, value, sighting);
         while self
             .episodes
             .get(index + 1)
@@ -221,15 +249,17 @@ impl Track {
     /// Finds for each episode the first event that completed a window.
     fn evaluate(&mut self, limits: Limits) {
         self.recent.sort_unstable();
-        let (mut start, mut held) = (0, 0_u64);
+        let mut start = 0;
+        let mut held = Window::new(limits.measure);
         for end in 0..self.recent.len() {
-            let (time, times) = self.recent[end];
-            held += u64::from(times);
+            let (time, times, value) = self.recent[end];
+            held.take_in(times, value);
             while self.recent[start].0 < time.saturating_sub(limits.window) {
-                held -= u64::from(self.recent[start].1);
+                let (_, times, value) = self.recent[start];
+                held.let_go(times, value);
                 start += 1;
             }
-            if held >= u64::from(limits.threshold)
+            if held.size() >= u64::from(limits.threshold)
                 && let Some(episode) = self.episodes.iter_mut().find(|e| (e.first..=e.last).contains(&time))
             {
                 episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
@@ -238,8 +268,56 @@ impl Track {
     }
 }
 
+/// What a window holds.
+enum Window {
+    Events(u64),
+    /// How many events of each value.
+    Values(HashMap<u64, u64>),
+}
+
+impl Window {
+    fn new(measure: Measure) -> Self {
+        match measure {
+            Measure::Events => Self::Events(0),
+            Measure::Values => Self::Values(HashMap::new()),
+        }
+    }
+
+    fn take_in(&mut self, times: u32, value: u64) {
+        match self {
+            Self::Events(events) => *events += u64::from(times),
+            Self::Values(values) => *values.entry(value).or_default() += u64::from(times),
+        }
+    }
+
+    fn let_go(&mut self, times: u32, value: u64) {
+        match self {
+            Self::Events(events) => *events -= u64::from(times),
+            Self::Values(values) => {
+                let left = values.get(&value).map_or(0, |events| events.saturating_sub(u64::from(times)));
+                if left == 0 {
+                    values.remove(&value);
+                } else {
+                    values.insert(value, left);
+                }
+            }
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Events(events) => *events,
+            Self::Values(values) => values.len() as u64,
+        }
+    }
+}
+
 impl Episode {
-    fn add(&mut self, time: i64, times: u32, sighting: &Sighting<'_>) {
+    fn add(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
+        let time = sighting.time;
+        if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
+            self.values.insert(value);
+        }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);
@@ -254,6 +332,7 @@ impl Episode {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.count += later.count;
+        self.values.extend(later.values);
         self.reached = [self.reached, later.reached].into_iter().flatten().min();
         self.evidence.extend(later.evidence);
         self.evidence.sort_by_key(|(time, _)| *time);
@@ -276,7 +355,11 @@ impl Episode {
             rule: rule.name.clone(),
             severity,
             subject: subject(),
-            count: self.count,
+            count: match limits.measure {
+                Measure::Events => self.count,
+                Measure::Values => self.values.len() as u64,
+            },
+            counted: rule.counted(),
             first: self.first,
             last: self.last,
             reached,

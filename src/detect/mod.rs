@@ -6,8 +6,10 @@
 //! To add a kind of rule: write its file, a variant of [`RuleKind`] and a line in [`detector`].
 
 mod count;
+mod distinct;
 mod episodes;
 mod pattern;
+mod ratio;
 mod session;
 mod spike;
 mod subject;
@@ -17,7 +19,7 @@ pub use session::{Failure, Held, Sessions};
 use std::sync::Arc;
 
 use crate::model::untrusted;
-use crate::model::{Action, Event, Evidence, Finding, Rule, RuleKind};
+use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
 
 /// How long after an event its line may turn up and still be counted exactly, in seconds. Apache writes a request's
 /// start time when it ends; a failed login may be settled only when its session is over.
@@ -59,7 +61,7 @@ pub trait Detector: Send {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool;
 
     /// Whether the rule looks for the text of lines, and among these lines may be one. Others need not be shown to it
-    /// but for events that it [`counts`].
+    /// but for events that it counts ([`Rule::counts`]).
     fn may_look_for(&self, _lines: &[u8]) -> bool {
         false
     }
@@ -88,23 +90,14 @@ pub trait Detector: Send {
 pub fn detector(rule: &Rule) -> Box<dyn Detector> {
     match &rule.kind {
         RuleKind::Count { .. } => Box::new(count::Count::new(rule)),
+        RuleKind::Distinct { .. } => Box::new(distinct::Distinct::new(rule)),
+        RuleKind::Ratio { .. } => Box::new(ratio::Ratio::new(rule)),
         RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),
     }
 }
 
-/// Whether a rule counts an event.
-pub fn counts(rule: &Rule, action: Action, failures: u32) -> bool {
-    match &rule.kind {
-        RuleKind::Count { .. } => failures > 0 || action == Action::LoginSucceeded,
-        RuleKind::Spike { statuses, .. } => {
-            matches!(action, Action::Request { status } if statuses.iter().any(|class| class.holds(status)))
-        }
-        RuleKind::Pattern { .. } => false,
-    }
-}
-
 /// A stored detector state belongs to a rule as it was; after a change of the rule it is not taken up.
 pub fn fingerprint(rule: &Rule) -> String {
-    format!("{:?} merge={:?}", rule.kind, rule.merge)
+    format!("{:?} merge={:?} only={:?} allow={:?}", rule.kind, rule.merge, rule.only, rule.allow)
 }

@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
-use super::episodes::{Episodes, Limits};
+use super::episodes::{Episodes, Limits, Measure};
 use super::{Detector, Sighting};
 use crate::model::untrusted::without_line_break;
 use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
@@ -29,8 +29,7 @@ impl Pattern {
         let RuleKind::Pattern { needle, threshold, window } = &rule.kind else {
             unreachable!("detector() makes this for pattern rules only")
         };
-        let limits =
-            Limits { threshold: *threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64 };
+        let limits = Limits::new(rule, *threshold, *window, Measure::Events);
         let search = match needle {
             Needle::Text(text) => Search::Text(Box::new(Finder::new(text.as_bytes()).into_owned())),
             Needle::Regex(expression) => Regex::new(expression).map_or(Search::Nothing, Search::Regex),
@@ -53,7 +52,7 @@ impl Detector for Pattern {
             Search::Nothing => false,
         };
         if matches {
-            self.episodes.observe(self.name.as_bytes(), 1, sighting);
+            self.episodes.observe(self.name.as_bytes(), 1, 0, sighting);
         }
         matches
     }

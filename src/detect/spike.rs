@@ -70,6 +70,7 @@ impl Spike {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
             subject: Subject::from([("http.status".to_owned(), status.to_string())]),
+            counted: self.rule.counted(),
             count: run.iter().map(|minute| minute.count).sum(),
             first: *first.times.first()?,
             last: last.last,

@@ -29,7 +29,7 @@ pub struct StreamState {
 
 /// Detectors and counts of one scan.
 pub struct Scanner {
-    rules: Vec<(Rule, Box<dyn Detector>)>,
+    rules: Vec<Running>,
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
     addresses: Option<Addresses>,
@@ -39,6 +39,28 @@ pub struct Scanner {
     /// Lines by category, standard and urgent.
     triage: [[u64; 2]; CATEGORIES.len()],
     now: i64,
+}
+
+/// A rule at work.
+struct Running {
+    rule: Rule,
+    detector: Box<dyn Detector>,
+    /// How many lines it counted.
+    lines: u64,
+}
+
+impl Running {
+    /// Shows a line to the detector if it is for it; `looks`: lines have to be looked at for their text.
+    fn observe(&mut self, sighting: &Sighting<'_>, looks: bool) -> bool {
+        let event = sighting.event.as_ref().filter(|event| event.action != Action::Other);
+        let counts =
+            event.is_some_and(|event| self.rule.counts(event.action, sighting.failures) && self.rule.is_about(event));
+        let found = (looks || counts) && self.detector.observe(sighting);
+        // A good login is taken in, but is nothing that the rule looks for.
+        let counts = counts && event.is_some_and(|event| event.action != Action::LoginSucceeded);
+        self.lines += u64::from(found || counts);
+        found
+    }
 }
 
 /// The categories of triage, in the order in which they are counted.
@@ -97,7 +119,7 @@ impl Scanner {
     /// A scanner for these rules in a run at `now`, seconds since 1970 UTC.
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64) -> Self {
         Self {
-            rules: rules.into_iter().map(|rule| (rule.clone(), detect::detector(rule))).collect(),
+            rules: rules.into_iter().map(running).collect(),
             tallies: HashMap::new(),
             addresses: None,
             total: Tally::default(),
@@ -162,13 +184,10 @@ impl Scanner {
             self.count_addresses_of(sightings);
         }
         let mut found = [false; TOGETHER];
-        for (rule, detector) in &mut self.rules {
-            let looks = detector.may_look_for(text);
+        for rule in &mut self.rules {
+            let looks = rule.detector.may_look_for(text);
             for (index, sighting) in sightings.iter().enumerate() {
-                let action = sighting.event.as_ref().map_or(Action::Other, |event| event.action);
-                if looks || action != Action::Other && detect::counts(rule, action, sighting.failures) {
-                    found[index] |= detector.observe(sighting);
-                }
+                found[index] |= rule.observe(sighting, looks);
             }
         }
         for (sighting, found) in sightings.iter().zip(found) {
@@ -197,17 +216,13 @@ impl Scanner {
     /// Counts failures whose session is surely over.
     pub fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
         let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
-        for held in stream.sessions.settle(now) {
-            self.held(source, &held, false);
-        }
+        self.held(source, &stream.sessions.settle(now), false);
     }
 
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
     /// settled, and counted, by a later run.
     pub fn flush_sessions(&mut self, stream: &mut StreamState, source: &str, provisional: bool) {
-        for held in stream.sessions.settle(i64::MAX) {
-            self.held(source, &held, provisional);
-        }
+        self.held(source, &stream.sessions.settle(i64::MAX), provisional);
     }
 
     /// The findings settled for good, given how far the streams have come.
@@ -216,17 +231,17 @@ impl Scanner {
         let Some(horizon) = active.filter_map(|stream| stream.latest).min() else { return Vec::new() };
         // A stamp ahead of the run is a clock gone wrong, and settles nothing.
         let horizon = horizon.min(self.now);
-        self.rules.iter_mut().flat_map(|(_, detector)| detector.settle(horizon)).collect()
+        self.rules.iter_mut().flat_map(|rule| rule.detector.settle(horizon)).collect()
     }
 
     /// The findings that further lines may still change.
     pub fn findings(&mut self) -> Vec<Finding> {
-        self.rules.iter_mut().flat_map(|(_, detector)| detector.findings()).collect()
+        self.rules.iter_mut().flat_map(|rule| rule.detector.findings()).collect()
     }
 
     /// The detectors' states by rule.
     pub fn save(&mut self) -> BTreeMap<String, SavedDetector> {
-        let save = |(rule, detector): &mut (Rule, Box<dyn Detector>)| {
+        let save = |Running { rule, detector, .. }: &mut Running| {
             (rule.name.clone(), SavedDetector { fingerprint: detect::fingerprint(rule), state: detector.save() })
         };
         self.rules.iter_mut().map(save).collect()
@@ -236,7 +251,7 @@ impl Scanner {
     /// or whose state can't be read, starts afresh.
     pub fn load(&mut self, mut saved: BTreeMap<String, SavedDetector>) -> Vec<String> {
         let mut continued = Vec::new();
-        for (rule, detector) in &mut self.rules {
+        for Running { rule, detector, .. } in &mut self.rules {
             let Some(saved) = saved.remove(&rule.name) else { continue };
             if saved.fingerprint == detect::fingerprint(rule) && detector.load(saved.state).is_ok() {
                 continued.push(rule.name.clone());
@@ -247,8 +262,13 @@ impl Scanner {
 
     /// How many events the rules dropped because there were too many subjects.
     pub fn dropped(&self) -> Vec<(String, u64)> {
-        let dropped = self.rules.iter().map(|(rule, detector)| (rule.name.clone(), detector.dropped()));
+        let dropped = self.rules.iter().map(|rule| (rule.rule.name.clone(), rule.detector.dropped()));
         dropped.filter(|(_, dropped)| *dropped > 0).collect()
+    }
+
+    /// How many lines each rule counted.
+    pub fn counted_lines(&self) -> Vec<(String, u64)> {
+        self.rules.iter().map(|rule| (rule.rule.name.clone(), rule.lines)).collect()
     }
 
     /// The counts per source and bucket.
@@ -280,20 +300,26 @@ impl Scanner {
         all
     }
 
-    fn held(&mut self, source: &str, held: &Held, provisional: bool) {
-        let event = held.event();
-        let (file, number, line) = (&held.file, held.number, &*held.line);
-        let sighting = Sighting { time: held.time, event: Some(event), failures: held.times, line, file, number };
-        if !provisional {
-            let one = Tally { failed_logins: u64::from(held.times), ..Tally::default() };
-            self.add(source, held.time.div_euclid(BUCKET), &one);
-            self.count_addresses_of(std::slice::from_ref(&sighting));
-        }
-        // Rules that look at lines have seen this one when it was read.
-        for (rule, detector) in &mut self.rules {
-            if detect::counts(rule, event.action, held.times) {
-                detector.observe(&sighting);
+    fn held(&mut self, source: &str, held: &[Held], provisional: bool) {
+        for held in held.chunks(TOGETHER) {
+            let sightings: Vec<Sighting<'_>> = held.iter().map(waited).collect();
+            if !provisional {
+                self.tally_held(source, &sightings);
+                self.count_addresses_of(&sightings);
             }
+            // Rules that look at lines have seen these when they were read.
+            for rule in &mut self.rules {
+                for sighting in &sightings {
+                    rule.observe(sighting, false);
+                }
+            }
+        }
+    }
+
+    fn tally_held(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+        for same_bucket in sightings.chunk_by(|a, b| a.time.div_euclid(BUCKET) == b.time.div_euclid(BUCKET)) {
+            let failed_logins = same_bucket.iter().map(|sighting| u64::from(sighting.failures)).sum();
+            self.add(source, same_bucket[0].time.div_euclid(BUCKET), &Tally { failed_logins, ..Tally::default() });
         }
     }
 
@@ -372,6 +398,16 @@ impl Scanner {
 pub struct SavedDetector {
     fingerprint: String,
     state: serde_json::Value,
+}
+
+fn running(rule: &Rule) -> Running {
+    Running { rule: rule.clone(), detector: detect::detector(rule), lines: 0 }
+}
+
+/// A line that waited for the end of its session.
+fn waited(held: &Held) -> Sighting<'_> {
+    let Held { time, times, number, line, file, .. } = held;
+    Sighting { time: *time, event: Some(held.event()), failures: *times, line, file, number: *number }
 }
 
 /// How many failed logins a line settles.

@@ -21,6 +21,28 @@ words! {
     }
 }
 
+words! {
+    /// What a finding counted.
+    Counted {
+        /// Failed logins, each attempt once.
+        FailedLogins = "failed logins",
+        /// A web server's answers.
+        Answers = "answers",
+        /// Lines of a log.
+        Lines = "lines",
+        /// Different accounts.
+        Accounts = "accounts",
+        /// Different addresses.
+        Addresses = "addresses",
+        /// Different networks.
+        Networks = "networks",
+        /// Different hosts.
+        Hosts = "hosts",
+        /// Different paths on a web server.
+        Paths = "paths",
+    }
+}
+
 /// Whom or what a finding is about: ECS field name to value, as `source.ip` to `203.0.113.7`.
 pub type Subject = BTreeMap<String, String>;
 
@@ -53,8 +75,10 @@ pub struct Finding {
     pub severity: Severity,
     /// Whom or what it is about.
     pub subject: Subject,
-    /// How many events it stands for.
+    /// How many it counted, and what.
     pub count: u64,
+    /// What it counted.
+    pub counted: Counted,
     /// The first event.
     pub first: i64,
     /// The last event.
@@ -75,6 +99,9 @@ impl Finding {
         let word = |(field, value): (&String, &String)| match field.as_str() {
             "source.ip" | "source.domain" => value.clone(),
             "user.name" => format!("account {value}"),
+            "source.network" => format!("network {value}"),
+            "host.name" => format!("host {value}"),
+            "url.path" => format!("path {value}"),
             "http.status" => format!("status {value}"),
             "keyword" => format!("\"{value}\""),
             _ => format!("{field} {value}"),

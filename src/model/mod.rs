@@ -16,14 +16,14 @@ pub mod untrusted;
 pub use archive::{ArchiveEntry, Member};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
-pub use finding::{Breach, Evidence, Finding, Severity, StoredFinding, Subject};
+pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use job::{
     ArchiveSpec, CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
     Work,
 };
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
 pub use problem::Problem;
-pub use rule::{Field, Needle, Rule, RuleKind, StatusClass};
+pub use rule::{Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};
 pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source};
 pub use tally::Tally;

@@ -1,10 +1,13 @@
 //! Rules: detections as configured.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{Problem, Severity};
+use ipnet::IpNet;
+
+use super::{Action, Counted, Event, Problem, Severity};
 
 /// A detection as configured in `config/rules/NAME.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +20,12 @@ pub struct Rule {
     pub meaning: String,
     /// What to do about it, in a sentence.
     pub advice: String,
+    /// Techniques of MITRE ATT&CK that a finding may tell of, as `T1110.003` (<https://attack.mitre.org/techniques>).
+    pub attack: Vec<Technique>,
+    /// Who alone is counted; everybody where there is none.
+    pub only: Vec<Who>,
+    /// Who is never counted.
+    pub allow: Vec<Who>,
     /// How long the same subject is not alerted about again.
     pub cooldown: Duration,
     /// After how long a quiet time further events make a new finding instead of growing the old one.
@@ -25,16 +34,113 @@ pub struct Rule {
     pub kind: RuleKind,
 }
 
+impl Rule {
+    /// What its findings count.
+    pub fn counted(&self) -> Counted {
+        match &self.kind {
+            RuleKind::Count { of: Selection::FailedLogins, .. } => Counted::FailedLogins,
+            RuleKind::Count { .. } | RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
+            RuleKind::Distinct { value, .. } => value.counted(),
+            RuleKind::Pattern { .. } => Counted::Lines,
+        }
+    }
+
+    /// Whether it counts an event with so many failed logins.
+    pub fn counts(&self, action: Action, failures: u32) -> bool {
+        match &self.kind {
+            RuleKind::Count { of, .. } => of.holds(action, failures) || action == Action::LoginSucceeded,
+            RuleKind::Distinct { of, .. } => of.holds(action, failures),
+            RuleKind::Spike { statuses, .. } => is_answer(action, statuses),
+            // A share is of all answers.
+            RuleKind::Ratio { .. } => matches!(action, Action::Request { .. }),
+            RuleKind::Pattern { .. } => false,
+        }
+    }
+
+    /// Whether it is about those who caused this event.
+    pub fn is_about(&self, event: &Event<'_>) -> bool {
+        let holds = |who: &Who| who.holds(event);
+        (self.only.is_empty() || self.only.iter().any(holds)) && !self.allow.iter().any(holds)
+    }
+
+    /// What it looks for, in a sentence without its end.
+    pub fn looks_for(&self) -> String {
+        let window = |window: &Duration| humantime::format_duration(*window);
+        let by = |by: &[Field]| by.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(" and ");
+        match &self.kind {
+            RuleKind::Count { of, by: fields, threshold, window: time } => {
+                format!("{threshold} {of} of one {} within {}", by(fields), window(time))
+            }
+            RuleKind::Distinct { of, value, by: fields, threshold, window: time } => {
+                let values = value.counted();
+                format!("{threshold} different {values} in the {of} of one {} within {}", by(fields), window(time))
+            }
+            RuleKind::Ratio { statuses, percent, at_least, window: time } => {
+                let statuses = Selection::Answers(statuses.clone());
+                format!("{percent} % {statuses} among at least {at_least} within a clock period of {}", window(time))
+            }
+            RuleKind::Spike { statuses, threshold } => {
+                format!(
+                    "{threshold} {} in one clock minute, each status by itself",
+                    Selection::Answers(statuses.clone())
+                )
+            }
+            RuleKind::Pattern { needle, threshold, window: time } => {
+                format!("{threshold} lines with \"{}\" within {}", needle.as_str(), window(time))
+            }
+        }
+    }
+}
+
+impl RuleKind {
+    /// The name of its table.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Count { .. } => "count",
+            Self::Distinct { .. } => "distinct",
+            Self::Ratio { .. } => "ratio",
+            Self::Spike { .. } => "spike",
+            Self::Pattern { .. } => "pattern",
+        }
+    }
+}
+
 /// The kinds of rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RuleKind {
-    /// `[count]`: failed logins of one subject in a sliding window.
+    /// `[count]`: events of one subject in a sliding window.
     Count {
+        /// Which events.
+        of: Selection,
         /// What makes a subject: one value of each of these fields.
         by: Vec<Field>,
         /// How many.
         threshold: u32,
         /// Within how long, both ends included.
+        window: Duration,
+    },
+    /// `[distinct]`: different values in the events of one subject in a sliding window, as accounts per address.
+    Distinct {
+        /// Which events.
+        of: Selection,
+        /// Whose values are told apart.
+        value: Field,
+        /// What makes a subject: one value of each of these fields.
+        by: Vec<Field>,
+        /// How many different values.
+        threshold: u32,
+        /// Within how long, both ends included.
+        window: Duration,
+    },
+    /// `[ratio]`: a share of all answers in a clock period.
+    Ratio {
+        /// The statuses counted, together.
+        statuses: Vec<StatusClass>,
+        /// From which share on, in per cent of all answers.
+        percent: u32,
+        /// From how many answers on; of fewer a share says little.
+        at_least: u32,
+        /// How long a period is; periods begin at whole multiples of it since 1970 UTC.
         window: Duration,
     },
     /// `[spike]`: answers with an error status in one clock minute.
@@ -53,6 +159,113 @@ pub enum RuleKind {
         /// Within how long, both ends included.
         window: Duration,
     },
+}
+
+/// Which events a rule counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Failed logins, each attempt once.
+    FailedLogins,
+    /// A web server's answers with one of these statuses.
+    Answers(Vec<StatusClass>),
+}
+
+impl Selection {
+    /// Whether an event with so many failed logins is one of them.
+    pub fn holds(&self, action: Action, failures: u32) -> bool {
+        match self {
+            Self::FailedLogins => failures > 0,
+            Self::Answers(classes) => is_answer(action, classes),
+        }
+    }
+}
+
+/// Whether an action is an answer with one of these statuses.
+pub fn is_answer(action: Action, classes: &[StatusClass]) -> bool {
+    matches!(action, Action::Request { status } if classes.iter().any(|class| class.holds(status)))
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailedLogins => f.write_str("failed logins"),
+            Self::Answers(classes) => {
+                let classes: Vec<String> = classes.iter().map(StatusClass::to_string).collect();
+                write!(f, "answers {}", classes.join(" or "))
+            }
+        }
+    }
+}
+
+/// Somebody whom a rule is about, or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// All addresses of a network, or one.
+    Network(IpNet),
+    /// An account.
+    Account(String),
+}
+
+impl Who {
+    /// Whether it is who caused the event, or whose account the event is about.
+    pub fn holds(&self, event: &Event<'_>) -> bool {
+        match self {
+            Self::Network(network) => event.peer.and_then(|peer| peer.ip()).is_some_and(|ip| network.contains(&ip)),
+            Self::Account(account) => event.user == Some(account.as_bytes()),
+        }
+    }
+}
+
+impl FromStr for Who {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if let Some(account) = text.strip_prefix("account ").map(str::trim).filter(|account| !account.is_empty()) {
+            return Ok(Self::Account(account.to_owned()));
+        }
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        network.map(|network| Self::Network(network.trunc())).ok_or_else(|| {
+            let message = format!("{text:?} is neither an address nor a network nor an account");
+            let known = "as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32 or \"account backup\"";
+            Problem::new(message, known, "write for example allow = [\"192.0.2.0/24\", \"account monitoring\"]")
+        })
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                fmt::Display::fmt(&network.addr(), f)
+            }
+            Self::Network(network) => fmt::Display::fmt(network, f),
+            Self::Account(account) => write!(f, "account {account}"),
+        }
+    }
+}
+
+/// The id of a technique, as `T1110` or `T1110.003`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Technique(String);
+
+impl FromStr for Technique {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let digits = |text: &str, n: usize| text.len() == n && text.bytes().all(|byte| byte.is_ascii_digit());
+        let known = text.strip_prefix('T').is_some_and(|rest| match rest.split_once('.') {
+            Some((technique, part)) => digits(technique, 4) && digits(part, 3),
+            None => digits(rest, 4),
+        });
+        known.then(|| Self(text.to_owned())).ok_or_else(|| {
+            let message = format!("{text:?} is not the id of an ATT&CK technique");
+            Problem::new(message, "as T1110 or T1110.003", "see https://attack.mitre.org/techniques")
+        })
+    }
+}
+
+impl fmt::Display for Technique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// What a `[pattern]` looks for in a line.
@@ -86,6 +299,30 @@ pub enum Field {
     HostName,
     /// `url.path`: the path that was asked for, without what follows a `?`.
     UrlPath,
+}
+
+impl Field {
+    /// Its name in the Elastic Common Schema.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Field::SourceIp => "source.ip",
+            Field::SourceNetwork => "source.network",
+            Field::UserName => "user.name",
+            Field::HostName => "host.name",
+            Field::UrlPath => "url.path",
+        }
+    }
+
+    /// What its different values are called.
+    pub fn counted(self) -> Counted {
+        match self {
+            Field::SourceIp => Counted::Addresses,
+            Field::SourceNetwork => Counted::Networks,
+            Field::UserName => Counted::Accounts,
+            Field::HostName => Counted::Hosts,
+            Field::UrlPath => Counted::Paths,
+        }
+    }
 }
 
 impl FromStr for Field {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 
 use super::Figures;
-use crate::model::{Severity, StoredFinding, Tally};
+use crate::model::{Counted, Severity, StoredFinding, Tally};
 
 /// The verdict of a report: a traffic light with its word and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,7 +115,20 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
     let count = grouped(f.count);
     let mut subject = f.subject.iter();
     let (field, value) = subject.next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
+    let subject_words = f.subject_words();
     let mut sentence = match field {
+        _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines) => {
+            let verb = match f.counted {
+                Counted::Addresses | Counted::Networks => "was tried from",
+                Counted::Accounts => "tried to log in to",
+                _ => "asked for",
+            };
+            format!("{subject_words} {verb} {count} different {}, {when}.", f.counted)
+        }
+        _ if f.counted == Counted::Answers && field != "http.status" => {
+            format!("{subject_words} was answered {count} times with an error, {when}.")
+        }
+        "source.network" => format!("The addresses of {value} tried to log in {count} times and failed, {when}."),
         "source.ip" | "source.domain" => format!("{value} tried to log in {count} times and failed, {when}."),
         "user.name" => format!("Somebody guessed at the account \u{201c}{value}\u{201d} {count} times, {when}."),
         "http.status" => {

@@ -4,16 +4,22 @@ use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
-use crate::model::{Finding, StoredFinding};
+use crate::model::{Finding, Severity, StoredFinding};
 
 const COLUMNS: &str =
-    "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach";
+    "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted";
 
 /// Which findings to list.
 #[derive(Debug, Clone, Default)]
 pub struct FindingFilter {
     /// Only of this rule.
     pub rule: Option<String>,
+    /// Only about this address.
+    pub ip: Option<String>,
+    /// Only about this account.
+    pub user: Option<String>,
+    /// Only those that matter at least so much.
+    pub severity: Option<Severity>,
     /// Only those whose last event is at or after this instant.
     pub since: Option<DateTime<Utc>>,
     /// Only those whose first event is before this instant.
@@ -30,13 +36,20 @@ impl Store {
     pub fn findings(&self, filter: &FindingFilter) -> Result<Vec<StoredFinding>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
+             AND (:ip IS NULL OR subject ->> '$.\"source.ip\"' = :ip)
+             AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user)
+             AND severity IN (SELECT value FROM json_each(:severities))
              ORDER BY last DESC, id DESC LIMIT :limit"
         );
+        let all = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+        let wanted = all.iter().filter(|severity| filter.severity.is_none_or(|least| **severity >= least));
+        let severities = to_json(&wanted.map(|severity| severity.as_str()).collect::<Vec<_>>());
         let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
         let since = filter.since.map_or(i64::MIN, |instant| instant.timestamp());
         let until = filter.until.map_or(i64::MAX, |instant| instant.timestamp());
         self.read(|db| {
-            let values = named_params! { ":rule": filter.rule, ":since": since, ":until": until, ":limit": limit };
+            let values = named_params! { ":rule": filter.rule, ":ip": filter.ip, ":user": filter.user,
+            ":severities": severities, ":since": since, ":until": until, ":limit": limit };
             db.prepare(&sql)?.query_map(values, read_finding)?.collect()
         })
     }
@@ -153,8 +166,8 @@ fn alerted_since(tx: &Transaction<'_>, rule: &str, subject: &str, since: i64) ->
 
 fn insert(tx: &Transaction<'_>, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
     let sql =
-        "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach, counted)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
     let f = finding;
     let severity = f.severity.as_str();
     tx.prepare_cached(sql)?.execute(params![
@@ -169,7 +182,8 @@ fn insert(tx: &Transaction<'_>, commit: &ScanCommit<'_>, finding: &Finding, subj
         to_json(&f.evidence),
         f.open,
         commit.run,
-        to_json(&f.breach)
+        to_json(&f.breach),
+        f.counted.as_str()
     ])?;
     Ok(tx.last_insert_rowid())
 }
@@ -194,12 +208,13 @@ fn update(tx: &Transaction<'_>, id: i64, finding: &Finding) -> rusqlite::Result<
 }
 
 fn read_finding(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
-    let severity: String = row.get(3)?;
+    let (severity, counted): (String, String) = (row.get(3)?, row.get(14)?);
     let finding = Finding {
         rule: row.get(2)?,
         severity: severity.parse().map_err(|error| corrupt(3, error))?,
         subject: json(row, 4)?,
         count: row.get::<_, i64>(5)? as u64,
+        counted: counted.parse().map_err(|error| corrupt(14, error))?,
         first: row.get(6)?,
         last: row.get(7)?,
         reached: row.get(8)?,

@@ -81,6 +81,7 @@ CREATE TABLE findings (
     severity TEXT NOT NULL,
     subject TEXT NOT NULL,
     count INTEGER NOT NULL,
+    counted TEXT NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     reached INTEGER NOT NULL,

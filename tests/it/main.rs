@@ -21,6 +21,7 @@ mod journal;
 mod mail;
 mod planner_model;
 mod policies;
+mod rules;
 mod run_now;
 mod scan_command;
 mod service;

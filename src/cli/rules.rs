@@ -1,0 +1,178 @@
+//! `logkeeper rules`: what is looked for, and whether a rule does what it should.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use chrono_tz::Tz;
+
+use super::{output, scan};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, shipped_rules};
+use crate::jobs::scanner::Scanner;
+use crate::model::{Problem, Rule, Work};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// List the rules, what they look for and which jobs use them
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say in words what a rule looks for, what a finding means and what to do
+    Explain {
+        /// The rule: the name of its file in config/rules without .toml
+        rule: String,
+    },
+    /// Run all rules over log files, and tell how many lines each of them counts and what it finds
+    Test {
+        /// Log files, plain or gzipped
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Only this rule
+        #[arg(long)]
+        rule: Option<String>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// The zone of stamps without one; default: the configuration's, else this machine's
+        #[arg(long)]
+        zone: Option<Tz>,
+        /// The year of stamps without one; default: found from the file's time
+        #[arg(long, value_parser = clap::value_parser!(i32).range(1970..=9998))]
+        year: Option<i32>,
+    },
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let known = Known::load(root)?;
+    match &args.what {
+        What::List { json } => known.list(*json),
+        What::Explain { rule } => known.explain(rule),
+        What::Test { files, rule, json, zone, year } => {
+            let rules = match rule {
+                Some(name) => vec![known.rule(name)?],
+                None => known.rules.iter().collect(),
+            };
+            let zone = zone.map_or_else(|| scan::configured_zone(root), Ok)?;
+            test(&rules, files, zone, *year, *json)
+        }
+    }
+}
+
+/// The configured rules, or without a configuration those that come with logkeeper.
+struct Known {
+    rules: Vec<Rule>,
+    config: Option<Config>,
+}
+
+impl Known {
+    fn load(root: &Path) -> anyhow::Result<Self> {
+        if !root.join("config/logkeeper.toml").exists() {
+            return Ok(Self { rules: shipped_rules(), config: None });
+        }
+        let config = Config::load(&super::absolute(root))?;
+        Ok(Self { rules: config.rules.values().cloned().collect(), config: Some(config) })
+    }
+
+    fn rule(&self, name: &str) -> Result<&Rule, Problem> {
+        self.rules.iter().find(|rule| rule.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.rules.iter().map(|rule| rule.name.as_str()).collect();
+            Problem::new(format!("there is no rule {name:?}"), "", format!("one of: {}", names.join(" ")))
+        })
+    }
+
+    /// The jobs that use a rule.
+    fn jobs(&self, rule: &Rule) -> Vec<String> {
+        let jobs = self.config.iter().flat_map(|config| config.jobs.values());
+        let uses = jobs.filter(|job| matches!(&job.work, Work::Scan(spec) if spec.rules.contains(&rule.name)));
+        uses.map(|job| job.id.to_string()).collect()
+    }
+
+    fn list(&self, json: bool) -> anyhow::Result<ExitCode> {
+        if json {
+            let rule = |rule: &Rule| {
+                serde_json::json!({
+                    "rule": rule.name, "kind": rule.kind.as_str(), "severity": rule.severity, "jobs": self.jobs(rule),
+                    "looks_for": rule.looks_for(), "meaning": rule.meaning, "advice": rule.advice,
+                    "attack": texts(&rule.attack), "only": texts(&rule.only), "allow": texts(&rule.allow),
+                    "cooldown_seconds": rule.cooldown.as_secs(), "merge_seconds": rule.merge.as_secs(),
+                })
+            };
+            output::print_json(&self.rules.iter().map(rule).collect::<Vec<_>>())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let row = |rule: &Rule| {
+            let jobs = self.jobs(rule);
+            let jobs = if jobs.is_empty() { "-".to_owned() } else { jobs.join(" ") };
+            let attack = texts(&rule.attack).join(" ");
+            vec![rule.name.clone(), rule.severity.to_string(), attack, jobs, rule.looks_for()]
+        };
+        output::print_table(
+            &["RULE", "SEVERITY", "ATT&CK", "USED BY", "LOOKS FOR"],
+            self.rules.iter().map(row).collect(),
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn explain(&self, name: &str) -> anyhow::Result<ExitCode> {
+        let rule = self.rule(name)?;
+        let jobs = self.jobs(rule);
+        let mut lines = vec![
+            format!("{} ({}, {})", rule.name, rule.kind.as_str(), rule.severity),
+            format!("  looks for   {}", rule.looks_for()),
+            format!("  means       {}", rule.meaning),
+            format!("  what to do  {}", rule.advice),
+            format!("  told again  after {}", humantime::format_duration(rule.cooldown)),
+            format!("  one finding as long as pauses are at most {}", humantime::format_duration(rule.merge)),
+        ];
+        let lists = [("ATT&CK", texts(&rule.attack)), ("only", texts(&rule.only)), ("never", texts(&rule.allow))];
+        let told = lists.iter().filter(|(_, list)| !list.is_empty());
+        lines.extend(told.map(|(what, list)| format!("  {what:<11} {}", list.join(", "))));
+        lines.push(match &self.config {
+            Some(_) if jobs.is_empty() => "  used by     no job: name it in rules of a [scan]".to_owned(),
+            Some(config) => {
+                let file = config.root.join("config/rules").join(format!("{name}.toml"));
+                format!("  used by     {}\n  file        {}", jobs.join(", "), file.display())
+            }
+            None => "  comes with logkeeper; there is no configuration here".to_owned(),
+        });
+        output::print(&(lines.join("\n") + "\n"));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(T::to_string).collect()
+}
+
+/// Says for each rule how many lines it counted, as fail2ban-regex does for its filters.
+fn test(rules: &[&Rule], files: &[PathBuf], zone: Tz, year: Option<i32>, json: bool) -> anyhow::Result<ExitCode> {
+    let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp());
+    let read: Vec<scan::FileResult> =
+        files.iter().map(|path| scan::scan_file(&mut scanner, path, zone, year, None, None)).collect();
+    let findings = scanner.findings();
+    let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);
+    let found = |name: &str| findings.iter().filter(|finding| finding.rule == name).count();
+    let counted = scanner.counted_lines();
+    if json {
+        let rule = |(name, matched): &(String, u64)| serde_json::json!({ "rule": name, "matched": matched, "not_matched": lines - matched, "findings": found(name) });
+        let rules: Vec<_> = counted.iter().map(rule).collect();
+        output::print_json(&serde_json::json!({ "lines": lines, "parsed": lines - unparsed, "rules": rules }))?;
+    } else {
+        output::print(&format!("{lines} lines, {} parsed, {unparsed} not\n\n", lines - unparsed));
+        let row = |(name, matched): &(String, u64)| {
+            vec![name.clone(), matched.to_string(), (lines - matched).to_string(), found(name).to_string()]
+        };
+        let rows = counted.iter().map(row).collect();
+        output::print_table(&["RULE", "MATCHED", "NOT MATCHED", "FINDINGS"], rows);
+    }
+    let unreadable = read.iter().any(scan::FileResult::is_unreadable);
+    Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+}

@@ -1,0 +1,156 @@
+//! `[ratio]`: a share of all answers in a clock period.
+//!
+//! A finding is a run of periods over the share, no two further apart than the merge time; it counts the answers with
+//! the statuses in question.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Detector, EVIDENCE_LINES, LATENESS, Sighting};
+use crate::model::{Evidence, Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
+
+/// How many periods are kept; the events of further ones are dropped.
+const MAX_PERIODS: usize = 200_000;
+
+/// The detector.
+pub struct Ratio {
+    rule: Rule,
+    statuses: Vec<StatusClass>,
+    percent: u64,
+    at_least: u64,
+    window: i64,
+    merge: i64,
+    /// By the number of the period.
+    periods: BTreeMap<i64, Period>,
+    dropped: u64,
+}
+
+/// What is known of one period.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Period {
+    all: u64,
+    counted: u64,
+    first: i64,
+    last: i64,
+    evidence: Vec<(i64, Evidence)>,
+}
+
+impl Ratio {
+    /// A fresh detector for a rule of this kind.
+    pub fn new(rule: &Rule) -> Self {
+        let RuleKind::Ratio { ref statuses, percent, at_least, window } = rule.kind else {
+            unreachable!("detector() makes this for ratio rules only")
+        };
+        Self {
+            rule: rule.clone(),
+            statuses: statuses.clone(),
+            percent: u64::from(percent),
+            at_least: u64::from(at_least),
+            window: (window.as_secs() as i64).max(1),
+            merge: rule.merge.as_secs() as i64,
+            periods: BTreeMap::new(),
+            dropped: 0,
+        }
+    }
+
+    fn is_over(&self, period: &Period) -> bool {
+        period.counted > 0 && period.all >= self.at_least && period.counted * 100 >= period.all * self.percent
+    }
+
+    /// Runs of periods over the share.
+    fn runs(&self) -> Vec<Vec<&Period>> {
+        let mut runs: Vec<Vec<&Period>> = Vec::new();
+        for period in self.periods.values().filter(|period| self.is_over(period)) {
+            match runs.last_mut() {
+                Some(run) if run.last().is_some_and(|last| period.first - last.last <= self.merge) => run.push(period),
+                _ => runs.push(vec![period]),
+            }
+        }
+        runs
+    }
+
+    fn finding(&self, run: &[&Period], open: bool) -> Option<Finding> {
+        let (first, last) = (run.first()?, run.last()?);
+        let statuses: Vec<String> = self.statuses.iter().map(StatusClass::to_string).collect();
+        let evidence = run.iter().flat_map(|period| &period.evidence).take(EVIDENCE_LINES);
+        Some(Finding {
+            rule: self.rule.name.clone(),
+            severity: self.rule.severity,
+            subject: Subject::from([("http.status".to_owned(), statuses.join(" "))]),
+            count: run.iter().map(|period| period.counted).sum(),
+            counted: self.rule.counted(),
+            first: first.first,
+            last: last.last,
+            reached: first.last,
+            breach: None,
+            evidence: evidence.map(|(_, evidence)| evidence.clone()).collect(),
+            open,
+        })
+    }
+}
+
+impl Period {
+    fn add(&mut self, sighting: &Sighting<'_>) {
+        let time = sighting.time;
+        let is_first = self.counted == 0;
+        self.first = if is_first { time } else { self.first.min(time) };
+        self.last = if is_first { time } else { self.last.max(time) };
+        self.counted += 1;
+        let at = self.evidence.partition_point(|(known, _)| *known <= time);
+        if at < EVIDENCE_LINES {
+            self.evidence.insert(at, (time, sighting.evidence()));
+            self.evidence.truncate(EVIDENCE_LINES);
+        }
+    }
+}
+
+impl Detector for Ratio {
+    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
+        let Some(event) = &sighting.event else { return false };
+        let number = sighting.time.div_euclid(self.window);
+        if self.periods.len() >= MAX_PERIODS && !self.periods.contains_key(&number) {
+            self.dropped += 1;
+            return false;
+        }
+        let period = self.periods.entry(number).or_default();
+        period.all += 1;
+        if is_answer(event.action, &self.statuses) {
+            period.add(sighting);
+        }
+        false
+    }
+
+    fn findings(&mut self) -> Vec<Finding> {
+        self.runs().iter().filter_map(|run| self.finding(run, true)).collect()
+    }
+
+    fn settle(&mut self, horizon: i64) -> Vec<Finding> {
+        let safe = horizon.saturating_sub(LATENESS);
+        let mut keep_from = safe.div_euclid(self.window);
+        let mut settled = Vec::new();
+        for run in self.runs() {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+            if last.last.saturating_add(self.merge).saturating_add(self.window) < safe {
+                settled.extend(self.finding(&run, false));
+            } else {
+                keep_from = keep_from.min(first.first.div_euclid(self.window));
+            }
+        }
+        self.periods = self.periods.split_off(&keep_from);
+        settled
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn save(&mut self) -> serde_json::Value {
+        serde_json::json!(self.periods)
+    }
+
+    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+        self.periods = serde_json::from_value(state)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! The shipped rules find what they should, and nothing else.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::TestBed;
+
+fn corpus(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rules").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Scans a file of the corpus without its comments with one rule; returns lines counted and findings.
+fn tried(bed: &TestBed, rule: &str, kind: &str) -> (u64, u64) {
+    let lines = corpus(&format!("{rule}.{kind}.log"));
+    let lines: String = lines.split_inclusive('\n').filter(|line| !line.starts_with('#')).collect();
+    bed.file("lines.log", &lines);
+    let tested = bed.json(&["rules", "test", "--rule", rule, bed.path("lines.log").to_str().unwrap()]);
+    assert_eq!(tested["lines"], tested["parsed"], "{rule}.{kind}: every line is to be understood");
+    let result = &tested["rules"][0];
+    (result["matched"].as_u64().unwrap(), result["findings"].as_u64().unwrap())
+}
+
+#[test]
+fn every_shipped_rule_matches_what_it_must_and_keeps_quiet_otherwise() {
+    let bed = TestBed::new();
+    let shipped: Vec<&str> = logkeeper::config::SHIPPED
+        .iter()
+        .filter(|(path, _)| path.starts_with("config/rules"))
+        .map(|(path, _)| Path::new(path).file_stem().unwrap().to_str().unwrap())
+        .collect();
+    assert!(shipped.len() >= 10);
+    for rule in shipped {
+        let (matched, findings) = tried(&bed, rule, "match");
+        assert!(matched > 0 && findings > 0, "{rule} misses: {matched} lines matched, {findings} findings");
+        assert_eq!(tried(&bed, rule, "quiet").1, 0, "{rule} cries wolf");
+    }
+}
+
+#[test]
+fn whoever_is_allowed_is_never_counted_and_only_means_only() {
+    let bed = TestBed::new();
+    let line = |n: u32, user: &str, ip: &str| {
+        format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: Failed password for {user} from {ip} port {n} ssh2\n")
+    };
+    let text: String = (0..6)
+        .flat_map(|n| {
+            [line(n, "bob", "192.0.2.7"), line(n + 20, "monitor", "198.51.100.1"), line(n + 40, "eve", "2001:db8::7")]
+        })
+        .collect();
+    bed.file("auth.log", &text);
+    let rule = |lists: &str| {
+        format!("severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n{lists}\n[count]\nby = \"source.ip\"\n")
+    };
+    let found = |lists: &str| -> u64 {
+        bed.file("config/rules/mine.toml", &rule(lists));
+        let tested = bed.json(&["rules", "test", "--rule", "mine", bed.path("auth.log").to_str().unwrap()]);
+        tested["rules"][0]["findings"].as_u64().unwrap()
+    };
+    assert_eq!(found(""), 3);
+    assert_eq!(found("allow = [\"192.0.2.0/24\"]"), 2);
+    assert_eq!(found("allow = [\"2001:db8::/32\", \"account monitor\"]"), 1);
+    assert_eq!(found("only = [\"account eve\", \"192.0.2.7\"]"), 2);
+    assert_eq!(found("only = [\"account eve\"]\nallow = [\"2001:db8::7\"]"), 0);
+    bed.file("config/rules/mine.toml", &rule("allow = [\"192.0.2.300\"]\nattack = [\"T11\"]"));
+    let told = bed.run(&["check"]).stderr;
+    assert!(told.contains("192.0.2.300") && told.contains("as T1110 or T1110.003"), "{told}");
+}
+
+#[test]
+fn distinct_values_and_shares_do_not_depend_on_order_or_cuts() {
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"path-scanning\", \"server-errors\"]\n");
+    let line = |n: usize, ip: usize, status: usize| {
+        let (minute, second) = (n / 60, n % 60);
+        format!(
+            "198.51.100.{ip} - - [19/Nov/2026:10:{minute:02}:{second:02} +0000] \"GET /p{n}?q HTTP/1.1\" {status} 1 \"-\" \"x\"\n"
+        )
+    };
+    let mut lines: Vec<String> =
+        (0..1200).map(|n| line(n, n % 7, if n % 3 == 0 { 404 } else { 200 + n % 5 / 4 * 303 })).collect();
+    let scan = |bed: &TestBed| {
+        bed.run_job("scan", "2026-11-19T12:00:00Z");
+        let found = bed.json(&["findings"]);
+        let found: Vec<String> = found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| {
+                format!("{} {} {} {} {} {}", f["rule"], f["subject"], f["count"], f["counted"], f["first"], f["last"])
+            })
+            .collect();
+        let mut found = found;
+        found.sort();
+        found
+    };
+    bed.file("log/access.log", &lines.concat());
+    let whole = scan(&bed);
+    assert!(
+        whole.iter().any(|f| f.contains("path-scanning")) && whole.iter().any(|f| f.contains("server-errors")),
+        "{whole:?}"
+    );
+    // Neighbours change places, and the file grows in pieces.
+    let pieces = TestBed::new();
+    pieces.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
+    pieces.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"path-scanning\", \"server-errors\"]\n");
+    lines.chunks_mut(5).for_each(|chunk| chunk.reverse());
+    let mut grown = Vec::new();
+    for piece in lines.chunks(137) {
+        grown.extend_from_slice(piece);
+        pieces.file("log/access.log", &grown.concat());
+        scan(&pieces);
+    }
+    assert_eq!(scan(&pieces), whole);
+}
+
+#[test]
+fn findings_are_listed_by_address_account_and_severity() {
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file(
+        "jobs/scan.toml",
+        "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\", \"failed-logins-account\", \"privileged-accounts\"]\n",
+    );
+    let line = |n: u32, user: &str, ip: &str| {
+        format!("2026-11-19T10:00:{n:02}Z web1 sshd[{n}]: Failed password for {user} from {ip} port {n} ssh2\n")
+    };
+    let text: String = (0..6).flat_map(|n| [line(n, "root", "192.0.2.7"), line(n + 20, "bob", "192.0.2.8")]).collect();
+    bed.file("log/auth.log", &text);
+    bed.run_job("scan", "2026-11-19T12:00:00Z");
+    let count = |args: &[&str]| bed.json(&[&["findings"], args].concat()).as_array().unwrap().len();
+    assert_eq!(count(&[]), 5, "two addresses, two accounts, and root");
+    assert_eq!(count(&["--ip", "192.0.2.7"]), 2);
+    assert_eq!(count(&["--user", "bob"]), 1);
+    assert_eq!(count(&["--user", "root", "--ip", "192.0.2.7"]), 1);
+    assert_eq!(count(&["--severity", "high"]), 3);
+    assert_eq!(count(&["--severity", "critical"]), 0);
+    assert_eq!(bed.run(&["findings", "--severity", "worst"]).code, 2);
+}
+
+#[test]
+fn a_rule_is_told_in_words() {
+    let bed = TestBed::new();
+    let told = bed.run(&["rules", "explain", "password-spraying"]).stdout;
+    assert!(told.contains("5 different accounts in the failed logins of one source.ip within 30m"), "{told}");
+    assert!(told.contains("T1110.003") && told.contains("no job"), "{told}");
+    let told = bed.run(&["rules", "list"]).stdout;
+    assert!(told.contains("10 % answers 5xx among at least 50 within a clock period of 5m"), "{told}");
+    let told = bed.run(&["rules", "explain", "nothing"]);
+    assert!(told.code != 0 && told.stderr.contains("one of: "), "{told:?}");
+}
