@@ -23,6 +23,7 @@ pub mod jobs;
 pub mod logs;
 pub mod model;
 pub mod notify;
+pub mod packed;
 pub mod parse;
 pub mod report;
 pub mod runner;

@@ -3,12 +3,12 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::model::archive::hex;
+use crate::packed::{MAGIC, Packing};
 
 /// What a log is recognised by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub struct Digests {
 /// Fails where the file can't be read, or is no regular file.
 pub fn digests(path: &Path) -> io::Result<Digests> {
     let (mut file, identity) = open_regular(path)?;
-    let mut start = [0; 2];
-    let compressed = file.read_exact(&mut start).is_ok() && start == [0x1f, 0x8b];
-    if compressed {
+    let mut start = [0; MAGIC];
+    let packing = file.read_exact(&mut start).ok().and_then(|()| Packing::of(&start));
+    if let Some(packing) = packing {
         let (file, _) = open_regular(path)?;
-        if let Ok(content_sha256) = digest(MultiGzDecoder::new(file)) {
+        if let Ok(content_sha256) = packing.reader(file).and_then(digest) {
             return Ok(Digests { identity, content_sha256 });
         }
     }

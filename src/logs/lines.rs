@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use crate::fs::open_regular;
 use crate::model::Identity;
+use crate::packed::{MAGIC, Packing};
 
 /// The longest line that is looked at, in bytes; a longer one counts as not parsed.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -26,8 +25,8 @@ const INFLATED_RATIO: u64 = 500;
 
 enum Input {
     Plain(File),
-    Pipe(Box<dyn Read>),
-    Gzip(Box<MultiGzDecoder<Box<dyn Read>>>),
+    /// A pipe, or what comes out of a compressed file.
+    Stream(Box<dyn Read>),
 }
 
 /// How reading a file came to its end.
@@ -39,7 +38,7 @@ pub enum Ending {
     Damaged(String),
 }
 
-/// A log file read in blocks of whole lines; gzip is recognised by its content.
+/// A log file read in blocks of whole lines; a compressed one is recognised by its content.
 pub struct Lines {
     input: Input,
     /// What the file was when it was opened.
@@ -65,13 +64,16 @@ impl Lines {
     /// Fails where the file can't be opened or is no regular file.
     pub fn open(path: &Path) -> io::Result<Self> {
         let (mut file, identity) = open_regular(path)?;
-        let mut magic = [0; 2];
+        let mut magic = [0; MAGIC];
         let (got, failure) = read_fully(&mut file, &mut magic);
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
-        let compressed = got == 2 && magic == GZIP;
-        let input = if compressed { gzip(Box::new(file)) } else { Input::Plain(file) };
-        Ok(Self::new(input, identity, compressed))
+        let packing = Packing::of(&magic[..got]);
+        let input = match packing {
+            Some(packing) => Input::Stream(packing.reader(file)?),
+            None => Input::Plain(file),
+        };
+        Ok(Self::new(input, identity, packing.is_some()))
     }
 
     /// Opens what somebody named on the command line: links are followed, pipes are read.
@@ -84,13 +86,16 @@ impl Lines {
         if meta.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a folder"));
         }
-        let mut magic = [0; 2];
+        let mut magic = [0; MAGIC];
         let (got, failure) = read_fully(&mut file, &mut magic);
         failure.map_or(Ok(()), Err)?;
-        let compressed = got == 2 && magic == GZIP;
-        let whole: Box<dyn Read> = Box::new(io::Cursor::new(magic).take(got as u64).chain(file));
-        let input = if compressed { gzip(whole) } else { Input::Pipe(whole) };
-        Ok(Self::new(input, crate::fs::identity(&meta), compressed))
+        let packing = Packing::of(&magic[..got]);
+        let whole = io::Cursor::new(magic).take(got as u64).chain(file);
+        let input = match packing {
+            Some(packing) => packing.reader(whole)?,
+            None => Box::new(whole),
+        };
+        Ok(Self::new(Input::Stream(input), crate::fs::identity(&meta), packing.is_some()))
     }
 
     fn new(input: Input, identity: Identity, compressed: bool) -> Self {
@@ -202,8 +207,7 @@ impl Lines {
         self.buffer.resize(old + want, 0);
         let got = match &mut self.input {
             Input::Plain(file) => read_fully(file, &mut self.buffer[old..]),
-            Input::Pipe(pipe) => read_fully(pipe, &mut self.buffer[old..]),
-            Input::Gzip(decoder) => read_fully(decoder, &mut self.buffer[old..]),
+            Input::Stream(stream) => read_fully(stream, &mut self.buffer[old..]),
         };
         let (read, failure) = got;
         self.buffer.truncate(old + read);
@@ -222,13 +226,6 @@ impl Lines {
             self.ending = Some(Ending::Damaged(message));
         }
     }
-}
-
-/// What a gzip file begins with (RFC 1952).
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-
-fn gzip(input: Box<dyn Read>) -> Input {
-    Input::Gzip(Box::new(MultiGzDecoder::new(input)))
 }
 
 /// Whether the shorter text of two files is how the longer one begins.

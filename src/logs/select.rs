@@ -7,6 +7,7 @@ use globset::GlobBuilder;
 use walkdir::WalkDir;
 
 use crate::model::Source;
+use crate::packed::SUFFIXES;
 
 /// One log and its rotated siblings: what was written under one name, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,12 +87,12 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
 /// ```
 /// use logkeeper::logs::rotation_of;
 /// assert_eq!(rotation_of("access.log.2.gz").0, "access.log");
-/// assert_eq!(rotation_of("access.log-20261120").0, "access.log");
+/// assert_eq!(rotation_of("access.log-20261120.zst").0, "access.log");
 /// assert_eq!(rotation_of("access.log-2026-11-20.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log").0, "access.log");
 /// ```
 pub fn rotation_of(name: &str) -> (&str, Rotation) {
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    let plain = SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
     let digits = |text: &str, range: std::ops::RangeInclusive<usize>| {
         range.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
     };

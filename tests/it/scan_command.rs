@@ -116,3 +116,60 @@ fn links_and_pipes_are_read_and_the_configured_zone_is_used() {
     let piped: serde_json::Value = serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap();
     assert!(piped["findings"][0]["reached"].as_str().unwrap().ends_with("11-20T10:00:00+09:00"), "{piped}");
 }
+
+#[test]
+fn every_kind_of_compression_gives_the_same_lines() {
+    let bed = TestBed::new();
+    let text = ACCESS.repeat(4000);
+    bed.file("access.log", &text);
+    let plain = bed.json(&["scan", bed.path("access.log").to_str().unwrap()]);
+    for (program, suffix) in [("gzip", "gz"), ("zstd", "zst"), ("xz", "xz"), ("bzip2", "bz2")] {
+        if !crate::support::has(program) {
+            crate::support::skip("every_kind_of_compression_gives_the_same_lines", program);
+            continue;
+        }
+        let path = bed.path(format!("access.log.2.{suffix}"));
+        // In two members, as when one compressed file was appended to another.
+        let (first, second) =
+            text.split_at(memchr::memchr(b'\n', &text.as_bytes()[text.len() / 2..]).unwrap() + text.len() / 2 + 1);
+        let mut packed = Vec::new();
+        for part in [first, second] {
+            bed.file("part", part);
+            let done = std::process::Command::new(program).arg("-c").arg(bed.path("part")).output().unwrap();
+            packed.extend(done.stdout);
+        }
+        std::fs::write(&path, &packed).unwrap();
+        let scanned = bed.json(&["scan", path.to_str().unwrap()]);
+        assert_eq!(scanned["status"], plain["status"], "{suffix}");
+        assert_eq!(scanned["files"][0]["unparsed"], plain["files"][0]["unparsed"], "{suffix}");
+        // A cut one gives what can be read, and says so.
+        std::fs::write(&path, &packed[..packed.len() - 7]).unwrap();
+        let ran = bed.run(&["scan", path.to_str().unwrap()]);
+        assert!(ran.code == 1 && ran.stderr.contains("is damaged"), "{suffix}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_compressed_rotated_log_of_any_kind_is_read_once() {
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"error-spikes\"]\n");
+    bed.file("log/access.log", ACCESS);
+    let lines = |bed: &TestBed| bed.run_job("scan", "2026-11-20T12:00:00Z").notes[0].clone();
+    assert!(lines(&bed).starts_with("read 6 lines"), "{}", lines(&bed));
+    for (n, (program, suffix)) in [("zstd", "zst"), ("xz", "xz"), ("bzip2", "bz2")].into_iter().enumerate() {
+        if !crate::support::has(program) {
+            crate::support::skip("a_compressed_rotated_log_of_any_kind_is_read_once", program);
+            continue;
+        }
+        let (live, packed) = (bed.path("log/access.log"), bed.path(format!("log/access.log.{}.{suffix}", n + 1)));
+        let done = std::process::Command::new(program).arg("-c").arg(&live).output().unwrap();
+        std::fs::write(packed, done.stdout).unwrap();
+        // The new live file begins differently.
+        let line =
+            format!("192.0.2.{n} - - [20/Nov/2026:11:00:0{n} +0000] \"GET /{suffix} HTTP/1.1\" 200 1 \"-\" \"x\"\n");
+        std::fs::remove_file(&live).unwrap();
+        std::fs::write(&live, line).unwrap();
+        assert!(lines(&bed).starts_with("read 1 lines"), "{suffix}: {}", lines(&bed));
+    }
+}
