@@ -80,10 +80,22 @@ fn list<T: std::str::FromStr<Err = Problem>>(fields: &mut Fields<'_, '_>, key: &
     Some(fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect())
 }
 
-/// Answers with these statuses, or else failed logins.
+/// Answers with these statuses, or else the events named, or else failed logins.
 fn selection(table: &mut Fields<'_, '_>) -> Option<Selection> {
     let statuses = list::<StatusClass>(table, "statuses")?;
-    Some(if statuses.is_empty() { Selection::FailedLogins } else { Selection::Answers(statuses) })
+    let named = !table.present(&["events"]).is_empty();
+    let events: Option<Selection> = table.parsed("events");
+    if named && !statuses.is_empty() {
+        let problem =
+            Problem::new("a rule counts either events or statuses", "besides statuses", "keep one of the two");
+        table.refuse_key("events", problem);
+        return None;
+    }
+    match (named, statuses.is_empty()) {
+        (true, _) => events,
+        (false, true) => Some(Selection::FailedLogins),
+        (false, false) => Some(Selection::Answers(statuses)),
+    }
 }
 
 fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {

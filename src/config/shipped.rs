@@ -24,6 +24,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/rules/path-scanning.toml",
     "config/rules/privileged-accounts.toml",
     "config/rules/server-errors.toml",
+    "config/rules/ssh-probes.toml",
     "config/rules/urgent-lines.toml",
     "jobs/archive-logs.toml",
     "jobs/error-spikes.toml",

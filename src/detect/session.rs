@@ -46,7 +46,7 @@ struct Key {
     host: u32,
     /// 0 where the log tells no process.
     pid: u32,
-    /// Where the log tells no process.
+    /// Where the log tells no process: the address, or else the account.
     peer: Option<Address>,
 }
 
@@ -160,7 +160,8 @@ impl Sessions {
             }
             self.hosts.len() - 1
         });
-        let peer = if event.pid == 0 { event.peer.map(Address::from) } else { None };
+        let account = || event.user.map(|user| Address::Name(user.into()));
+        let peer = if event.pid == 0 { event.peer.map(Address::from).or_else(account) } else { None };
         Key { host: host as u32, pid: event.pid, peer }
     }
 

@@ -72,7 +72,7 @@ const TOGETHER: usize = 256;
 /// What one address did.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 pub struct AddressCounts {
-    /// Requests, failed and successful logins.
+    /// Requests, failed and successful logins, and probes.
     pub events: u64,
     /// Failed logins.
     pub failures: u64,
@@ -375,7 +375,7 @@ impl Scanner {
         for (sighting, number) in sightings.iter().zip(&mut numbers) {
             let Some(event) = &sighting.event else { continue };
             let events = match event.action {
-                Action::Request { .. } | Action::LoginSucceeded => 1,
+                Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
                 _ => u64::from(sighting.failures),
             };
             if let Some(peer) = event.peer.filter(|_| events > 0) {
@@ -456,6 +456,6 @@ fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
         }
         Action::LoginSucceeded => tally.logins += 1,
         Action::ErrorLogged => tally.errors_logged += 1,
-        Action::LoginFailed { .. } | Action::SessionClosed | Action::Other => {}
+        Action::LoginFailed { .. } | Action::Probed | Action::Other => {}
     }
 }

@@ -160,8 +160,8 @@ pub enum Action {
     },
     /// A login succeeded.
     LoginSucceeded,
-    /// The connection a login was tried on is over.
-    SessionClosed,
+    /// Somebody connected without trying to log in, or broke off: a scanner's trace.
+    Probed,
     /// An error log's line of level `error` or worse.
     ErrorLogged,
     /// Nothing that rules look at, but the line was understood.
@@ -178,6 +178,8 @@ pub enum Shape {
     Pam,
     /// "Invalid user".
     InvalidUser,
+    /// Not even let try: "not allowed because", "too many attempts".
+    Refused,
 }
 
 /// One line, understood. All texts are borrowed from the line.

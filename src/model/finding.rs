@@ -26,6 +26,8 @@ words! {
     Counted {
         /// Failed logins, each attempt once.
         FailedLogins = "failed logins",
+        /// Connections without an attempt to log in.
+        Probes = "probes",
         /// A web server's answers.
         Answers = "answers",
         /// Lines of a log.

@@ -39,6 +39,7 @@ impl Rule {
     pub fn counted(&self) -> Counted {
         match &self.kind {
             RuleKind::Count { of: Selection::FailedLogins, .. } => Counted::FailedLogins,
+            RuleKind::Count { of: Selection::Probes, .. } => Counted::Probes,
             RuleKind::Count { .. } | RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
             RuleKind::Distinct { value, .. } => value.counted(),
             RuleKind::Pattern { .. } => Counted::Lines,
@@ -166,6 +167,8 @@ pub enum RuleKind {
 pub enum Selection {
     /// Failed logins, each attempt once.
     FailedLogins,
+    /// Connections on which nobody tried to log in, or which were broken off.
+    Probes,
     /// A web server's answers with one of these statuses.
     Answers(Vec<StatusClass>),
 }
@@ -175,6 +178,7 @@ impl Selection {
     pub fn holds(&self, action: Action, failures: u32) -> bool {
         match self {
             Self::FailedLogins => failures > 0,
+            Self::Probes => action == Action::Probed,
             Self::Answers(classes) => is_answer(action, classes),
         }
     }
@@ -185,10 +189,26 @@ pub fn is_answer(action: Action, classes: &[StatusClass]) -> bool {
     matches!(action, Action::Request { status } if classes.iter().any(|class| class.holds(status)))
 }
 
+impl FromStr for Selection {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            "failed-logins" => Ok(Self::FailedLogins),
+            "probes" => Ok(Self::Probes),
+            _ => {
+                let message = format!("{text:?} is not what a rule can count");
+                let help = "write events = \"failed-logins\" or \"probes\", or statuses = [\"404\"] for answers";
+                Err(Problem::new(message, "failed-logins or probes", help))
+            }
+        }
+    }
+}
+
 impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailedLogins => f.write_str("failed logins"),
+            Self::Probes => f.write_str("probes"),
             Self::Answers(classes) => {
                 let classes: Vec<String> = classes.iter().map(StatusClass::to_string).collect();
                 write!(f, "answers {}", classes.join(" or "))

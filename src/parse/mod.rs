@@ -4,6 +4,7 @@
 
 mod access;
 mod apache_error;
+mod local;
 mod sshd;
 mod syslog;
 mod time;

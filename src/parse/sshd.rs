@@ -13,11 +13,16 @@ use crate::model::{Action, Event, Peer};
 /// Reads a message of sshd that stands for `times` equal ones into the event.
 pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
     let message = message.trim_ascii_end();
-    let found = failed(message, times)
-        .or_else(|| accepted(message))
-        .or_else(|| invalid_user(message, times))
-        .or_else(|| pam(message, times))
-        .or_else(|| closed(message));
+    let Some(first) = message.first() else { return };
+    // What a message begins with tells what it can be; most of an attack's lines are found at once.
+    let found = match first {
+        b'F' => failed(message, times),
+        b'A' => accepted(message),
+        b'I' => invalid_user(message, times),
+        b'p' | b'a' | b'P' => pam(message, times),
+        _ => None,
+    };
+    let found = found.or_else(|| refused(message, times)).or_else(|| probe(message));
     if let Some(found) = found {
         (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
     }
@@ -33,8 +38,7 @@ struct Found<'a> {
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
-    let rest = rest.strip_prefix(b"invalid user ").or_else(|| rest.strip_prefix(b"illegal user ")).unwrap_or(rest);
-    let (user, peer) = user_from_address(rest)?;
+    let (user, peer) = user_from_address(without_validity(rest))?;
     let action = Action::LoginFailed { times, shape: Shape::Explicit };
     Some(Found { action, peer: Some(peer), user: Some(user) })
 }
@@ -66,19 +70,9 @@ fn user_from_address(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
 /// `Invalid user USER from ADDRESS[ port N]`
 fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
     let text = message.strip_prefix(b"Invalid user ").or_else(|| message.strip_prefix(b"Illegal user "))?;
-    let (user, rest) = match memmem::rfind(text, b" from ") {
-        Some(at) => (&text[..at], &text[at + 6..]),
-        None => (&text[..0], text.strip_prefix(b"from ")?),
-    };
-    let mut words = rest.split(|b| *b == b' ');
-    let peer = Peer::read(words.next()?)?;
-    let well_formed = match words.next() {
-        None => true,
-        Some(b"port") => number(words.next()?).is_some() && words.next().is_none(),
-        Some(_) => false,
-    };
+    let (user, peer) = user_at_end(text)?;
     let action = Action::LoginFailed { times, shape: Shape::InvalidUser };
-    well_formed.then_some(Found { action, peer: Some(peer), user: Some(user) })
+    Some(Found { action, peer: Some(peer), user: Some(user) })
 }
 
 /// `[pam_unix(sshd:auth): ]authentication failure; … rhost=ADDRESS[  user=USER]` and
@@ -104,12 +98,117 @@ fn pam(message: &[u8], times: u32) -> Option<Found<'_>> {
     Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer, user })
 }
 
-/// `Connection closed by …`, `Disconnected from …`, `Received disconnect from …`, `Connection reset by …`
-fn closed(message: &[u8]) -> Option<Found<'_>> {
-    let closing: [&[u8]; 4] =
-        [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Received disconnect from "];
-    let known = closing.iter().any(|start| message.starts_with(start));
-    known.then_some(Found { action: Action::SessionClosed, peer: None, user: None })
+/// Attempts that were cut short, each of which may repeat a failure told before:
+/// `User U from ADDRESS not allowed because …`, `ROOT LOGIN REFUSED FROM ADDRESS[ port N]`,
+/// `[error: ]maximum authentication attempts exceeded for [invalid user ]U from ADDRESS port N ssh2`, and
+/// `error: PAM: REASON for [illegal user ]U from ADDRESS`.
+fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let message = without_preauth(message);
+    let found = |user, peer, shape| {
+        Some(Found { action: Action::LoginFailed { times, shape }, peer: Some(peer), user: Some(user) })
+    };
+    if let Some(rest) = message.strip_prefix(b"User ") {
+        let end = memmem::rfind(rest, b" not allowed because ")?;
+        let (user, peer) = user_at_end(&rest[..end])?;
+        return found(user, peer, Shape::Refused);
+    }
+    if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
+        return found(b"root", first_address(rest)?, Shape::Refused);
+    }
+    let error = message.strip_prefix(b"error: ").unwrap_or(message);
+    if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {
+        let (user, peer) = user_from_address(without_validity(rest))?;
+        return found(user, peer, Shape::Refused);
+    }
+    let rest = error.strip_prefix(b"PAM: ")?;
+    let rest = &rest[memmem::find(rest, b" for ")? + 5..];
+    let (user, peer) = user_at_end(without_validity(rest))?;
+    found(user, peer, Shape::Pam)
+}
+
+/// Connections without an attempt, or broken off before one was over.
+fn probe(message: &[u8]) -> Option<Found<'_>> {
+    let before_login = message.ends_with(b"[preauth]");
+    let message = without_preauth(message);
+    let fatal = message.strip_prefix(b"fatal: ").or_else(|| message.strip_prefix(b"error: ")).unwrap_or(message);
+    let peer = if let Some(rest) = fatal.strip_prefix(b"Unable to negotiate with ") {
+        first_address(rest)
+    } else if let Some(rest) = fatal.strip_prefix(b"banner exchange: Connection from ") {
+        first_address(rest)
+    } else if let Some(rest) = fatal.strip_prefix(b"Timeout before authentication for ") {
+        first_address(rest.strip_prefix(b"connection from ").unwrap_or(rest))
+    } else if let Some(rest) = fatal.strip_prefix(b"drop connection #") {
+        let rest = &rest[memmem::find(rest, b" from [")? + 7..];
+        Peer::read(&rest[..memchr::memchr(b']', rest)?])
+    } else if fatal.starts_with(b"Did not receive identification string from ")
+        || fatal.starts_with(b"Bad protocol version identification ")
+    {
+        user_at_end(fatal).map(|(_, peer)| peer)
+    } else if let Some(rest) = fatal.strip_prefix(b"refused connect from ") {
+        // libwrap writes the name, and the address in brackets.
+        let inner = memchr::memrchr(b'(', rest).map(|at| rest[at + 1..].trim_ascii_end());
+        inner.and_then(|inner| inner.strip_suffix(b")")).map_or_else(|| first_address(rest), Peer::read)
+    } else if before_login {
+        broken_off(fatal)
+    } else {
+        None
+    }
+    .filter(|peer| peer.ip().is_some())?;
+    Some(Found { action: Action::Probed, peer: Some(peer), user: None })
+}
+
+/// `Connection closed by[ invalid user U| authenticating user U] ADDRESS[ port N]`, and the like with `reset by`,
+/// `Disconnected from`, `Disconnecting`: whatever U is, the address is before the port or last.
+fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
+    if let Some(rest) = message.strip_prefix(b"Received disconnect from ") {
+        return first_address(rest);
+    }
+    let closings: [&[u8]; 4] =
+        [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Disconnecting "];
+    let rest = closings.iter().find_map(|start| message.strip_prefix(*start))?;
+    let mut ports = memmem::find_iter(rest, b" port ");
+    let rest = match (ports.next(), ports.next()) {
+        (None, _) => rest,
+        (Some(at), None) => &rest[..at],
+        // A name holds one, too; only at the end it can't.
+        (_, Some(_)) => {
+            let at = memmem::rfind(rest, b" port ")?;
+            number(&rest[at + 6..])?;
+            &rest[..at]
+        }
+    };
+    let start = memchr::memrchr(b' ', rest).map_or(0, |at| at + 1);
+    Peer::read(&rest[start..])
+}
+
+/// The address a text begins with; a colon, a comma or a blank ends it.
+fn first_address(text: &[u8]) -> Option<Peer<'_>> {
+    let word = text.split(|byte| *byte == b' ' || *byte == b',').next()?;
+    Peer::read(word.strip_suffix(b":").unwrap_or(word))
+}
+
+/// `USER from ADDRESS[ port N]` at the end of a message, where USER may hold anything.
+fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
+    let (user, rest) = match memmem::rfind(text, b" from ") {
+        Some(at) => (&text[..at], &text[at + 6..]),
+        None => (&text[..0], text.strip_prefix(b"from ")?),
+    };
+    let mut words = rest.split(|byte| *byte == b' ');
+    let peer = Peer::read(words.next()?)?;
+    let well_formed = match words.next() {
+        None => true,
+        Some(b"port") => words.next().and_then(number).is_some() && words.next().is_none(),
+        Some(_) => false,
+    };
+    well_formed.then_some((user, peer))
+}
+
+fn without_preauth(message: &[u8]) -> &[u8] {
+    message.strip_suffix(b"[preauth]").map_or(message, <[u8]>::trim_ascii_end)
+}
+
+fn without_validity(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"invalid user ").or_else(|| text.strip_prefix(b"illegal user ")).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
-use super::{Context, Parser};
+use super::{Context, Parser, local};
 use crate::model::{Category, Event};
 
 /// The parser.
@@ -13,7 +13,17 @@ pub struct Syslog {
 }
 
 /// Programs whose lines are about logging in.
-const AUTH_PROGRAMS: [&[u8]; 6] = [b"sudo", b"su", b"login", b"systemd-logind", b"passwd", b"polkitd"];
+const AUTH_PROGRAMS: [&[u8]; 9] = [
+    b"sudo",
+    b"su",
+    b"login",
+    b"systemd-logind",
+    b"passwd",
+    b"polkitd",
+    b"su(pam_unix)",
+    b"login(pam_unix)",
+    b"sudo(pam_unix)",
+];
 
 impl Syslog {
     /// A parser for stamps in the context's zone.
@@ -24,34 +34,130 @@ impl Syslog {
     /// Splits the stamp off: its instant and what follows the blank behind it.
     fn stamp<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
         if line.first()?.is_ascii_digit() {
-            let end = memchr(b' ', line)?;
-            return Some((rfc3339(&line[..end])?, &line[end + 1..]));
+            return self.numeric_stamp(line);
         }
-        let (month, day) = (month(line.get(..3)?)?, two([*line.get(4)?, *line.get(5)?])?);
-        let clock = clock(line.get(7..15)?)?;
-        if line[3] != b' ' || line[6] != b' ' || line.get(15) != Some(&b' ') {
+        // Some daemons do not pad the day.
+        let padded = line.get(5) != Some(&b' ');
+        let (day, rest) = if padded { (line.get(4..6)?, line.get(6..)?) } else { (line.get(4..5)?, line.get(5..)?) };
+        let day = if let &[digit] = day { two([b' ', digit])? } else { two([day[0], day[1]])? };
+        let (month, clock) = (month(line.get(..3)?)?, clock(rest.get(1..9)?)?);
+        if line[3] != b' ' || rest[0] != b' ' || rest.get(9) != Some(&b' ') {
             return None;
         }
-        Some((self.wall.yearless(month, day, clock)?, &line[16..]))
+        Some((self.wall.yearless(month, day, clock)?, &rest[10..]))
+    }
+
+    /// A stamp of RFC 3339, also with a blank for the `T` and without a zone.
+    fn numeric_stamp<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        let date_only = line.get(10) == Some(&b' ');
+        let from = if date_only { 11 } else { 0 };
+        let end = from + memchr(b' ', &line[from..])?;
+        let stamp = &line[..end];
+        Some((rfc3339(stamp).or_else(|| self.wall.zoneless(stamp))?, &line[end + 1..]))
     }
 }
 
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let (time, rest) = self.stamp(line)?;
-        let host_end = memchr(b' ', rest)?;
-        let (host, rest) = (&rest[..host_end], &rest[host_end + 1..]);
-        let (program, pid, message) = tag(rest);
-        let (message, times) = repeated(message);
-        let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Unknown) };
-        if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {
-            event.category = Category::Auth;
-            sshd::read(message, times, &mut event);
-        } else if AUTH_PROGRAMS.contains(&program) {
-            event.category = Category::Auth;
+        let line = without_priority(line);
+        if let Some(rest) = line.strip_prefix(b"1 ") {
+            return rfc5424(rest);
         }
-        Some(event)
+        let (time, rest) = self.stamp(line)?;
+        let (host, rest) = host(rest)?;
+        let (program, pid, message) = tag(rest);
+        Some(event(time, host, program, pid, message))
     }
+}
+
+/// What a message of a program tells.
+fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
+    let (message, times) = repeated(message);
+    let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Unknown) };
+    if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {
+        event.category = Category::Auth;
+        sshd::read(message, times, &mut event);
+    } else if AUTH_PROGRAMS.contains(&program) {
+        event.category = Category::Auth;
+        local::read(program, message, times, &mut event);
+    }
+    event
+}
+
+/// `<34>`: facility and severity, as they are sent over the network.
+fn without_priority(line: &[u8]) -> &[u8] {
+    let inner = line.strip_prefix(b"<").and_then(|rest| {
+        let end = memchr(b'>', rest).filter(|end| (1..=3).contains(end))?;
+        rest[..end].iter().all(u8::is_ascii_digit).then_some(&rest[end + 1..])
+    });
+    inner.unwrap_or(line)
+}
+
+/// RFC 5424 after its version: `TIMESTAMP HOST PROGRAM PID MSGID STRUCTURED-DATA MESSAGE`, where `-` stands for nothing.
+fn rfc5424(text: &[u8]) -> Option<Event<'_>> {
+    let mut words = text.splitn(6, |byte| *byte == b' ');
+    let time = rfc3339(words.next()?)?;
+    let (host, program, pid, _id) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let message = without_structured_data(words.next()?)?.trim_ascii_start();
+    // RFC 5424 6.4: a message in UTF-8 begins with a mark.
+    let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
+    let host = if host == b"-" { &host[..0] } else { host };
+    Some(event(time, host, program, number(pid).unwrap_or(0), message))
+}
+
+/// RFC 5424 6.3: `-`, or elements in brackets, in whose quoted values a backslash goes before `"`, `\` and `]`.
+fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = text.strip_prefix(b"-") {
+        return Some(rest);
+    }
+    let mut rest = text;
+    while rest.first() == Some(&b'[') {
+        let (mut quoted, mut escaped) = (false, false);
+        let end = rest.iter().position(|byte| {
+            let is_end = *byte == b']' && !quoted;
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = quoted,
+                b'"' => quoted = !quoted,
+                _ => {}
+            }
+            is_end
+        })?;
+        rest = &rest[end + 1..];
+    }
+    (rest.len() < text.len()).then_some(rest)
+}
+
+/// The host, and what follows it. It may be missing, and BSD and BusyBox put facility and severity around it.
+fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut host, mut rest) = word(text)?;
+    if host.starts_with(b"<") && host.ends_with(b">") {
+        (host, rest) = word(rest)?;
+    }
+    // "sshd[7]: …" has no host, and neither has "auth.info: sshd[7]: …".
+    if let Some(name) = host.strip_suffix(b":") {
+        return Some((b"", if is_priority(name) { rest.trim_ascii_start() } else { text }));
+    }
+    match word(rest) {
+        Some((priority, after)) if is_priority(priority) => Some((host, after)),
+        _ => Some((host, rest)),
+    }
+}
+
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr(b' ', text)?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Whether it is facility and severity, as `auth.info`.
+fn is_priority(word: &[u8]) -> bool {
+    const SEVERITIES: [&[u8]; 10] =
+        [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
+    let facilities: [&[u8]; 9] =
+        [b"auth", b"authpriv", b"daemon", b"user", b"kern", b"syslog", b"cron", b"mail", b"security"];
+    let Some(dot) = word.iter().take(9).position(|byte| *byte == b'.') else { return false };
+    let (facility, severity) = (&word[..dot], &word[dot + 1..]);
+    SEVERITIES.contains(&severity) && (facilities.contains(&facility) || facility.starts_with(b"local"))
 }
 
 /// Splits `program[pid]: message`; program and pid may be missing.
@@ -105,6 +211,30 @@ mod tests {
         let event = parser.parse(line).unwrap();
         assert_eq!(event.action, Action::LoginFailed { times: 5, shape: Shape::Explicit });
         assert_eq!(event.user, Some(&b"root"[..]));
+    }
+
+    #[test]
+    fn headers_of_other_daemons_are_understood() {
+        let mut parser = parser();
+        for line in [
+            &b"<38>Nov 20 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9"[..],
+            b"<38>1 2026-11-20T10:00:00.5Z web1 sshd 7 - - Invalid user eve from 192.0.2.9",
+            b"<38>1 2026-11-20T10:00:00Z web1 sshd 7 id [a@1 b=\"x\\\"] y\"][c@1] \xef\xbb\xbfInvalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1 auth.info sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 <4.6> web1 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"2026-11-20T10:00:00 auth.info: sshd[7]:  Invalid user eve from 192.0.2.9",
+            b"2026-11-20 10:00:00.123+0000 web1 sshd[7]: Invalid user eve from 192.0.2.9",
+        ] {
+            let event = parser.parse(line).unwrap();
+            let shown = String::from_utf8_lossy(line);
+            assert_eq!(event.time, Some(1_795_168_800), "{shown}");
+            assert_eq!(event.peer.unwrap().to_string(), "192.0.2.9", "{shown}");
+            assert_eq!(event.pid, 7, "{shown}");
+            assert!(event.host == b"web1" || event.host.is_empty(), "{shown}");
+        }
+        let early = parser.parse(b"Nov 2 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9").unwrap();
+        assert_eq!(early.time, Some(1_795_168_800 - 18 * 86_400));
     }
 
     #[test]

@@ -46,6 +46,22 @@ impl WallClock {
         Some(start + i64::from(clock.second))
     }
 
+    /// The instant of a stamp like those of RFC 3339 without a zone.
+    pub fn zoneless(&mut self, text: &[u8]) -> Option<i64> {
+        let date = NaiveDate::from_ymd_opt(
+            four(text.get(..4)?)?,
+            two([*text.get(5)?, *text.get(6)?])?,
+            two([*text.get(8)?, *text.get(9)?])?,
+        )?;
+        if !matches!((text[4], text[7], text.get(10)), (b'-', b'-', Some(b'T' | b't' | b' '))) {
+            return None;
+        }
+        let fraction = text.get(19..)?;
+        let plain = fraction.is_empty()
+            || fraction.len() > 1 && fraction[0] == b'.' && fraction[1..].iter().all(u8::is_ascii_digit);
+        self.instant(date, clock(text.get(11..19)?)?).filter(|_| plain)
+    }
+
     /// The instant of a stamp without a year.
     pub fn yearless(&mut self, month: u32, day: u32, clock: Clock) -> Option<i64> {
         let minute = [month, day, clock.hour, clock.minute];

@@ -117,7 +117,7 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
     let (field, value) = subject.next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
     let subject_words = f.subject_words();
     let mut sentence = match field {
-        _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines) => {
+        _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines | Counted::Probes) => {
             let verb = match f.counted {
                 Counted::Addresses | Counted::Networks => "was tried from",
                 Counted::Accounts => "tried to log in to",
@@ -127,6 +127,9 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
         }
         _ if f.counted == Counted::Answers && field != "http.status" => {
             format!("{subject_words} was answered {count} times with an error, {when}.")
+        }
+        _ if f.counted == Counted::Probes => {
+            format!("{subject_words} connected {count} times without logging in, {when}.")
         }
         "source.network" => format!("The addresses of {value} tried to log in {count} times and failed, {when}."),
         "source.ip" | "source.domain" => format!("{value} tried to log in {count} times and failed, {when}."),

@@ -16,6 +16,7 @@ mod cuts;
 mod daemon;
 mod demo;
 mod faults;
+mod forgeries;
 mod import;
 mod journal;
 mod mail;

@@ -91,3 +91,42 @@ fn apache_error_log_is_understood_whole() {
     assert_eq!(scanned["files"][0]["unparsed"], 0);
     assert_eq!(scanned["urgent"], 595);
 }
+
+/// Services of sshguard's tests that are none of ours, and lines whose header names no program.
+fn is_not_ours(line: &str, code: &str) -> bool {
+    let no_program = line.starts_with("2018-06-26 13:22:02.108781500")
+        || line.contains(".46667 auth.info: Invalid")
+        || line.contains("auth.info: May 27");
+    !matches!(code, "100" | "350" | "360") || no_program
+}
+
+#[test]
+fn every_attack_of_sshguards_tests_on_ssh_and_the_web_names_its_address() {
+    let name = "every_attack_of_sshguards_tests_on_ssh_and_the_web_names_its_address";
+    let Some(truth) = truth("sshguard.json") else { return support::skip(name, "../shared") };
+    let bed = TestBed::new();
+    let (mut tried, mut failures) = (0, Vec::new());
+    for record in truth["records"].as_array().unwrap() {
+        let (line, want) = (record["line"].as_str().unwrap(), record["want"].as_str().unwrap());
+        let mut want = want.split(' ');
+        let (code, address) = (want.next().unwrap(), want.next().unwrap_or_default());
+        if is_not_ours(line, code) {
+            continue;
+        }
+        // Some of the lines have lost their header.
+        let whole = if line.contains("sshd") || code != "100" {
+            line.to_owned()
+        } else {
+            format!("Nov 20 10:00:00 web1 sshd[7]: {line}")
+        };
+        tried += 1;
+        bed.file("one.log", &format!("{whole}\n"));
+        let tested = bed.json(&["scan", bed.path("one.log").to_str().unwrap()]);
+        let known = tested["addresses"].as_array().unwrap().iter().any(|known| known["address"] == address);
+        if !known {
+            failures.push(format!("{address}: {whole}"));
+        }
+    }
+    assert!(tried > 70, "{tried}");
+    assert_eq!(failures, Vec::<String>::new());
+}

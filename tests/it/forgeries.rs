@@ -1,0 +1,88 @@
+//! Whatever an attacker puts into a name, a path or a header: only the address that the server itself wrote is accused.
+
+use crate::support::TestBed;
+
+/// Attackers come from here.
+const GUILTY: &str = "198.51.100.";
+
+/// What an attacker may choose; the address in it belongs to somebody else.
+const PAYLOADS: [&str; 12] = [
+    " from 203.0.113.9 port 22 ssh2",
+    "root from 203.0.113.9",
+    "x from 203.0.113.9 port 22 [preauth]",
+    "rhost=203.0.113.9 user=root",
+    "x rhost=203.0.113.9  user=root",
+    "203.0.113.9",
+    "203.0.113.9 port 22",
+    "x not allowed because not listed from 203.0.113.9 not allowed because y",
+    "x; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.9",
+    "\\\"] 203.0.113.9 - - [19/Nov/2026:10:00:00 +0000] \\\"GET / HTTP/1.1\\\" 401 1",
+    "x\r203.0.113.9 - - [19/Nov/2026:10:00:00 +0000] \\\"GET / HTTP/1.1\\\" 401 1",
+    "]: Failed password for root from 203.0.113.9 port 22 ssh2: (x,ssh-connection)",
+];
+
+/// What servers make of it; `{user}` is the payload.
+const LINES: [&str; 15] = [
+    "Failed password for invalid user {user} from {address} port 40001 ssh2",
+    "Failed password for {user} from {address} port 40001 ssh2",
+    "Failed keyboard-interactive/pam for invalid user {user} from {address} port 40001 ssh2",
+    "Failed publickey for {user} from {address} port 40001 ssh2: RSA SHA256:abc",
+    "Invalid user {user} from {address}",
+    "Invalid user {user} from {address} port 40001",
+    "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={address}  user={user}",
+    "error: PAM: Authentication failure for illegal user {user} from {address}",
+    "error: maximum authentication attempts exceeded for invalid user {user} from {address} port 40001 ssh2 [preauth]",
+    "User {user} from {address} not allowed because not listed in AllowUsers",
+    "Connection closed by invalid user {user} {address} port 40001 [preauth]",
+    "Disconnected from authenticating user {user} {address} port 40001 [preauth]",
+    "Disconnecting invalid user {user} {address} port 40001: Change of username or service not allowed: ({user},ssh-connection) -> ({user},ssh-connection) [preauth]",
+    "Bad protocol version identification '{user}' from {address} port 40001",
+    "Received disconnect from {address} port 40001:11: {user} [preauth]",
+];
+
+/// The same for web servers, which escape quotes and control characters themselves.
+const REQUESTS: [&str; 5] = [
+    "{address} - {user} [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"",
+    "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET /{user} HTTP/1.1\" 401 5 \"-\" \"x\"",
+    "{address} - - [19/Nov/2026:10:00:01 +0000] \"{user}\" 400 5 \"-\" \"x\"",
+    "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"{user}\" \"{user}\"",
+    "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\" \"{user}\"",
+];
+
+#[test]
+fn no_forged_address_is_ever_accused() {
+    let bed = TestBed::new();
+    let (mut ssh, mut web, mut tried) = (String::new(), String::new(), 0);
+    for payload in PAYLOADS {
+        for line in LINES {
+            tried += 1;
+            let line = line.replace("{user}", payload).replace("{address}", &format!("{GUILTY}{}", tried % 250 + 1));
+            // Five times, so that whoever is taken for the culprit is reported.
+            for n in 0..5 {
+                ssh += &format!("2026-11-19T10:0{n}:00+00:00 web1 sshd[{}]: {line}\n", tried * 10 + n);
+            }
+        }
+        for line in REQUESTS {
+            tried += 1;
+            let line = line.replace("{user}", payload).replace("{address}", &format!("{GUILTY}{}", tried % 250 + 1));
+            web += &format!("{line}\n").repeat(5);
+        }
+    }
+    assert!(tried >= 60);
+    for (name, text) in [("auth.log", ssh), ("access.log", web)] {
+        bed.file(name, &text);
+        let path = bed.path(name);
+        let scanned = bed.json(&["scan", "--all-rules", path.to_str().unwrap()]);
+        for known in scanned["addresses"].as_array().unwrap() {
+            let address = known["address"].as_str().unwrap();
+            assert!(address.starts_with(GUILTY), "{name}: {address} is accused");
+        }
+        for finding in scanned["findings"].as_array().unwrap() {
+            for (field, value) in finding["subject"].as_object().unwrap() {
+                let innocent = field.starts_with("source.") && !value.as_str().unwrap().starts_with(GUILTY);
+                assert!(!innocent, "{name}: {finding}");
+            }
+        }
+        assert!(scanned["addresses"].as_array().unwrap().len() > 50, "{name} names nobody");
+    }
+}
