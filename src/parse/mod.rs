@@ -5,6 +5,7 @@
 mod access;
 mod apache_error;
 mod local;
+mod nginx_error;
 mod sshd;
 mod syslog;
 mod time;
@@ -38,9 +39,10 @@ struct Format {
     make: fn(Context) -> Box<dyn Parser>,
 }
 
-const FORMATS: [Format; 3] = [
+const FORMATS: [Format; 4] = [
     Format { name: "access", make: |_| Box::new(access::Access::default()) },
     Format { name: "syslog", make: |context| Box::new(syslog::Syslog::new(context)) },
+    Format { name: "nginx-error", make: |context| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "apache-error", make: |context| Box::new(apache_error::ApacheError::new(context)) },
 ];
 

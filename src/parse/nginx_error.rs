@@ -1,0 +1,90 @@
+//! nginx's error log. (<https://nginx.org/en/docs/ngx_core_module.html#error_log>, ngx_log.c)
+
+use chrono::NaiveDate;
+use memchr::{memchr, memmem};
+
+use super::time::{WallClock, clock, four, two};
+use super::{Context, Parser};
+use crate::model::{Action, Category, Event, Peer};
+
+/// The parser.
+pub struct NginxError {
+    wall: WallClock,
+}
+
+impl NginxError {
+    /// A parser for stamps in the context's zone.
+    pub fn new(context: Context) -> Self {
+        Self { wall: WallClock::new(context) }
+    }
+
+    /// Reads `2026/11/20 10:15:30`.
+    fn time(&mut self, stamp: &[u8]) -> Option<i64> {
+        let &[_, _, _, _, b'/', m1, m2, b'/', d1, d2, b' ', ref time @ ..] = stamp else { return None };
+        self.wall.instant(NaiveDate::from_ymd_opt(four(&stamp[..4])?, two([m1, m2])?, two([d1, d2])?)?, clock(time)?)
+    }
+}
+
+impl Parser for NginxError {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let (stamp, rest) = line.split_at_checked(19)?;
+        let rest = rest.strip_prefix(b" [")?;
+        let (level, rest) = rest.split_at(memchr(b']', rest)?);
+        let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
+        if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") {
+            return None;
+        }
+        let action = if bad { Action::ErrorLogged } else { Action::Other };
+        let time = self.time(stamp)?;
+        Some(Event { action, peer: client(rest), ..Event::plain(Some(time), Category::Error) })
+    }
+}
+
+/// `…, client: ADDRESS, server: …`. What stands before and after it is partly the client's own text, so where there is
+/// more than one such place, none is believed.
+fn client(text: &[u8]) -> Option<Peer<'_>> {
+    const MARK: &[u8] = b", client: ";
+    let mut places = memmem::find_iter(text, MARK);
+    let (at, None) = (places.next()?, places.next()) else { return None };
+    let rest = &text[at + MARK.len()..];
+    let end = memchr(b',', rest).unwrap_or(rest.len());
+    Peer::read(rest[..end].trim_ascii_end()).filter(|peer| peer.ip().is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::YearRule;
+
+    #[test]
+    fn level_and_client_are_understood_and_a_forged_client_is_not_believed() {
+        let mut parser = NginxError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
+        let start = "2026/11/20 10:15:30 [error] 80#81: *7";
+        for (line, urgent, peer) in [
+            (
+                format!(
+                    "{start} open() \"/srv/x\" failed (2: No such file or directory), client: 192.0.2.7, server: example.org, request: \"GET /x HTTP/1.1\", host: \"example.org\""
+                ),
+                true,
+                "192.0.2.7",
+            ),
+            (format!("{start} user \"eve\": password mismatch, client: 2001:db8::7, server: _"), true, "2001:db8::7"),
+            (
+                format!(
+                    "{start} user \"a, client: 203.0.113.9, server: x\" was not found, client: 192.0.2.7, server: _"
+                ),
+                true,
+                "",
+            ),
+            ("2026/11/20 10:15:30 [notice] 1#1: signal process started".to_owned(), false, ""),
+            ("2014/12/30 06:07:37 [crit] 80:2 ".to_owned(), true, ""),
+        ] {
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!(event.is_urgent(), urgent, "{line}");
+            assert_eq!(event.peer.map(|peer| peer.to_string()).unwrap_or_default(), peer, "{line}");
+        }
+        for line in ["2026/11/20 10:15:30 [yadda] x", "2026/13/20 10:15:30 [error] x", "2026/11/20 10:15", ""] {
+            assert!(parser.parse(line.as_bytes()).is_none(), "{line}");
+        }
+    }
+}
