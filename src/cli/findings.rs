@@ -5,10 +5,14 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
-use crate::model::{Severity, StoredFinding};
+use crate::config::Config;
+use crate::logs::Lines;
+use crate::model::untrusted::{self, csv, printable};
+use crate::model::{Evidence, Problem, Severity, StoredFinding};
 use crate::store::FindingFilter;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Only those whose last event is at most so long ago, as "7d" or "12h"
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -29,8 +33,25 @@ pub struct Args {
     #[arg(short = 'n', long, default_value_t = 50)]
     count: usize,
     /// Print JSON
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["csv", "ecs"])]
     json: bool,
+    /// Print CSV
+    #[arg(long, conflicts_with = "ecs")]
+    csv: bool,
+    /// Print one JSON document a line with the field names of the Elastic Common Schema
+    #[arg(long)]
+    ecs: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(clap::Subcommand)]
+enum What {
+    /// Tell all about one finding, with its evidence as it stands in the log
+    Show {
+        /// Its number
+        id: i64,
+    },
 }
 
 fn severity(text: &str) -> Result<Severity, String> {
@@ -39,6 +60,13 @@ fn severity(text: &str) -> Result<Severity, String> {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
+    if let Some(What::Show { id }) = args.what {
+        let found = store.finding(id)?.ok_or_else(|| {
+            Problem::new(format!("there is no finding {id}"), "", "logkeeper findings lists them with their numbers")
+        })?;
+        tell(&found, &config);
+        return Ok(ExitCode::SUCCESS);
+    }
     let since = args.since.map(|since| SystemClock.now() - since);
     let filter = FindingFilter {
         rule: args.rule.clone(),
@@ -51,17 +79,16 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let found = store.findings(&filter)?;
     if args.json {
-        let zone = config.zone;
-        let json = |f: &StoredFinding| {
-            let mut value = serde_json::json!(f);
-            for (name, seconds) in
-                [("first", f.finding.first), ("last", f.finding.last), ("reached", f.finding.reached)]
-            {
-                value[name] = output::rfc3339(seconds, zone).into();
-            }
-            value
-        };
-        output::print_json(&found.iter().map(json).collect::<Vec<_>>())?;
+        output::print_json(&found.iter().map(|found| json(found, &config)).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.csv {
+        output::print(&as_csv(&found, &config));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.ecs {
+        let lines = found.iter().map(|found| format!("{}\n", as_ecs(found, &config)));
+        output::print(&lines.collect::<String>());
         return Ok(ExitCode::SUCCESS);
     }
     let stamp = |seconds| {
@@ -76,4 +103,114 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     });
     output::print_table(&["ID", "SEVERITY", "RULE", "SUBJECT", "COUNT", "FIRST", "LAST", ""], rows.collect());
     Ok(ExitCode::SUCCESS)
+}
+
+fn json(found: &StoredFinding, config: &Config) -> serde_json::Value {
+    let mut value = serde_json::json!(found);
+    let f = &found.finding;
+    for (name, seconds) in [("first", f.first), ("last", f.last), ("reached", f.reached)] {
+        value[name] = output::rfc3339(seconds, config.zone).into();
+    }
+    value
+}
+
+fn as_csv(found: &[StoredFinding], config: &Config) -> String {
+    let mut out = "id,severity,rule,subject,count,counted,first,last,job\r\n".to_owned();
+    for stored in found {
+        let f = &stored.finding;
+        let time = |seconds| output::rfc3339(seconds, config.zone);
+        let fields = [
+            stored.id.to_string(),
+            f.severity.to_string(),
+            f.rule.clone(),
+            f.subject_words(),
+            f.count.to_string(),
+            f.counted.to_string(),
+            time(f.first),
+            time(f.last),
+            stored.job.clone(),
+        ];
+        out.push_str(&(fields.map(|field| csv(&field)).join(",") + "\r\n"));
+    }
+    out
+}
+
+/// <https://www.elastic.co/docs/reference/ecs>: an alert, its subject's fields under their own names.
+fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
+    let f = &found.finding;
+    let time = |seconds| output::rfc3339(seconds, config.zone);
+    let severity = match f.severity {
+        Severity::Low => 21,
+        Severity::Medium => 47,
+        Severity::High => 73,
+        Severity::Critical => 99,
+    };
+    let mut document = serde_json::json!({
+        "@timestamp": time(f.reached), "ecs.version": "8.17.0", "event.kind": "alert", "event.start": time(f.first),
+        "event.end": time(f.last), "event.severity": severity, "event.dataset": "logkeeper.finding", "event.id": found.id,
+        "rule.name": f.rule, "rule.description": config.rules.get(&f.rule).map(|rule| rule.meaning.clone()),
+        "observer.hostname": config.host, "logkeeper.count": f.count, "logkeeper.counted": f.counted,
+        "message": crate::report::finding_sentence(found, config.zone),
+    });
+    for (field, value) in &f.subject {
+        let field = if field == "http.status" { "http.response.status_code" } else { field };
+        document[field] = value.clone().into();
+    }
+    let attack = config.rules.get(&f.rule).map_or(&[][..], |rule| &rule.attack);
+    if !attack.is_empty() {
+        document["threat.technique.id"] = attack.iter().map(ToString::to_string).collect();
+    }
+    document
+}
+
+/// How many lines before and after a line of evidence are shown.
+const CONTEXT: u64 = 2;
+
+fn tell(found: &StoredFinding, config: &Config) {
+    let f = &found.finding;
+    let stamp = |seconds| output::stamp(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
+    let mut lines = vec![
+        format!("finding {}: {} {} - {} ({} {})", found.id, f.severity, f.rule, f.subject_words(), f.count, f.counted),
+        format!("  {}", crate::report::finding_sentence(found, config.zone)),
+    ];
+    if let Some(rule) = config.rules.get(&f.rule) {
+        lines.push(format!("  looks for   {}", rule.looks_for()));
+        lines.push(format!("  means       {}", rule.meaning));
+        lines.push(format!("  what to do  {}", rule.advice));
+    }
+    lines.push(format!("  first       {}", stamp(f.first)));
+    lines.push(format!("  reached     {}", stamp(f.reached)));
+    lines.push(format!("  last        {}{}", stamp(f.last), if f.open { " (may go on)" } else { "" }));
+    lines.push(format!("  found by    {} (run {})", found.job, found.run));
+    lines.push(format!("  told        {}", found.alerted.map_or("nobody yet".to_owned(), stamp)));
+    for evidence in &f.evidence {
+        lines.push(format!("\n  {}:{}", evidence.file, evidence.line));
+        match in_context(evidence) {
+            Some(context) => lines.extend(context),
+            // The log was rotated, or is gone; what was kept is shown.
+            None => lines.push(format!("  > {}", printable(evidence.text.as_bytes()))),
+        }
+    }
+    output::print(&(lines.join("\n") + "\n"));
+}
+
+/// The lines around a piece of evidence, where its file still has it at that place.
+fn in_context(evidence: &Evidence) -> Option<Vec<String>> {
+    let mut lines = Lines::open(Path::new(&*evidence.file)).ok()?;
+    let (mut number, mut context, mut found) = (0, Vec::new(), false);
+    while let Some(block) = lines.next_block() {
+        for line in block.split_inclusive(|byte| *byte == b'\n') {
+            number += 1;
+            if number > evidence.line + CONTEXT {
+                return found.then_some(context);
+            }
+            if number + CONTEXT >= evidence.line {
+                let text = untrusted::evidence(line);
+                let is_it = number == evidence.line;
+                found |= is_it && text == evidence.text;
+                context.push(format!("  {} {text}", if is_it { '>' } else { ' ' }));
+            }
+        }
+    }
+    found.then_some(context)
 }

@@ -136,6 +136,20 @@ fn findings_are_listed_by_address_account_and_severity() {
     assert_eq!(count(&["--severity", "high"]), 3);
     assert_eq!(count(&["--severity", "critical"]), 0);
     assert_eq!(bed.run(&["findings", "--severity", "worst"]).code, 2);
+    let csv = bed.run(&["findings", "--csv", "--ip", "192.0.2.8"]).stdout;
+    assert!(csv.contains(",high,failed-logins,192.0.2.8,6,failed logins,2026-11-19T10:00:20+00:00,"), "{csv}");
+    let ecs = bed.run(&["findings", "--ecs", "--ip", "192.0.2.8"]).stdout;
+    let ecs: serde_json::Value = serde_json::from_str(ecs.lines().next().unwrap()).unwrap();
+    assert_eq!((&ecs["event.kind"], &ecs["source.ip"]), (&"alert".into(), &"192.0.2.8".into()), "{ecs}");
+    assert_eq!(ecs["threat.technique.id"][0], "T1110");
+    let id = bed.json(&["findings", "--user", "bob"])[0]["id"].to_string();
+    let told = bed.run(&["findings", "show", &id]).stdout;
+    assert!(told.contains("auth.log:2\n    2026-11-19T10:00:00Z web1 sshd[0]: Failed password for root"), "{told}");
+    assert!(told.contains("  > 2026-11-19T10:00:20Z web1 sshd[20]: Failed password for bob"), "{told}");
+    bed.file("log/auth.log", "something else\n");
+    let told = bed.run(&["findings", "show", &id]).stdout;
+    assert!(told.contains("  > 2026-11-19T10:00:20Z") && !told.contains("something else"), "{told}");
+    assert_eq!(bed.run(&["findings", "show", "999"]).code, 2);
 }
 
 #[test]
