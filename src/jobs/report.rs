@@ -1,12 +1,14 @@
 //! `[report]`: gather the figures of a period from the store and put the mail into the outbox.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
 use chrono_tz::Tz;
 
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
 use crate::model::tally::BUCKET;
-use crate::model::{Outcome, ReportKind, ReportSpec, Tally};
+use crate::model::{Outcome, ReportKind, ReportSpec, StoredFinding, Tally};
 use crate::notify;
 use crate::report::{self, Day, Figures, JobRecord};
 use crate::store::{Ended, FindingFilter, Frozen, RunFilter, Store, StoreError};
@@ -55,13 +57,15 @@ pub fn compose(kind: ReportKind, made: DateTime<Utc>, config: &Config, store: &S
     let days = days_of(from, to, zone, store)?;
     let days_before = days_of(before, from - Days::new(1), zone, store)?;
     let between = |since, until| FindingFilter { since: Some(since), until: Some(until), ..FindingFilter::default() };
-    let mut findings = store.findings(&between(start, end))?;
-    findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count)), f.id));
+    let findings = each_once(store.findings(&between(start, end))?);
     let first = store.first_tally()?;
     let watched_since = first.map(|first| first.with_timezone(&zone).date_naive());
     let known_before = first.is_some_and(|first| first < start);
-    let findings_before =
-        if known_before { Some(store.findings(&between(midnight(before, zone), start))?.len()) } else { None };
+    let findings_before = if known_before {
+        Some(each_once(store.findings(&between(midnight(before, zone), start))?).len())
+    } else {
+        None
+    };
     // Jobs and archives since the report before was made, so that each run is told once and none a week late.
     let since = made - chrono::TimeDelta::days(kind.days() as i64);
     let archives = store.archives(since, made)?;
@@ -129,4 +133,20 @@ pub fn midnight(date: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let hours = (0..=3).map(chrono::TimeDelta::hours);
     let first = hours.filter_map(|hours| zone.from_local_datetime(&(naive + hours)).earliest()).next();
     first.map_or(naive.and_utc(), |instant| instant.to_utc())
+}
+
+/// The findings, most serious first. What several rules say of the same subject at the same time is one thing to a reader.
+fn each_once(mut findings: Vec<StoredFinding>) -> Vec<StoredFinding> {
+    findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count)), f.id));
+    let mut told: HashMap<String, Vec<(String, i64, i64)>> = HashMap::new();
+    findings.retain(|stored| {
+        let f = &stored.finding;
+        let same = told.entry(f.subject_words()).or_default();
+        let is_told = same.iter().any(|(rule, first, last)| *rule != f.rule && *first <= f.last && f.first <= *last);
+        if !is_told {
+            same.push((f.rule.clone(), f.first, f.last));
+        }
+        !is_told
+    });
+    findings
 }

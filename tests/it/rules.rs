@@ -153,6 +153,24 @@ fn findings_are_listed_by_address_account_and_severity() {
 }
 
 #[test]
+fn an_outage_that_two_rules_see_is_one_thing_in_the_report() {
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
+    let rules = "rules = [\"error-spikes\", \"server-errors\"]\n";
+    bed.file("jobs/scan.toml", &format!("[scan]\nsources = [\"web\"]\n{rules}"));
+    let day = (chrono::Utc::now() - chrono::TimeDelta::days(3)).format("%d/%b/%Y");
+    let line =
+        |n: u32| format!("192.0.2.{n} - - [{day}:10:00:{:02} +0000] \"GET / HTTP/1.1\" 503 1 \"-\" \"x\"\n", n / 2);
+    bed.file("log/access.log", &(0..100).map(line).collect::<String>());
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+    assert_eq!(bed.json(&["findings"]).as_array().unwrap().len(), 2);
+    let page = bed.path("out.html");
+    bed.run(&["report", "weekly", "--preview", page.to_str().unwrap()]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("failed to answer 100 requests.") && !page.contains("time more"), "{page}");
+}
+
+#[test]
 fn a_rule_is_told_in_words() {
     let bed = TestBed::new();
     let told = bed.run(&["rules", "explain", "password-spraying"]).stdout;
