@@ -138,11 +138,13 @@ fn row(what: &str, time: Duration, memory: u64, peer: Option<Duration>) {
 
 /// How long a program takes, and the most memory it holds; `None` where it is not installed.
 fn once(command: &[String]) -> Option<(Duration, u64)> {
+    // Not to /dev/null: GNU grep stops at the first match there.
+    let out = tempfile::tempfile().unwrap();
     let begun = Instant::now();
     let child = Command::new(&command[0])
         .args(&command[1..])
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(out)
         .stderr(Stdio::null())
         .spawn()
         .ok()?;

@@ -16,6 +16,11 @@ use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
 
+/// From how many events of one subject on older ones are let go while a scan still reads, and how late lines may then come,
+/// in seconds.
+const MANY_EVENTS: usize = 1 << 15;
+const VERY_LATE: i64 = 7 * 24 * 60 * 60;
+
 /// How many successes of one subject are remembered.
 const MAX_SUCCESSES: usize = 100;
 
@@ -53,8 +58,8 @@ pub struct Episodes {
     limits: Limits,
     subjects: HashMap<Box<[u8]>, Track>,
     dropped: u64,
-    /// Before this event time there is no use in looking for room again.
-    next_room: i64,
+    /// So many new subjects are turned away before room is looked for again: that looks at every subject.
+    patience: usize,
 }
 
 /// What is known of one subject.
@@ -81,7 +86,7 @@ struct Episode {
 impl Episodes {
     /// No events yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, subjects: HashMap::new(), dropped: 0, next_room: i64::MIN }
+        Self { limits, subjects: HashMap::new(), dropped: 0, patience: 0 }
     }
 
     /// Counts `times` events of a subject that have this value.
@@ -118,11 +123,11 @@ impl Episodes {
     /// Forgets subjects that are no finding and too long ago to become one; says whether that made room.
     fn make_room(&mut self, time: i64) -> bool {
         let Limits { window, .. } = self.limits;
-        if time < self.next_room {
+        if self.patience > 0 {
+            self.patience -= 1;
             return false;
         }
-        // Not again before the window has moved on: this looks at every subject.
-        self.next_room = time.saturating_add(window / 2);
+        self.patience = MAX_SUBJECTS / 10;
         let limits = self.limits;
         self.subjects.retain(|_, track| {
             track.evaluate(limits);
@@ -207,6 +212,7 @@ impl Track {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
             _ => self.recent.push((time, times, value)),
         }
+        self.forget_long_ago(limits);
         let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
         let Some(index) = self.episodes.iter().position(near) else {
             let evidence = vec![(time, sighting.evidence())];
@@ -225,6 +231,16 @@ impl Track {
             let next = self.episodes.remove(index + 1);
             self.episodes[index].join(next);
         }
+    }
+
+    /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
+    fn forget_long_ago(&mut self, limits: Limits) {
+        if self.recent.len() < MANY_EVENTS || !self.recent.len().is_power_of_two() {
+            return;
+        }
+        self.evaluate(limits);
+        let latest = self.recent.last().map_or(0, |(time, ..)| *time);
+        self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
     }
 
     /// Forgets the older half of the successes, but for those that tell of a break-in.

@@ -5,7 +5,6 @@
 //! An explicit failure counts at once. The other shapes wait until their session is surely over.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
@@ -70,8 +69,10 @@ pub struct Held {
     pub times: u32,
     /// Where they came from.
     peer: Option<Address>,
-    /// Where in the line the account stands.
-    user: Option<Range<usize>>,
+    /// The account.
+    user: Option<Box<[u8]>>,
+    /// The host that wrote it.
+    host: Box<[u8]>,
     /// The line.
     pub line: Box<[u8]>,
     /// The file it stands in.
@@ -88,9 +89,9 @@ impl Held {
     /// The line's event.
     pub fn event(&self) -> Event<'_> {
         let action = Action::LoginFailed { times: self.times, shape: self.shape };
-        let user = self.user.clone().and_then(|range| self.line.get(range));
         let peer = self.peer.as_ref().map(Address::peer);
-        Event { action, peer, user, ..Event::plain(Some(self.time), Category::Auth) }
+        let (user, host) = (self.user.as_deref(), &*self.host);
+        Event { action, peer, user, host, ..Event::plain(Some(self.time), Category::Auth) }
     }
 }
 
@@ -115,14 +116,9 @@ pub struct Failure<'a> {
 impl Failure<'_> {
     fn held(&self) -> Held {
         let Self { time, shape, times, number, .. } = *self;
-        let start = self.line.as_ptr() as usize;
-        let range = |part: &[u8]| {
-            let from = (part.as_ptr() as usize).checked_sub(start)?;
-            (from + part.len() <= self.line.len()).then_some(from..from + part.len())
-        };
-        let user = self.event.user.and_then(range);
+        let (user, host) = (self.event.user.map(Box::from), self.event.host.into());
         let peer = self.event.peer.map(Address::from);
-        Held { time, shape, times, peer, user, line: self.line.into(), file: self.file.clone(), number }
+        Held { time, shape, times, peer, user, host, line: self.line.into(), file: self.file.clone(), number }
     }
 }
 
@@ -150,6 +146,24 @@ impl Sessions {
         }
         session.held.push(failure.held());
         0
+    }
+
+    /// Takes a good login in: what PAM's first module said just before was only that another one has to be asked.
+    pub fn accept(&mut self, event: &Event<'_>) {
+        let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
+        if let Some(session) = self.open.get_mut(&key) {
+            let about = |held: &Held| held.shape == Shape::Pam && is_same(held.ip(), ip);
+            session.held.pop_if(|last| about(last));
+        }
+    }
+
+    /// Whether a process told of a failed login of that address already.
+    pub fn knows(&mut self, event: &Event<'_>) -> bool {
+        let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
+        self.open.get(&key).is_some_and(|session| {
+            session.explicit.iter().any(|(known, _)| is_same(*known, ip))
+                || session.held.iter().any(|held| is_same(held.ip(), ip))
+        })
     }
 
     fn key(&mut self, event: &Event<'_>) -> Key {

@@ -22,6 +22,8 @@ pub struct Spike {
     /// By position in `statuses`, then by minute.
     minutes: Vec<BTreeMap<i64, Minute>>,
     dropped: u64,
+    /// The latest minute when room was last looked for.
+    full_at: i64,
 }
 
 /// What is known of one minute.
@@ -47,6 +49,7 @@ impl Spike {
             merge: rule.merge.as_secs() as i64,
             minutes: vec![BTreeMap::new(); statuses.len()],
             dropped: 0,
+            full_at: i64::MIN,
         }
     }
 
@@ -118,8 +121,9 @@ impl Detector for Spike {
         let Some(Action::Request { status }) = sighting.event.map(|event| event.action) else { return false };
         for (_, minutes) in self.statuses.iter().zip(&mut self.minutes).filter(|(class, _)| class.holds(status)) {
             let minute = sighting.time.div_euclid(60);
-            if minutes.len() >= MAX_MINUTES && !minutes.contains_key(&minute) {
+            if minutes.len() >= MAX_MINUTES && minute > self.full_at && !minutes.contains_key(&minute) {
                 self.dropped += make_room(minutes, self.threshold as u64);
+                self.full_at = minute;
             }
             if minutes.len() < MAX_MINUTES || minutes.contains_key(&minute) {
                 minutes.entry(minute).or_default().add(self.threshold, sighting);

@@ -178,6 +178,12 @@ impl Scanner {
             if let Some(event) = &sighting.event {
                 sighting.failures = failures(stream, event, sighting);
             }
+            // Who tried and then went is no scanner.
+            if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
+                && stream.sessions.knows(event)
+            {
+                event.action = Action::Other;
+            }
         }
         if !input.provisional {
             self.tally(input.source, sightings);
@@ -417,6 +423,10 @@ fn failures(stream: &mut StreamState, event: &Event<'_>, sighting: &Sighting<'_>
         Action::LoginFailed { times, shape } => {
             let Sighting { time, line, file, number, .. } = *sighting;
             stream.sessions.observe(&Failure { time, event, shape, times, line, file, number })
+        }
+        Action::LoginSucceeded => {
+            stream.sessions.accept(event);
+            0
         }
         _ => 0,
     }

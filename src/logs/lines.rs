@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fs::open_regular;
 use crate::model::Identity;
@@ -29,6 +31,20 @@ enum Input {
     Stream(Box<dyn Read>),
 }
 
+/// Counts what is read.
+struct Counted<R> {
+    input: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = self.input.read(buffer)?;
+        self.read.fetch_add(got as u64, Ordering::Relaxed);
+        Ok(got)
+    }
+}
+
 /// How reading a file came to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
@@ -50,6 +66,8 @@ pub struct Lines {
     /// Bytes of text before the unread rest: what a cursor remembers.
     pub offset: u64,
     inflated: u64,
+    /// How much of a compressed input was read, where its size is not known before.
+    packed: Arc<AtomicU64>,
     /// Lines longer than a block that were passed over.
     pub overlong: u64,
     skipping: bool,
@@ -91,11 +109,13 @@ impl Lines {
         failure.map_or(Ok(()), Err)?;
         let packing = Packing::of(&magic[..got]);
         let whole = io::Cursor::new(magic).take(got as u64).chain(file);
+        let packed = Arc::<AtomicU64>::default();
         let input = match packing {
-            Some(packing) => packing.reader(whole)?,
+            Some(packing) => packing.reader(Counted { input: whole, read: packed.clone() })?,
             None => Box::new(whole),
         };
-        Ok(Self::new(Input::Stream(input), crate::fs::identity(&meta), packing.is_some()))
+        let lines = Self::new(Input::Stream(input), crate::fs::identity(&meta), packing.is_some());
+        Ok(Self { packed, ..lines })
     }
 
     fn new(input: Input, identity: Identity, compressed: bool) -> Self {
@@ -107,6 +127,7 @@ impl Lines {
             used: 0,
             offset: 0,
             inflated: 0,
+            packed: Arc::default(),
             overlong: 0,
             skipping: false,
             skipped: 0,
@@ -217,12 +238,10 @@ impl Lines {
         } else if read < want {
             self.ending = Some(Ending::Whole);
         }
-        if self.compressed
-            && self.inflated > INFLATED_UNCHECKED
-            && self.inflated / self.identity.size.max(1) > INFLATED_RATIO
-        {
+        let packed = self.identity.size.max(self.packed.load(Ordering::Relaxed)).max(1);
+        if self.compressed && self.inflated > INFLATED_UNCHECKED && self.inflated / packed > INFLATED_RATIO {
             self.buffer.truncate(old);
-            let message = format!("{} bytes became more than {}: this is no log", self.identity.size, self.inflated);
+            let message = format!("{packed} bytes became more than {}: this is no log", self.inflated);
             self.ending = Some(Ending::Damaged(message));
         }
     }

@@ -176,6 +176,8 @@ pub enum Shape {
     Explicit,
     /// PAM's "authentication failure".
     Pam,
+    /// sshd's word of what PAM said, "error: PAM: …".
+    PamTold,
     /// "Invalid user".
     InvalidUser,
     /// Not even let try: "not allowed because", "too many attempts".

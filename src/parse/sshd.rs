@@ -40,31 +40,48 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
     let (user, peer) = user_from_address(without_validity(rest))?;
     let action = Action::LoginFailed { times, shape: Shape::Explicit };
-    Some(Found { action, peer: Some(peer), user: Some(user) })
+    Some(Found { action, peer, user: Some(user) })
 }
 
 /// `Accepted METHOD for USER from ADDRESS port N ssh2[: KEY]`
 fn accepted(message: &[u8]) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Accepted ")?;
     let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..])?;
-    Some(Found { action: Action::LoginSucceeded, peer: Some(peer), user: Some(user) })
+    Some(Found { action: Action::LoginSucceeded, peer, user: Some(user) })
 }
 
-/// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything.
-fn user_from_address(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
-    let from = if text.starts_with(b"from ") { Some(0) } else { None };
-    let (user_end, rest) = match memmem::rfind(text, b" from ") {
-        Some(at) => (at, &text[at + 6..]),
-        // An empty user name leaves one blank only.
-        None => (from?, &text[5..]),
-    };
-    let mut words = rest.split(|b| *b == b' ');
+/// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything, and KEY as well where it is a certificate: its
+/// identity is the client's to choose. The last place is the server's own if what follows is nothing else; otherwise
+/// there must be only one.
+fn user_from_address(text: &[u8]) -> Option<(&[u8], Option<Peer<'_>>)> {
+    if let Some(last) = memmem::rfind(text, b" from ")
+        && let Some((peer, true)) = place(&text[last + 6..])
+    {
+        return Some((&text[..last], Some(peer)));
+    }
+    // An empty user name leaves one blank only.
+    let first = text.strip_prefix(b"from ").and_then(place).map(|(peer, _)| (&text[..0], peer));
+    let others =
+        memmem::find_iter(text, b" from ").filter_map(|at| place(&text[at + 6..]).map(|(peer, _)| (&text[..at], peer)));
+    let mut places = first.into_iter().chain(others);
+    let (user, peer) = places.next()?;
+    Some(if places.next().is_some() { (&text[..0], None) } else { (user, Some(peer)) })
+}
+
+/// `ADDRESS port N[ ssh2[: KEY]]`, and whether nothing stands there but these words.
+fn place(text: &[u8]) -> Option<(Peer<'_>, bool)> {
+    let mut words = text.split(|b| *b == b' ');
     let peer = Peer::read(words.next()?)?;
     let port_follows = words.next() == Some(b"port") && number(words.next()?).is_some();
     // Old versions stop here; newer ones add "ssh2" and, for keys, ": TYPE FINGERPRINT".
     let protocol = words.next().unwrap_or(b"ssh2");
-    let well_formed = port_follows && matches!(protocol, b"ssh" | b"ssh1" | b"ssh2" | b"ssh2:" | b"ssh1:");
-    well_formed.then_some((&text[..user_end], peer))
+    let left = words.filter(|word| *word != b"[preauth]").count();
+    let (well_formed, alone) = match protocol {
+        b"ssh" | b"ssh1" | b"ssh2" => (true, left == 0),
+        b"ssh1:" | b"ssh2:" => (true, left <= 2),
+        _ => (false, false),
+    };
+    (port_follows && well_formed).then_some((peer, alone))
 }
 
 /// `Invalid user USER from ADDRESS[ port N]`
@@ -118,12 +135,12 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let error = message.strip_prefix(b"error: ").unwrap_or(message);
     if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {
         let (user, peer) = user_from_address(without_validity(rest))?;
-        return found(user, peer, Shape::Refused);
+        return found(user, peer?, Shape::Refused);
     }
     let rest = error.strip_prefix(b"PAM: ")?;
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
     let (user, peer) = user_at_end(without_validity(rest))?;
-    found(user, peer, Shape::Pam)
+    found(user, peer, Shape::PamTold)
 }
 
 /// Connections without an attempt, or broken off before one was over.
@@ -160,9 +177,6 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
 /// `Connection closed by[ invalid user U| authenticating user U] ADDRESS[ port N]`, and the like with `reset by`,
 /// `Disconnected from`, `Disconnecting`: whatever U is, the address is before the port or last.
 fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
-    if let Some(rest) = message.strip_prefix(b"Received disconnect from ") {
-        return first_address(rest);
-    }
     let closings: [&[u8]; 4] =
         [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Disconnecting "];
     let rest = closings.iter().find_map(|start| message.strip_prefix(*start))?;
@@ -198,6 +212,8 @@ fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
     let well_formed = match words.next() {
         None => true,
         Some(b"port") => words.next().and_then(number).is_some() && words.next().is_none(),
+        // sshd with a host of several addresses: through which of them.
+        Some(b"via") => words.next().and_then(Peer::read).is_some() && words.next().is_none(),
         Some(_) => false,
     };
     well_formed.then_some((user, peer))

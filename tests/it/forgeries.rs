@@ -22,11 +22,13 @@ const PAYLOADS: [&str; 12] = [
 ];
 
 /// What servers make of it; `{user}` is the payload.
-const LINES: [&str; 15] = [
+const LINES: [&str; 17] = [
     "Failed password for invalid user {user} from {address} port 40001 ssh2",
     "Failed password for {user} from {address} port 40001 ssh2",
     "Failed keyboard-interactive/pam for invalid user {user} from {address} port 40001 ssh2",
     "Failed publickey for {user} from {address} port 40001 ssh2: RSA SHA256:abc",
+    "Failed publickey for bob from {address} port 40001 ssh2: ED25519-CERT SHA256:aa ID {user} (serial 0) CA ED25519 SHA256:bb",
+    "Failed publickey for {user} from {address} port 40001 ssh2: ED25519-CERT SHA256:aa ID {user} (serial 0) CA ED25519 SHA256:bb",
     "Invalid user {user} from {address}",
     "Invalid user {user} from {address} port 40001",
     "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={address}  user={user}",

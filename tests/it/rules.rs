@@ -61,6 +61,12 @@ fn whoever_is_allowed_is_never_counted_and_only_means_only() {
     assert_eq!(found("allow = [\"2001:db8::/32\", \"account monitor\"]"), 1);
     assert_eq!(found("only = [\"account eve\", \"192.0.2.7\"]"), 2);
     assert_eq!(found("only = [\"account eve\"]\nallow = [\"2001:db8::7\"]"), 0);
+    // Lines that wait for the end of their session know their host, too.
+    let invalid = |n: u32| format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: Invalid user u{n} from 192.0.2.{n} port {n}\n");
+    bed.file("auth.log", &(0..6).map(invalid).collect::<String>());
+    bed.file("config/rules/mine.toml", &rule("").replace("source.ip", "host.name"));
+    let tested = bed.json(&["rules", "test", "--rule", "mine", bed.path("auth.log").to_str().unwrap()]);
+    assert_eq!(tested["rules"][0]["findings"], 1, "{tested}");
     bed.file("config/rules/mine.toml", &rule("allow = [\"192.0.2.300\"]\nattack = [\"T11\"]"));
     let told = bed.run(&["check"]).stderr;
     assert!(told.contains("192.0.2.300") && told.contains("as T1110 or T1110.003"), "{told}");
