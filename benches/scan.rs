@@ -12,7 +12,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -152,9 +152,11 @@ fn once(command: &[String]) -> Option<(Duration, u64)> {
     Some((begun.elapsed(), usage.rusage.maxrss))
 }
 
+/// Not read whole: a child's peak memory begins with what this process ever held.
 fn slice_of(log: &Path, folder: &Path, bytes: usize) -> PathBuf {
-    let text = fs::read(log).unwrap();
-    let end = text[..bytes.min(text.len())].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let mut text = Vec::new();
+    fs::File::open(log).unwrap().take(bytes as u64).read_to_end(&mut text).unwrap();
+    let end = text.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     let slice = folder.join("slice.log");
     fs::write(&slice, &text[..end]).unwrap();
     slice

@@ -25,7 +25,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     match try_blocking(work).await {
         Ok(result) => result,
         // An async thread that stands still for a moment is better than work that is never done.
-        Err(work) => Ok(work()),
+        Err(work) => std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| Panicked),
     }
 }
 

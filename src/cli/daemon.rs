@@ -37,20 +37,25 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS)
 }
 
+const NO_THREAD: &str = "the system gives logkeeper no thread; see ulimit -u, and TasksMax of the service";
+
 /// How long the async runtime may take to begin.
 const FIRST_SIGN: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The async runtime: each run has a blocking thread, and there are always some left for everything else.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.enable_all().worker_threads(2).max_blocking_threads(BLOCKING_THREADS);
-    let runtime = builder.build().context("can't start the async runtime")?;
-    // Where the system gives it no thread, tokio says nothing and its tasks wait for ever.
+    // With two, one of which can't be made, tokio would wait for ever for the other's end.
+    builder.enable_all().worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
+    let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()));
+    // Where the system gives it no thread, tokio panics, or says nothing and its tasks wait for ever.
+    let Ok(runtime) = built else { anyhow::bail!(NO_THREAD) };
+    let runtime = runtime.context("can't start the async runtime")?;
     let (sign, life) = std::sync::mpsc::channel();
     runtime.spawn(async move { sign.send(()) });
     if life.recv_timeout(FIRST_SIGN).is_err() {
         runtime.shutdown_background();
-        anyhow::bail!("the system gives logkeeper no thread; see ulimit -u, and TasksMax of the service");
+        anyhow::bail!(NO_THREAD);
     }
     Ok(runtime)
 }

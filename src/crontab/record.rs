@@ -49,7 +49,10 @@ pub fn still_run_by_cron(root: &Path) -> Vec<(String, String)> {
     let (cron, anacron) = (cron_daemon(), anacron_timer(&imported.etc));
     for (file, lines) in &imported.lines {
         let is_anacrontab = file.file_name().is_some_and(|name| name == ANACRONTAB);
-        let Some((who, unit)) = (if is_anacrontab { anacron.clone() } else { cron.clone() }) else { continue };
+        let Some((who, unit)) = (if is_anacrontab { anacron.clone().or_else(|| cron.clone()) } else { cron.clone() })
+        else {
+            continue;
+        };
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let live = lines.iter().filter(|line| text.lines().any(|there| there.trim_start() == **line)).count();
         if live > 0 {
@@ -90,10 +93,11 @@ fn cron_daemon() -> Option<(String, &'static str)> {
     // One in a container is not this machine's; where that can't be told, it is taken for ours.
     let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/pid")).ok();
     let is_ours = |pid: &u32| namespace(&pid.to_string()).is_none_or(|theirs| Some(theirs) == namespace("self"));
-    let pid =
-        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).find(|pid: &u32| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            ["cron", "crond", "fcron", "busybox-cron"].contains(&name.trim())
-        })?;
-    Some((format!("cron (pid {pid})"), "cron"))
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours);
+    pids.find_map(|pid: u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        // The unit goes by the name of its program.
+        let unit = ["cron", "crond", "fcron"].into_iter().find(|unit| *unit == name.trim())?;
+        Some((format!("{unit} (pid {pid})"), unit))
+    })
 }

@@ -32,6 +32,9 @@ const LONGEST_GRACE: Duration = Duration::from_secs(60);
 const HOUSEKEEPING: Duration = Duration::from_secs(6 * 3600);
 const PRUNED_AT_ONCE: usize = 1000;
 
+/// After how long mail is tried again that an error inside broke off.
+const DELIVER_AGAIN: Duration = Duration::from_secs(30);
+
 /// How long those who wait for a run's end may take to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -58,7 +61,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let serving = api::serve(app.clone(), socket.clone(), ended, reload_asked);
     let serving = serving.map_err(|error| anyhow::anyhow!("can't listen on {}: {error}", socket.display()))?;
     let mut server = tokio::spawn(serving);
-    let pump = tokio::spawn(outbox::pump(app.clone()));
+    let pump = tokio::spawn(deliver(app.clone()));
     let service = Arc::new(Service::from_env());
     let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
     let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
@@ -117,6 +120,15 @@ async fn reload(app: &Arc<App>, planner: &Arc<Planner>) -> Result<(), String> {
     }
     app.mail.notify_one();
     read
+}
+
+/// Keeps the outbox moving. What others' code does while a mail is sent may panic, as when there is no thread to look up
+/// a name; that costs one attempt and no more.
+async fn deliver(app: Arc<App>) {
+    while tokio::spawn(outbox::pump(app.clone())).await.is_err_and(|error| error.is_panic()) {
+        tracing::error!("sending mail was broken off by an error; it is tried again");
+        tokio::time::sleep(DELIVER_AGAIN).await;
+    }
 }
 
 /// Begins the runs that follow from the end of others, at once or when their time comes.

@@ -55,15 +55,25 @@ impl Sighting<'_> {
     }
 }
 
+/// Which lines a detector has to be shown for their text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looks<'a> {
+    /// None.
+    Events,
+    /// Those that hold this.
+    Text(&'a [u8]),
+    /// All.
+    AllLines,
+}
+
 /// The running state of one rule.
 pub trait Detector: Send {
     /// Takes one line into account; returns whether the line is one that the rule looks for by its text.
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool;
 
-    /// Whether the rule looks for the text of lines, and among these lines may be one. Others need not be shown to it
-    /// but for events that it counts ([`Rule::counts`]).
-    fn may_look_for(&self, _lines: &[u8]) -> bool {
-        false
+    /// Which lines it has to be shown besides those whose events it counts ([`Rule::counts`]).
+    fn looks_at(&self) -> Looks<'_> {
+        Looks::Events
     }
 
     /// Everything found that is not settled for good, with what is known by now.

@@ -4,7 +4,7 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
 use super::episodes::{Episodes, Limits, Measure};
-use super::{Detector, Sighting};
+use super::{Detector, Looks, Sighting};
 use crate::model::untrusted::without_line_break;
 use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
 
@@ -57,12 +57,11 @@ impl Detector for Pattern {
         matches
     }
 
-    fn may_look_for(&self, text: &[u8]) -> bool {
+    fn looks_at(&self) -> Looks<'_> {
         match &self.search {
-            Search::Text(finder) => finder.find(text).is_some(),
-            // An expression may be about where a line begins and ends.
-            Search::Regex(_) => true,
-            Search::Nothing => false,
+            Search::Text(finder) => Looks::Text(finder.needle()),
+            Search::Regex(_) => Looks::AllLines,
+            Search::Nothing => Looks::Events,
         }
     }
 

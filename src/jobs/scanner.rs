@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aho_corasick::AhoCorasick;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::status_counts::{FewCounts, StatusCounts};
-use crate::detect::{self, Detector, Failure, Held, Sessions, Sighting};
+use crate::detect::{self, Detector, Failure, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, Tally};
@@ -30,6 +31,7 @@ pub struct StreamState {
 /// Detectors and counts of one scan.
 pub struct Scanner {
     rules: Vec<Running>,
+    texts: Texts,
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
     addresses: Option<Addresses>,
@@ -60,6 +62,52 @@ impl Running {
         let counts = counts && event.is_some_and(|event| event.action != Action::LoginSucceeded);
         self.lines += u64::from(found || counts);
         found
+    }
+}
+
+/// The texts that rules look for, all searched for at once.
+struct Texts {
+    /// None where no rule looks for a text.
+    searcher: Option<AhoCorasick>,
+    /// For each text the number of its rule.
+    owners: Vec<usize>,
+    /// For each rule whether it looks at all lines anyway.
+    always: Vec<bool>,
+    /// For each rule whether it has to look at the lines looked at last.
+    found: Vec<bool>,
+}
+
+impl Texts {
+    fn new(rules: &[Running]) -> Self {
+        let looks: Vec<Looks<'_>> = rules.iter().map(|rule| rule.detector.looks_at()).collect();
+        let texts = looks.iter().enumerate().filter_map(|(index, looks)| match looks {
+            Looks::Text(text) => Some((index, *text)),
+            Looks::Events | Looks::AllLines => None,
+        });
+        let (owners, texts): (Vec<usize>, Vec<&[u8]>) = texts.unzip();
+        let always: Vec<bool> = looks.iter().map(|looks| *looks == Looks::AllLines).collect();
+        // It fails only where texts are too many and too long for its numbers; then every line is looked at.
+        let searcher = AhoCorasick::new(&texts);
+        let mut all = Self { searcher: None, found: always.clone(), owners, always };
+        match searcher {
+            Ok(searcher) => all.searcher = Some(searcher).filter(|_| !all.owners.is_empty()),
+            Err(_) => all.owners.iter().for_each(|index| all.always[*index] = true),
+        }
+        all
+    }
+
+    fn look(&mut self, text: &[u8]) {
+        self.found.copy_from_slice(&self.always);
+        let Some(searcher) = &self.searcher else { return };
+        let mut missing = self.owners.len();
+        for hit in searcher.find_overlapping_iter(text) {
+            let found = &mut self.found[self.owners[hit.pattern().as_usize()]];
+            missing -= usize::from(!*found);
+            *found = true;
+            if missing == 0 {
+                break;
+            }
+        }
     }
 }
 
@@ -118,8 +166,10 @@ pub struct Input<'a> {
 impl Scanner {
     /// A scanner for these rules in a run at `now`, seconds since 1970 UTC.
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64) -> Self {
+        let rules: Vec<Running> = rules.into_iter().map(running).collect();
         Self {
-            rules: rules.into_iter().map(running).collect(),
+            texts: Texts::new(&rules),
+            rules,
             tallies: HashMap::new(),
             addresses: None,
             total: Tally::default(),
@@ -190,8 +240,8 @@ impl Scanner {
             self.count_addresses_of(sightings);
         }
         let mut found = [false; TOGETHER];
-        for rule in &mut self.rules {
-            let looks = rule.detector.may_look_for(text);
+        self.texts.look(text);
+        for (rule, looks) in self.rules.iter_mut().zip(self.texts.found.iter().copied()) {
             for (index, sighting) in sightings.iter().enumerate() {
                 found[index] |= rule.observe(sighting, looks);
             }

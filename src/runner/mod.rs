@@ -371,7 +371,10 @@ impl App {
             Ok(Ok(Ok(ended))) => ended,
             Ok(Ok(Err(error))) => Some(failed(&run.job, &error)),
             Ok(Err(panicked)) => Some(Ended::new(Outcome::Failed, panicked.to_string())),
-            Err(_not_begun) => Some(Ended::new(Outcome::CouldNotStart, NO_THREAD)),
+            Err(_not_begun) => Some(match handle.cancel.reason() {
+                Some(stop) => failed(&run.job, &JobError::Stopped(stop)),
+                None => Ended::new(Outcome::CouldNotStart, NO_THREAD),
+            }),
         }
     }
 

@@ -7,7 +7,9 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::model::Limits;
 
@@ -16,6 +18,9 @@ const DAEMON: &str = "daemon";
 
 /// What the names of commands' groups begin with.
 const RUN: &str = "run-";
+
+/// The number of this process's next group: one that can't be removed must not be in the way of the next.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// The period of cpu.max in microseconds, the kernel's default.
 const CPU_PERIOD: u64 = 100_000;
@@ -32,7 +37,8 @@ impl Group {
             return None;
         }
         let delegated = delegated_parent(&own_group()?)?;
-        let folder = delegated.join(format!("{RUN}{}", std::process::id()));
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = delegated.join(format!("{RUN}{}-{number}", std::process::id()));
         std::fs::create_dir(&folder).ok()?;
         let group = Self { folder };
         group.limit(limits).ok()?;
@@ -69,7 +75,10 @@ impl Group {
     /// Whether the kernel ended it because it wanted more memory than it may have.
     pub fn ran_out_of_memory(&self) -> bool {
         let events = std::fs::read_to_string(self.folder.join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|times| times != "0"))
+        // The machine may have been out of memory, too: then the limit was not met.
+        let happened =
+            |what: &str| events.lines().any(|line| line.strip_prefix(what).is_some_and(|times| times.trim() != "0"));
+        happened("oom ") && happened("oom_kill ")
     }
 }
 
@@ -106,7 +115,9 @@ pub fn prepare() -> io::Result<bool> {
     } else {
         return Ok(false);
     };
-    std::fs::write(delegated.join("cgroup.subtree_control"), "+memory +cpu")?;
+    let control = delegated.join("cgroup.subtree_control");
+    // One by one: a group may have been given only one of them.
+    std::fs::write(&control, "+memory").and(std::fs::write(&control, "+cpu"))?;
     for entry in std::fs::read_dir(&delegated)?.filter_map(Result::ok) {
         if entry.file_name().as_bytes().starts_with(RUN.as_bytes()) {
             // What a dead supervisor left; a group with processes in it can't be removed.
@@ -137,10 +148,15 @@ fn delegated_parent(own: &Path) -> Option<PathBuf> {
     own.parent().filter(|parent| is_delegated(parent)).map(Path::to_owned)
 }
 
-/// Whether systemd says that its manager leaves this group to us: the first mark needs systemd 251, the second root.
+/// Whether systemd says that its manager leaves this group to us. The first mark needs systemd 251, the second root;
+/// older ones at least give the files to the service's account.
 fn is_delegated(folder: &Path) -> bool {
-    ["user.delegate", "trusted.delegate"].iter().any(|mark| {
+    let is_marked = ["user.delegate", "trusted.delegate"].iter().any(|mark| {
         let mut value = [0; 1];
         rustix::fs::getxattr(folder, *mark, &mut value) == Ok(1) && value == *b"1"
-    })
+    });
+    let me = rustix::process::geteuid();
+    let is_mine = |file: &str| std::fs::metadata(folder.join(file)).is_ok_and(|meta| meta.uid() == me.as_raw());
+    let is_service = folder.extension().is_some_and(|extension| extension == "service");
+    is_marked || is_service && !me.is_root() && is_mine("cgroup.procs") && is_mine("cgroup.subtree_control")
 }

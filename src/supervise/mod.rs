@@ -351,7 +351,7 @@ impl Watch {
 
     fn about_limits(&self) -> Option<String> {
         match &self.group {
-            Some(group) if group.ran_out_of_memory() => {
+            Some(group) if self.limits.memory.is_some() && group.ran_out_of_memory() => {
                 let most = self.limits.memory.unwrap_or_default() >> 20;
                 Some(format!("it wanted more than the {most} MiB of memory it may have, so the kernel ended it"))
             }
@@ -390,10 +390,14 @@ fn start(order: &Order) -> Result<Started, String> {
     let mut plan = enter::Plan::new(spec, environment, group.as_ref());
     let mut command = if plan.needs_entering() { plan.entering() } else { plan.command().map_err(failed)? };
     command.stdout(out_writer).stderr(err_writer).process_group(0);
-    let child = command.spawn().map_err(failed)?;
+    let mut child = command.spawn().map_err(failed)?;
     // The command holds the only writing ends from here on.
     drop(command);
-    plan.hand_over()?;
+    if let Err(reason) = plan.hand_over() {
+        // Its control group can be removed only when it is gone, which it is about to be.
+        let _ = child.kill().and_then(|()| child.wait());
+        return Err(reason);
+    }
     Ok(Started { child, limits: spec.limits.clone(), group, out, err, secrets })
 }
 

@@ -45,6 +45,8 @@ fn a_control_group_limits_everything_a_command_starts() {
     let mut kernel = Command::new("timeout");
     kernel.args(["-k", "5", "120", UML, "rootfstype=hostfs", "rootflags=/", "ro", "mem=512M", "quiet", "con=null"]);
     kernel.arg("con0=null,fd:1").arg(format!("init={}", init.display()));
+    // Its memory is a file there, which must be executable.
+    kernel.env("TMPDIR", bed.path(""));
     let ran = kernel.stdin(std::process::Stdio::null()).output().unwrap();
     let console = String::from_utf8_lossy(&ran.stdout).into_owned();
     let runs: Vec<serde_json::Value> = console.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

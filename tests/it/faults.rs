@@ -161,7 +161,7 @@ fn without_threads_and_processes_runs_could_not_start_and_later_ones_do() {
     let bed = TestBed::new();
     bed.file("jobs/a.toml", "[command]\nrun = [\"/bin/true\"]\n");
     // The limit counts threads as well: three are the program without any thread that could do the work.
-    for limit in 3..9 {
+    for limit in 2..9 {
         let plain = bed.as_account(ACCOUNT, &["run-now", "a", "--json"]);
         let mut limited = Command::new("prlimit");
         limited.args([&format!("--nproc={limit}"), "timeout", "60"]).arg(plain.get_program()).args(plain.get_args());
