@@ -11,7 +11,7 @@ use super::status_counts::{FewCounts, StatusCounts};
 use crate::detect::{self, Detector, Failure, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, Tally};
+use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, RuleKind, Tally};
 use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
@@ -47,6 +47,8 @@ pub struct Scanner {
 struct Running {
     rule: Rule,
     detector: Box<dyn Detector>,
+    /// Whether it counts events at all; else only lines that it has to look at concern it.
+    counts_events: bool,
     /// How many lines it counted.
     lines: u64,
 }
@@ -241,7 +243,8 @@ impl Scanner {
         }
         let mut found = [false; TOGETHER];
         self.texts.look(text);
-        for (rule, looks) in self.rules.iter_mut().zip(self.texts.found.iter().copied()) {
+        let concerned = self.rules.iter_mut().zip(self.texts.found.iter().copied());
+        for (rule, looks) in concerned.filter(|(rule, looks)| *looks || rule.counts_events) {
             for (index, sighting) in sightings.iter().enumerate() {
                 found[index] |= rule.observe(sighting, looks);
             }
@@ -457,7 +460,8 @@ pub struct SavedDetector {
 }
 
 fn running(rule: &Rule) -> Running {
-    Running { rule: rule.clone(), detector: detect::detector(rule), lines: 0 }
+    let counts_events = !matches!(rule.kind, RuleKind::Pattern { .. });
+    Running { rule: rule.clone(), detector: detect::detector(rule), counts_events, lines: 0 }
 }
 
 /// A line that waited for the end of its session.

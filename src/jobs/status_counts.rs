@@ -32,8 +32,12 @@ impl StatusCounts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FewCounts {
     first: [(u16, u32); 5],
-    others: BTreeMap<u16, u64>,
+    others: Option<Box<Others>>,
 }
+
+/// What few addresses have, outside the table: most of it fits into one line of the cache then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Others(BTreeMap<u16, u64>);
 
 impl FewCounts {
     /// Counts an answer.
@@ -47,12 +51,12 @@ impl FewCounts {
                 return;
             }
         }
-        *self.others.entry(status).or_default() += 1;
+        *self.others.get_or_insert_default().0.entry(status).or_default() += 1;
     }
 
     /// The statuses that occurred.
     pub fn all(&self) -> BTreeMap<u16, u64> {
-        let mut all = self.others.clone();
+        let mut all = self.others.as_ref().map(|others| others.0.clone()).unwrap_or_default();
         for (status, count) in self.first.iter().filter(|(_, count)| *count > 0) {
             *all.entry(*status).or_default() += u64::from(*count);
         }
