@@ -156,7 +156,7 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
 fn test(rules: &[&Rule], files: &[PathBuf], zone: Tz, year: Option<i32>, json: bool) -> anyhow::Result<ExitCode> {
     let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp());
     let read: Vec<scan::FileResult> =
-        files.iter().map(|path| scan::scan_file(&mut scanner, path, zone, year, None, None)).collect();
+        files.iter().map(|path| scan::scan_file(&mut scanner, path, zone, year, None)).collect();
     let findings = scanner.findings();
     let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);
     let found = |name: &str| findings.iter().filter(|finding| finding.rule == name).count();

@@ -21,9 +21,6 @@ use crate::parse::{AutoParser, Context, YearRule};
 /// The rules that say of each address, account and minute at most one thing.
 const BASIC: [&str; 4] = ["failed-logins", "failed-logins-account", "error-spikes", "urgent-lines"];
 
-/// After how many blocks what can't change any more is settled.
-const SETTLE_BLOCKS: usize = 64;
-
 /// How many addresses the text shows.
 const SHOWN: usize = 20;
 
@@ -116,13 +113,14 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let rules = rules.iter().filter(|rule| args.all_rules || BASIC.contains(&rule.name.as_str()));
     let mut scanner = Scanner::new(rules, now.timestamp());
     scanner.count_addresses();
-    let mut findings = Vec::new();
     let mut files = Vec::new();
     for (index, path) in args.files.iter().enumerate() {
-        // Once nothing else is to come, what lies behind need not be kept.
-        let settled = (index + 1 == args.files.len()).then_some(&mut findings);
-        files.push(scan_file(&mut scanner, path, zone, args.year, saver.as_mut(), settled));
+        if index + 1 == args.files.len() {
+            scanner.last_stream(std::iter::empty());
+        }
+        files.push(scan_file(&mut scanner, path, zone, args.year, saver.as_mut()));
     }
+    let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
     findings
         .sort_by(|a, b| (b.severity, b.count, &a.subject, a.first).cmp(&(a.severity, a.count, &b.subject, b.first)));
@@ -164,7 +162,6 @@ pub(super) fn scan_file(
     zone: Tz,
     year: Option<i32>,
     mut saver: Option<&mut Saver>,
-    mut settled: Option<&mut Vec<Finding>>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
     let mut lines = match Lines::open_named(path) {
@@ -187,14 +184,9 @@ pub(super) fn scan_file(
             saver.save(line);
         }
     };
-    let mut blocks = 0;
     while let Some(block) = lines.next_block() {
         scanner.text(&mut stream, &mut parser, &mut input, block, &mut flagged);
         scanner.settle_sessions(&mut stream, "");
-        blocks += 1;
-        if let Some(settled) = settled.as_deref_mut().filter(|_| blocks % SETTLE_BLOCKS == 0) {
-            settled.extend(scanner.settle([&stream].into_iter()));
-        }
     }
     scanner.text(&mut stream, &mut parser, &mut input, lines.tail(), &mut flagged);
     scanner.overlong("", &stream, lines.overlong, fallback);

@@ -116,7 +116,12 @@ impl ScanSpec {
         let files =
             works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
         let mut tails = Vec::new();
-        for work in works {
+        let last = works.len().saturating_sub(1);
+        for (index, work) in works.into_iter().enumerate() {
+            if index == last {
+                let others = state.streams.iter().filter(|(name, _)| **name != work.name);
+                scanner.last_stream(others.map(|(_, stream)| &stream.state));
+            }
             let stream = state.streams.entry(work.name.clone()).or_default();
             read_stream(&mut scanner, stream, work, context, &mut tails, problems)?;
         }

@@ -41,7 +41,15 @@ pub struct Scanner {
     /// Lines by category, standard and urgent.
     triage: [[u64; 2]; CATEGORIES.len()],
     now: i64,
+    /// How far the other streams have come, once there is only one left to read.
+    others: Option<i64>,
+    blocks: usize,
+    /// What was settled for good while that one is read.
+    settled: Vec<Finding>,
 }
+
+/// After how many blocks of the last stream what can't change any more is settled.
+const SETTLE_BLOCKS: usize = 64;
 
 /// A rule at work.
 struct Running {
@@ -178,6 +186,9 @@ impl Scanner {
             status: StatusCounts::default(),
             triage: Default::default(),
             now,
+            others: None,
+            blocks: 0,
+            settled: Vec::new(),
         }
     }
 
@@ -272,10 +283,20 @@ impl Scanner {
         self.add(source, bucket, &one);
     }
 
-    /// Counts failures whose session is surely over.
+    /// From now on only one stream is read: what lies behind it and these others need not be kept to the end.
+    pub fn last_stream<'s>(&mut self, others: impl Iterator<Item = &'s StreamState>) {
+        self.others = Some(self.horizon(others).unwrap_or(i64::MAX));
+    }
+
+    /// Counts failures whose session is surely over; to be called after each block.
     pub fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
         let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
         self.held(source, &stream.sessions.settle(now), false);
+        self.blocks += 1;
+        if let Some(others) = self.others.filter(|_| self.blocks.is_multiple_of(SETTLE_BLOCKS)) {
+            let found = self.rules.iter_mut().flat_map(|rule| rule.detector.settle(now.min(others)));
+            self.settled.extend(found);
+        }
     }
 
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
@@ -286,11 +307,18 @@ impl Scanner {
 
     /// The findings settled for good, given how far the streams have come.
     pub fn settle<'s>(&mut self, streams: impl Iterator<Item = &'s StreamState>) -> Vec<Finding> {
+        let mut settled = std::mem::take(&mut self.settled);
+        if let Some(horizon) = self.horizon(streams) {
+            settled.extend(self.rules.iter_mut().flat_map(|rule| rule.detector.settle(horizon)));
+        }
+        settled
+    }
+
+    /// How far all streams have come that are still written to.
+    fn horizon<'s>(&self, streams: impl Iterator<Item = &'s StreamState>) -> Option<i64> {
         let active = streams.filter(|stream| stream.active >= self.now - ACTIVE);
-        let Some(horizon) = active.filter_map(|stream| stream.latest).min() else { return Vec::new() };
         // A stamp ahead of the run is a clock gone wrong, and settles nothing.
-        let horizon = horizon.min(self.now);
-        self.rules.iter_mut().flat_map(|rule| rule.detector.settle(horizon)).collect()
+        active.filter_map(|stream| stream.latest).min().map(|horizon| horizon.min(self.now))
     }
 
     /// The findings that further lines may still change.
