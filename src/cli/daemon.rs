@@ -45,8 +45,11 @@ const FIRST_SIGN: std::time::Duration = std::time::Duration::from_secs(5);
 /// The async runtime: each run has a blocking thread, and there are always some left for everything else.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    // With two, one of which can't be made, tokio would wait for ever for the other's end.
-    builder.enable_all().worker_threads(1).max_blocking_threads(BLOCKING_THREADS);
+    // Of two workers of which the second can't be made, tokio would wait for ever for the first one's end.
+    if !can_make_threads() {
+        anyhow::bail!(NO_THREAD);
+    }
+    builder.enable_all().worker_threads(2).max_blocking_threads(BLOCKING_THREADS);
     let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| builder.build()));
     // Where the system gives it no thread, tokio panics, or says nothing and its tasks wait for ever.
     let Ok(runtime) = built else { anyhow::bail!(NO_THREAD) };
@@ -58,6 +61,24 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
         anyhow::bail!(NO_THREAD);
     }
     Ok(runtime)
+}
+
+/// Whether the system gives some more threads than the runtime begins with: those tried take a moment to be gone.
+fn can_make_threads() -> bool {
+    let all_made = Arc::new(std::sync::Mutex::new(()));
+    // They wait for this lock, so that all are there at once.
+    let held = all_made.lock();
+    let made: Vec<_> = (0..4)
+        .map(|_| {
+            let all_made = all_made.clone();
+            std::thread::Builder::new().spawn(move || drop(all_made.lock()))
+        })
+        .collect();
+    drop(held);
+    let enough = made.iter().all(Result::is_ok);
+    // They do nothing that could panic.
+    made.into_iter().flatten().for_each(|thread| drop(thread.join()));
+    enough
 }
 
 /// Logs to standard error; `RUST_LOG` overrides the level.

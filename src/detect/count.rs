@@ -1,40 +1,58 @@
-//! `[count]`: events of one subject in a sliding window.
+//! `[count]`: events of one subject in a sliding window. `[distinct]`: different values in them, as accounts that one address
+//! tries, addresses that try one account, paths that one address asks for in vain.
+
+use std::hash::{DefaultHasher, Hasher};
 
 use super::episodes::{Episodes, Limits, Measure};
 use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Action, Breach, Field, Finding, Rule, RuleKind, Selection};
+use crate::model::{Action, Breach, Event, Field, Finding, Rule, RuleKind, Selection};
 
 /// The detector.
 pub struct Count {
     rule: Rule,
     of: Selection,
+    /// Whose values are told apart; none where events are counted.
+    value: Option<Field>,
     by: Vec<Field>,
     episodes: Episodes,
     key: Vec<u8>,
 }
 
 impl Count {
-    /// A fresh detector for a rule of this kind.
+    /// A fresh detector for a rule of these kinds.
     pub fn new(rule: &Rule) -> Self {
-        let RuleKind::Count { ref of, ref by, threshold, window } = rule.kind else {
-            unreachable!("detector() makes this for count rules only")
+        let (of, value, by, threshold, window) = match &rule.kind {
+            RuleKind::Count { of, by, threshold, window } => (of, None, by, *threshold, *window),
+            RuleKind::Distinct { of, value, by, threshold, window } => (of, Some(*value), by, *threshold, *window),
+            _ => unreachable!("detector() makes this for count and distinct rules only"),
         };
-        let limits = Limits::new(rule, threshold, window, Measure::Events);
-        Self { rule: rule.clone(), of: of.clone(), by: by.clone(), episodes: Episodes::new(limits), key: Vec::new() }
+        let measure = if value.is_some() { Measure::Values } else { Measure::Events };
+        let episodes = Episodes::new(Limits::new(rule, threshold, window, measure));
+        Self { rule: rule.clone(), of: of.clone(), value, by: by.clone(), episodes, key: Vec::new() }
+    }
+
+    /// The digest of an event's value: values are only compared. None where the event has no such value.
+    fn digest(&mut self, event: &Event<'_>) -> Option<u64> {
+        let Some(field) = self.value else { return Some(0) };
+        write_key(&[field], event, &mut self.key).then(|| {
+            let mut digest = DefaultHasher::new();
+            digest.write(&self.key);
+            digest.finish()
+        })
     }
 }
 
 impl Detector for Count {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
         let Some(event) = &sighting.event else { return false };
-        let success = event.action == Action::LoginSucceeded;
+        let Some(value) = self.digest(event) else { return false };
         if !write_key(&self.by, event, &mut self.key) {
             return false;
         }
-        if !success {
-            self.episodes.observe(&self.key, sighting.failures.max(1), 0, sighting);
+        if event.action != Action::LoginSucceeded {
+            self.episodes.observe(&self.key, sighting.failures.max(1), value, sighting);
         } else if self.by == [Field::SourceIp] && self.of == Selection::FailedLogins {
             // That an account is used after others guessed at it proves nothing; that an address gets in does.
             let user = event.user.map(printable).unwrap_or_default();

@@ -337,11 +337,7 @@ impl Episode {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);
-        if self.evidence.len() < EVIDENCE_LINES || self.evidence.last().is_some_and(|(last, _)| time < *last) {
-            let at = self.evidence.partition_point(|(known, _)| *known <= time);
-            self.evidence.insert(at, (time, sighting.evidence()));
-            self.evidence.truncate(EVIDENCE_LINES);
-        }
+        sighting.keep_among_first(&mut self.evidence);
     }
 
     fn join(&mut self, later: Self) {

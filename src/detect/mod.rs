@@ -6,7 +6,6 @@
 //! To add a kind of rule: write its file, a variant of [`RuleKind`] and a line in [`detector`].
 
 mod count;
-mod distinct;
 mod episodes;
 mod pattern;
 mod ratio;
@@ -14,7 +13,7 @@ mod session;
 mod spike;
 mod subject;
 
-pub use session::{Failure, Held, Sessions};
+pub use session::{Held, Sessions};
 
 use std::sync::Arc;
 
@@ -52,6 +51,15 @@ impl Sighting<'_> {
     fn evidence(&self) -> Evidence {
         let text = untrusted::evidence(self.line);
         Evidence { file: self.file.clone(), line: self.number, text }
+    }
+
+    /// Keeps the line as evidence if it is one of the first in time, whatever the order in which lines come.
+    fn keep_among_first(&self, evidence: &mut Vec<(i64, Evidence)>) {
+        let at = evidence.partition_point(|(known, _)| *known <= self.time);
+        if at < EVIDENCE_LINES {
+            evidence.insert(at, (self.time, self.evidence()));
+            evidence.truncate(EVIDENCE_LINES);
+        }
     }
 }
 
@@ -99,8 +107,7 @@ pub trait Detector: Send {
 /// A fresh detector for a rule.
 pub fn detector(rule: &Rule) -> Box<dyn Detector> {
     match &rule.kind {
-        RuleKind::Count { .. } => Box::new(count::Count::new(rule)),
-        RuleKind::Distinct { .. } => Box::new(distinct::Distinct::new(rule)),
+        RuleKind::Count { .. } | RuleKind::Distinct { .. } => Box::new(count::Count::new(rule)),
         RuleKind::Ratio { .. } => Box::new(ratio::Ratio::new(rule)),
         RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),

@@ -97,11 +97,7 @@ impl Period {
         self.first = if is_first { time } else { self.first.min(time) };
         self.last = if is_first { time } else { self.last.max(time) };
         self.counted += 1;
-        let at = self.evidence.partition_point(|(known, _)| *known <= time);
-        if at < EVIDENCE_LINES {
-            self.evidence.insert(at, (time, sighting.evidence()));
-            self.evidence.truncate(EVIDENCE_LINES);
-        }
+        sighting.keep_among_first(&mut self.evidence);
     }
 }
 

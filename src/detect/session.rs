@@ -10,6 +10,7 @@ use std::sync::Arc;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
+use super::Sighting;
 use crate::model::event::Shape;
 use crate::model::{Action, Address, Category, Event};
 
@@ -82,12 +83,31 @@ pub struct Held {
 }
 
 impl Held {
+    fn new(sighting: &Sighting<'_>, event: &Event<'_>, shape: Shape, times: u32) -> Self {
+        Self {
+            time: sighting.time,
+            shape,
+            times,
+            peer: event.peer.map(Address::from),
+            user: event.user.map(Box::from),
+            host: event.host.into(),
+            line: sighting.line.into(),
+            file: sighting.file.clone(),
+            number: sighting.number,
+        }
+    }
+
+    /// As detectors see it.
+    pub fn sighting(&self) -> Sighting<'_> {
+        let Self { time, times, line, file, number, .. } = self;
+        Sighting { time: *time, event: Some(self.event()), failures: *times, line, file, number: *number }
+    }
+
     fn ip(&self) -> Option<IpAddr> {
         self.peer.as_ref().and_then(|peer| peer.peer().ip())
     }
 
-    /// The line's event.
-    pub fn event(&self) -> Event<'_> {
+    fn event(&self) -> Event<'_> {
         let action = Action::LoginFailed { times: self.times, shape: self.shape };
         let peer = self.peer.as_ref().map(Address::peer);
         let (user, host) = (self.user.as_deref(), &*self.host);
@@ -95,44 +115,17 @@ impl Held {
     }
 }
 
-/// A line that tells of a failed login.
-pub struct Failure<'a> {
-    /// When it was logged.
-    pub time: i64,
-    /// The line's event.
-    pub event: &'a Event<'a>,
-    /// Its shape.
-    pub shape: Shape,
-    /// How many failures it tells of.
-    pub times: u32,
-    /// The line.
-    pub line: &'a [u8],
-    /// The file it stands in.
-    pub file: &'a Arc<str>,
-    /// Its number in the file.
-    pub number: u64,
-}
-
-impl Failure<'_> {
-    fn held(&self) -> Held {
-        let Self { time, shape, times, number, .. } = *self;
-        let (user, host) = (self.event.user.map(Box::from), self.event.host.into());
-        let peer = self.event.peer.map(Address::from);
-        Held { time, shape, times, peer, user, host, line: self.line.into(), file: self.file.clone(), number }
-    }
-}
-
 impl Sessions {
-    /// Takes a failed login's line in; returns how many failures count at once.
-    pub fn observe(&mut self, failure: &Failure<'_>) -> u32 {
-        let Failure { time, shape, times, .. } = *failure;
-        let key = self.key(failure.event);
+    /// Takes a line in that tells of `times` failed logins in this shape; returns how many failures count at once.
+    pub fn observe(&mut self, sighting: &Sighting<'_>, event: &Event<'_>, shape: Shape, times: u32) -> u32 {
+        let time = sighting.time;
+        let key = self.key(event);
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;
         }
         let session = self.open.entry(key).or_default();
         session.expire(time, &mut self.over);
-        let ip = failure.event.peer.and_then(|peer| peer.ip());
+        let ip = event.peer.and_then(|peer| peer.ip());
         if shape == Shape::Explicit {
             session.held.retain(|held| !is_same(held.ip(), ip));
             session.note_explicit(ip, time);
@@ -141,10 +134,10 @@ impl Sessions {
         if session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
             return 0;
         }
-        if session.held.len() >= MAX_HELD || failure.line.len() > MAX_HELD_LINE {
+        if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
             return times;
         }
-        session.held.push(failure.held());
+        session.held.push(Held::new(sighting, event, shape, times));
         0
     }
 

@@ -108,11 +108,7 @@ impl Minute {
             self.times.insert(at, time);
             self.times.truncate(threshold);
         }
-        let at = self.evidence.partition_point(|(known, _)| *known <= time);
-        if at < EVIDENCE_LINES {
-            self.evidence.insert(at, (time, sighting.evidence()));
-            self.evidence.truncate(EVIDENCE_LINES);
-        }
+        sighting.keep_among_first(&mut self.evidence);
     }
 }
 

@@ -8,7 +8,7 @@ use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::status_counts::{FewCounts, StatusCounts};
-use crate::detect::{self, Detector, Failure, Held, Looks, Sessions, Sighting};
+use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, RuleKind, Tally};
@@ -64,13 +64,17 @@ struct Running {
 impl Running {
     /// Shows a line to the detector if it is for it; `looks`: lines have to be looked at for their text.
     fn observe(&mut self, sighting: &Sighting<'_>, looks: bool) -> bool {
-        let event = sighting.event.as_ref().filter(|event| event.action != Action::Other);
-        let counts =
-            event.is_some_and(|event| self.rule.counts(event.action, sighting.failures) && self.rule.is_about(event));
-        let found = (looks || counts) && self.detector.observe(sighting);
+        let event = sighting.event.as_ref();
+        let counts = event.is_some_and(|event| self.rule.counts(event.action, sighting.failures));
+        // A line that tells of nobody in particular is about everybody.
+        let is_about = |rule: &Rule| event.map_or(rule.only.is_empty(), |event| rule.is_about(event));
+        if !(looks || counts) || !is_about(&self.rule) {
+            return false;
+        }
+        let found = self.detector.observe(sighting);
         // A good login is taken in, but is nothing that the rule looks for.
-        let counts = counts && event.is_some_and(|event| event.action != Action::LoginSucceeded);
-        self.lines += u64::from(found || counts);
+        let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
+        self.lines += u64::from(found || counts && !is_login);
         found
     }
 }
@@ -389,7 +393,7 @@ impl Scanner {
 
     fn held(&mut self, source: &str, held: &[Held], provisional: bool) {
         for held in held.chunks(TOGETHER) {
-            let sightings: Vec<Sighting<'_>> = held.iter().map(waited).collect();
+            let sightings: Vec<Sighting<'_>> = held.iter().map(Held::sighting).collect();
             if !provisional {
                 self.tally_held(source, &sightings);
                 self.count_addresses_of(&sightings);
@@ -492,20 +496,11 @@ fn running(rule: &Rule) -> Running {
     Running { rule: rule.clone(), detector: detect::detector(rule), counts_events, lines: 0 }
 }
 
-/// A line that waited for the end of its session.
-fn waited(held: &Held) -> Sighting<'_> {
-    let Held { time, times, number, line, file, .. } = held;
-    Sighting { time: *time, event: Some(held.event()), failures: *times, line, file, number: *number }
-}
-
 /// How many failed logins a line settles.
 fn failures(stream: &mut StreamState, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
         Action::Request { status: 401 } => 1,
-        Action::LoginFailed { times, shape } => {
-            let Sighting { time, line, file, number, .. } = *sighting;
-            stream.sessions.observe(&Failure { time, event, shape, times, line, file, number })
-        }
+        Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded => {
             stream.sessions.accept(event);
             0

@@ -23,7 +23,7 @@ pub fn failed_logins(figures: &Figures) -> String {
     // Writing to a String can't fail.
     let _ = write!(
         svg,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" font-family="Roboto, sans-serif" font-size="14"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="100%" font-family="Roboto, sans-serif" font-size="13"><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>"##
     );
     legend(&mut svg, figures.total_before().is_some() || before.clone().any(|n| n.is_some()));
     axis(&mut svg, top);

@@ -70,12 +70,12 @@ impl Store {
         self.read(|db| Ok(db.query_row(sql, [path.to_string_lossy()], |_| Ok(())).optional()?.is_some()))
     }
 
-    /// The archives recorded between two instants, with their paths.
+    /// The archives recorded after one instant, up to and including another, with their paths.
     ///
     /// # Errors
     /// Fails where the database can't be read.
     pub fn archives(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<(String, ArchiveEntry)>> {
-        let sql = "SELECT path, entry FROM archives WHERE at >= ?1 AND at < ?2 ORDER BY id";
+        let sql = "SELECT path, entry FROM archives WHERE at > ?1 AND at <= ?2 ORDER BY id";
         self.read(|db| {
             let mut statement = db.prepare(sql)?;
             let rows =

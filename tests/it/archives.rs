@@ -51,6 +51,16 @@ fn rotated_files_go_into_a_dated_archive_that_any_tar_opens() {
 }
 
 #[test]
+fn an_archive_made_in_the_second_of_a_report_is_told_in_it_and_in_no_other() {
+    let bed = bed("");
+    bed.run_job("pack", AT);
+    let at: chrono::DateTime<chrono::Utc> = AT.parse().unwrap();
+    let week = chrono::TimeDelta::days(7);
+    assert_eq!(bed.store().archives(at - week, at).unwrap().len(), 1);
+    assert_eq!(bed.store().archives(at, at + week).unwrap().len(), 0);
+}
+
+#[test]
 fn nothing_is_archived_twice_even_after_it_was_renamed_and_compressed() {
     let bed = bed("");
     bed.run_job("pack", AT);

@@ -61,6 +61,14 @@ fn whoever_is_allowed_is_never_counted_and_only_means_only() {
     assert_eq!(found("allow = [\"2001:db8::/32\", \"account monitor\"]"), 1);
     assert_eq!(found("only = [\"account eve\", \"192.0.2.7\"]"), 2);
     assert_eq!(found("only = [\"account eve\"]\nallow = [\"2001:db8::7\"]"), 0);
+    // The lists hold for the text of lines as well, where a line tells of somebody.
+    let pattern = "\n[pattern]\ntext = \"password for\"\nmore_than = 2\n";
+    let matched = |lists: &str| {
+        bed.file("config/rules/mine.toml", &rule(lists).replace("\n[count]\nby = \"source.ip\"\n", pattern));
+        bed.json(&["rules", "test", "--rule", "mine", bed.path("auth.log").to_str().unwrap()])["rules"][0]["matched"]
+            .clone()
+    };
+    assert_eq!((matched(""), matched("allow = [\"192.0.2.0/24\"]")), (18.into(), 12.into()));
     // Lines that wait for the end of their session know their host, too.
     let invalid = |n: u32| format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: Invalid user u{n} from 192.0.2.{n} port {n}\n");
     bed.file("auth.log", &(0..6).map(invalid).collect::<String>());
