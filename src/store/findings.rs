@@ -1,7 +1,7 @@
 //! Findings.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Row, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
 use crate::model::{Finding, Severity, StoredFinding};
@@ -88,7 +88,7 @@ struct Known {
 
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
 /// inserted, and open ones that further lines have disproved are removed.
-pub(super) fn reconcile(tx: &Transaction<'_>, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
+pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
     let mut result = Reconciled::default();
     let now = commit.now.timestamp();
     tx.execute_batch("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY); DELETE FROM seen;")?;
@@ -126,7 +126,7 @@ pub(super) fn reconcile(tx: &Transaction<'_>, commit: &ScanCommit<'_>) -> rusqli
 }
 
 /// Closes a finding that counted more than is known now; a break-in is noted all the same. Returns its number.
-fn keep(tx: &Transaction<'_>, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
+fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
     tx.execute("UPDATE findings SET open = 0 WHERE id = ?1", [known.id])?;
     if finding.breach.is_some() && !known.breached {
         let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
@@ -136,7 +136,7 @@ fn keep(tx: &Transaction<'_>, known: &Known, finding: &Finding) -> rusqlite::Res
 }
 
 fn known(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     commit: &ScanCommit<'_>,
     finding: &Finding,
     subject: &str,
@@ -154,17 +154,17 @@ fn known(
 }
 
 /// Remembers that somebody will be told about these.
-pub(super) fn mark_alerted(tx: &Transaction<'_>, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
+pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
     let sql = "UPDATE findings SET alerted = ?2 WHERE id IN (SELECT value FROM json_each(?1))";
     tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
 }
 
-fn alerted_since(tx: &Transaction<'_>, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
+fn alerted_since(tx: &Connection, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM findings WHERE rule = ?1 AND subject = ?2 AND alerted > ?3 LIMIT 1";
     Ok(tx.prepare_cached(sql)?.query_row(params![rule, subject, since], |_| Ok(())).optional()?.is_some())
 }
 
-fn insert(tx: &Transaction<'_>, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
+fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
     let sql =
         "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach, counted)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
@@ -188,7 +188,7 @@ fn insert(tx: &Transaction<'_>, commit: &ScanCommit<'_>, finding: &Finding, subj
     Ok(tx.last_insert_rowid())
 }
 
-fn update(tx: &Transaction<'_>, id: i64, finding: &Finding) -> rusqlite::Result<()> {
+fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
     let sql =
         "UPDATE findings SET severity = ?2, count = ?3, first = ?4, last = ?5, reached = ?6, evidence = ?7, open = ?8, breach = ?9
                WHERE id = ?1";

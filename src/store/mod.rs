@@ -1,6 +1,7 @@
 //! The store: one SQLite database, one writer, one file per group of tables.
 
 mod archives;
+mod connection;
 mod findings;
 mod migrations;
 mod outbox;
@@ -10,11 +11,11 @@ mod scans;
 mod tallies;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use connection::Shared;
+use rusqlite::{Connection, OpenFlags};
 
 pub use findings::FindingFilter;
 pub use outbox::{DeliveryRow, Frozen, PendingIntent};
@@ -67,7 +68,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// The database of one state folder.
 pub struct Store {
-    connection: Mutex<Connection>,
+    connection: Shared,
     path: PathBuf,
 }
 
@@ -92,7 +93,7 @@ impl Store {
         };
         let mut connection = open().map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
         migrations::apply(&mut connection, &path)?;
-        Ok(Self { connection: Mutex::new(connection), path })
+        Ok(Self { connection: Shared::new(connection), path })
     }
 
     /// Opens an existing database for reading beside a running daemon.
@@ -104,7 +105,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags);
         let connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
-        Ok(Self { connection: Mutex::new(connection), path })
+        Ok(Self { connection: Shared::new(connection), path })
     }
 
     /// An empty database that is forgotten at the end: for a look at what would happen where there is none yet.
@@ -116,7 +117,7 @@ impl Store {
         let connection = Connection::open_in_memory();
         let mut connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
         migrations::apply(&mut connection, &path)?;
-        Ok(Self { connection: Mutex::new(connection), path })
+        Ok(Self { connection: Shared::new(connection), path })
     }
 
     /// Opens what there is for reading; an empty one where there is no database yet.
@@ -139,24 +140,12 @@ impl Store {
 
     /// Reads with the connection.
     fn read<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.lock()).map_err(|error| self.error(error))
+        self.connection.read(work).map_err(|error| self.error(error))
     }
 
     /// Writes in one transaction.
-    fn write<T>(&self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
-        let mut connection = self.lock();
-        let run = || {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let made = work(&transaction)?;
-            transaction.commit()?;
-            Ok(made)
-        };
-        run().map_err(|error| self.error(error))
-    }
-
-    /// A panic while the lock was held left no half-done work: its transaction was rolled back.
-    fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn write<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.connection.write(work).map_err(|error| self.error(error))
     }
 
     fn error(&self, error: rusqlite::Error) -> StoreError {

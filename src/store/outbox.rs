@@ -1,7 +1,7 @@
 //! The outbox: intents, frozen messages and their deliveries.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::{Result, Store, json, to_json};
@@ -158,12 +158,12 @@ impl Store {
 }
 
 /// Stores the intent to tell something.
-pub(super) fn insert_intent(tx: &Transaction<'_>, intent: &Intent, now: DateTime<Utc>) -> rusqlite::Result<()> {
+pub(super) fn insert_intent(tx: &Connection, intent: &Intent, now: DateTime<Utc>) -> rusqlite::Result<()> {
     tx.execute("INSERT INTO intents (at, intent) VALUES (?1, ?2)", params![now.timestamp(), to_json(intent)]).map(drop)
 }
 
 fn insert_message(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     frozen: &Frozen,
     recipients: &[String],
     now: DateTime<Utc>,

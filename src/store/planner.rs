@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::{Result, Store};
 use crate::model::JobId;
@@ -95,7 +95,7 @@ impl Store {
     }
 }
 
-pub(super) fn save(tx: &Transaction<'_>, row: &PlannerRow) -> rusqlite::Result<()> {
+pub(super) fn save(tx: &Connection, row: &PlannerRow) -> rusqlite::Result<()> {
     let sql = "INSERT INTO planner (job, fingerprint, epoch, cursor) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (job) DO UPDATE SET fingerprint = ?2, epoch = ?3, cursor = ?4";
     let values = params![row.job.as_str(), row.fingerprint, row.epoch, row.cursor.timestamp()];

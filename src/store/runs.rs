@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{PlannerRow, Result, Store, corrupt, from_millis, json, millis, outbox, to_json};
 use crate::model::{Intent, Job, JobId, Outcome, OutputLine, Run, RunId, Slot, Trigger};
@@ -359,7 +359,7 @@ impl Store {
 
 /// Puts a slot and its run on record; `None` where the slot is on record already, or its job is paused.
 fn insert_slot(
-    tx: &Transaction<'_>,
+    tx: &Connection,
     job: &Arc<Job>,
     slot: &Slot,
     trigger: Trigger,
@@ -403,7 +403,7 @@ fn insert_run(
     Ok(QueuedRun { id: db.last_insert_rowid(), job: job.clone(), trigger, slot, at, attempt, begin })
 }
 
-fn finish(tx: &Transaction<'_>, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
+fn finish(tx: &Connection, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let sql = "UPDATE runs SET finished = :now, outcome = :outcome, summary = :summary, notes = :notes,
                output = :output, exit_code = :exit_code, signal = :signal, cpu_ms = :cpu_ms, peak_bytes = :peak_bytes
                WHERE id = :id AND outcome IS NULL";
@@ -416,7 +416,7 @@ fn finish(tx: &Transaction<'_>, run: RunId, ended: &Ended, now: DateTime<Utc>) -
 }
 
 /// Whether every job that `job` comes after has succeeded for a slot.
-fn all_succeeded(tx: &Transaction<'_>, job: &Job, instant: DateTime<Utc>) -> rusqlite::Result<bool> {
+fn all_succeeded(tx: &Connection, job: &Job, instant: DateTime<Utc>) -> rusqlite::Result<bool> {
     let sql = "SELECT 1 FROM runs WHERE slot = ?1 AND job = ?2 AND outcome = 'succeeded' LIMIT 1";
     let mut statement = tx.prepare_cached(sql)?;
     for before in &job.after {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json};
@@ -154,7 +154,7 @@ fn verdict(record: &ScanRecord, new: usize, known: usize) -> String {
     }
 }
 
-fn insert_record(tx: &Transaction<'_>, commit: &ScanCommit<'_>, new: usize, verdict: &str) -> rusqlite::Result<()> {
+fn insert_record(tx: &Connection, commit: &ScanCommit<'_>, new: usize, verdict: &str) -> rusqlite::Result<()> {
     let record = commit.record;
     let sql = "INSERT INTO scans (run, at, job, files, lines, unparsed, urgent, failed_logins, findings, verdict)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";

@@ -4,7 +4,7 @@
 //! larger one is believed: it is the one that has read further.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::{Result, Store};
 use crate::model::Tally;
@@ -61,7 +61,7 @@ impl Store {
 }
 
 /// Adds counts to those on record.
-pub(super) fn add(tx: &Transaction<'_>, job: &str, tallies: &[BucketTally]) -> rusqlite::Result<()> {
+pub(super) fn add(tx: &Connection, job: &str, tallies: &[BucketTally]) -> rusqlite::Result<()> {
     let sql = "INSERT INTO tallies (source, bucket, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT DO UPDATE SET n = n + ?5";
     let mut statement = tx.prepare_cached(sql)?;

@@ -13,9 +13,6 @@ use super::lines::Lines;
 use super::{Message, Order, Report, STOP, timespec};
 use crate::model::OutputLine;
 
-/// How many supervisors are kept for the next order.
-const KEPT: usize = 8;
-
 /// How often it is looked whether the command is to stop.
 const GLANCE: Duration = Duration::from_millis(100);
 
@@ -79,14 +76,7 @@ impl Pool {
     }
 
     fn keep(&self, supervisor: Supervisor) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push(supervisor);
-        // The oldest are the likeliest to have ended; ending is waited for, so that none stays a zombie.
-        idle.retain_mut(|supervisor| !matches!(supervisor.process.try_wait(), Ok(Some(_))));
-        let surplus = idle.len().saturating_sub(KEPT);
-        let dismissed: Vec<Supervisor> = idle.drain(..surplus).collect();
-        drop(idle);
-        dismissed.into_iter().for_each(Supervisor::dismiss);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(supervisor);
     }
 
     /// Takes those that have ended out.
@@ -130,12 +120,5 @@ impl Supervisor {
                 _ => self.messages.fill().ok()?,
             }
         }
-    }
-
-    fn dismiss(self) {
-        let Self { mut process, orders, .. } = self;
-        drop(orders);
-        // It ends at once, because it has nothing to do.
-        let _ = process.wait();
     }
 }
