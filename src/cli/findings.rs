@@ -98,8 +98,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let rows = found.into_iter().map(|stored| {
         let f = stored.finding;
         let (first, last, subject) = (stamp(f.first), stamp(f.last), f.subject_words());
-        let got_in = f.breach.map_or(String::new(), |breach| format!("got in as {}", breach.user));
-        vec![stored.id.to_string(), f.severity.to_string(), f.rule, subject, f.count.to_string(), first, last, got_in]
+        let remark = f.remark();
+        vec![stored.id.to_string(), f.severity.to_string(), f.rule, subject, f.count.to_string(), first, last, remark]
     });
     output::print_table(&["ID", "SEVERITY", "RULE", "SUBJECT", "COUNT", "FIRST", "LAST", ""], rows.collect());
     Ok(ExitCode::SUCCESS)

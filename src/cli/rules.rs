@@ -154,7 +154,7 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
 
 /// Says for each rule how many lines it counted, as fail2ban-regex does for its filters.
 fn test(rules: &[&Rule], files: &[PathBuf], zone: Tz, year: Option<i32>, json: bool) -> anyhow::Result<ExitCode> {
-    let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp());
+    let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), zone);
     let read: Vec<scan::FileResult> =
         files.iter().map(|path| scan::scan_file(&mut scanner, path, zone, year, None)).collect();
     let findings = scanner.findings();

@@ -111,7 +111,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         .transpose()?;
     let rules = shipped_rules();
     let rules = rules.iter().filter(|rule| args.all_rules || BASIC.contains(&rule.name.as_str()));
-    let mut scanner = Scanner::new(rules, now.timestamp());
+    let mut scanner = Scanner::new(rules, now.timestamp(), zone);
     scanner.count_addresses();
     let mut files = Vec::new();
     for (index, path) in args.files.iter().enumerate() {
@@ -218,7 +218,7 @@ impl Results {
                 "rule": f.rule, "severity": f.severity, "subject": f.subject, "count": f.count,
                 "first": time(f.first), "last": time(f.last), "reached": time(f.reached),
                 "breach": f.breach.as_ref().map(|breach| serde_json::json!({ "time": time(breach.time), "user": breach.user })),
-                "evidence": f.evidence,
+                "note": f.note, "can_wait": f.can_wait, "evidence": f.evidence,
             })
         };
         Json {
@@ -292,10 +292,6 @@ impl Results {
         }
         let time = |seconds| output::rfc3339(seconds, self.zone);
         let findings = self.findings.iter().map(|f| {
-            let got_in = f
-                .breach
-                .as_ref()
-                .map_or(String::new(), |breach| format!("got in as {}", printable(breach.user.as_bytes())));
             vec![
                 f.severity.to_string(),
                 f.rule.clone(),
@@ -304,7 +300,7 @@ impl Results {
                 time(f.reached),
                 time(f.first),
                 time(f.last),
-                got_in,
+                printable(f.remark().as_bytes()),
             ]
         });
         output::print_table(

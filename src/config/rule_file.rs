@@ -135,9 +135,19 @@ fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let statuses = table.parsed_list::<StatusClass>("statuses");
     let statuses = table.required("statuses", statuses, "write statuses = [\"401\", \"403\", \"404\", \"5xx\"]");
     let threshold = positive(&mut table, "per_minute", 5);
+    let report_factor = positive(&mut table, "report_factor", 6);
+    let mail_factor = positive(&mut table, "mail_factor", 8);
+    if let (Some(report), Some(mail)) = (report_factor, mail_factor)
+        && mail < report
+    {
+        let message = format!("mail_factor is {mail}, but report_factor is {report}");
+        let help = "what is not even reported is not mailed: write mail_factor = 8, or leave both out";
+        table.refuse_key("mail_factor", Problem::new(message, "less than report_factor", help));
+    }
     table.finish();
     let statuses = statuses?.into_iter().map(|placed| placed.value).collect();
-    Some(RuleKind::Spike { statuses, threshold: threshold? })
+    let (report_factor, mail_factor) = (report_factor?, mail_factor?);
+    Some(RuleKind::Spike { statuses, threshold: threshold?, report_factor, mail_factor })
 }
 
 fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {

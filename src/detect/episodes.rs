@@ -376,6 +376,8 @@ impl Episode {
             last: self.last,
             reached,
             breach,
+            note: None,
+            can_wait: false,
             evidence: self.evidence.iter().map(|(_, evidence)| evidence.clone()).collect(),
             open,
         })

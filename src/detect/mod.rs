@@ -12,10 +12,13 @@ mod ratio;
 mod session;
 mod spike;
 mod subject;
+mod usual;
 
 pub use session::{Held, Sessions};
 
 use std::sync::Arc;
+
+use chrono_tz::Tz;
 
 use crate::model::untrusted;
 use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
@@ -104,17 +107,22 @@ pub trait Detector: Send {
     fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
 }
 
-/// A fresh detector for a rule.
-pub fn detector(rule: &Rule) -> Box<dyn Detector> {
+/// A fresh detector for a rule; hours and weekdays are those of this zone.
+pub fn detector(rule: &Rule, zone: Tz) -> Box<dyn Detector> {
     match &rule.kind {
         RuleKind::Count { .. } | RuleKind::Distinct { .. } => Box::new(count::Count::new(rule)),
         RuleKind::Ratio { .. } => Box::new(ratio::Ratio::new(rule)),
-        RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule)),
+        RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule, zone)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),
     }
 }
 
 /// A stored detector state belongs to a rule as it was; after a change of the rule it is not taken up.
 pub fn fingerprint(rule: &Rule) -> String {
-    format!("{:?} merge={:?} only={:?} allow={:?}", rule.kind, rule.merge, rule.only, rule.allow)
+    let kind = match &rule.kind {
+        // What was usual stays so, however far above it something has to be.
+        RuleKind::Spike { statuses, threshold, .. } => format!("spike {statuses:?} {threshold}"),
+        kind => format!("{kind:?}"),
+    };
+    format!("{kind} merge={:?} only={:?} allow={:?}", rule.merge, rule.only, rule.allow)
 }

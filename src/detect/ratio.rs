@@ -84,6 +84,8 @@ impl Ratio {
             last: last.last,
             reached: first.last,
             breach: None,
+            note: None,
+            can_wait: false,
             evidence: evidence.map(|(_, evidence)| evidence.clone()).collect(),
             open,
         })

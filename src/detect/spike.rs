@@ -1,12 +1,15 @@
-//! `[spike]`: answers with an error status in one clock minute.
+//! `[spike]`: answers with an error status in one clock minute, more than is usual for that hour of that weekday.
 //!
-//! A finding is a run of minutes over the threshold, no two further apart than the merge time; it counts the
-//! answers in these minutes.
+//! A finding is a run of unusual minutes, no two further apart than the merge time; it counts the answers in these
+//! minutes. As long as nothing is usual, because it has not been watched for two weeks, the plain threshold holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use chrono::{DateTime, Datelike, Offset, TimeZone};
+use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::usual::{History, Level, level};
 use super::{Detector, EVIDENCE_LINES, LATENESS, Sighting};
 use crate::model::{Action, Evidence, Finding, Rule, RuleKind, StatusClass, Subject};
 
@@ -18,12 +21,32 @@ pub struct Spike {
     rule: Rule,
     statuses: Vec<StatusClass>,
     threshold: usize,
+    report_factor: u32,
+    mail_factor: u32,
     merge: i64,
-    /// By position in `statuses`, then by minute.
-    minutes: Vec<BTreeMap<i64, Minute>>,
+    zone: Tz,
+    state: State,
     dropped: u64,
     /// The latest minute when room was last looked for.
     full_at: i64,
+}
+
+/// What is remembered.
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    /// The first minute in which anything was counted.
+    since: Option<i64>,
+    /// By position in the rule's statuses.
+    statuses: Vec<Watched>,
+}
+
+/// What is known of one status.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Watched {
+    /// The minutes that may still change or be part of an open finding.
+    minutes: BTreeMap<i64, Minute>,
+    /// The minutes before these.
+    history: History,
 }
 
 /// What is known of one minute.
@@ -36,52 +59,133 @@ struct Minute {
     evidence: Vec<(i64, Evidence)>,
 }
 
+/// A minute that is a spike.
+struct Unusual<'a> {
+    /// Which minute since 1970 UTC.
+    number: i64,
+    minute: &'a Minute,
+    /// What would have been usual, and for which hour of the wall clock; none while only the threshold is known.
+    usual: Option<(i64, Level)>,
+}
+
 impl Spike {
-    /// A fresh detector for a rule of this kind.
-    pub fn new(rule: &Rule) -> Self {
-        let RuleKind::Spike { statuses, threshold } = &rule.kind else {
+    /// A fresh detector for a rule of this kind; hours are those of this zone.
+    pub fn new(rule: &Rule, zone: Tz) -> Self {
+        let RuleKind::Spike { ref statuses, threshold, report_factor, mail_factor } = rule.kind else {
             unreachable!("detector() makes this for spike rules only")
         };
         Self {
             rule: rule.clone(),
             statuses: statuses.clone(),
-            threshold: *threshold as usize,
+            threshold: threshold as usize,
+            report_factor,
+            mail_factor,
             merge: rule.merge.as_secs() as i64,
-            minutes: vec![BTreeMap::new(); statuses.len()],
+            zone,
+            state: State { since: None, statuses: vec![Watched::default(); statuses.len()] },
             dropped: 0,
             full_at: i64::MIN,
         }
     }
 
-    /// The findings of one status: runs of spiking minutes.
-    fn runs<'a>(&self, minutes: impl Iterator<Item = &'a Minute>) -> Vec<Vec<&'a Minute>> {
-        let mut runs: Vec<Vec<&Minute>> = Vec::new();
-        for minute in minutes.filter(|minute| minute.count >= self.threshold as u64) {
-            let first = minute.times.first().copied().unwrap_or(minute.last);
+    /// Tells unusual minutes of one status from the others, in the order of time, because what is unusual is no example for
+    /// later.
+    fn judge<'a>(&self, watched: &'a Watched) -> Vec<Unusual<'a>> {
+        let mut newer = History::default();
+        let mut unusual = Vec::new();
+        let mut clock = WallClock { zone: self.zone, known: None };
+        let since = self.state.since.map_or(i64::MAX, |minute| clock.hour(minute));
+        let mut usual: Option<(i64, Option<Level>)> = None;
+        for (number, minute) in &watched.minutes {
+            let hour = clock.hour(*number);
+            let mut is_no_example = false;
+            if minute.count >= self.threshold as u64 {
+                let known = usual.filter(|(of, _)| *of == hour).map(|(_, level)| level);
+                let level = known.unwrap_or_else(|| level([&watched.history, &newer], since, hour));
+                usual = Some((hour, level));
+                let is_over = |level: Level| minute.count as f64 > level.limit(self.report_factor);
+                // While nothing is usual, a minute over the threshold may be what is usual.
+                is_no_example = level.is_some_and(is_over);
+                if level.is_none_or(is_over) {
+                    unusual.push(Unusual { number: *number, minute, usual: level.map(|level| (hour, level)) });
+                }
+            }
+            if is_no_example { newer.leave_out(hour) } else { newer.learn(hour, minute.count) }
+        }
+        unusual
+    }
+
+    /// Runs of unusual minutes.
+    fn runs<'a>(&self, unusual: Vec<Unusual<'a>>) -> Vec<Vec<Unusual<'a>>> {
+        let mut runs: Vec<Vec<Unusual<'_>>> = Vec::new();
+        for next in unusual {
             match runs.last_mut() {
-                Some(run) if run.last().is_some_and(|last| first - last.last <= self.merge) => run.push(minute),
-                _ => runs.push(vec![minute]),
+                Some(run) if run.last().is_some_and(|last| next.first() - last.minute.last <= self.merge) => {
+                    run.push(next);
+                }
+                _ => runs.push(vec![next]),
             }
         }
         runs
     }
 
-    fn finding(&self, status: &StatusClass, run: &[&Minute], open: bool) -> Option<Finding> {
+    fn finding(&self, status: &StatusClass, run: &[Unusual<'_>], open: bool) -> Option<Finding> {
         let (first, last) = (run.first()?, run.last()?);
-        let evidence = run.iter().flat_map(|minute| &minute.evidence).take(EVIDENCE_LINES);
+        let evidence = run.iter().flat_map(|unusual| &unusual.minute.evidence).take(EVIDENCE_LINES);
+        // Of several highest ones the first, which further lines don't change.
+        let highest = run.iter().rev().max_by_key(|unusual| unusual.minute.count)?;
+        let can_wait = |unusual: &Unusual<'_>| {
+            unusual.usual.is_some_and(|(_, level)| unusual.minute.count as f64 <= level.limit(self.mail_factor))
+        };
         Some(Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
             subject: Subject::from([("http.status".to_owned(), status.to_string())]),
             counted: self.rule.counted(),
-            count: run.iter().map(|minute| minute.count).sum(),
-            first: *first.times.first()?,
-            last: last.last,
-            reached: *first.times.get(self.threshold - 1)?,
+            count: run.iter().map(|unusual| unusual.minute.count).sum(),
+            first: first.first(),
+            last: last.minute.last,
+            reached: *first.minute.times.get(self.threshold - 1)?,
             breach: None,
+            note: highest.usual.map(|(hour, level)| {
+                let limit = level.limit(self.report_factor);
+                in_words(highest.minute.count, hour, level.median, limit as u64)
+            }),
+            can_wait: run.iter().all(can_wait),
             evidence: evidence.map(|(_, evidence)| evidence.clone()).collect(),
             open,
         })
+    }
+}
+
+/// "12 in one minute; usual for Thursdays at 14:00 is 1, limit 7".
+fn in_words(count: u64, hour: i64, usual: u64, limit: u64) -> String {
+    let clock = DateTime::from_timestamp(hour * 3600, 0).unwrap_or_default();
+    let day = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"]
+        [clock.weekday().num_days_from_monday() as usize];
+    format!("{count} in one minute; usual for {day} at {} is {usual}, limit {limit}", clock.format("%H:%M"))
+}
+
+/// Hours on the wall clock of a zone.
+struct WallClock {
+    zone: Tz,
+    /// A quarter of an hour, and how far the wall clock is ahead of UTC in it, in seconds.
+    known: Option<(i64, i64)>,
+}
+
+impl WallClock {
+    /// The hour of the wall clock that a minute since 1970 UTC belongs to, counted from 1970 on.
+    fn hour(&mut self, minute: i64) -> i64 {
+        let quarter = minute.div_euclid(15);
+        let ahead = match self.known {
+            Some((known, ahead)) if known == quarter => ahead,
+            _ => {
+                let instant = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default().naive_utc();
+                i64::from(self.zone.offset_from_utc_datetime(&instant).fix().local_minus_utc())
+            }
+        };
+        self.known = Some((quarter, ahead));
+        (minute * 60 + ahead).div_euclid(3600)
     }
 }
 
@@ -96,6 +200,12 @@ fn make_room(minutes: &mut BTreeMap<i64, Minute>, threshold: u64) -> u64 {
         keep
     });
     dropped
+}
+
+impl Unusual<'_> {
+    fn first(&self) -> i64 {
+        self.minute.times.first().copied().unwrap_or(self.minute.last)
+    }
 }
 
 impl Minute {
@@ -115,8 +225,10 @@ impl Minute {
 impl Detector for Spike {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
         let Some(Action::Request { status }) = sighting.event.map(|event| event.action) else { return false };
-        for (_, minutes) in self.statuses.iter().zip(&mut self.minutes).filter(|(class, _)| class.holds(status)) {
-            let minute = sighting.time.div_euclid(60);
+        let minute = sighting.time.div_euclid(60);
+        for (_, watched) in self.statuses.iter().zip(&mut self.state.statuses).filter(|(class, _)| class.holds(status))
+        {
+            let minutes = &mut watched.minutes;
             if minutes.len() >= MAX_MINUTES && minute > self.full_at && !minutes.contains_key(&minute) {
                 self.dropped += make_room(minutes, self.threshold as u64);
                 self.full_at = minute;
@@ -126,14 +238,15 @@ impl Detector for Spike {
             } else {
                 self.dropped += 1;
             }
+            self.state.since = Some(self.state.since.map_or(minute, |since| since.min(minute)));
         }
         false
     }
 
     fn findings(&mut self) -> Vec<Finding> {
         let mut found = Vec::new();
-        for (status, minutes) in self.statuses.iter().zip(&self.minutes) {
-            found.extend(self.runs(minutes.values()).iter().filter_map(|run| self.finding(status, run, true)));
+        for (status, watched) in self.statuses.iter().zip(&self.state.statuses) {
+            found.extend(self.runs(self.judge(watched)).iter().filter_map(|run| self.finding(status, run, true)));
         }
         found
     }
@@ -141,23 +254,34 @@ impl Detector for Spike {
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
         let safe = horizon.saturating_sub(LATENESS);
         let mut settled = Vec::new();
-        let mut minutes = std::mem::take(&mut self.minutes);
-        for (status, minutes) in self.statuses.iter().zip(&mut minutes) {
+        let mut clock = WallClock { zone: self.zone, known: None };
+        let mut statuses = std::mem::take(&mut self.state.statuses);
+        for (status, watched) in self.statuses.iter().zip(&mut statuses) {
             let mut keep_from = safe.div_euclid(60);
-            for run in self.runs(minutes.values()) {
-                // A run has at least one minute and a spiking minute at least one time.
-                let (Some(first), Some(last)) = (run.first().and_then(|m| m.times.first()), run.last()) else {
-                    continue;
-                };
-                if last.last.saturating_add(self.merge) < safe {
+            let unusual = self.judge(watched);
+            let no_examples = unusual.iter().filter(|unusual| unusual.usual.is_some());
+            let no_examples: BTreeSet<i64> = no_examples.map(|unusual| unusual.number).collect();
+            for run in self.runs(unusual) {
+                // A run has at least one minute.
+                let (Some(first), Some(last)) = (run.first().map(Unusual::first), run.last()) else { continue };
+                if last.minute.last.saturating_add(self.merge) < safe {
                     settled.extend(self.finding(status, &run, false));
                 } else {
                     keep_from = keep_from.min(first.div_euclid(60));
                 }
             }
-            *minutes = minutes.split_off(&keep_from);
+            let kept = watched.minutes.split_off(&keep_from);
+            for (number, minute) in std::mem::replace(&mut watched.minutes, kept) {
+                let hour = clock.hour(number);
+                if no_examples.contains(&number) {
+                    watched.history.leave_out(hour);
+                } else {
+                    watched.history.learn(hour, minute.count);
+                }
+            }
+            watched.history.forget_before(clock.hour(keep_from));
         }
-        self.minutes = minutes;
+        self.state.statuses = statuses;
         settled
     }
 
@@ -166,14 +290,13 @@ impl Detector for Spike {
     }
 
     fn save(&mut self) -> serde_json::Value {
-        let names = self.statuses.iter().map(StatusClass::to_string);
-        serde_json::json!(names.zip(&self.minutes).collect::<BTreeMap<_, _>>())
+        serde_json::json!(self.state)
     }
 
     fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        let mut saved: BTreeMap<String, BTreeMap<i64, Minute>> = serde_json::from_value(state)?;
-        let names = self.statuses.iter().map(StatusClass::to_string);
-        self.minutes = names.map(|name| saved.remove(&name).unwrap_or_default()).collect();
+        let mut state: State = serde_json::from_value(state)?;
+        state.statuses.resize(self.statuses.len(), Watched::default());
+        self.state = state;
         Ok(())
     }
 }

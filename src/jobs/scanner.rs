@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
+use chrono_tz::Tz;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
@@ -178,9 +179,9 @@ pub struct Input<'a> {
 }
 
 impl Scanner {
-    /// A scanner for these rules in a run at `now`, seconds since 1970 UTC.
-    pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64) -> Self {
-        let rules: Vec<Running> = rules.into_iter().map(running).collect();
+    /// A scanner for these rules in a run at `now`, seconds since 1970 UTC; hours and weekdays are those of `zone`.
+    pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64, zone: Tz) -> Self {
+        let rules: Vec<Running> = rules.into_iter().map(|rule| running(rule, zone)).collect();
         Self {
             texts: Texts::new(&rules),
             rules,
@@ -491,9 +492,9 @@ pub struct SavedDetector {
     state: serde_json::Value,
 }
 
-fn running(rule: &Rule) -> Running {
+fn running(rule: &Rule, zone: Tz) -> Running {
     let counts_events = !matches!(rule.kind, RuleKind::Pattern { .. });
-    Running { rule: rule.clone(), detector: detect::detector(rule), counts_events, lines: 0 }
+    Running { rule: rule.clone(), detector: detect::detector(rule, zone), counts_events, lines: 0 }
 }
 
 /// How many failed logins a line settles.

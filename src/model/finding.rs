@@ -89,6 +89,10 @@ pub struct Finding {
     pub reached: i64,
     /// The first success that followed; only for rules that count failed logins by address.
     pub breach: Option<Breach>,
+    /// What makes it unusual, in words for people; none where the count says it all.
+    pub note: Option<String>,
+    /// Whether it can wait for the next report, so that nobody is told at once.
+    pub can_wait: bool,
     /// A few of the lines.
     pub evidence: Vec<Evidence>,
     /// Whether it can still grow or change as further lines come.
@@ -96,6 +100,14 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// What is remarkable about it in a few words, if anything is. The account is as the log has it.
+    pub fn remark(&self) -> String {
+        match (&self.breach, &self.note) {
+            (Some(breach), _) => format!("got in as {}", breach.user),
+            (None, note) => note.clone().unwrap_or_default(),
+        }
+    }
+
     /// The subject in one line for people: `203.0.113.7`, `account root`, `status 404`.
     pub fn subject_words(&self) -> String {
         let word = |(field, value): (&String, &String)| match field.as_str() {

@@ -80,9 +80,11 @@ impl Rule {
                 let statuses = Selection::Answers(statuses.clone());
                 format!("{percent} % {statuses} among at least {at_least} within a clock period of {}", window(time))
             }
-            RuleKind::Spike { statuses, threshold } => {
+            RuleKind::Spike { statuses, threshold, report_factor, mail_factor } => {
                 format!(
-                    "{threshold} {} in one clock minute, each status by itself",
+                    "{threshold} {} in one clock minute, each status by itself; after two weeks only what lies \
+                     {report_factor} times the usual spread above the usual of that hour of that weekday ({mail_factor} \
+                     times: at once)",
                     Selection::Answers(statuses.clone())
                 )
             }
@@ -144,12 +146,16 @@ pub enum RuleKind {
         /// How long a period is; periods begin at whole multiples of it since 1970 UTC.
         window: Duration,
     },
-    /// `[spike]`: answers with an error status in one clock minute.
+    /// `[spike]`: answers with an error status in one clock minute, more than is usual for that hour of that weekday.
     Spike {
         /// The statuses counted, each by itself.
         statuses: Vec<StatusClass>,
-        /// How many in a minute.
+        /// How many in a minute at least.
         threshold: u32,
+        /// So many times the usual spread above the usual it is reported,
+        report_factor: u32,
+        /// and so many times above, somebody is told at once.
+        mail_factor: u32,
     },
     /// `[pattern]`: lines that hold a text or match a regular expression.
     Pattern {

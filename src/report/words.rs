@@ -140,6 +140,9 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
         "keyword" => format!("The logs say \u{201c}{value}\u{201d} {count} times, {when}."),
         _ => format!("{}: {count} events, {when}.", f.rule),
     };
+    if let Some(note) = &f.note {
+        sentence.push_str(&format!(" At its worst {note}."));
+    }
     if let Some(breach) = &f.breach {
         sentence.push_str(&format!(
             " Then it got in as \u{201c}{}\u{201d} on {}.",

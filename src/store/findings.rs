@@ -7,7 +7,8 @@ use super::{Result, ScanCommit, Store, corrupt, json, to_json};
 use crate::model::{Finding, Severity, StoredFinding};
 
 const COLUMNS: &str =
-    "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted";
+    "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
+     can_wait";
 
 /// Which findings to list.
 #[derive(Debug, Clone, Default)]
@@ -112,7 +113,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
         let told = alerted_since(tx, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
-        if got_in || grew && !told {
+        if !finding.can_wait && (got_in || grew && !told) {
             let old = commit.alert.first_scan || finding.last < now - NEWS;
             if old { result.old.push(id) } else { result.news.push(id) }
         }
@@ -166,8 +167,8 @@ fn alerted_since(tx: &Connection, rule: &str, subject: &str, since: i64) -> rusq
 
 fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
     let sql =
-        "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach, counted)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach, counted, note, can_wait)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
     let f = finding;
     let severity = f.severity.as_str();
     tx.prepare_cached(sql)?.execute(params![
@@ -183,14 +184,17 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
         f.open,
         commit.run,
         to_json(&f.breach),
-        f.counted.as_str()
+        f.counted.as_str(),
+        f.note,
+        f.can_wait
     ])?;
     Ok(tx.last_insert_rowid())
 }
 
 fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
     let sql =
-        "UPDATE findings SET severity = ?2, count = ?3, first = ?4, last = ?5, reached = ?6, evidence = ?7, open = ?8, breach = ?9
+        "UPDATE findings SET severity = ?2, count = ?3, first = ?4, last = ?5, reached = ?6, evidence = ?7, open = ?8, breach = ?9,
+         note = ?10, can_wait = ?11
                WHERE id = ?1";
     let f = finding;
     let values = params![
@@ -202,7 +206,9 @@ fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
         f.reached,
         to_json(&f.evidence),
         f.open,
-        to_json(&f.breach)
+        to_json(&f.breach),
+        f.note,
+        f.can_wait
     ];
     tx.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -221,6 +227,8 @@ fn read_finding(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
         evidence: json(row, 9)?,
         open: row.get(10)?,
         breach: json(row, 13)?,
+        note: row.get(15)?,
+        can_wait: row.get(16)?,
     };
     Ok(StoredFinding { id: row.get(0)?, job: row.get(1)?, run: row.get(11)?, alerted: row.get(12)?, finding })
 }

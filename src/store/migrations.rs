@@ -82,6 +82,8 @@ CREATE TABLE findings (
     subject TEXT NOT NULL,
     count INTEGER NOT NULL,
     counted TEXT NOT NULL,
+    note TEXT,
+    can_wait INTEGER NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     reached INTEGER NOT NULL,

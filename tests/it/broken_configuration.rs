@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 17] = [
+const BROKEN: [(&str, &str, &str, &str); 18] = [
     (
         "jobs/x.toml",
         "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",
@@ -70,6 +70,12 @@ const BROKEN: [(&str, &str, &str, &str); 17] = [
         "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[spike]\nstatuses = [\"404\", \"6xx\"]\n",
         "config/rules/r.toml:5:20",
         "\"6xx\" is not an HTTP status",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[spike]\nstatuses = [\"404\"]\nmail_factor = 5\n",
+        "config/rules/r.toml:6:15",
+        "mail_factor is 5, but report_factor is 6",
     ),
     (
         "config/rules/r.toml",

@@ -13,10 +13,10 @@ const AT: &str = "2026-11-21T12:00:00Z";
 const JOB: &str = "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\", \"failed-logins-account\", \"error-spikes\", \"urgent-lines\"]\nalert = [\"admins\"]\n";
 
 /// A small generator of random numbers; the seed is printed when a test fails.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % limit.max(1) as u64) as usize
     }
@@ -40,8 +40,8 @@ fn results(bed: &TestBed) -> Vec<String> {
             let f = s.finding;
             let texts: Vec<String> = f.evidence.into_iter().map(|e| e.text).collect();
             format!(
-                "{} {:?} {} {} {} {} {:?} {texts:?}",
-                f.rule, f.subject, f.count, f.first, f.last, f.reached, f.breach
+                "{} {:?} {} {} {} {} {:?} {:?} {} {texts:?}",
+                f.rule, f.subject, f.count, f.first, f.last, f.reached, f.breach, f.note, f.can_wait
             )
         })
         .collect();
@@ -107,7 +107,7 @@ fn feed_in_pieces(bed: &TestBed, logs: &[(&str, &[u8])], random: &mut Random) {
     bed.run_job("scan", AT);
 }
 
-fn assert_cuts_change_nothing(logs: &[(&str, &[u8])], seeds: std::ops::Range<u64>) {
+pub fn assert_cuts_change_nothing(logs: &[(&str, &[u8])], seeds: std::ops::Range<u64>) {
     let whole = bed();
     for (name, text) in logs {
         whole.bytes(&format!("log/{name}"), text);

@@ -26,5 +26,6 @@ mod rules;
 mod run_now;
 mod scan_command;
 mod service;
+mod spikes;
 mod support;
 mod truths;
