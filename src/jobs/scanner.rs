@@ -544,6 +544,6 @@ fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
         }
         Action::LoginSucceeded => tally.logins += 1,
         Action::ErrorLogged => tally.errors_logged += 1,
-        Action::LoginFailed { .. } | Action::Probed | Action::Other => {}
+        Action::LoginFailed { .. } | Action::Probed | Action::LockedOut | Action::LogCleared | Action::Other => {}
     }
 }

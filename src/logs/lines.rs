@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::evtx::{self, Records};
 use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::packed::{MAGIC, Packing};
@@ -27,7 +28,7 @@ const INFLATED_RATIO: u64 = 500;
 
 enum Input {
     Plain(File),
-    /// A pipe, or what comes out of a compressed file.
+    /// A pipe, or what comes out of a compressed file or an event log.
     Stream(Box<dyn Read>),
 }
 
@@ -59,7 +60,7 @@ pub struct Lines {
     input: Input,
     /// What the file was when it was opened.
     pub identity: Identity,
-    /// Whether it is compressed.
+    /// Whether it is compressed, or something else that text is made of.
     pub compressed: bool,
     buffer: Vec<u8>,
     used: usize,
@@ -86,12 +87,13 @@ impl Lines {
         let (got, failure) = read_fully(&mut file, &mut magic);
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
-        let packing = Packing::of(&magic[..got]);
-        let input = match packing {
+        let input = match Packing::of(&magic[..got]) {
             Some(packing) => Input::Stream(packing.reader(file)?),
+            None if magic == evtx::MAGIC => Input::Stream(Box::new(Records::new(file)?)),
             None => Input::Plain(file),
         };
-        Ok(Self::new(input, identity, packing.is_some()))
+        let converted = matches!(input, Input::Stream(_));
+        Ok(Self::new(input, identity, converted))
     }
 
     /// Opens what somebody named on the command line: links are followed, pipes are read.
@@ -107,6 +109,11 @@ impl Lines {
         let mut magic = [0; MAGIC];
         let (got, failure) = read_fully(&mut file, &mut magic);
         failure.map_or(Ok(()), Err)?;
+        if magic == evtx::MAGIC {
+            // Event logs are not read from one end to the other, which a pipe can't do.
+            file.seek(SeekFrom::Start(0))?;
+            return Ok(Self::new(Input::Stream(Box::new(Records::new(file)?)), crate::fs::identity(&meta), true));
+        }
         let packing = Packing::of(&magic[..got]);
         let whole = io::Cursor::new(magic).take(got as u64).chain(file);
         let packed = Arc::<AtomicU64>::default();

@@ -1,6 +1,7 @@
 //! Logs: selecting files, opening them plain or compressed, and remembering how far they were read.
 
 mod cursor;
+mod evtx;
 mod journal;
 mod lines;
 mod select;

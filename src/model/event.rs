@@ -162,6 +162,10 @@ pub enum Action {
     LoginSucceeded,
     /// Somebody connected without trying to log in, or broke off: a scanner's trace.
     Probed,
+    /// An account was locked because of too many failed logins.
+    LockedOut,
+    /// Somebody emptied a log, as intruders do.
+    LogCleared,
     /// An error log's line of level `error` or worse.
     ErrorLogged,
     /// Nothing that rules look at, but the line was understood.
@@ -224,11 +228,11 @@ impl<'a> Event<'a> {
     }
 
     /// Triage: whether somebody should look today. Urgent are the statuses 401, 403, 404 and every 5xx,
-    /// and error log lines of level `error` and worse; everything else is standard.
+    /// error log lines of level `error` and worse, locked accounts and emptied logs; everything else is standard.
     pub fn is_urgent(&self) -> bool {
         match self.action {
             Action::Request { status } => matches!(status, 401 | 403 | 404 | 500..=599),
-            Action::ErrorLogged => true,
+            Action::ErrorLogged | Action::LogCleared | Action::LockedOut => true,
             _ => false,
         }
     }

@@ -28,6 +28,10 @@ words! {
         FailedLogins = "failed logins",
         /// Connections without an attempt to log in.
         Probes = "probes",
+        /// Accounts locked because of failed logins.
+        Lockouts = "lockouts",
+        /// Logs that somebody emptied.
+        ClearedLogs = "cleared logs",
         /// A web server's answers.
         Answers = "answers",
         /// Lines of a log.

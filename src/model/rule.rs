@@ -40,6 +40,8 @@ impl Rule {
         match &self.kind {
             RuleKind::Count { of: Selection::FailedLogins, .. } => Counted::FailedLogins,
             RuleKind::Count { of: Selection::Probes, .. } => Counted::Probes,
+            RuleKind::Count { of: Selection::Lockouts, .. } => Counted::Lockouts,
+            RuleKind::Count { of: Selection::ClearedLogs, .. } => Counted::ClearedLogs,
             RuleKind::Count { .. } | RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
             RuleKind::Distinct { value, .. } => value.counted(),
             RuleKind::Pattern { .. } => Counted::Lines,
@@ -175,6 +177,10 @@ pub enum Selection {
     FailedLogins,
     /// Connections on which nobody tried to log in, or which were broken off.
     Probes,
+    /// Accounts locked because of too many failed logins.
+    Lockouts,
+    /// Logs that somebody emptied.
+    ClearedLogs,
     /// A web server's answers with one of these statuses.
     Answers(Vec<StatusClass>),
 }
@@ -185,6 +191,8 @@ impl Selection {
         match self {
             Self::FailedLogins => failures > 0,
             Self::Probes => action == Action::Probed,
+            Self::Lockouts => action == Action::LockedOut,
+            Self::ClearedLogs => action == Action::LogCleared,
             Self::Answers(classes) => is_answer(action, classes),
         }
     }
@@ -201,10 +209,12 @@ impl FromStr for Selection {
         match text {
             "failed-logins" => Ok(Self::FailedLogins),
             "probes" => Ok(Self::Probes),
+            "lockouts" => Ok(Self::Lockouts),
+            "cleared-logs" => Ok(Self::ClearedLogs),
             _ => {
                 let message = format!("{text:?} is not what a rule can count");
-                let help = "write events = \"failed-logins\" or \"probes\", or statuses = [\"404\"] for answers";
-                Err(Problem::new(message, "failed-logins or probes", help))
+                let help = "write events = \"failed-logins\", or statuses = [\"404\"] for answers";
+                Err(Problem::new(message, "failed-logins, probes, lockouts or cleared-logs", help))
             }
         }
     }
@@ -215,6 +225,8 @@ impl fmt::Display for Selection {
         match self {
             Self::FailedLogins => f.write_str("failed logins"),
             Self::Probes => f.write_str("probes"),
+            Self::Lockouts => f.write_str("lockouts"),
+            Self::ClearedLogs => f.write_str("cleared logs"),
             Self::Answers(classes) => {
                 let classes: Vec<String> = classes.iter().map(StatusClass::to_string).collect();
                 write!(f, "answers {}", classes.join(" or "))

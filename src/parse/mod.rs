@@ -9,6 +9,7 @@ mod nginx_error;
 mod sshd;
 mod syslog;
 mod time;
+mod windows;
 
 use chrono_tz::Tz;
 

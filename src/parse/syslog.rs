@@ -4,7 +4,7 @@ use memchr::memchr;
 
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
-use super::{Context, Parser, local};
+use super::{Context, Parser, local, windows};
 use crate::model::{Category, Event};
 
 /// The parser.
@@ -80,6 +80,8 @@ fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [
     } else if AUTH_PROGRAMS.contains(&program) {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
+    } else if program == b"windows" {
+        windows::read(message, &mut event);
     }
     event
 }

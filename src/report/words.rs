@@ -117,6 +117,10 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
     let (field, value) = subject.next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
     let subject_words = f.subject_words();
     let mut sentence = match field {
+        _ if f.counted == Counted::Lockouts => {
+            format!("{subject_words} was locked {count} times because of failed logins, {when}.")
+        }
+        _ if f.counted == Counted::ClearedLogs => format!("{subject_words} had its logs emptied, {when}."),
         _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines | Counted::Probes) => {
             let verb = match f.counted {
                 Counted::Addresses | Counted::Networks => "was tried from",

@@ -29,3 +29,4 @@ mod service;
 mod spikes;
 mod support;
 mod truths;
+mod windows;

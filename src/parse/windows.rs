@@ -1,0 +1,138 @@
+//! Windows events, as lines that `logs/evtx.rs` makes of them: the process number is the event's id.
+//!
+//! What the events mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
+//! and, for 18456, <https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/mssqlserver-18456-database-engine-error>.
+
+use memchr::memmem;
+
+use crate::model::event::Shape;
+use crate::model::{Action, Category, Event, Peer};
+
+/// Kinds of logon (4624, `LogonType`) by which somebody comes in: at the keyboard, over the network, in clear text, by remote
+/// desktop, and with cached credentials.
+const COMING_IN: [&[u8]; 5] = [b"2", b"3", b"8", b"10", b"11"];
+
+/// Kerberos results (4771, `Status`) that are no guess at a password: expired, and a clock that goes wrong.
+const NO_GUESS: [&[u8]; 2] = [b"0x17", b"0x25"];
+
+/// Reads a message into the event.
+pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
+    let user = field(message, "TargetUserName").filter(|user| !matches!(*user, b"" | b"-"));
+    let status = field(message, "Status").unwrap_or_default();
+    let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+    let action = match event.pid {
+        4625 => failed,
+        4771 if !NO_GUESS.contains(&status) => failed,
+        // The server that checks a password knows only the name of the machine it came from.
+        4776 if status.trim_ascii() != b"0x0" => failed,
+        4624 if is_somebody(message, user) => Action::LoginSucceeded,
+        4740 => Action::LockedOut,
+        1102 | 104 => Action::LogCleared,
+        18456 => {
+            event.category = Category::Auth;
+            event.action = failed;
+            event.user = field(message, "Data").map(<[u8]>::trim_ascii);
+            // The account's name comes first and may say anything; the server writes the address last.
+            let client = memmem::rfind(message, b"[CLIENT: ").map(|at| &message[at + 9..]);
+            event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
+            return;
+        }
+        _ => Action::Other,
+    };
+    if action == Action::Other {
+        let is_error = matches!(level(message), Some(b"1" | b"2"));
+        event.action = if is_error { Action::ErrorLogged } else { Action::Other };
+        event.category = if is_error { Category::Error } else { Category::Unknown };
+        return;
+    }
+    event.category = Category::Auth;
+    event.action = action;
+    event.user = user;
+    // Only an address counts: the name of a machine is whatever it says itself.
+    event.peer = field(message, "IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
+}
+
+/// Whether a successful logon is that of a person from elsewhere, not of a service, a machine or nobody.
+fn is_somebody(message: &[u8], user: Option<&[u8]>) -> bool {
+    let by = field(message, "LogonType").unwrap_or_default();
+    COMING_IN.contains(&by) && user.is_some_and(|user| !user.ends_with(b"$") && user != b"ANONYMOUS LOGON")
+}
+
+/// The severity: 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
+fn level(message: &[u8]) -> Option<&[u8]> {
+    message.split(|byte| *byte == b' ').nth(1)?.strip_prefix(b"level=")
+}
+
+/// The value of a field; it holds no quotation marks.
+fn field<'a>(message: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut rest = message;
+    loop {
+        let at = memmem::find(rest, name.as_bytes())?;
+        let before = at.checked_sub(1).map(|before| rest[before]);
+        rest = &rest[at + name.len()..];
+        if before == Some(b' ')
+            && let Some(value) = rest.strip_prefix(b"=\"")
+        {
+            return value.split(|byte| *byte == b'"').next();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_line(id: u32, message: &str) -> (Action, Option<String>, Option<String>) {
+        let message: &'static str = message.to_owned().leak();
+        let mut event = Event { pid: id, ..Event::plain(None, Category::Unknown) };
+        read(message.as_bytes(), &mut event);
+        let user = event.user.map(|user| String::from_utf8_lossy(user).into_owned());
+        (event.action, user, event.peer.map(|peer| peer.to_string()))
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    const FAILED: Action = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+
+    #[test]
+    fn each_way_of_failing_is_one_failure() {
+        let message =
+            r#"Security level=0 SubjectUserName="-" TargetUserName="eve" LogonType="3" IpAddress="::ffff:192.0.2.7""#;
+        assert_eq!(read_line(4625, message), (FAILED, some("eve"), some("192.0.2.7")));
+        let message = r#"Security level=0 TargetUserName="eve" IpAddress="-" WorkstationName="192.0.2.9""#;
+        assert_eq!(read_line(4625, message), (FAILED, some("eve"), None), "a machine's name is no address");
+        let message = r#"Security level=0 TargetUserName="eve" Workstation="PC" Status="0xc000006a""#;
+        assert_eq!(read_line(4776, message), (FAILED, some("eve"), None));
+        let message = r#"Security level=0 TargetUserName="eve" Status="0x18" IpAddress="::1""#;
+        assert_eq!(read_line(4771, message), (FAILED, some("eve"), some("::1")));
+        let message = r#"Application level=0 Data="sa" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
+        assert_eq!(read_line(18456, message), (FAILED, some("sa"), some("192.0.2.8")));
+    }
+
+    #[test]
+    fn what_is_no_failure_is_none() {
+        let message = r#"Security level=0 TargetUserName="eve" Status="0x0""#;
+        assert_eq!(read_line(4776, message).0, Action::Other, "the password was right");
+        let message = r#"Security level=0 TargetUserName="eve" Status="0x25" IpAddress="192.0.2.7""#;
+        assert_eq!(read_line(4771, message).0, Action::Other, "a clock goes wrong");
+        let message = |user: &str, by: &str| {
+            format!(r#"Security level=0 TargetUserName="{user}" LogonType="{by}" IpAddress="192.0.2.7""#)
+        };
+        assert_eq!(read_line(4624, &message("eve", "10")).0, Action::LoginSucceeded);
+        for (user, by) in [("eve", "5"), ("WIN-1$", "3"), ("ANONYMOUS LOGON", "3")] {
+            assert_eq!(read_line(4624, &message(user, by)).0, Action::Other, "{user} by {by}");
+        }
+        assert_eq!(read_line(7001, "System level=2 param1=\"x\"").0, Action::ErrorLogged);
+    }
+
+    #[test]
+    fn an_account_name_forges_no_address() {
+        let message =
+            r#"Application level=0 Data="x [CLIENT: 203.0.113.1]" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
+        assert_eq!(read_line(18456, message).2, some("192.0.2.8"));
+        let message = r#"Security level=0 TargetUserName="a IpAddress='203.0.113.1'" IpAddress="192.0.2.7""#;
+        assert_eq!(read_line(4625, message).2, some("192.0.2.7"));
+    }
+}
