@@ -24,6 +24,9 @@ struct State {
 struct Stream {
     cursor: Cursor,
     journal: Option<String>,
+    /// Lines read before that say how the next ones are to be read; a file that is rotated away takes them with it.
+    #[serde(default)]
+    header: String,
     state: StreamState,
 }
 
@@ -44,6 +47,7 @@ struct Tail {
     number: u64,
     modified: i64,
     zone: chrono_tz::Tz,
+    header: String,
 }
 
 impl JobKind for ScanSpec {
@@ -244,7 +248,8 @@ fn read_stream(
         };
         let file: Arc<str> = plan.path.to_string_lossy().into();
         let (rotated, modified) = (plan.rotated, lines.identity.modified());
-        let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(modified) });
+        let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
+        let mut parser = AutoParser::new(parse_context).continuing(&stream.header);
         let mut input = Input {
             source: &source.name,
             file: file.clone(),
@@ -272,7 +277,8 @@ fn read_stream(
             let (name, zone) = (work.name.clone(), source.zone);
             let number = input.number + 1;
             let source = source.name.clone();
-            tails.push(Tail { source, stream: name, file: file.clone(), line: tail.clone(), number, modified, zone });
+            let (file, line, header) = (file.clone(), tail.clone(), parser.header());
+            tails.push(Tail { source, stream: name, file, line, number, modified, zone, header });
         }
         // A compressed copy that is still being written may end before what was read already.
         let offset = lines.offset.max(plan.position.offset);
@@ -282,6 +288,7 @@ fn read_stream(
             problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
         }
         let finished = tail.is_empty() || rotated || lines.compressed || lines.ending() != Ending::Whole;
+        stream.header = parser.header();
         let position = Position { offset, line: input.number, finished, ..plan.position.clone() };
         stream.cursor.positions.extend(plan.twin_positions(&position));
         stream.cursor.positions.push(position);
@@ -328,7 +335,8 @@ fn read_journal(
 
 fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
     for tail in tails {
-        let mut parser = AutoParser::new(parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) });
+        let context = parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) };
+        let mut parser = AutoParser::new(context).continuing(&tail.header);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
         let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
         let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };

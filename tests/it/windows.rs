@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use logkeeper::logs::Lines;
 
-use crate::cuts::Random;
+use crate::cuts::{Random, assert_cuts_change_nothing};
 use crate::support::{self, TestBed};
 
 #[test]
@@ -54,6 +54,33 @@ fn a_scan_job_reads_an_event_log_once_and_tells_of_an_emptied_one() {
     let found = bed.store().findings(&Default::default()).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].finding.subject_words(), "host PC01.example.corp");
+}
+
+/// A web server's log of IIS: its header stands at the top only.
+fn iis_log() -> String {
+    let mut log = "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status time-taken\n".to_owned();
+    for n in 0..3000 {
+        let (hour, minute, second) = (n / 360, n / 6 % 60, n % 6 * 10);
+        let status = if n % 7 == 0 { 401 } else { 200 + n % 5 * 51 };
+        let line = format!(
+            "2026-11-20 {hour:02}:{minute:02}:{second:02} 192.0.2.1 POST /login.aspx - 443 eve 198.51.100.{} {status} 15\n",
+            n % 20
+        );
+        log.push_str(&line);
+    }
+    log
+}
+
+#[test]
+fn a_log_of_iis_gives_the_same_however_it_is_cut() {
+    let log = iis_log();
+    let bed = TestBed::new();
+    let path = bed.bytes("u_ex261120.log", log.as_bytes()).path("u_ex261120.log");
+    let scanned = bed.json(&["scan", "--zone", "UTC", path.to_str().unwrap()]);
+    assert_eq!(scanned["files"][0]["format"], "w3c");
+    assert_eq!(scanned["files"][0]["unparsed"], 0);
+    assert_eq!(scanned["failed_logins"], 3000_u32.div_ceil(7));
+    assert_cuts_change_nothing(&[("iis.log", log.as_bytes())], 0..4);
 }
 
 #[test]

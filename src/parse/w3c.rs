@@ -1,0 +1,249 @@
+//! The extended log format of the W3C, as IIS writes it: web and FTP (<https://www.w3.org/TR/WD-logfile.html>,
+//! <https://learn.microsoft.com/en-us/windows/win32/http/w3c-logging>).
+//!
+//! Header lines tell the columns, so they are remembered with how far a file was read.
+
+use chrono::NaiveDate;
+use memchr::memchr;
+
+use super::Parser;
+use super::time::{clock, four, offset, two, with_offset};
+use crate::model::event::Shape;
+use crate::model::{Action, Category, Event, Peer};
+
+/// Commands of FTP, whose replies are no HTTP statuses.
+const FTP: [&[u8]; 12] = [
+    b"USER",
+    b"PASS",
+    b"ACCT",
+    b"QUIT",
+    b"STOR",
+    b"RETR",
+    b"CWD",
+    b"LIST",
+    b"NLST",
+    b"TYPE",
+    b"DataChannelOpened",
+    b"ControlChannelOpened",
+];
+
+/// The longest header line that is believed, in bytes: it is remembered.
+const MAX_HEADER: usize = 4096;
+
+/// The parser.
+#[derive(Default)]
+pub struct W3c {
+    /// The header lines that matter, the latest of each kind.
+    fields: Vec<u8>,
+    gmt_offset: Vec<u8>,
+    columns: Columns,
+    /// By how much the clock of the log is ahead of UTC, in seconds.
+    ahead: i64,
+    date: Option<([u8; 10], NaiveDate)>,
+}
+
+/// Where the columns of interest are.
+#[derive(Default)]
+struct Columns {
+    count: usize,
+    date: Option<usize>,
+    time: Option<usize>,
+    client: Option<usize>,
+    user: Option<usize>,
+    method: Option<usize>,
+    path: Option<usize>,
+    status: Option<usize>,
+}
+
+impl Columns {
+    fn read(names: &[u8]) -> Self {
+        let names: Vec<&[u8]> = words(names).collect();
+        let column = |wanted: &[&[u8]]| names.iter().position(|name| wanted.contains(name));
+        Self {
+            count: names.len(),
+            date: column(&[b"date"]),
+            time: column(&[b"time"]),
+            client: column(&[b"c-ip"]),
+            user: column(&[b"cs-username", b"c-auth-id"]),
+            method: column(&[b"cs-method"]),
+            path: column(&[b"cs-uri-stem", b"cs-uri"]),
+            status: column(&[b"sc-status"]),
+        }
+    }
+}
+
+impl Parser for W3c {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        if let Some(header) = line.strip_prefix(b"#") {
+            return self.header_line(header).then(|| Event::plain(None, Category::Access));
+        }
+        let columns = &self.columns;
+        if columns.count == 0 {
+            return None;
+        }
+        let values: Vec<&[u8]> = words(line).take(columns.count + 1).collect();
+        let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
+        let (date, time) = (value(columns.date)?, value(columns.time)?);
+        if values.len() != columns.count {
+            return None;
+        }
+        let (method, path) = (value(columns.method), value(columns.path));
+        let mut event = Event::plain(None, Category::Access);
+        event.peer = value(columns.client).and_then(Peer::read);
+        event.user = value(columns.user);
+        // They are one piece of the line where they stand side by side, as IIS has them.
+        let adjacent = columns.method.zip(columns.path).is_some_and(|(method, path)| path == method + 1);
+        if let (true, Some(method), Some(path)) = (adjacent, method, path) {
+            event.request = between(line, method, path)
+                .filter(|request| request.len() == method.len() + 1 + path.len())
+                .unwrap_or_default();
+        }
+        let status = value(columns.status).and_then(status);
+        event.action = match (method.map(without_session), status) {
+            (Some(b"PASS"), Some(530)) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
+            (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
+            (Some(method), _) if FTP.contains(&method) => Action::Other,
+            (_, Some(status)) => Action::Request { status },
+            (_, None) => Action::Other,
+        };
+        event.time = Some(self.instant(date, time)?);
+        Some(event)
+    }
+
+    fn header(&self) -> Vec<u8> {
+        [&self.gmt_offset[..], &self.fields[..]].concat()
+    }
+}
+
+impl W3c {
+    /// Takes a header line in; false where it is none.
+    fn header_line(&mut self, header: &[u8]) -> bool {
+        let Some(end) = memchr(b':', header).filter(|_| header.len() <= MAX_HEADER) else { return false };
+        let (name, value) = (&header[..end], header[end + 1..].trim_ascii());
+        match name {
+            b"Fields" => {
+                self.columns = Columns::read(value);
+                self.fields = [b"#", header, b"\n"].concat();
+            }
+            b"GMT-Offset" => {
+                let Some(ahead) = offset(value) else { return false };
+                self.ahead = ahead;
+                self.gmt_offset = [b"#", header, b"\n"].concat();
+            }
+            b"Version" | b"Software" | b"Date" | b"Start-Date" | b"End-Date" | b"Remark" => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// `2026-11-20` and `00:00:18`; times are UTC unless the header says otherwise.
+    fn instant(&mut self, date: &[u8], time: &[u8]) -> Option<i64> {
+        let date: [u8; 10] = date.try_into().ok()?;
+        let day = match self.date {
+            Some((known, day)) if known == date => day,
+            _ => {
+                let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = date else { return None };
+                NaiveDate::from_ymd_opt(four(&[y1, y2, y3, y4])?, two([m1, m2])?, two([d1, d2])?)?
+            }
+        };
+        self.date = Some((date, day));
+        with_offset(day, clock(time.get(..8)?)?, self.ahead)
+    }
+}
+
+/// The columns of a line: between blanks or tabs, or in quotation marks.
+fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii_start();
+        let quoted = rest.strip_prefix(b"\"").and_then(|inner| memchr(b'"', inner)).map(|end| end + 2);
+        let end = quoted.unwrap_or_else(|| memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len()));
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        (!word.is_empty()).then_some(word)
+    })
+}
+
+/// What lies in the line from one word to the end of another, both of which are parts of it.
+fn between<'a>(line: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
+    let start = from.as_ptr().addr() - line.as_ptr().addr();
+    let end = to.as_ptr().addr() + to.len() - line.as_ptr().addr();
+    line.get(start..end)
+}
+
+/// A command without the number of its session, as IIS 6 has it: `[12]PASS`.
+fn without_session(method: &[u8]) -> &[u8] {
+    let inner = method.strip_prefix(b"[").and_then(|rest| Some(&rest[memchr(b']', rest)? + 1..]));
+    inner.unwrap_or(method)
+}
+
+fn status(text: &[u8]) -> Option<u16> {
+    let status = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (100..600).contains(&status).then_some(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IIS: &str = "#Software: Microsoft Internet Information Services 10.0\n#Version: 1.0\n#Date: 2026-11-20 00:00:00\n\
+        #Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status time-taken\n";
+
+    fn last(text: &str) -> Option<(i64, Action, String, Option<String>, Option<String>)> {
+        let mut parser = W3c::default();
+        let mut lines = text.lines().collect::<Vec<_>>();
+        let line: &'static str = lines.pop()?.to_owned().leak();
+        for header in lines {
+            assert!(parser.parse(header.as_bytes()).is_some(), "{header}");
+        }
+        // What follows a resumption has only the header.
+        let mut resumed = W3c::default();
+        for header in parser.header().split(|byte| *byte == b'\n') {
+            let _ = resumed.parse(header);
+        }
+        let event = parser.parse(line.as_bytes())?;
+        assert_eq!(resumed.parse(line.as_bytes()), Some(event));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let path = event.path().map(text);
+        Some((event.time?, event.action, event.peer?.to_string(), event.user.map(text), path))
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn iis_lines_are_understood_by_their_header() {
+        let line = "2026-11-20 10:00:05 192.0.2.1 GET /login.aspx a=1 443 - 198.51.100.7 Mozilla/5.0+(X11) 404 12";
+        let at = 1_795_168_805;
+        let want = (at, Action::Request { status: 404 }, "198.51.100.7".to_owned(), None, some("/login.aspx"));
+        assert_eq!(last(&format!("{IIS}{line}")), Some(want));
+        let line = line.replace(" - 198", " DOM\\eve 198").replace("404", "401");
+        assert_eq!(last(&format!("{IIS}{line}")).unwrap().3, some("DOM\\eve"));
+        assert_eq!(last(&line), None, "without a header nobody knows what it says");
+        assert_eq!(last(&format!("{IIS}{line} 7")), None, "a column too many");
+    }
+
+    #[test]
+    fn columns_in_any_order_with_blanks_quotes_and_an_offset() {
+        let text = "#GMT-Offset: -0800\n#Fields: c-ip  c-auth-id  date  time  cs-method  cs-uri  sc-status  cs(User-Agent)\n\
+            192.0.2.7   eve\t2001-10-31     00:00:18      GET      /a.gif    200   \"Mozilla/4.5 [en] (WinNT; I)\"";
+        let (at, action, peer, user, path) = last(text).unwrap();
+        assert_eq!((at, action), (1_004_515_218, Action::Request { status: 200 }));
+        assert_eq!((peer.as_str(), user, path), ("192.0.2.7", some("eve"), None));
+    }
+
+    #[test]
+    fn a_refused_ftp_password_is_a_failed_login_and_no_server_error() {
+        let text = |method: &str, status: u16| {
+            format!(
+                "#Fields: date time c-ip cs-username cs-method cs-uri-stem sc-status\n2026-11-20 10:00:05 192.0.2.7 eve {method} - {status}"
+            )
+        };
+        let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+        assert_eq!(last(&text("PASS", 530)).unwrap().1, failed);
+        assert_eq!(last(&text("[31]PASS", 530)).unwrap().1, failed);
+        assert_eq!(last(&text("PASS", 230)).unwrap().1, Action::LoginSucceeded);
+        assert_eq!(last(&text("STOR", 550)).unwrap().1, Action::Other);
+    }
+}
