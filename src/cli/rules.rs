@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono_tz::Tz;
-
 use super::{output, scan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
@@ -41,12 +39,8 @@ enum What {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// The zone of stamps without one; default: the configuration's, else this machine's
-        #[arg(long)]
-        zone: Option<Tz>,
-        /// The year of stamps without one; default: found from the file's time
-        #[arg(long, value_parser = clap::value_parser!(i32).range(1970..=9998))]
-        year: Option<i32>,
+        #[command(flatten)]
+        reading: scan::ReadingArgs,
     },
 }
 
@@ -55,13 +49,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     match &args.what {
         What::List { json } => known.list(*json),
         What::Explain { rule } => known.explain(rule),
-        What::Test { files, rule, json, zone, year } => {
+        What::Test { files, rule, json, reading } => {
             let rules = match rule {
                 Some(name) => vec![known.rule(name)?],
                 None => known.rules.iter().collect(),
             };
-            let zone = zone.map_or_else(|| scan::configured_zone(root), Ok)?;
-            test(&rules, files, zone, *year, *json)
+            test(&rules, files, &reading.resolve(root)?, *json)
         }
     }
 }
@@ -153,10 +146,10 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
 }
 
 /// Says for each rule how many lines it counted, as fail2ban-regex does for its filters.
-fn test(rules: &[&Rule], files: &[PathBuf], zone: Tz, year: Option<i32>, json: bool) -> anyhow::Result<ExitCode> {
-    let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), zone);
+fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool) -> anyhow::Result<ExitCode> {
+    let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), reading.zone);
     let read: Vec<scan::FileResult> =
-        files.iter().map(|path| scan::scan_file(&mut scanner, path, zone, year, None)).collect();
+        files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, None)).collect();
     let findings = scanner.findings();
     let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);
     let found = |name: &str| findings.iter().filter(|finding| finding.rule == name).count();

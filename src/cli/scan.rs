@@ -15,7 +15,7 @@ use crate::config::{Config, shipped_rules};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Finding, Problem};
+use crate::model::{Finding, Format, Problem};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -41,12 +41,37 @@ pub struct Args {
     /// Write the flagged lines into a file of this folder, with a date stamp
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
+    #[command(flatten)]
+    reading: ReadingArgs,
+}
+
+/// How lines are to be read.
+#[derive(clap::Args)]
+pub(super) struct ReadingArgs {
     /// The zone of stamps without one, and of the times shown; default: the configuration's, else this machine's
     #[arg(long)]
     zone: Option<Tz>,
     /// The year of stamps without one; default: found from the file's time
     #[arg(long, value_parser = clap::value_parser!(i32).range(1970..=9998))]
     year: Option<i32>,
+    /// A format of the configuration, for lines of no known one: the name of its file in config/formats without .toml
+    #[arg(long, value_name = "NAME")]
+    format: Option<String>,
+}
+
+impl ReadingArgs {
+    pub(super) fn resolve(&self, root: &Path) -> anyhow::Result<Reading> {
+        let zone = self.zone.map_or_else(|| configured_zone(root), Ok)?;
+        let format = self.format.as_deref().map(|name| crate::config::format(&super::absolute(root), name));
+        Ok(Reading { zone, year: self.year, format: format.transpose()? })
+    }
+}
+
+/// How lines are read.
+pub(super) struct Reading {
+    pub zone: Tz,
+    year: Option<i32>,
+    format: Option<Format>,
 }
 
 #[derive(Serialize)]
@@ -102,7 +127,8 @@ struct Results {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let zone = args.zone.map_or_else(|| configured_zone(root), Ok)?;
+    let reading = args.reading.resolve(root)?;
+    let zone = reading.zone;
     let now = SystemClock.now();
     let mut saver = args
         .save
@@ -118,7 +144,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         if index + 1 == args.files.len() {
             scanner.last_stream(std::iter::empty());
         }
-        files.push(scan_file(&mut scanner, path, zone, args.year, saver.as_mut()));
+        files.push(scan_file(&mut scanner, path, &reading, saver.as_mut()));
     }
     let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
@@ -159,8 +185,7 @@ pub(super) fn configured_zone(root: &Path) -> anyhow::Result<Tz> {
 pub(super) fn scan_file(
     scanner: &mut Scanner,
     path: &Path,
-    zone: Tz,
-    year: Option<i32>,
+    reading: &Reading,
     mut saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
@@ -175,8 +200,8 @@ pub(super) fn scan_file(
     };
     let before = scanner.total;
     let fallback = lines.identity.modified();
-    let year = year.map_or(YearRule::Before(fallback), YearRule::From);
-    let mut parser = AutoParser::new(Context { zone, year });
+    let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
+    let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
     let mut stream = StreamState::default();
     let mut input = Input { source: "", file: shown.as_str().into(), number: 0, fallback, provisional: false };
     let mut flagged = |line: &[u8]| {

@@ -153,8 +153,8 @@ impl<'a, 'i> Fields<'a, 'i> {
         read.collect()
     }
 
-    /// All keys of this table with their values as whole numbers.
-    pub fn numbers(&mut self) -> Vec<(String, Placed<i64>)> {
+    /// All keys of this table with their values.
+    pub fn entries<T: DeserializeOwned>(&mut self) -> Vec<(String, Placed<T>)> {
         let entries = self.table.iter().filter_map(|(name, value)| {
             Some((
                 name.get_ref().to_string(),

@@ -11,7 +11,7 @@ use super::fields::{Fields, Text};
 use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
 use super::{Config, Keep};
-use crate::model::{Delivery, FolderSpec, Job, JobId, MailSpec, Problem, Rule, SmtpSpec, Source, Tls};
+use crate::model::{Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, SmtpSpec, Source, Tls};
 
 /// How many runs go on together unless the main file says otherwise.
 const DEFAULT_PARALLEL: usize = 100;
@@ -53,13 +53,20 @@ impl Main {
     }
 }
 
-pub(super) fn read(fields: &mut Fields<'_, '_>, root: &Path) -> Option<Main> {
+pub(super) fn read(
+    fields: &mut Fields<'_, '_>,
+    root: &Path,
+    formats: &BTreeMap<String, Option<Arc<Format>>>,
+) -> Option<Main> {
     let zone = fields.parsed::<Zone>("zone").map_or_else(system_zone, |zone| zone.0);
     let host = fields.parsed::<Host>("host").map_or_else(system_host, |host| host.0);
     let state =
         fields.parsed::<AbsolutePath>("state").map_or_else(|| PathBuf::from("/var/lib/logkeeper"), |path| path.0);
-    let sources =
-        fields.tables("sources").into_iter().filter_map(|(name, table)| read_source(name, table, zone)).collect();
+    let sources = fields
+        .tables("sources")
+        .into_iter()
+        .filter_map(|(name, table)| read_source(name, table, zone, formats))
+        .collect();
     let recipients = fields.table("recipients").map(read_recipients).unwrap_or_default();
     let names = recipients.keys().cloned().collect();
     let defaults = fields.table("defaults").map_or_else(Defaults::default, |mut table| {
@@ -80,7 +87,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, root: &Path) -> Option<Main> {
 /// How many runs may go on together in each group.
 fn read_groups(mut table: Fields<'_, '_>) -> BTreeMap<String, usize> {
     let mut groups = BTreeMap::new();
-    for (name, limit) in table.numbers() {
+    for (name, limit) in table.entries::<i64>() {
         match usize::try_from(limit.value).ok().filter(|limit| *limit > 0) {
             Some(limit) => drop(groups.insert(name, limit)),
             None => table.refuse(limit.span, Problem::new(format!("{name} lets nothing run"), "at least 1", "write 1")),
@@ -109,7 +116,12 @@ impl std::str::FromStr for Host {
     }
 }
 
-fn read_source(name: String, mut table: Fields<'_, '_>, zone: Tz) -> Option<(String, Source)> {
+fn read_source(
+    name: String,
+    mut table: Fields<'_, '_>,
+    zone: Tz,
+    formats: &BTreeMap<String, Option<Arc<Format>>>,
+) -> Option<(String, Source)> {
     let files = table.parsed_list::<Pattern>("files");
     let journal = table.texts("journal");
     let journal_folder = table.parsed::<AbsolutePath>("journal_folder").map(|path| path.0);
@@ -121,8 +133,17 @@ fn read_source(name: String, mut table: Fields<'_, '_>, zone: Tz) -> Option<(Str
         table.refuse_key("files", problem);
     }
     let files = files.unwrap_or_default().into_iter().map(|placed| placed.value.0).collect();
+    let format = table.made("format", |format| {
+        formats.get(format).cloned().ok_or_else(|| {
+            let known: Vec<&str> = formats.keys().map(String::as_str).collect();
+            let message = format!("there is no format {format:?}");
+            let help = format!("describe it in config/formats/{format}.toml");
+            Problem::new(message, format!("known are: {}", known.join(" ")), help)
+        })
+    });
     table.finish();
-    Some((name.clone(), Source { name, files, journal: journal.unwrap_or_default(), journal_folder, zone }))
+    let (journal, format) = (journal.unwrap_or_default(), format.flatten());
+    Some((name.clone(), Source { name, files, journal, journal_folder, zone, format }))
 }
 
 fn read_recipients(mut table: Fields<'_, '_>) -> BTreeMap<String, Vec<String>> {

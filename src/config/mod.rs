@@ -4,7 +4,9 @@
 
 mod diagnostic;
 mod fields;
+mod format_file;
 mod job_file;
+mod layout;
 mod main_file;
 mod rule_file;
 mod shipped;
@@ -23,7 +25,7 @@ pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
 
-use crate::model::{Job, JobId, MailSpec, Problem, Rule, Source};
+use crate::model::{Format, Job, JobId, MailSpec, Problem, Rule, Source};
 
 /// Where the configuration lies unless told otherwise.
 pub const DEFAULT_ROOT: &str = "/etc/logkeeper";
@@ -110,7 +112,16 @@ impl Config {
             let problem = open_to_all(open);
             return Err(ConfigErrors(vec![Diagnostic::of_file(Path::new("config/logkeeper.toml"), problem)]));
         }
-        let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| main_file::read(fields, root));
+        // One that is wrong is known all the same, so that whoever names it is not told off, too.
+        let mut formats = BTreeMap::new();
+        for path in toml_files(root, "config/formats", &mut errors) {
+            let name = stem(&path);
+            let format = read(root, &path, &mut errors, |fields| format_file::read(fields, &name));
+            formats.insert(name, format.map(Arc::new));
+        }
+        let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| {
+            main_file::read(fields, root, &formats)
+        });
         let mut rules = BTreeMap::new();
         for path in toml_files(root, "config/rules", &mut errors) {
             let name = stem(&path);
@@ -156,6 +167,17 @@ impl Config {
     pub fn sources_named<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Source> {
         names.iter().filter_map(|name| self.sources.get(name))
     }
+}
+
+/// The log format of that name.
+///
+/// # Errors
+/// Every mistake in its file.
+pub fn format(root: &Path, name: &str) -> Result<Format, ConfigErrors> {
+    let mut errors = Vec::new();
+    let file = Path::new("config/formats").join(format!("{name}.toml"));
+    let format = read(root, &file, &mut errors, |fields| format_file::read(fields, name));
+    format.ok_or(ConfigErrors(errors))
 }
 
 /// The time zone of that name.

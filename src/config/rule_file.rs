@@ -170,7 +170,7 @@ fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 }
 
 /// A regular expression that compiles.
-struct Regex(String);
+pub(super) struct Regex(pub String);
 
 impl std::str::FromStr for Regex {
     type Err = Problem;

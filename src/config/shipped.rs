@@ -15,6 +15,7 @@ macro_rules! shipped {
 /// Path below the configuration's root and content of every shipped file.
 pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/logkeeper.toml",
+    "config/formats/caddy.toml",
     "config/rules/account-under-attack.toml",
     "config/rules/attacking-network.toml",
     "config/rules/error-spikes.toml",
@@ -52,7 +53,7 @@ mod tests {
     #[test]
     fn every_shipped_file_is_embedded_and_every_rule_is_flawless() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for folder in ["config", "config/rules", "jobs"] {
+        for folder in ["config", "config/formats", "config/rules", "jobs"] {
             for entry in std::fs::read_dir(root.join(folder)).unwrap() {
                 let path = entry.unwrap().path();
                 let relative = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();

@@ -47,6 +47,7 @@ struct Tail {
     number: u64,
     modified: i64,
     zone: chrono_tz::Tz,
+    format: Option<Arc<crate::model::Format>>,
     header: String,
 }
 
@@ -249,7 +250,7 @@ fn read_stream(
         let file: Arc<str> = plan.path.to_string_lossy().into();
         let (rotated, modified) = (plan.rotated, lines.identity.modified());
         let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
-        let mut parser = AutoParser::new(parse_context).continuing(&stream.header);
+        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(&stream.header);
         let mut input = Input {
             source: &source.name,
             file: file.clone(),
@@ -274,11 +275,11 @@ fn read_stream(
                 lines.take_tail();
             }
         } else if !tail.is_empty() {
-            let (name, zone) = (work.name.clone(), source.zone);
+            let (name, zone, format) = (work.name.clone(), source.zone, source.format.clone());
             let number = input.number + 1;
             let source = source.name.clone();
             let (file, line, header) = (file.clone(), tail.clone(), parser.header());
-            tails.push(Tail { source, stream: name, file, line, number, modified, zone, header });
+            tails.push(Tail { source, stream: name, file, line, number, modified, zone, format, header });
         }
         // A compressed copy that is still being written may end before what was read already.
         let offset = lines.offset.max(plan.position.offset);
@@ -309,7 +310,8 @@ fn read_journal(
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
     let now = context.at.timestamp();
-    let mut parser = AutoParser::new(parse::Context { zone: source.zone, year: YearRule::Before(now) });
+    let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
+    let mut parser = AutoParser::new(parse_context, source.format.as_deref());
     let mut input =
         Input { source: &source.name, file: "journal".into(), number: 0, fallback: now, provisional: false };
     let mut entries = first;
@@ -336,7 +338,7 @@ fn read_journal(
 fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
     for tail in tails {
         let context = parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) };
-        let mut parser = AutoParser::new(context).continuing(&tail.header);
+        let mut parser = AutoParser::new(context, tail.format.as_deref()).continuing(&tail.header);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
         let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
         let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };

@@ -152,6 +152,7 @@ mod tests {
             journal: vec![],
             journal_folder: None,
             zone: chrono_tz::UTC,
+            format: None,
         };
         let (streams, problems) = streams(&source);
         assert_eq!(problems, Vec::<String>::new());
@@ -174,6 +175,7 @@ mod tests {
             journal: vec![],
             journal_folder: None,
             zone: chrono_tz::UTC,
+            format: None,
         };
         let (streams, _) = streams(&source);
         assert_eq!(streams.len(), 1);

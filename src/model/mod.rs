@@ -4,6 +4,7 @@ pub mod archive;
 pub mod cron;
 pub mod event;
 pub mod finding;
+pub mod format;
 pub mod job;
 pub mod mail;
 pub mod problem;
@@ -17,6 +18,7 @@ pub use archive::{ArchiveEntry, Member};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
+pub use format::Format;
 pub use job::{
     ArchiveSpec, CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
     Work,

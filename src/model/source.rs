@@ -1,9 +1,12 @@
 //! Sources: named sets of logs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+
+use super::Format;
 
 /// A named set of log files: patterns, format, time zone; or the systemd journal where no file matches.
 #[derive(Debug, Clone)]
@@ -18,6 +21,8 @@ pub struct Source {
     pub journal_folder: Option<PathBuf>,
     /// The zone of stamps without one.
     pub zone: Tz,
+    /// How its lines look, where that is configured; known formats are recognised in any case.
+    pub format: Option<Arc<Format>>,
 }
 
 /// What tells one file from another, and one state of it from the next.

@@ -51,6 +51,11 @@ impl Access {
     }
 }
 
+/// Reads a stamp as access logs have it: `17/May/2015:10:05:03 +0000`.
+pub fn stamp(text: &[u8]) -> Option<i64> {
+    if text.len() == 26 { Access::default().time(text) } else { None }
+}
+
 /// The client, and where its name ends. Debian's other_vhosts_access.log puts `HOST:PORT` before it.
 fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
     let end = memchr(b' ', line)?;

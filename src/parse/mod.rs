@@ -4,6 +4,8 @@
 
 mod access;
 mod apache_error;
+mod custom;
+mod journal;
 mod local;
 mod nginx_error;
 mod sshd;
@@ -13,6 +15,7 @@ mod w3c;
 mod windows;
 
 use chrono_tz::Tz;
+use serde_json::value::RawValue;
 
 pub use time::YearRule;
 
@@ -46,27 +49,30 @@ struct Format {
     make: fn(Context) -> Box<dyn Parser>,
 }
 
-const FORMATS: [Format; 5] = [
+const FORMATS: [Format; 6] = [
     Format { name: "access", make: |_| Box::new(access::Access::default()) },
     Format { name: "syslog", make: |context| Box::new(syslog::Syslog::new(context)) },
     Format { name: "nginx-error", make: |context| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "apache-error", make: |context| Box::new(apache_error::ApacheError::new(context)) },
+    Format { name: "journal", make: |_| Box::new(journal::Journal) },
     Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
 ];
 
 /// Parses lines of whatever known format. The format that fitted last is tried first, so detection costs
 /// nothing on a log of one format and a mixed one loses no line.
 pub struct AutoParser {
-    parsers: Vec<Box<dyn Parser>>,
-    fitted: [u64; FORMATS.len()],
+    /// Each with its name and how many lines it fitted.
+    parsers: Vec<(String, Box<dyn Parser>, u64)>,
     current: usize,
 }
 
 impl AutoParser {
-    /// A parser for one file.
-    pub fn new(context: Context) -> Self {
-        let parsers = FORMATS.iter().map(|format| (format.make)(context)).collect();
-        Self { parsers, fitted: [0; FORMATS.len()], current: 0 }
+    /// A parser for one file, whose lines may be of a configured format.
+    pub fn new(context: Context, configured: Option<&crate::model::Format>) -> Self {
+        let custom = configured.map(|format| (format.name.clone(), custom::Custom::new(format, context)));
+        let custom = custom.map(|(name, parser)| (name, Box::new(parser) as Box<dyn Parser>, 0));
+        let known = FORMATS.iter().map(|format| (format.name.to_owned(), (format.make)(context), 0));
+        Self { parsers: custom.into_iter().chain(known).collect(), current: 0 }
     }
 
     /// Goes on in a file of which these header lines are known.
@@ -79,7 +85,7 @@ impl AutoParser {
 
     /// The header lines that the next ones depend on.
     pub fn header(&self) -> String {
-        let headers: Vec<u8> = self.parsers.iter().flat_map(|parser| parser.header()).collect();
+        let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
         String::from_utf8_lossy(&headers).into_owned()
     }
 
@@ -88,9 +94,10 @@ impl AutoParser {
         let line = without_line_break(line);
         for step in 0..self.parsers.len() {
             let index = (self.current + step) % self.parsers.len();
-            if let Some(event) = self.parsers[index].parse(line) {
+            let (_, parser, fitted) = &mut self.parsers[index];
+            if let Some(event) = parser.parse(line) {
                 self.current = index;
-                self.fitted[index] += 1;
+                *fitted += 1;
                 return Some(event);
             }
         }
@@ -98,8 +105,26 @@ impl AutoParser {
     }
 
     /// The format that fitted most lines; `unknown` where none fitted any.
-    pub fn format(&self) -> &'static str {
-        let most = self.fitted.iter().enumerate().max_by_key(|(index, fitted)| (**fitted, usize::MAX - index));
-        most.filter(|(_, fitted)| **fitted > 0).map_or("unknown", |(index, _)| FORMATS[index].name)
+    pub fn format(&self) -> &str {
+        let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
+        most.filter(|(_, _, fitted)| *fitted > 0).map_or("unknown", |(name, ..)| name)
     }
+}
+
+/// A JSON value as it stands in the line: without quotation marks, escapes as they are; of a list the first. None for what
+/// has members of its own.
+fn json_text(value: &RawValue) -> Option<&str> {
+    let mut raw = value.get();
+    if raw.starts_with('[') {
+        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.first()?.get();
+    }
+    let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
+}
+
+/// Two neighbouring words of a line in one piece, with the blank between them; none where they don't stand side by side.
+fn joined<'a>(line: &'a [u8], first: &[u8], second: &[u8]) -> Option<&'a [u8]> {
+    let start = first.as_ptr().addr().checked_sub(line.as_ptr().addr())?;
+    let end = second.as_ptr().addr().checked_sub(line.as_ptr().addr())? + second.len();
+    line.get(start..end).filter(|whole| whole.len() == first.len() + 1 + second.len())
 }

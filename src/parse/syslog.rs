@@ -71,7 +71,7 @@ impl Parser for Syslog {
 }
 
 /// What a message of a program tells.
-fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
+pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     let (message, times) = repeated(message);
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Unknown) };
     if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {

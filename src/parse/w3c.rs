@@ -6,8 +6,8 @@
 use chrono::NaiveDate;
 use memchr::memchr;
 
-use super::Parser;
 use super::time::{clock, four, offset, two, with_offset};
+use super::{Parser, joined};
 use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -92,12 +92,11 @@ impl Parser for W3c {
         event.peer = value(columns.client).and_then(Peer::read);
         event.user = value(columns.user);
         // They are one piece of the line where they stand side by side, as IIS has them.
-        let adjacent = columns.method.zip(columns.path).is_some_and(|(method, path)| path == method + 1);
-        if let (true, Some(method), Some(path)) = (adjacent, method, path) {
-            event.request = between(line, method, path)
-                .filter(|request| request.len() == method.len() + 1 + path.len())
-                .unwrap_or_default();
-        }
+        event.request = match (method, path) {
+            (Some(method), Some(path)) => joined(line, method, path).unwrap_or(path),
+            (None, path) => path.unwrap_or_default(),
+            (Some(_), None) => b"",
+        };
         let status = value(columns.status).and_then(status);
         event.action = match (method.map(without_session), status) {
             (Some(b"PASS"), Some(530)) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
@@ -164,13 +163,6 @@ fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What lies in the line from one word to the end of another, both of which are parts of it.
-fn between<'a>(line: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
-    let start = from.as_ptr().addr() - line.as_ptr().addr();
-    let end = to.as_ptr().addr() + to.len() - line.as_ptr().addr();
-    line.get(start..end)
-}
-
 /// A command without the number of its session, as IIS 6 has it: `[12]PASS`.
 fn without_session(method: &[u8]) -> &[u8] {
     let inner = method.strip_prefix(b"[").and_then(|rest| Some(&rest[memchr(b']', rest)? + 1..]));
@@ -189,7 +181,10 @@ mod tests {
     const IIS: &str = "#Software: Microsoft Internet Information Services 10.0\n#Version: 1.0\n#Date: 2026-11-20 00:00:00\n\
         #Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status time-taken\n";
 
-    fn last(text: &str) -> Option<(i64, Action, String, Option<String>, Option<String>)> {
+    /// Time, action, address, account and path of a line.
+    type Told = (i64, Action, String, Option<String>, Option<String>);
+
+    fn last(text: &str) -> Option<Told> {
         let mut parser = W3c::default();
         let mut lines = text.lines().collect::<Vec<_>>();
         let line: &'static str = lines.pop()?.to_owned().leak();
@@ -230,7 +225,7 @@ mod tests {
             192.0.2.7   eve\t2001-10-31     00:00:18      GET      /a.gif    200   \"Mozilla/4.5 [en] (WinNT; I)\"";
         let (at, action, peer, user, path) = last(text).unwrap();
         assert_eq!((at, action), (1_004_515_218, Action::Request { status: 200 }));
-        assert_eq!((peer.as_str(), user, path), ("192.0.2.7", some("eve"), None));
+        assert_eq!((peer.as_str(), user, path), ("192.0.2.7", some("eve"), some("/a.gif")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 18] = [
+const BROKEN: [(&str, &str, &str, &str); 24] = [
     (
         "jobs/x.toml",
         "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",
@@ -59,6 +59,42 @@ const BROKEN: [(&str, &str, &str, &str); 18] = [
     ("jobs/x.toml", "enabled = \"yes\"\n[command]\nshell = \"true\"\n", "jobs/x.toml:1:11", "enabled"),
     ("jobs/x.toml", "[command\nshell = \"true\"\n", "jobs/x.toml:1:9", "table"),
     ("jobs/X y.toml", "[command]\nshell = \"true\"\n", "jobs/X y.toml:1:1", "\"X y\" is not a name"),
+    (
+        "config/formats/f.toml",
+        "category = \"access\"\n[lines.all]\napache = '%h %l %u \"%r\"'\n",
+        "config/formats/f.toml:3:10",
+        "lines of this format have no time",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"access\"\n[lines.all]\nnginx = '$remote_addr [${time_local] x'\n",
+        "config/formats/f.toml:3:9",
+        "} is missing",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\nregex = '^(?<time>\\S+) (?<address>\\S+)'\n",
+        "config/formats/f.toml:3:9",
+        "one of: time source.ip forwarded.for user.name",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { \"source.ip\" = \"ip\" }\n",
+        "config/formats/f.toml:3:8",
+        "say where the time stands",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\ntime = \"%H:%M:%S\"\n[lines.all]\nregex = '^(?<time>\\S+)'\n",
+        "config/formats/f.toml:2:8",
+        "needs year, month, day, hour, minute and second",
+    ),
+    (
+        "config/logkeeper.toml",
+        "[sources.shop]\nfiles = [\"/x.log\"]\nformat = \"shop\"\n",
+        "config/logkeeper.toml:3:10",
+        "describe it in config/formats/shop.toml",
+    ),
     (
         "config/rules/r.toml",
         "severity = \"hihg\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\n",

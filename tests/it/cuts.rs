@@ -108,7 +108,17 @@ fn feed_in_pieces(bed: &TestBed, logs: &[(&str, &[u8])], random: &mut Random) {
 }
 
 pub fn assert_cuts_change_nothing(logs: &[(&str, &[u8])], seeds: std::ops::Range<u64>) {
+    assert_cuts_change_nothing_with(&|_| {}, logs, seeds);
+}
+
+/// The same, with a configuration that `prepare` changes.
+pub fn assert_cuts_change_nothing_with(
+    prepare: &impl Fn(&TestBed),
+    logs: &[(&str, &[u8])],
+    seeds: std::ops::Range<u64>,
+) {
     let whole = bed();
+    prepare(&whole);
     for (name, text) in logs {
         whole.bytes(&format!("log/{name}"), text);
     }
@@ -117,6 +127,7 @@ pub fn assert_cuts_change_nothing(logs: &[(&str, &[u8])], seeds: std::ops::Range
     assert!(want.len() > 5, "too little to compare: {want:?}");
     for seed in seeds {
         let pieces = bed();
+        prepare(&pieces);
         feed_in_pieces(&pieces, logs, &mut Random(seed));
         let got = results(&pieces);
         let missing: Vec<_> = want.iter().filter(|line| !got.contains(line)).collect();

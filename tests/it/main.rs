@@ -17,6 +17,7 @@ mod daemon;
 mod demo;
 mod faults;
 mod forgeries;
+mod formats;
 mod import;
 mod journal;
 mod mail;

@@ -1,0 +1,113 @@
+//! `config/formats/NAME.toml`.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDateTime};
+
+use super::fields::Fields;
+use super::layout;
+use crate::model::format::{Format, Layout, LineFormat, Part};
+use crate::model::{Category, Problem};
+
+const LAYOUTS: [&str; 4] = ["apache", "nginx", "regex", "json"];
+
+pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Format> {
+    let category: Option<Category> = fields.parsed("category");
+    let category = fields.required("category", category, "write category = \"access\" (or error, auth, unknown)");
+    let time = fields.parsed::<TimeFormat>("time").map(|time| time.0);
+    let trusted_proxies = fields.one_or_more::<Network>("trusted_proxies").unwrap_or_default();
+    let lines: Vec<Option<LineFormat>> =
+        fields.tables("lines").into_iter().map(|(_, table)| read_line(table)).collect();
+    if lines.is_empty() {
+        let help =
+            "describe the lines: [lines.all] and below it nginx = '…', apache = '…', regex = '…' or json = { … }";
+        fields.required("lines", None::<()>, help);
+    }
+    let lines = lines.into_iter().collect::<Option<Vec<_>>>().filter(|lines| !lines.is_empty())?;
+    let trusted_proxies = trusted_proxies.into_iter().map(|network| network.0).collect();
+    Some(Format { name: name.to_owned(), category: category?, time, trusted_proxies, lines })
+}
+
+fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
+    let tells = table.parsed("tells");
+    let layout = match table.present(&LAYOUTS).as_slice() {
+        ["apache"] => table.made("apache", layout::apache).map(Layout::Regex),
+        ["nginx"] => table.made("nginx", layout::nginx).map(Layout::Regex),
+        ["regex"] => table.made("regex", named_groups).map(Layout::Regex),
+        ["json"] => table.table("json").and_then(read_json).map(Layout::Json),
+        [] => table.required("regex", None, "write nginx = '…', apache = '…', regex = '…' or json = { … }"),
+        [.., second] => {
+            let problem = Problem::new("a line is described once", "a second description", "make two tables of it");
+            table.refuse_key(second, problem);
+            None
+        }
+    };
+    table.finish();
+    Some(LineFormat { layout: layout?, tells })
+}
+
+fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, String>> {
+    let mut places = BTreeMap::new();
+    for (name, place) in table.entries::<String>() {
+        match name.parse::<Part>() {
+            Ok(part) => drop(places.insert(part, place.value)),
+            Err(problem) => table.refuse(place.span, problem),
+        }
+    }
+    if !places.contains_key(&Part::Time) {
+        let help = "say where the time stands: json = { \"time\" = \"ts\", \"source.ip\" = \"request.remote_ip\" }";
+        table.required("time", None::<()>, help)?;
+    }
+    Some(places)
+}
+
+/// A regular expression whose groups are parts of a line.
+fn named_groups(text: &str) -> Result<String, Problem> {
+    let compiled = text.parse::<super::rule_file::Regex>()?;
+    // It compiled as it is, so it does so again.
+    let names = regex::bytes::Regex::new(&compiled.0)
+        .map(|regex| regex.capture_names().flatten().map(str::to_owned).collect::<Vec<String>>());
+    let names = names.unwrap_or_default();
+    for name in &names {
+        name.parse::<Part>()?;
+    }
+    if !names.iter().any(|name| name == Part::Time.as_str()) {
+        let help = "name the part that is the time: (?<time>\\S+)";
+        return Err(Problem::new("nothing in this regular expression is the time", "without (?<time>…)", help));
+    }
+    Ok(compiled.0)
+}
+
+/// A format of chrono by which an instant can be written and read again.
+struct TimeFormat(String);
+
+impl std::str::FromStr for TimeFormat {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let instant = DateTime::from_timestamp(1_795_168_805, 0).unwrap_or_default();
+        let mut written = String::new();
+        let is_written = std::fmt::Write::write_fmt(&mut written, format_args!("{}", instant.format(text))).is_ok();
+        let with_zone = DateTime::parse_from_str(&written, text).is_ok_and(|read| read == instant);
+        let without = NaiveDateTime::parse_from_str(&written, text).is_ok_and(|read| read == instant.naive_utc());
+        if is_written && (with_zone || without) {
+            return Ok(Self(text.to_owned()));
+        }
+        let message = format!("{text:?} does not say which day and which time of day it is");
+        let help = "write for example time = \"%Y-%m-%d %H:%M:%S\"; the letters are those of strftime";
+        Err(Problem::new(message, "needs year, month, day, hour, minute and second", help))
+    }
+}
+
+/// A network, or one address.
+struct Network(ipnet::IpNet);
+
+impl std::str::FromStr for Network {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let address = || text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
+        text.parse().ok().or_else(address).map(Self).ok_or_else(|| {
+            let help = "write for example trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\"]";
+            Problem::new(format!("{text:?} is neither an address nor a network"), "as 10.0.0.0/8", help)
+        })
+    }
+}

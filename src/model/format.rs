@@ -1,0 +1,96 @@
+//! Log formats as configured.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::Category;
+use super::run::words;
+
+/// A log format as configured in `config/formats/NAME.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    /// The file name without `.toml`.
+    pub name: String,
+    /// What kind of log it is.
+    pub category: Category,
+    /// How stamps are written, in the words of
+    /// [chrono](https://docs.rs/chrono/latest/chrono/format/strftime/index.html); any known way where this is absent.
+    pub time: Option<String>,
+    /// Whose word about the client's address is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The kinds of lines; the first that fits counts.
+    pub lines: Vec<LineFormat>,
+}
+
+/// A kind of line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineFormat {
+    /// How it looks.
+    pub layout: Layout,
+    /// What such a line tells; where this is absent, a request if there is a status, and else nothing that rules count.
+    pub tells: Option<Tells>,
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// A regular expression for the whole line, with groups named like [`Part`]s.
+    Regex(String),
+    /// A JSON object: where each part is, as `request.remote_ip`.
+    Json(BTreeMap<Part, String>),
+}
+
+words! {
+    /// What lines of a kind tell.
+    Tells {
+        /// Somebody failed to log in.
+        LoginFailed = "login-failed",
+        /// Somebody logged in.
+        LoginSucceeded = "login-succeeded",
+        /// Something went wrong that an administrator should see.
+        Error = "error",
+        /// Nothing that rules count.
+        Nothing = "nothing",
+    }
+}
+
+words! {
+    /// A part of a line, named as in the Elastic Common Schema where that has a name for it.
+    Part {
+        /// The stamp.
+        Time = "time",
+        /// Who caused it.
+        SourceIp = "source.ip",
+        /// For whom a proxy asked: `X-Forwarded-For`.
+        ForwardedFor = "forwarded.for",
+        /// The account.
+        UserName = "user.name",
+        /// The host that wrote the line.
+        HostName = "host.name",
+        /// Method, path and protocol in one piece.
+        Request = "http.request",
+        /// The method of a request.
+        Method = "http.method",
+        /// The path of a request.
+        Path = "url.path",
+        /// The HTTP status.
+        Status = "http.status",
+    }
+}
+
+impl Part {
+    /// Every part.
+    pub const ALL: [Self; 9] = [
+        Self::Time,
+        Self::SourceIp,
+        Self::ForwardedFor,
+        Self::UserName,
+        Self::HostName,
+        Self::Request,
+        Self::Method,
+        Self::Path,
+        Self::Status,
+    ];
+}

@@ -1,0 +1,213 @@
+//! Formats described in the configuration.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::{DateTime, NaiveDateTime, TimeZone};
+use chrono_tz::Tz;
+use ipnet::IpNet;
+use regex::bytes::{CaptureLocations, Regex};
+use serde_json::value::RawValue;
+
+use super::access::stamp;
+use super::time::{WallClock, rfc3339};
+use super::{Context, Parser, joined, json_text};
+use crate::model::event::{Shape, parse_ip};
+use crate::model::format::{Format, Layout, Part, Tells};
+use crate::model::{Action, Category, Event, Peer};
+
+/// The parser.
+pub struct Custom {
+    category: Category,
+    time: Option<String>,
+    trusted: Vec<IpNet>,
+    zone: Tz,
+    wall: WallClock,
+    lines: Vec<Line>,
+}
+
+/// A kind of line.
+struct Line {
+    tells: Option<Tells>,
+    reader: Reader,
+}
+
+enum Reader {
+    Regex {
+        regex: Regex,
+        groups: Vec<(Part, usize)>,
+        found: CaptureLocations,
+    },
+    /// The names of the objects on the way to each part.
+    Json(Vec<(Part, String)>),
+}
+
+/// What was found of each part, by its number.
+type Parts<'a> = [Option<&'a [u8]>; Part::ALL.len()];
+
+impl Custom {
+    /// A parser for this format.
+    pub fn new(format: &Format, context: Context) -> Self {
+        let line = |tells, layout: &Layout| Some(Line { tells, reader: Reader::new(layout)? });
+        Self {
+            category: format.category,
+            time: format.time.clone(),
+            trusted: format.trusted_proxies.clone(),
+            zone: context.zone,
+            wall: WallClock::new(context),
+            lines: format.lines.iter().filter_map(|known| line(known.tells, &known.layout)).collect(),
+        }
+    }
+
+    fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, tells: Option<Tells>) -> Option<Event<'a>> {
+        let part = |part: Part| parts[part as usize].filter(|value| !matches!(*value, b"" | b"-" | b"null"));
+        let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
+        let status = status.filter(|status| (100..600).contains(status));
+        let action = match (tells, status) {
+            (Some(Tells::LoginFailed), _) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
+            (Some(Tells::LoginSucceeded), _) => Action::LoginSucceeded,
+            (Some(Tells::Error), _) => Action::ErrorLogged,
+            (Some(Tells::Nothing), _) | (None, None) => Action::Other,
+            (None, Some(status)) => Action::Request { status },
+        };
+        let request = match (part(Part::Request), part(Part::Method), part(Part::Path)) {
+            (Some(request), ..) => request,
+            // They are one piece of the line where they stand side by side.
+            (None, Some(method), Some(path)) => joined(line, method, path).unwrap_or(path),
+            (None, _, path) => path.unwrap_or_default(),
+        };
+        let peer = part(Part::SourceIp).map(without_port).and_then(Peer::read);
+        Some(Event {
+            action,
+            peer: self.client(peer, part(Part::ForwardedFor)),
+            user: part(Part::UserName),
+            request,
+            host: part(Part::HostName).unwrap_or_default(),
+            ..Event::plain(Some(self.instant(part(Part::Time)?)?), self.category)
+        })
+    }
+
+    /// Who really asked: what trusted proxies say, each of the one before it.
+    fn client<'a>(&self, peer: Option<Peer<'a>>, forwarded: Option<&'a [u8]>) -> Option<Peer<'a>> {
+        let is_trusted = |ip: IpAddr| self.trusted.iter().any(|network| network.contains(&ip));
+        let mut client = peer?;
+        for hop in forwarded.into_iter().flat_map(|list| list.rsplit(|byte| *byte == b',')) {
+            if !client.ip().is_some_and(is_trusted) {
+                break;
+            }
+            // What is no address ends the chain: whoever wrote it may have invented the rest.
+            let Some(ip) = parse_ip(without_port(hop.trim_ascii())) else { break };
+            client = Peer::Ip(ip);
+        }
+        Some(client)
+    }
+
+    fn instant(&mut self, text: &[u8]) -> Option<i64> {
+        let Some(format) = &self.time else { return self.known_stamp(text) };
+        let text = std::str::from_utf8(text).ok()?;
+        if let Ok(instant) = DateTime::parse_from_str(text, format) {
+            return Some(instant.timestamp());
+        }
+        let local = NaiveDateTime::parse_from_str(text, format).ok()?;
+        self.zone.from_local_datetime(&local).earliest().map(|instant| instant.timestamp())
+    }
+
+    /// RFC 3339, with or without a zone, the stamp of access logs, or seconds (or thousandths, or millionths) since 1970.
+    fn known_stamp(&mut self, text: &[u8]) -> Option<i64> {
+        let text = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(text);
+        rfc3339(text).or_else(|| self.wall.zoneless(text)).or_else(|| stamp(text)).or_else(|| since_1970(text))
+    }
+}
+
+impl Parser for Custom {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        for index in 0..self.lines.len() {
+            let mut parts = Parts::default();
+            let Line { tells, reader } = &mut self.lines[index];
+            if reader.read(line, &mut parts) {
+                let tells = *tells;
+                if let Some(event) = self.event(line, &parts, tells) {
+                    return Some(event);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Reader {
+    /// None where the expression doesn't compile, which the configuration has made sure of.
+    fn new(layout: &Layout) -> Option<Self> {
+        Some(match layout {
+            Layout::Regex(text) => {
+                let regex = Regex::new(text).ok()?;
+                let names = regex.capture_names().enumerate();
+                let groups = names.filter_map(|(index, name)| Some((name?.parse().ok()?, index))).collect();
+                Self::Regex { found: regex.capture_locations(), regex, groups }
+            }
+            Layout::Json(places) => Self::Json(places.iter().map(|(part, place)| (*part, place.clone())).collect()),
+        })
+    }
+
+    /// Finds the parts of a line; false where it is no such line.
+    fn read<'a>(&mut self, line: &'a [u8], parts: &mut Parts<'a>) -> bool {
+        match self {
+            Self::Regex { regex, groups, found } => {
+                if regex.captures_read(found, line).is_none() {
+                    return false;
+                }
+                for (part, group) in groups {
+                    parts[*part as usize] = found.get(*group).map(|(start, end)| &line[start..end]);
+                }
+                true
+            }
+            Self::Json(places) => {
+                let Some(object) = std::str::from_utf8(line).ok().and_then(object) else { return false };
+                for (part, place) in places {
+                    parts[*part as usize] = value(&object, place).map(str::as_bytes);
+                }
+                true
+            }
+        }
+    }
+}
+
+/// The members of a JSON object, their values as they stand there.
+type Object<'a> = BTreeMap<String, &'a RawValue>;
+
+fn object(text: &str) -> Option<Object<'_>> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
+/// the first. A name may itself hold dots.
+fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
+    if let Some(found) = object.get(place) {
+        return json_text(found);
+    }
+    let dots = place.match_indices('.').map(|(at, _)| at);
+    dots.filter_map(|at| value(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..])).next()
+}
+
+/// An address without the port behind it: `192.0.2.7:443`, `[2001:db8::1]:443`.
+fn without_port(text: &[u8]) -> &[u8] {
+    if let Some(rest) = text.strip_prefix(b"[") {
+        return memchr::memchr(b']', rest).map_or(text, |end| &rest[..end]);
+    }
+    match memchr::memchr(b':', text) {
+        Some(at) if memchr::memchr(b':', &text[at + 1..]).is_none() => &text[..at],
+        _ => text,
+    }
+}
+
+/// `1761019822`, `1761019822.315`, `1761019822315` and `1761019822315275`.
+fn since_1970(text: &[u8]) -> Option<i64> {
+    let whole = text.split(|byte| *byte == b'.').next()?;
+    let number: i64 = std::str::from_utf8(whole).ok()?.parse().ok()?;
+    match whole.len() {
+        ..=10 => Some(number),
+        13 => Some(number / 1000),
+        16 => Some(number / 1_000_000),
+        _ => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! What `journalctl -o json` writes: one object a line, with the fields of
+//! <https://www.freedesktop.org/software/systemd/man/latest/systemd.journal-fields.html>.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::syslog::{event, number};
+use super::{Parser, json_text};
+use crate::model::Event;
+
+/// The parser.
+pub struct Journal;
+
+/// The fields of interest. A text that is not UTF-8 comes as a list of bytes, and nothing is made of it.
+#[derive(Deserialize)]
+struct Entry<'a> {
+    #[serde(borrow, rename = "__REALTIME_TIMESTAMP")]
+    microseconds: &'a RawValue,
+    #[serde(borrow, rename = "MESSAGE")]
+    message: &'a RawValue,
+    #[serde(borrow, rename = "_HOSTNAME")]
+    host: Option<&'a RawValue>,
+    #[serde(borrow, rename = "SYSLOG_IDENTIFIER")]
+    identifier: Option<&'a RawValue>,
+    #[serde(borrow, rename = "SYSLOG_PID")]
+    syslog_pid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_PID")]
+    pid: Option<&'a RawValue>,
+}
+
+impl Parser for Journal {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        line.starts_with(b"{").then_some(())?;
+        let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
+        let text = |field: Option<&'a RawValue>| field.and_then(json_text).unwrap_or_default().as_bytes();
+        let time: i64 = json_text(entry.microseconds)?.parse().ok()?;
+        let pid = number(text(entry.syslog_pid)).or_else(|| number(text(entry.pid))).unwrap_or(0);
+        let (host, program, message) = (text(entry.host), text(entry.identifier), text(Some(entry.message)));
+        Some(event(time.div_euclid(1_000_000), host, program, pid, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::Shape;
+    use crate::model::{Action, Category};
+
+    #[test]
+    fn a_failed_login_in_the_journal_is_one() {
+        let line = r#"{"_HOSTNAME":"web1","MESSAGE":"Failed password for invalid user a\"b from 192.0.2.7 port 22 ssh2","__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"sshd","_PID":"77","PRIORITY":"6"}"#;
+        let event = Journal.parse(line.as_bytes()).unwrap();
+        assert_eq!((event.time, event.pid, event.host), (Some(1_795_168_805), 77, &b"web1"[..]));
+        assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
+        assert_eq!(event.peer.unwrap().to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn what_is_no_text_or_no_entry_costs_only_itself() {
+        let line = r#"{"MESSAGE":[70,255],"__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"sshd"}"#;
+        assert_eq!(Journal.parse(line.as_bytes()).unwrap().category, Category::Auth);
+        let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
+        assert_eq!(Journal.parse(deep.as_bytes()), None);
+        let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));
+        assert_eq!(Journal.parse(nested.as_bytes()).unwrap().category, Category::Unknown);
+        for line in [r#"{"MESSAGE":"x"}"#, r#"{"MESSAGE":"x","__REALTIME_TIMESTAMP":null}"#, "{", "{}", "x"] {
+            assert_eq!(Journal.parse(line.as_bytes()), None, "{line}");
+        }
+    }
+}

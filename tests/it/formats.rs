@@ -1,0 +1,107 @@
+//! Formats that the configuration describes.
+
+use serde_json::Value;
+
+use crate::cuts::assert_cuts_change_nothing_with;
+use crate::support::TestBed;
+
+/// Scans lines with a format, and returns what is known of each address as `address events failures`, and what wasn't parsed.
+fn scan(format: &str, lines: &str) -> (Vec<String>, u64) {
+    let bed = TestBed::new();
+    bed.main("").file("config/formats/own.toml", format).file("own.log", lines);
+    let path = bed.path("own.log");
+    let scanned = bed.json(&["scan", "--zone", "UTC", "--format", "own", path.to_str().unwrap()]);
+    let address = |a: &Value| format!("{} {} {}", a["address"].as_str().unwrap(), a["events"], a["failures"]);
+    let mut addresses: Vec<String> = scanned["addresses"].as_array().unwrap().iter().map(address).collect();
+    addresses.sort();
+    (addresses, scanned["files"][0]["unparsed"].as_u64().unwrap())
+}
+
+#[test]
+fn a_pasted_apache_log_format_is_understood_and_only_trusted_proxies_are_believed() {
+    let format = r#"
+        category = "access"
+        trusted_proxies = ["10.0.0.0/8", "192.0.2.1"]
+        [lines.all]
+        apache = '%v:%p %h %l %u %t \"%r\" %>s %O \"%{Referer}i\" \"%{User-Agent}i\" \"%{X-Forwarded-For}i\" %D'
+    "#;
+    let line = |peer: &str, user: &str, request: &str, forwarded: &str| {
+        format!(
+            "www.example.org:443 {peer} - {user} [20/Nov/2026:10:00:05 +0100] \"{request}\" 401 512 \"-\" \"curl/8\" \"{forwarded}\" 1234\n"
+        )
+    };
+    let lines = [
+        line("198.51.100.7", "-", "GET / HTTP/1.1", "-"),
+        // Not from a proxy: whatever it says of others is not believed.
+        line("198.51.100.7", "-", "GET / HTTP/1.1", "203.0.113.1"),
+        // From proxies: the last that is none of them, whatever the client itself put in front.
+        line("10.1.1.1", "-", "GET / HTTP/1.1", "203.0.113.1, 198.51.100.8, 192.0.2.1"),
+        line("10.1.1.1", "-", "GET / HTTP/1.1", "198.51.100.8:4711"),
+        line("10.1.1.1", "-", "GET / HTTP/1.1", "unknown"),
+        line("10.1.1.1", "-", "GET / HTTP/1.1", "2001:db8::7"),
+        // Escaped quotation marks, and blanks and brackets in names.
+        line("198.51.100.9", "eve [x] y", r#"GET /a\"b\" 200 HTTP/1.1"#, "-"),
+        "something else\n".to_owned(),
+    ];
+    let want = ["10.1.1.1 1 1", "198.51.100.7 2 2", "198.51.100.8 2 2", "198.51.100.9 1 1", "2001:db8::7 1 1"];
+    assert_eq!(scan(format, &lines.concat()), (want.map(str::to_owned).to_vec(), 1));
+}
+
+#[test]
+fn a_pasted_nginx_log_format_is_understood() {
+    let format = r#"
+        category = "access"
+        [lines.all]
+        nginx = '$host $remote_addr [$time_iso8601] "$request_method $request_uri" ${status} $request_time "$http_user_agent"'
+    "#;
+    let lines = "www.example.org 198.51.100.7 [2026-11-20T10:00:05+01:00] \"POST /login?x=1\" 401 0.012 \"curl \\x22 y\"\n\
+                 www.example.org 198.51.100.7 [2026-11-20T10:00:06+01:00] \"GET /\" 200 0.001 \"-\"\n";
+    assert_eq!(scan(format, lines), (vec!["198.51.100.7 2 1".to_owned()], 0));
+}
+
+#[test]
+fn regular_expressions_say_which_lines_are_failed_logins() {
+    let format = r#"
+        category = "auth"
+        time = "%d.%m.%Y %H:%M:%S"
+        [lines.failed]
+        regex = '^(?<time>\S+ \S+) WARN wrong password for (?<user.name>.*) from (?<source.ip>\S+)$'
+        tells = "login-failed"
+        [lines.good]
+        regex = '^(?<time>\S+ \S+) INFO (?<user.name>.*) logged in from (?<source.ip>\S+)$'
+        tells = "login-succeeded"
+        [lines.rest]
+        regex = '^(?<time>\S+ \S+) (INFO|WARN) '
+    "#;
+    let lines = "20.11.2026 10:00:05 WARN wrong password for eve from 203.0.113.1 from 198.51.100.7\n\
+                 20.11.2026 10:00:06 INFO eve logged in from 198.51.100.7\n\
+                 20.11.2026 10:00:07 INFO started\n\
+                 20.13.2026 10:00:07 INFO no such month\n";
+    assert_eq!(scan(format, lines), (vec!["198.51.100.7 2 1".to_owned()], 1));
+}
+
+/// The shipped format for what Caddy writes.
+const CADDY: &str = include_str!("../../config/formats/caddy.toml");
+
+fn caddy(n: u32, status: u32) -> String {
+    format!(
+        "{{\"level\":\"info\",\"ts\":{}.315,\"request\":{{\"remote_ip\":\"198.51.100.7\",\"method\":\"GET\",\"uri\":\"/{n}?a=1\",\"headers\":{{\"User-Agent\":[\"a \\\"b\\\"\"]}}}},\"status\":{status}}}\n",
+        1_795_168_800 + n
+    )
+}
+
+#[test]
+fn json_lines_are_understood_by_a_map_of_their_fields() {
+    let lines: String = (0..10).map(|n| caddy(n, 401)).collect();
+    assert_eq!(scan(CADDY, &(lines + "{\"ts\":1,\n")), (vec!["198.51.100.7 10 10".to_owned()], 1));
+}
+
+#[test]
+fn a_source_of_a_configured_format_gives_the_same_however_it_is_cut() {
+    let log: String = (0..3000).map(|n| caddy(n * 20, if n % 3 == 0 { 404 } else { 401 })).collect();
+    let prepare = |bed: &TestBed| {
+        bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\nformat = \"caddy\"\n");
+        bed.file("config/formats/caddy.toml", CADDY);
+    };
+    assert_cuts_change_nothing_with(&prepare, &[("caddy.log", log.as_bytes())], 0..3);
+}
