@@ -6,7 +6,7 @@ use super::fields::{Fields, Text};
 use super::values::Period;
 use crate::model::{Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
 
-const KINDS: [&str; 5] = ["count", "distinct", "ratio", "spike", "pattern"];
+const KINDS: [&str; 6] = ["count", "distinct", "sequence", "ratio", "spike", "pattern"];
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -27,13 +27,14 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
     let kind = match present.as_slice() {
         ["count"] => fields.table("count").and_then(read_count),
         ["distinct"] => fields.table("distinct").and_then(read_distinct),
+        ["sequence"] => fields.table("sequence").and_then(read_sequence),
         ["ratio"] => fields.table("ratio").and_then(read_ratio),
         ["spike"] => fields.table("spike").and_then(read_spike),
         ["pattern"] => fields.table("pattern").and_then(read_pattern),
         [] => fields.required(
             "count",
             None,
-            "give it one of the tables [count], [distinct], [ratio], [spike] or [pattern]",
+            "give it one of the tables [count], [distinct], [sequence], [ratio], [spike] or [pattern]",
         ),
         [.., second] => {
             let help = "make two files of it";
@@ -43,9 +44,10 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
     };
     let kind = kind?;
     let (window, default_merge) = match kind {
-        RuleKind::Count { window, .. } | RuleKind::Distinct { window, .. } | RuleKind::Pattern { window, .. } => {
-            (window, DAY)
-        }
+        RuleKind::Count { window, .. }
+        | RuleKind::Distinct { window, .. }
+        | RuleKind::Sequence { window, .. }
+        | RuleKind::Pattern { window, .. } => (window, DAY),
         RuleKind::Ratio { window, .. } => (window, 10 * MINUTE),
         RuleKind::Spike { .. } => (Duration::ZERO, 10 * MINUTE),
     };
@@ -121,14 +123,25 @@ fn read_ratio(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     Some(RuleKind::Ratio { statuses: statuses?, percent: percent? as u32, at_least: at_least?, window })
 }
 
-fn read_count(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+fn read_count(table: Fields<'_, '_>) -> Option<RuleKind> {
+    let (of, by, threshold, window) = read_window(table)?;
+    Some(RuleKind::Count { of, by, threshold, window })
+}
+
+fn read_sequence(table: Fields<'_, '_>) -> Option<RuleKind> {
+    let (of, by, threshold, window) = read_window(table)?;
+    Some(RuleKind::Sequence { of, by, threshold, window })
+}
+
+/// So many events of one subject within a time.
+fn read_window(mut table: Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32, Duration)> {
     let of = selection(&mut table);
     let by: Option<Vec<Field>> = table.one_or_more("by");
     let by = table.required("by", by, "write by = \"source.ip\" or by = \"user.name\"");
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     table.finish();
-    Some(RuleKind::Count { of: of?, by: by?, threshold: threshold?, window })
+    Some((of?, by?, threshold?, window))
 }
 
 fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {

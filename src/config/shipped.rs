@@ -23,6 +23,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/rules/failed-logins-account.toml",
     "config/rules/failed-logins.toml",
     "config/rules/locked-accounts.toml",
+    "config/rules/login-after-failures.toml",
     "config/rules/password-spraying.toml",
     "config/rules/path-scanning.toml",
     "config/rules/privileged-accounts.toml",

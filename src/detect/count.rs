@@ -1,5 +1,6 @@
 //! `[count]`: events of one subject in a sliding window. `[distinct]`: different values in them, as accounts that one address
-//! tries, addresses that try one account, paths that one address asks for in vain.
+//! tries, addresses that try one account, paths that one address asks for in vain. `[sequence]`: events in such a window, and
+//! then a login.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -24,13 +25,20 @@ impl Count {
     /// A fresh detector for a rule of these kinds.
     pub fn new(rule: &Rule) -> Self {
         let (of, value, by, threshold, window) = match &rule.kind {
-            RuleKind::Count { of, by, threshold, window } => (of, None, by, *threshold, *window),
+            RuleKind::Count { of, by, threshold, window } | RuleKind::Sequence { of, by, threshold, window } => {
+                (of, None, by, *threshold, *window)
+            }
             RuleKind::Distinct { of, value, by, threshold, window } => (of, Some(*value), by, *threshold, *window),
-            _ => unreachable!("detector() makes this for count and distinct rules only"),
+            _ => unreachable!("detector() makes this for count, distinct and sequence rules only"),
         };
         let measure = if value.is_some() { Measure::Values } else { Measure::Events };
         let episodes = Episodes::new(Limits::new(rule, threshold, window, measure));
         Self { rule: rule.clone(), of: of.clone(), value, by: by.clone(), episodes, key: Vec::new() }
+    }
+
+    /// Whether all happened that the rule looks for.
+    fn is_whole(&self, finding: &Finding) -> bool {
+        finding.breach.is_some() || !matches!(self.rule.kind, RuleKind::Sequence { .. })
     }
 
     /// The digest of an event's value: values are only compared. None where the event has no such value.
@@ -53,8 +61,11 @@ impl Detector for Count {
         }
         if event.action != Action::LoginSucceeded {
             self.episodes.observe(&self.key, sighting.failures.max(1), value, sighting);
-        } else if self.by == [Field::SourceIp] && self.of == Selection::FailedLogins {
-            // That an account is used after others guessed at it proves nothing; that an address gets in does.
+        } else if matches!(self.rule.kind, RuleKind::Sequence { .. })
+            || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins
+        {
+            // That an account is used after others guessed at it proves nothing, unless somebody wants to know; that an
+            // address gets in does.
             let user = event.user.map(printable).unwrap_or_default();
             self.episodes.observe_success(&self.key, Breach { time: sighting.time, user });
         }
@@ -62,11 +73,15 @@ impl Detector for Count {
     }
 
     fn findings(&mut self) -> Vec<Finding> {
-        self.episodes.findings(&self.rule, subject)
+        let mut found = self.episodes.findings(&self.rule, subject);
+        found.retain(|finding| self.is_whole(finding));
+        found
     }
 
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
-        self.episodes.settle(horizon, &self.rule, subject)
+        let mut settled = self.episodes.settle(horizon, &self.rule, subject);
+        settled.retain(|finding| self.is_whole(finding));
+        settled
     }
 
     fn dropped(&self) -> u64 {

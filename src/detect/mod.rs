@@ -110,7 +110,9 @@ pub trait Detector: Send {
 /// A fresh detector for a rule; hours and weekdays are those of this zone.
 pub fn detector(rule: &Rule, zone: Tz) -> Box<dyn Detector> {
     match &rule.kind {
-        RuleKind::Count { .. } | RuleKind::Distinct { .. } => Box::new(count::Count::new(rule)),
+        RuleKind::Count { .. } | RuleKind::Distinct { .. } | RuleKind::Sequence { .. } => {
+            Box::new(count::Count::new(rule))
+        }
         RuleKind::Ratio { .. } => Box::new(ratio::Ratio::new(rule)),
         RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule, zone)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),

@@ -38,11 +38,8 @@ impl Rule {
     /// What its findings count.
     pub fn counted(&self) -> Counted {
         match &self.kind {
-            RuleKind::Count { of: Selection::FailedLogins, .. } => Counted::FailedLogins,
-            RuleKind::Count { of: Selection::Probes, .. } => Counted::Probes,
-            RuleKind::Count { of: Selection::Lockouts, .. } => Counted::Lockouts,
-            RuleKind::Count { of: Selection::ClearedLogs, .. } => Counted::ClearedLogs,
-            RuleKind::Count { .. } | RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
+            RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } => of.counted(),
+            RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
             RuleKind::Distinct { value, .. } => value.counted(),
             RuleKind::Pattern { .. } => Counted::Lines,
         }
@@ -51,7 +48,9 @@ impl Rule {
     /// Whether it counts an event with so many failed logins.
     pub fn counts(&self, action: Action, failures: u32) -> bool {
         match &self.kind {
-            RuleKind::Count { of, .. } => of.holds(action, failures) || action == Action::LoginSucceeded,
+            RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } => {
+                of.holds(action, failures) || action == Action::LoginSucceeded
+            }
             RuleKind::Distinct { of, .. } => of.holds(action, failures),
             RuleKind::Spike { statuses, .. } => is_answer(action, statuses),
             // A share is of all answers.
@@ -73,6 +72,9 @@ impl Rule {
         match &self.kind {
             RuleKind::Count { of, by: fields, threshold, window: time } => {
                 format!("{threshold} {of} of one {} within {}", by(fields), window(time))
+            }
+            RuleKind::Sequence { of, by: fields, threshold, window: time } => {
+                format!("a login after {threshold} {of} of the same {} within {}", by(fields), window(time))
             }
             RuleKind::Distinct { of, value, by: fields, threshold, window: time } => {
                 let values = value.counted();
@@ -103,6 +105,7 @@ impl RuleKind {
         match self {
             Self::Count { .. } => "count",
             Self::Distinct { .. } => "distinct",
+            Self::Sequence { .. } => "sequence",
             Self::Ratio { .. } => "ratio",
             Self::Spike { .. } => "spike",
             Self::Pattern { .. } => "pattern",
@@ -135,6 +138,17 @@ pub enum RuleKind {
         /// How many different values.
         threshold: u32,
         /// Within how long, both ends included.
+        window: Duration,
+    },
+    /// `[sequence]`: events of one subject in a sliding window, and then a login of that subject.
+    Sequence {
+        /// Which events come first.
+        of: Selection,
+        /// What makes a subject: one value of each of these fields.
+        by: Vec<Field>,
+        /// How many of them.
+        threshold: u32,
+        /// Within how long, both ends included; the login comes at most so long after the last one.
         window: Duration,
     },
     /// `[ratio]`: a share of all answers in a clock period.
@@ -186,6 +200,17 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// What its events are called.
+    pub fn counted(&self) -> Counted {
+        match self {
+            Self::FailedLogins => Counted::FailedLogins,
+            Self::Probes => Counted::Probes,
+            Self::Lockouts => Counted::Lockouts,
+            Self::ClearedLogs => Counted::ClearedLogs,
+            Self::Answers(_) => Counted::Answers,
+        }
+    }
+
     /// Whether an event with so many failed logins is one of them.
     pub fn holds(&self, action: Action, failures: u32) -> bool {
         match self {
