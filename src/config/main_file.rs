@@ -100,6 +100,8 @@ fn read_keep(mut table: Fields<'_, '_>) -> Keep {
     let default = Keep::default();
     let keep = Keep {
         runs: table.parsed::<Period>("runs").map_or(default.runs, |period| period.0),
+        findings: table.parsed::<Period>("findings").map_or(default.findings, |period| period.0),
+        counts: table.parsed::<Period>("counts").map_or(default.counts, |period| period.0),
         runs_per_job: table.number("runs_per_job", 1..=i64::MAX).map_or(default.runs_per_job, |n| n as usize),
     };
     table.finish();

@@ -68,11 +68,17 @@ pub struct Keep {
     pub runs: Duration,
     /// Of each job, so many of the newest runs stay.
     pub runs_per_job: usize,
+    /// Findings whose last event is older than this are forgotten.
+    pub findings: Duration,
+    /// Counts of times longer ago than this, of which reports are made, are forgotten.
+    pub counts: Duration,
 }
 
 impl Default for Keep {
     fn default() -> Self {
-        Self { runs: Duration::from_secs(400 * 24 * 3600), runs_per_job: 100_000 }
+        // Thirteen months, so that a month can be compared with the same one a year ago.
+        let thirteen_months = Duration::from_secs(400 * 24 * 3600);
+        Self { runs: thirteen_months, runs_per_job: 100_000, findings: thirteen_months, counts: thirteen_months }
     }
 }
 

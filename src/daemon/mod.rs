@@ -28,7 +28,7 @@ const STOP: Duration = Duration::from_secs(10);
 /// However long a command may take to end, the daemon waits no longer than this for it.
 const LONGEST_GRACE: Duration = Duration::from_secs(60);
 
-/// How often old runs are forgotten, and how many in one go.
+/// How often what is old is forgotten, and how many things in one go.
 const HOUSEKEEPING: Duration = Duration::from_secs(6 * 3600);
 const PRUNED_AT_ONCE: usize = 1000;
 
@@ -138,23 +138,28 @@ async fn follow(app: Arc<App>, planner: Arc<Planner>, mut follow_ups: FollowUps)
     }
 }
 
-/// Forgets old runs, now and every few hours, a few at a time so that nobody waits long for the database.
+/// Forgets what is old, now and every few hours, a few at a time so that nobody waits long for the database.
 async fn housekeeping(app: Arc<App>) {
     loop {
         let config = app.config();
         let pruning = app.clone();
         let pruned = blocking(move || {
-            let keep = config.keep;
-            let age = chrono::TimeDelta::from_std(keep.runs).unwrap_or(chrono::TimeDelta::MAX);
-            let before = pruning.clock.now().checked_sub_signed(age).unwrap_or_default();
+            let (keep, store, now) = (config.keep, &pruning.store, pruning.clock.now());
+            let before = |age| {
+                let age = chrono::TimeDelta::from_std(age).unwrap_or(chrono::TimeDelta::MAX);
+                now.checked_sub_signed(age).unwrap_or_default()
+            };
             let jobs: Vec<&crate::model::JobId> = config.jobs.keys().collect();
-            pruning.store.prune_runs(before, keep.runs_per_job, &jobs, PRUNED_AT_ONCE)
+            let findings = store.prune_findings(before(keep.findings), PRUNED_AT_ONCE)?;
+            let counts = store.prune_tallies(before(keep.counts))?;
+            let runs = store.prune_runs(before(keep.runs), keep.runs_per_job, &jobs, PRUNED_AT_ONCE)?;
+            Ok::<_, crate::store::StoreError>(findings >= PRUNED_AT_ONCE || counts > 0 || runs >= PRUNED_AT_ONCE)
         });
         let pause = match pruned.await {
-            Ok(Ok(PRUNED_AT_ONCE..)) => Duration::from_secs(1),
-            Ok(Ok(_)) => HOUSEKEEPING,
+            Ok(Ok(true)) => Duration::from_secs(1),
+            Ok(Ok(false)) => HOUSEKEEPING,
             Ok(Err(error)) => {
-                tracing::error!("old runs could not be forgotten: {error}");
+                tracing::error!("what is old could not be forgotten: {error}");
                 HOUSEKEEPING
             }
             Err(_) => HOUSEKEEPING,

@@ -65,6 +65,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Forgets findings whose last event is before `before` and that can't change any more, at most `limit`. Returns how many.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn prune_findings(&self, before: DateTime<Utc>, limit: usize) -> Result<usize> {
+        let sql = "DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE last < ?1 AND open = 0 LIMIT ?2)";
+        self.write(|db| db.execute(sql, params![before.timestamp(), limit as i64]))
+    }
+}
+
 /// A finding whose last event is older than this when it is found is no news, in seconds.
 const NEWS: i64 = 24 * 60 * 60;
 

@@ -60,6 +60,31 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Forgets the counts of buckets before `before`, of each source at most a day's. Returns how many rows there were.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn prune_tallies(&self, before: DateTime<Utc>) -> Result<usize> {
+        // The table is ordered by source and bucket, so that looking for one of each is quick and looking at all is not.
+        let sources = "WITH RECURSIVE sources (source) AS (
+                           SELECT min(source) FROM tallies
+                           UNION ALL
+                           SELECT (SELECT min(source) FROM tallies WHERE source > sources.source) FROM sources
+                           WHERE sources.source IS NOT NULL)
+                       SELECT source FROM sources WHERE source IS NOT NULL";
+        let prune = "DELETE FROM tallies WHERE source = ?1 AND bucket < ?2
+                     AND bucket < (SELECT min(bucket) FROM tallies WHERE source = ?1) + ?3";
+        let (bucket, day) = (before.timestamp().div_euclid(BUCKET), 24 * 60 * 60 / BUCKET);
+        self.write(|db| {
+            let sources: Vec<String> =
+                db.prepare(sources)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let mut prune = db.prepare(prune)?;
+            sources.iter().map(|source| prune.execute(params![source, bucket, day])).sum()
+        })
+    }
+}
+
 /// Adds counts to those on record.
 pub(super) fn add(tx: &Connection, job: &str, tallies: &[BucketTally]) -> rusqlite::Result<()> {
     let sql = "INSERT INTO tallies (source, bucket, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5)

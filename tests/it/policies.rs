@@ -371,6 +371,35 @@ fn old_runs_are_forgotten() {
     assert_eq!(daemon.end(), 0);
 }
 
+#[test]
+fn old_findings_and_counts_are_forgotten() {
+    let bed = TestBed::new();
+    bed.main("[keep]\nfindings = \"30d\"\ncounts = \"60d\"\n[sources.logs]\nfiles = [\"DIR/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    let attack = |day: chrono::DateTime<chrono::Utc>, ip: u32| -> String {
+        let line = |n: u32| {
+            let stamp = day.format("%Y-%m-%dT%H:%M");
+            format!("{stamp}:{n:02}Z web1 sshd[{n}]: Failed password for root from 192.0.2.{ip} port {n} ssh2\n")
+        };
+        (0..6).map(line).collect()
+    };
+    let now = chrono::Utc::now();
+    let days = [400, 90, 45, 1].map(|ago| now - chrono::TimeDelta::days(ago));
+    bed.file("auth.log", &days.iter().zip(1..).map(|(day, ip)| attack(*day, ip)).collect::<String>());
+    bed.run_job("scan", &now.to_rfc3339());
+    let rows = |sql: &str| -> Vec<i64> {
+        let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+        database.prepare(sql).unwrap().query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let (findings, buckets) =
+        ("SELECT first FROM findings ORDER BY 1", "SELECT DISTINCT bucket FROM tallies ORDER BY 1");
+    assert_eq!((rows(findings).len(), rows(buckets).len()), (4, 4));
+    let daemon = bed.daemon();
+    wait_until("the old ones are gone", SOON, || rows(findings).len() == 1 && rows(buckets).len() == 2);
+    assert!(rows(findings)[0] > (now - chrono::TimeDelta::days(2)).timestamp(), "the newest stays");
+    assert_eq!(daemon.end(), 0);
+}
+
 fn instant(value: &Value) -> chrono::DateTime<chrono::Utc> {
     value.as_str().unwrap().parse().unwrap()
 }
