@@ -161,8 +161,9 @@ fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let rules = names(&mut table, "rules", "rule", Some(&known.rules));
     let alert = optional_names(&mut table, "alert", RECIPIENTS, known.recipients.as_ref());
     let record = table.parsed::<AbsolutePath>("record").map(|path| path.0);
+    let follow = table.value("follow").unwrap_or(false);
     table.finish();
-    Some(Work::Scan(ScanSpec { sources: sources?, rules: rules?, alert: alert?, record }))
+    Some(Work::Scan(ScanSpec { sources: sources?, rules: rules?, alert: alert?, follow, record }))
 }
 
 fn read_report(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {

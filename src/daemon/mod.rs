@@ -5,6 +5,7 @@ pub mod planner;
 pub mod service;
 pub mod ticker;
 pub mod timer;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,6 +67,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
     let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
     let keeping = tokio::spawn(housekeeping(app.clone()));
+    let watching = tokio::spawn(watcher::watch(app.clone()));
     let config = app.config();
     service.tell("READY=1");
     tracing::info!(jobs = config.jobs.len(), config = %config.root.display(), state = %config.state.display(), "logkeeper runs");
@@ -90,6 +92,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     }
     following.abort();
     keeping.abort();
+    watching.abort();
     pump.abort();
     drop(no_more_runs);
     if tokio::time::timeout(LAST_WORDS, &mut server).await.is_err() {

@@ -82,6 +82,51 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
     (streams.collect(), problems)
 }
 
+/// Where the systemd journal is, on the disk or in memory.
+const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
+
+/// The folders in which a source's logs are, so far as they exist: one that is watched tells when a log grows.
+pub fn folders(source: &Source) -> Vec<PathBuf> {
+    let patterns = source.files.iter().map(|pattern| literal_folder(pattern));
+    let journals = journal_folders(source).into_iter().map(|folder| (folder, 2));
+    let inside = |(folder, depth): (PathBuf, usize)| {
+        let entries = WalkDir::new(folder).max_depth(depth.saturating_sub(1)).into_iter().filter_map(Result::ok);
+        entries.filter(|entry| entry.file_type().is_dir()).map(walkdir::DirEntry::into_path)
+    };
+    let mut folders: Vec<PathBuf> = patterns.chain(journals).flat_map(inside).collect();
+    folders.sort();
+    folders.dedup();
+    folders
+}
+
+/// The files of a source, the journal's included.
+pub fn files(source: &Source) -> Vec<PathBuf> {
+    let logs = streams(source).0.into_iter().flat_map(|stream| stream.files).map(|file| file.path);
+    let journals = journal_folders(source).into_iter().flat_map(|folder| {
+        let entries = WalkDir::new(folder).max_depth(2).into_iter().filter_map(Result::ok);
+        entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
+    });
+    logs.chain(journals).collect()
+}
+
+/// Whether a file of that path could be a log of this source, live or rotated.
+pub fn may_be_of(source: &Source, path: &Path) -> bool {
+    let base = path.file_name().and_then(|name| name.to_str()).map(|name| path.with_file_name(rotation_of(name).0));
+    let fits = |pattern: &String| {
+        let matcher = GlobBuilder::new(pattern).literal_separator(true).build().map(|glob| glob.compile_matcher());
+        matcher.is_ok_and(|matcher| matcher.is_match(path) || base.as_ref().is_some_and(|base| matcher.is_match(base)))
+    };
+    source.files.iter().any(fits) || journal_folders(source).iter().any(|folder| path.starts_with(folder))
+}
+
+fn journal_folders(source: &Source) -> Vec<PathBuf> {
+    match &source.journal_folder {
+        _ if source.journal.is_empty() => Vec::new(),
+        Some(folder) => vec![folder.clone()],
+        None => JOURNALS.map(PathBuf::from).to_vec(),
+    }
+}
+
 /// Splits a file name into the live file's name and how it was rotated.
 ///
 /// ```

@@ -208,6 +208,8 @@ pub struct ScanSpec {
     pub rules: Vec<String>,
     /// Recipient groups that get alerts; none: findings are only recorded.
     pub alert: Vec<String>,
+    /// Whether it also runs as soon as a log grows.
+    pub follow: bool,
     /// A plain text file to which every run appends a line.
     pub record: Option<PathBuf>,
 }

@@ -58,6 +58,8 @@ words! {
         After = "after",
         /// The machine was started.
         Boot = "boot",
+        /// A log that the job follows has grown.
+        Watch = "watch",
         /// Somebody asked for it.
         Manual = "manual",
     }

@@ -51,7 +51,10 @@ impl Dispatch {
         let load = self.jobs.entry(run.job.id.clone()).or_default();
         let other = load.running.first().or(load.waiting.first()).copied();
         // What makes up for something must not be lost because it comes while the job runs.
-        let makes_up = matches!(run.trigger, Trigger::CatchUp | Trigger::Retry);
+        let makes_up = matches!(run.trigger, Trigger::CatchUp | Trigger::Retry | Trigger::Watch);
+        // A slot is not lost because a log happened to grow just then.
+        let known = |id| self.running.get(&id).or_else(|| self.waiting.iter().find(|run| run.id == id));
+        let makes_up = makes_up || other.and_then(known).is_some_and(|other| other.trigger == Trigger::Watch);
         let overlap = match run.job.policy.overlap {
             Overlap::Skip if makes_up => Overlap::Queue,
             overlap => overlap,
@@ -202,6 +205,18 @@ mod tests {
         assert_eq!(ready(&mut all), [11]);
         all.release(0);
         assert!(all.admit(run(2, "job-0", Overlap::Skip, None)).is_ok(), "the first one has ended");
+    }
+
+    #[test]
+    fn a_slot_is_not_lost_to_a_log_that_grows() {
+        let mut all = dispatch(10);
+        let watch = |id| QueuedRun { trigger: Trigger::Watch, ..run(id, "a", Overlap::Skip, None) };
+        assert!(all.admit(watch(1)).is_ok());
+        assert!(all.admit(run(2, "a", Overlap::Skip, None)).is_ok(), "it waits for the one that waits");
+        assert_eq!(ready(&mut all), [1]);
+        assert!(all.admit(watch(3)).is_ok());
+        all.release(1);
+        assert_eq!(ready(&mut all), [2]);
     }
 
     #[test]

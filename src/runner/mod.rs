@@ -39,6 +39,8 @@ pub struct App {
     follow_ups: mpsc::UnboundedSender<Vec<QueuedRun>>,
     /// Woken when there may be something to deliver.
     pub mail: Notify,
+    /// Woken when another configuration is in force.
+    pub reloaded: Notify,
     ending: AtomicBool,
 }
 
@@ -74,6 +76,7 @@ impl App {
             finished: watch::Sender::new(0),
             follow_ups,
             mail: Notify::new(),
+            reloaded: Notify::new(),
             ending: AtomicBool::new(false),
         };
         (Arc::new(app), receiver)
@@ -105,6 +108,7 @@ impl App {
     pub fn replace_config(&self, new: Config) {
         self.lock_runs().dispatch.set_limits(new.max_parallel, new.groups.clone());
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+        self.reloaded.notify_waiters();
     }
 
     /// Changes with every run that ends.
@@ -460,7 +464,7 @@ fn unresumable(run: &QueuedRun, now: DateTime<Utc>) -> Option<&'static str> {
     let window = TimeDelta::from_std(run.job.policy.catch_up_window).unwrap_or(TimeDelta::MAX);
     let due = run.begin.map_or(run.at, |begin| begin.max(run.at));
     match run.job.policy.catch_up {
-        _ if run.trigger == Trigger::Manual => Some("logkeeper ended before it began"),
+        _ if matches!(run.trigger, Trigger::Manual | Trigger::Watch) => Some("logkeeper ended before it began"),
         _ if due >= now - due::FRESH => None,
         CatchUp::None => Some("logkeeper ended before it began"),
         _ if now - due > window => Some("logkeeper ended before it began, and that was too long ago"),

@@ -136,6 +136,14 @@ impl Store {
         self.write(|tx| insert_run(tx, job, Trigger::Manual, slot, 1, None, now))
     }
 
+    /// Puts a run on record that begins because a log has grown.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn request_watch(&self, job: &Arc<Job>, now: DateTime<Utc>) -> Result<QueuedRun> {
+        self.write(|tx| insert_run(tx, job, Trigger::Watch, None, 1, None, now))
+    }
+
     /// Puts slots with their runs on record, and how far their jobs are planned now. Returns the runs that are to begin: a
     /// slot that is on record already has had its run, and a paused job's runs are skipped.
     ///
@@ -191,6 +199,9 @@ impl Store {
     ) -> Result<Vec<QueuedRun>> {
         self.write(|tx| {
             finish(tx, run.id, ended, now)?;
+            if run.trigger == Trigger::Watch {
+                fold_watch(tx, run, now)?;
+            }
             if !after.tell.is_empty() {
                 outbox::insert_intent(tx, &Intent::Run { run: run.id, to: after.tell.clone() }, now)?;
             }
@@ -413,6 +424,26 @@ fn finish(tx: &Connection, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rus
         ":signal": ended.signal, ":cpu_ms": ended.cpu_ms, ":peak_bytes": ended.peak_bytes, ":id": run,
     };
     tx.prepare_cached(sql)?.execute(values).map(drop)
+}
+
+/// Of the runs of one hour that found nothing new when a log grew, the last one stays, with the sums of all: there may be one
+/// every second.
+fn fold_watch(tx: &Connection, run: &QueuedRun, now: DateTime<Utc>) -> rusqlite::Result<()> {
+    let hour = millis(now).div_euclid(3_600_000) * 3_600_000;
+    let quiet = "SELECT id FROM runs JOIN scans ON scans.run = id
+                 WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = 'succeeded' AND requested >= ?3
+                 AND scans.findings = 0 AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id) ORDER BY id DESC LIMIT 1";
+    let before: Option<RunId> =
+        tx.prepare_cached(quiet)?.query_row(params![run.job.id.as_str(), run.id, hour], |row| row.get(0)).optional()?;
+    let Some(before) = before else { return Ok(()) };
+    let columns = ["lines", "unparsed", "urgent", "failed_logins"];
+    let sums = columns.map(|column| format!("{column} = {column} + (SELECT {column} FROM scans WHERE run = ?2)"));
+    let fold = format!("UPDATE scans SET {} WHERE run = ?1", sums.join(", "));
+    if tx.prepare_cached(&fold)?.execute([run.id, before])? > 0 {
+        tx.prepare_cached("DELETE FROM scans WHERE run = ?1")?.execute([before])?;
+        tx.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([before])?;
+    }
+    Ok(())
 }
 
 /// Whether every job that `job` comes after has succeeded for a slot.

@@ -16,6 +16,7 @@ mod cuts;
 mod daemon;
 mod demo;
 mod faults;
+mod follow;
 mod forgeries;
 mod formats;
 mod import;
