@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod allow;
 mod check;
 mod completions;
 mod control;
@@ -87,6 +88,8 @@ enum Command {
     Findings(findings::Args),
     /// List, explain and try out the rules
     Rules(rules::Args),
+    /// Have every rule let an address, a network or an account alone for a while
+    Allow(allow::Args),
     /// Scan log files here and now, without any configuration
     Scan(scan::Args),
     /// Show a report, or write it as a page
@@ -136,6 +139,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Show(args) => show::run(&root, &args),
         Command::Findings(args) => findings::run(&root, &args),
         Command::Rules(args) => rules::run(&root, &args),
+        Command::Allow(args) => allow::run(&root, &args),
         Command::Scan(args) => scan::run(&root, &args),
         Command::Report(args) => report::run(&root, &args),
         Command::TestMail(args) => test_mail::run(&root, &args),

@@ -12,7 +12,7 @@ use super::status_counts::{FewCounts, StatusCounts};
 use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Finding, Peer, Rule, RuleKind, Tally};
+use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally};
 use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
@@ -42,6 +42,7 @@ pub struct Scanner {
     /// Lines by category, standard and urgent.
     triage: [[u64; 2]; CATEGORIES.len()],
     now: i64,
+    exemptions: Vec<Exemption>,
     /// How far the other streams have come, once there is only one left to read.
     others: Option<i64>,
     blocks: usize,
@@ -191,10 +192,28 @@ impl Scanner {
             status: StatusCounts::default(),
             triage: Default::default(),
             now,
+            exemptions: Vec::new(),
             others: None,
             blocks: 0,
             settled: Vec::new(),
         }
+    }
+
+    /// Lets these alone: what they do is counted in sums, but by no rule.
+    pub fn exempt(&mut self, exemptions: Vec<Exemption>) {
+        self.exemptions = exemptions;
+    }
+
+    /// Which of these lines no rule looks at.
+    fn exempted(&self, sightings: &[Sighting<'_>]) -> [bool; TOGETHER] {
+        let mut exempted = [false; TOGETHER];
+        if !self.exemptions.is_empty() {
+            for (exempted, sighting) in exempted.iter_mut().zip(sightings) {
+                let holds = |event| self.exemptions.iter().any(|exemption| exemption.holds(event, sighting.time));
+                *exempted = sighting.event.as_ref().is_some_and(holds);
+            }
+        }
+        exempted
     }
 
     /// Counts per address, too.
@@ -257,11 +276,12 @@ impl Scanner {
             self.tally(input.source, sightings);
             self.count_addresses_of(sightings);
         }
+        let exempted = self.exempted(sightings);
         let mut found = [false; TOGETHER];
         self.texts.look(text);
         let concerned = self.rules.iter_mut().zip(self.texts.found.iter().copied());
         for (rule, looks) in concerned.filter(|(rule, looks)| *looks || rule.counts_events) {
-            for (index, sighting) in sightings.iter().enumerate() {
+            for (index, sighting) in sightings.iter().enumerate().filter(|(index, _)| !exempted[*index]) {
                 found[index] |= rule.observe(sighting, looks);
             }
         }
@@ -399,9 +419,10 @@ impl Scanner {
                 self.tally_held(source, &sightings);
                 self.count_addresses_of(&sightings);
             }
+            let exempted = self.exempted(&sightings);
             // Rules that look at lines have seen these when they were read.
             for rule in &mut self.rules {
-                for sighting in &sightings {
+                for (sighting, _) in sightings.iter().zip(exempted).filter(|(_, exempted)| !exempted) {
                     rule.observe(sighting, false);
                 }
             }

@@ -25,7 +25,7 @@ pub use job::{
 };
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
 pub use problem::Problem;
-pub use rule::{Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};
+pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};
 pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source};
 pub use tally::Tally;

@@ -306,6 +306,26 @@ impl fmt::Display for Who {
     }
 }
 
+/// Somebody whom every rule lets alone for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exemption {
+    /// Who.
+    pub who: Who,
+    /// What happened from here on, seconds since 1970 UTC,
+    pub since: i64,
+    /// and before here, isn't counted.
+    pub until: i64,
+    /// Why.
+    pub why: String,
+}
+
+impl Exemption {
+    /// Whether it holds for an event at that time.
+    pub fn holds(&self, event: &Event<'_>, time: i64) -> bool {
+        (self.since..self.until).contains(&time) && self.who.holds(event)
+    }
+}
+
 /// The id of a technique, as `T1110` or `T1110.003`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Technique(String);

@@ -97,6 +97,13 @@ CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
 CREATE INDEX findings_by_time ON findings (last);
 CREATE INDEX findings_by_run ON findings (run);
 
+CREATE TABLE exemptions (
+    who TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    why TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE tallies (
     source TEXT NOT NULL,
     bucket INTEGER NOT NULL,

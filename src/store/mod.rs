@@ -2,6 +2,7 @@
 
 mod archives;
 mod connection;
+mod exemptions;
 mod findings;
 mod migrations;
 mod outbox;

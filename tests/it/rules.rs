@@ -37,6 +37,42 @@ fn every_shipped_rule_matches_what_it_must_and_keeps_quiet_otherwise() {
 }
 
 #[test]
+fn who_is_let_alone_for_a_while_is_counted_by_no_rule_until_then() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    let line = |ago: i64, ip: &str| {
+        let time = (chrono::Utc::now() + chrono::TimeDelta::minutes(-ago)).format("%Y-%m-%dT%H:%M:%SZ");
+        format!("{time} web1 sshd[{}]: Failed password for root from {ip} port 22 ssh2\n", 1000 + ago)
+    };
+    // Ten from each, five before it is let alone and five after that.
+    let text: String = ["192.0.2.7", "192.0.2.8", "198.51.100.9"]
+        .iter()
+        .flat_map(|ip| [100, 99, 98, 97, 96, -10, -11, -12, -13, -14].map(|ago| line(ago, ip)))
+        .collect();
+    bed.file("auth.log", &text);
+    assert_eq!(bed.run(&["allow", "192.0.2.0/24", "--for", "1h"]).code, 2, "somebody will wonder why");
+    assert_eq!(bed.run(&["allow", "192.0.2.0/24", "--for", "1h", "--why", "our scanner"]).code, 0);
+    assert_eq!(bed.run(&["allow", "192.0.2.8", "--for", "1h", "--why", "a mistake"]).code, 0);
+    assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 0);
+    assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 2, "it is over already");
+    let listed = bed.json(&["allow"]);
+    assert_eq!((listed[0]["who"].as_str(), listed[0]["why"].as_str()), (Some("192.0.2.0/24"), Some("our scanner")));
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    bed.run_job("scan", &(chrono::Utc::now() + chrono::TimeDelta::hours(2)).to_rfc3339());
+    let mut found: Vec<(String, u64)> = bed
+        .store()
+        .findings(&Default::default())
+        .unwrap()
+        .into_iter()
+        .map(|f| (f.finding.subject_words(), f.finding.count))
+        .collect();
+    found.sort();
+    let want = [("192.0.2.7", 5), ("192.0.2.8", 5), ("198.51.100.9", 10)].map(|(ip, n)| (ip.to_owned(), n));
+    assert_eq!(found, want);
+}
+
+#[test]
 fn whoever_is_allowed_is_never_counted_and_only_means_only() {
     let bed = TestBed::new();
     let line = |n: u32, user: &str, ip: &str| {

@@ -1,0 +1,92 @@
+//! `logkeeper allow`: has every rule let an address, a network or an account alone for a while.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::output;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::model::untrusted::printable;
+use crate::model::{Exemption, Problem, Who};
+use crate::runner::refuse_foreign;
+use crate::store::Store;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// An address, a network such as 192.0.2.0/24, or "account NAME"; without it, all that are let alone are listed
+    #[arg(value_name = "WHO")]
+    who: Option<Who>,
+    /// For how long from now on
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
+    period: Duration,
+    /// Why, for whoever reads the list later
+    #[arg(long, requires = "who")]
+    why: Option<String>,
+    /// End it now
+    #[arg(long, requires = "who", conflicts_with = "why")]
+    end: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(who) = &args.who else { return list(root, args.json) };
+    let config = Config::load(&super::absolute(root))?;
+    refuse_foreign(&config.state)?;
+    let store = Store::open(&config.state)?;
+    let now = SystemClock.now();
+    if args.end {
+        if !store.end_exemption(&who.to_string(), now)? {
+            let help = "\"logkeeper allow\" lists whom they let alone";
+            return Err(Problem::new(format!("the rules don't let {who} alone"), "", help).into());
+        }
+        output::print(&format!("{who}: the rules look at it again\n"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let until = TimeDelta::from_std(args.period).ok().and_then(|period| now.checked_add_signed(period));
+    let until = until.ok_or_else(|| Problem::new("that is too long", "", "write for example --for 7d"))?;
+    let why = args.why.clone().filter(|why| !why.trim().is_empty());
+    let why =
+        why.ok_or_else(|| Problem::new("say why", "", "add --why \"our scanner, ticket 7\": others will wonder"))?;
+    let exemption = Exemption { who: who.clone(), since: now.timestamp(), until: until.timestamp(), why };
+    store.exempt(&exemption)?;
+    if args.json {
+        output::print_json(&json(&exemption, &config))?;
+    } else {
+        let until = output::stamp(until, config.zone);
+        output::print(&format!(
+            "{who}: no rule counts what it does until {until}; end it with \"logkeeper allow {who} --end\"\n"
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(root: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (config, store) = super::open(root)?;
+    let now = SystemClock.now().timestamp();
+    let mut all = store.exemptions()?;
+    all.retain(|exemption| exemption.until > now);
+    if as_json {
+        output::print_json(&all.iter().map(|exemption| json(exemption, &config)).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stamp = |seconds| output::stamp(DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
+    let row = |exemption: &Exemption| {
+        let why = printable(exemption.why.as_bytes());
+        vec![exemption.who.to_string(), stamp(exemption.since), stamp(exemption.until), why]
+    };
+    output::print_table(&["WHO", "SINCE", "UNTIL", "WHY"], all.iter().map(row).collect());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(exemption: &Exemption, config: &Config) -> serde_json::Value {
+    let Exemption { who, since, until, why } = exemption;
+    serde_json::json!({
+        "who": who.to_string(), "since": output::rfc3339(*since, config.zone),
+        "until": output::rfc3339(*until, config.zone), "why": why,
+    })
+}
