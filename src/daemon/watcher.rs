@@ -3,17 +3,20 @@
 //! The system says when a file in one of the logs' folders changes. What it can't say, because its watches are used up or
 //! the folder is on another machine, is seen by looking at sizes and times every now and then.
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::logs;
-use crate::model::{Identity, Job, Source, Work};
+use crate::model::{Identity, Job, Outcome, Source, Work};
 use crate::runner::App;
+use crate::store::StoreError;
 use crate::threads::blocking;
 
 /// How long it is waited for more after a change: programs write several lines at once.
@@ -23,10 +26,11 @@ const COLLECT: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(5);
 const LOOK_UNAIDED: Duration = Duration::from_millis(500);
 
-/// After a scan it is paused so many times as long as it took, and at least so long, so that a busy log costs a small part of
-/// one processor only.
+/// After a scan it is paused so many times as long as it took, within these limits, so that a busy log costs a small part of
+/// one processor and an attack is told within a second.
 const PAUSE: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(300);
+const LONGEST_PAUSE: Duration = Duration::from_millis(700);
 
 /// Follows the logs of every job that wants it; starts anew when the configuration changes.
 pub async fn watch(app: Arc<App>) {
@@ -53,43 +57,57 @@ pub async fn watch(app: Arc<App>) {
 async fn follow(app: Arc<App>, job: Arc<Job>, sources: Arc<[Source]>) {
     let changed = Arc::new(Notify::new());
     let mut eyes = Eyes::new(job.clone(), sources, changed.clone());
-    let mut told = false;
+    let mut due = false;
     loop {
         // A panic in there is in the log, and would come again.
         let Ok((seen, is_new)) = blocking(move || eyes.look()).await else { return };
         eyes = seen;
-        if told || is_new {
-            let begun = Instant::now();
-            scan(&app, &job).await;
-            tokio::time::sleep((begun.elapsed() * PAUSE).max(SHORTEST_PAUSE)).await;
+        if due || is_new {
+            let took = scan(&app, &job).await;
+            // What could not be scanned, as while the job is paused, is tried again.
+            due = took.is_none();
+            let pause = took.map_or(LOOK, |took| (took * PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
+            tokio::time::sleep(pause).await;
         }
         let look = if eyes.is_unaided() { LOOK_UNAIDED } else { LOOK };
-        told = tokio::time::timeout(look, changed.notified()).await.is_ok();
-        if told {
+        if tokio::time::timeout(look, changed.notified()).await.is_ok() {
+            due = true;
             tokio::time::sleep(COLLECT).await;
         }
     }
 }
 
-/// Runs the job and waits for its end.
-async fn scan(app: &Arc<App>, job: &Arc<Job>) {
+/// Runs the job and waits for its end. How long it took; none where the logs were not scanned.
+async fn scan(app: &Arc<App>, job: &Arc<Job>) -> Option<Duration> {
     let (asking, asked) = (app.clone(), job.clone());
     let request = move || {
         let store = &asking.store;
-        let paused = asking.is_ending() || store.paused()?.contains_key(asked.id.as_str());
-        if paused { Ok(None) } else { store.request_watch(&asked, asking.clock.now()).map(Some) }
-    };
-    match blocking(request).await {
-        Ok(Ok(Some(run))) => {
-            let id = run.id;
-            app.begin(vec![run]);
-            if let Err(error) = app.ended(id).await {
-                tracing::error!(job = %job.id, "{error}");
-            }
+        if asking.is_ending() || store.paused()?.contains_key(asked.id.as_str()) {
+            return Ok(None);
         }
-        Ok(Ok(None)) | Err(_) => {}
-        Ok(Err(error)) => tracing::error!(job = %job.id, "a scan could not be put on record: {error}"),
-    }
+        let run = store.request_watch(&asked, asking.clock.now())?;
+        let id = run.id;
+        // Here, so that no run is on record that nobody begins, should whoever asked be gone.
+        asking.begin(vec![run]);
+        Ok::<_, StoreError>(Some(id))
+    };
+    let id = match blocking(request).await {
+        Ok(Ok(id)) => id?,
+        Ok(Err(error)) => {
+            tracing::error!(job = %job.id, "a scan could not be put on record: {error}");
+            return None;
+        }
+        Err(_) => return None,
+    };
+    let run = match app.ended(id).await {
+        Ok(run) => run,
+        Err(error) => {
+            tracing::error!(job = %job.id, "{error}");
+            return None;
+        }
+    };
+    run.outcome.filter(|outcome| matches!(outcome, Outcome::Succeeded | Outcome::Partial))?;
+    (run.finished? - run.started?).to_std().ok()
 }
 
 /// What sees that logs change.
@@ -98,26 +116,26 @@ struct Eyes {
     sources: Arc<[Source]>,
     /// None where the system gives no watches.
     watcher: Option<RecommendedWatcher>,
-    watched: Vec<PathBuf>,
+    /// The folders that are watched, with their device and inode.
+    watched: BTreeMap<PathBuf, (u64, u64)>,
     /// The logs as they were when they were looked at last.
     seen: Vec<(PathBuf, Identity)>,
 }
 
 impl Eyes {
     fn new(job: Arc<Job>, sources: Arc<[Source]>, changed: Arc<Notify>) -> Self {
-        let own = sources.clone();
+        let patterns = logs::Patterns::new(&sources);
         let tell = move |event: notify::Result<notify::Event>| {
-            // An error may mean that events were lost, so it counts as one.
+            // An error, or too many events at once, may mean that one was lost.
             let counts = event.as_ref().map_or(true, |event| {
-                !event.kind.is_access()
-                    && event.paths.iter().any(|path| own.iter().any(|source| logs::may_be_of(source, path)))
+                event.need_rescan() || !event.kind.is_access() && event.paths.iter().any(|path| patterns.may_hold(path))
             });
             if counts {
                 changed.notify_one();
             }
         };
         let watcher = notify::recommended_watcher(tell);
-        let mut eyes = Self { job, sources, watcher: None, watched: Vec::new(), seen: Vec::new() };
+        let mut eyes = Self { job, sources, watcher: None, watched: BTreeMap::new(), seen: Vec::new() };
         match watcher {
             Ok(watcher) => eyes.watcher = Some(watcher),
             Err(error) => eyes.go_unaided(&error),
@@ -151,15 +169,23 @@ impl Eyes {
     }
 
     fn watch(&mut self, folder: PathBuf) {
-        if self.watched.contains(&folder) {
+        let (Some(watcher), Ok(meta)) = (&mut self.watcher, std::fs::metadata(&folder)) else { return };
+        let is = (meta.dev(), meta.ino());
+        if self.watched.get(&folder) == Some(&is) {
             return;
         }
-        let Some(watcher) = &mut self.watcher else { return };
-        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            Ok(()) => self.watched.push(folder),
-            // It is gone, or not there yet.
-            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
-            Err(error) => self.go_unaided(&error),
+        if self.watched.contains_key(&folder) {
+            // Another one of that name; the watch of the old one may be gone with it.
+            let _ = watcher.unwatch(&folder);
         }
+        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Ok(()) => {}
+            Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => return self.go_unaided(&error),
+            Err(error) => {
+                let every = LOOK.as_secs();
+                tracing::warn!(job = %self.job.id, "{} can't be watched, so it is looked at every {every} s: {error}", folder.display());
+            }
+        }
+        self.watched.insert(folder, is);
     }
 }

@@ -24,7 +24,7 @@ struct State {
 struct Stream {
     cursor: Cursor,
     journal: Option<String>,
-    /// Lines read before that say how the next ones are to be read; a file that is rotated away takes them with it.
+    /// Lines read last that say how the next ones are to be read, for files without such lines of their own.
     #[serde(default)]
     header: String,
     state: StreamState,
@@ -251,7 +251,9 @@ fn read_stream(
         let file: Arc<str> = plan.path.to_string_lossy().into();
         let (rotated, modified) = (plan.rotated, lines.identity.modified());
         let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
-        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(&stream.header);
+        // A file that was rotated away took its header with it.
+        let header = if plan.position.offset > 0 { &plan.position.header } else { &stream.header };
+        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(header);
         let mut input = Input {
             source: &source.name,
             file: file.clone(),
@@ -291,7 +293,8 @@ fn read_stream(
         }
         let finished = tail.is_empty() || rotated || lines.compressed || lines.ending() != Ending::Whole;
         stream.header = parser.header();
-        let position = Position { offset, line: input.number, finished, ..plan.position.clone() };
+        let (line, header) = (input.number, stream.header.clone());
+        let position = Position { offset, line, header, finished, ..plan.position.clone() };
         stream.cursor.positions.extend(plan.twin_positions(&position));
         stream.cursor.positions.push(position);
     }

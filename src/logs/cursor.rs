@@ -35,6 +35,9 @@ pub struct Position {
     pub offset: u64,
     /// Lines read.
     pub line: u64,
+    /// The lines read before that say how the next ones are to be read.
+    #[serde(default)]
+    pub header: String,
     /// Whether everything was read, so that only a change of the file is of interest.
     pub finished: bool,
 }
@@ -182,7 +185,7 @@ fn begins_with(head: &[u8], position: &Position) -> bool {
 }
 
 fn start_of(identity: Identity) -> Position {
-    Position { identity, head_len: 0, head: String::new(), offset: 0, line: 0, finished: false }
+    Position { identity, head_len: 0, head: String::new(), offset: 0, line: 0, header: String::new(), finished: false }
 }
 
 fn refresh_head(identity: Identity, head: &[u8], position: &mut Position) {

@@ -9,4 +9,4 @@ mod select;
 pub use cursor::{Cursor, Plan, Position, plan};
 pub use journal::{JournalEntries, read_journal};
 pub use lines::{Ending, Lines, MAX_LINE};
-pub use select::{LogFile, Stream, files, folders, may_be_of, rotation_of, streams};
+pub use select::{LogFile, Patterns, Stream, files, folders, rotation_of, streams};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use globset::GlobBuilder;
+use globset::{GlobBuilder, GlobMatcher};
 use walkdir::WalkDir;
 
 use crate::model::Source;
@@ -91,7 +91,10 @@ pub fn folders(source: &Source) -> Vec<PathBuf> {
     let journals = journal_folders(source).into_iter().map(|folder| (folder, 2));
     let inside = |(folder, depth): (PathBuf, usize)| {
         let entries = WalkDir::new(folder).max_depth(depth.saturating_sub(1)).into_iter().filter_map(Result::ok);
-        entries.filter(|entry| entry.file_type().is_dir()).map(walkdir::DirEntry::into_path)
+        // The first may be a link to a folder elsewhere.
+        let is_folder =
+            |entry: &walkdir::DirEntry| entry.file_type().is_dir() || entry.depth() == 0 && entry.path().is_dir();
+        entries.filter(is_folder).map(walkdir::DirEntry::into_path)
     };
     let mut folders: Vec<PathBuf> = patterns.chain(journals).flat_map(inside).collect();
     folders.sort();
@@ -99,7 +102,7 @@ pub fn folders(source: &Source) -> Vec<PathBuf> {
     folders
 }
 
-/// The files of a source, the journal's included.
+/// The files of a source, the journal's included where that is read.
 pub fn files(source: &Source) -> Vec<PathBuf> {
     let logs = streams(source).0.into_iter().flat_map(|stream| stream.files).map(|file| file.path);
     let journals = journal_folders(source).into_iter().flat_map(|folder| {
@@ -109,19 +112,34 @@ pub fn files(source: &Source) -> Vec<PathBuf> {
     logs.chain(journals).collect()
 }
 
-/// Whether a file of that path could be a log of this source, live or rotated.
-pub fn may_be_of(source: &Source, path: &Path) -> bool {
-    let base = path.file_name().and_then(|name| name.to_str()).map(|name| path.with_file_name(rotation_of(name).0));
-    let fits = |pattern: &String| {
-        let matcher = GlobBuilder::new(pattern).literal_separator(true).build().map(|glob| glob.compile_matcher());
-        matcher.is_ok_and(|matcher| matcher.is_match(path) || base.as_ref().is_some_and(|base| matcher.is_match(base)))
-    };
-    source.files.iter().any(fits) || journal_folders(source).iter().any(|folder| path.starts_with(folder))
+/// Tells logs of sources from other files by their paths.
+pub struct Patterns {
+    files: Vec<GlobMatcher>,
+    journals: Vec<PathBuf>,
 }
 
+impl Patterns {
+    /// For these sources.
+    pub fn new(sources: &[Source]) -> Self {
+        let patterns = sources.iter().flat_map(|source| &source.files);
+        // A pattern that isn't one was refused when the configuration was read.
+        let globs = patterns.filter_map(|pattern| GlobBuilder::new(pattern).literal_separator(true).build().ok());
+        let journals = sources.iter().flat_map(journal_folders).collect();
+        Self { files: globs.map(|glob| glob.compile_matcher()).collect(), journals }
+    }
+
+    /// Whether a file of that path could be such a log, live or rotated.
+    pub fn may_hold(&self, path: &Path) -> bool {
+        let base = path.file_name().and_then(|name| name.to_str()).map(|name| path.with_file_name(rotation_of(name).0));
+        let fits = |glob: &GlobMatcher| glob.is_match(path) || base.as_ref().is_some_and(|base| glob.is_match(base));
+        self.files.iter().any(fits) || self.journals.iter().any(|folder| path.starts_with(folder))
+    }
+}
+
+/// The folders of the journal, where it is read because no file of the source exists.
 fn journal_folders(source: &Source) -> Vec<PathBuf> {
     match &source.journal_folder {
-        _ if source.journal.is_empty() => Vec::new(),
+        _ if source.journal.is_empty() || !streams(source).0.is_empty() => Vec::new(),
         Some(folder) => vec![folder.clone()],
         None => JOURNALS.map(PathBuf::from).to_vec(),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::model::{JobId, Overlap, RunId, Trigger};
+use crate::model::{JobId, Overlap, RunId, Trigger, Work};
 use crate::store::QueuedRun;
 
 /// How many runs of one job may wait for their turn.
@@ -54,7 +54,9 @@ impl Dispatch {
         let makes_up = matches!(run.trigger, Trigger::CatchUp | Trigger::Retry | Trigger::Watch);
         // A slot is not lost because a log happened to grow just then.
         let known = |id| self.running.get(&id).or_else(|| self.waiting.iter().find(|run| run.id == id));
-        let makes_up = makes_up || other.and_then(known).is_some_and(|other| other.trigger == Trigger::Watch);
+        let is_watch = |id: &RunId| known(*id).is_some_and(|other| other.trigger == Trigger::Watch);
+        let other = load.running.iter().chain(&load.waiting).copied().find(|id| !is_watch(id)).or(other);
+        let makes_up = makes_up || other.as_ref().is_some_and(is_watch);
         let overlap = match run.job.policy.overlap {
             Overlap::Skip if makes_up => Overlap::Queue,
             overlap => overlap,
@@ -126,7 +128,8 @@ impl Dispatch {
     }
 
     fn may_begin(&self, run: &QueuedRun) -> bool {
-        let alone = run.job.policy.overlap == Overlap::Allow
+        // Two scans at once would both read what is new, and count it twice.
+        let alone = run.job.policy.overlap == Overlap::Allow && !matches!(run.job.work, Work::Scan(_))
             || self.jobs.get(&run.job.id).is_none_or(|load| load.running.is_empty());
         let limit = run.job.group.as_ref().and_then(|group| Some((self.groups.get(group)?, self.in_group.get(group))));
         alone && limit.is_none_or(|(limit, used)| used.copied().unwrap_or(0) < *limit)
@@ -149,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, Work};
+    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, ScanSpec};
 
     fn run(id: RunId, job: &str, overlap: Overlap, group: Option<&str>) -> QueuedRun {
         let policy = Policy {
@@ -215,6 +218,8 @@ mod tests {
         assert!(all.admit(run(2, "a", Overlap::Skip, None)).is_ok(), "it waits for the one that waits");
         assert_eq!(ready(&mut all), [1]);
         assert!(all.admit(watch(3)).is_ok());
+        let third = all.admit(run(4, "a", Overlap::Skip, None)).err().map(|(_, refusal)| refusal);
+        assert_eq!(third, Some(Refusal::Overlaps(2)), "one that waits is enough");
         all.release(1);
         assert_eq!(ready(&mut all), [2]);
     }
@@ -235,6 +240,21 @@ mod tests {
         assert_eq!(ready(&mut all), [1]);
         assert!(all.withdraw(2).is_some() && all.withdraw(2).is_none());
         assert_eq!((all.running(), all.waiting()), (3, 0));
+    }
+
+    #[test]
+    fn two_scans_of_a_job_never_go_on_together() {
+        let mut all = dispatch(10);
+        let scan = |id| {
+            let mut run = run(id, "a", Overlap::Allow, None);
+            let spec = ScanSpec { sources: vec![], rules: vec![], alert: vec![], follow: false, record: None };
+            Arc::make_mut(&mut run.job).work = Work::Scan(spec);
+            run
+        };
+        assert!(all.admit(scan(1)).is_ok() && all.admit(scan(2)).is_ok());
+        assert_eq!(ready(&mut all), [1]);
+        all.release(1);
+        assert_eq!(ready(&mut all), [2]);
     }
 
     #[test]

@@ -312,7 +312,12 @@ impl App {
         let ended = self.work(&run, &handle).await;
         let run = Arc::new(run);
         if let Some(ended) = &ended {
-            tracing::info!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
+            // A line for each would make the log grow, which may be the very log that is followed.
+            if run.trigger == Trigger::Watch {
+                tracing::debug!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
+            } else {
+                tracing::info!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
+            }
         }
         let ended = ended.map(Arc::new);
         let mut recorded = self.try_record(&run, ended.as_ref()).await;

@@ -66,13 +66,15 @@ impl Store {
 }
 
 impl Store {
-    /// Forgets findings whose last event is before `before` and that can't change any more, at most `limit`. Returns how many.
+    /// Forgets findings whose last event is before `before`, at most `limit`; one that may still grow, as that of a job which is
+    /// gone may for ever, a month later. Returns how many.
     ///
     /// # Errors
     /// Fails where the database can't be written.
     pub fn prune_findings(&self, before: DateTime<Utc>, limit: usize) -> Result<usize> {
-        let sql = "DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE last < ?1 AND open = 0 LIMIT ?2)";
-        self.write(|db| db.execute(sql, params![before.timestamp(), limit as i64]))
+        let sql = "DELETE FROM findings WHERE id IN (SELECT id FROM findings WHERE last < iif(open, ?2, ?1) LIMIT ?3)";
+        let month_before = before.timestamp().saturating_sub(31 * 24 * 60 * 60);
+        self.write(|db| db.execute(sql, params![before.timestamp(), month_before, limit as i64]))
     }
 }
 

@@ -200,7 +200,7 @@ impl Store {
         self.write(|tx| {
             finish(tx, run.id, ended, now)?;
             if run.trigger == Trigger::Watch {
-                fold_watch(tx, run, now)?;
+                fold_watch(tx, run, ended, now)?;
             }
             if !after.tell.is_empty() {
                 outbox::insert_intent(tx, &Intent::Run { run: run.id, to: after.tell.clone() }, now)?;
@@ -426,20 +426,25 @@ fn finish(tx: &Connection, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rus
     tx.prepare_cached(sql)?.execute(values).map(drop)
 }
 
-/// Of the runs of one hour that found nothing new when a log grew, the last one stays, with the sums of all: there may be one
-/// every second.
-fn fold_watch(tx: &Connection, run: &QueuedRun, now: DateTime<Utc>) -> rusqlite::Result<()> {
+/// Of the runs of one hour that began because a log grew, ended alike and found nothing new, the last one stays, with the sums
+/// of all: there may be two every second.
+fn fold_watch(tx: &Connection, run: &QueuedRun, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let hour = millis(now).div_euclid(3_600_000) * 3_600_000;
-    let quiet = "SELECT id FROM runs JOIN scans ON scans.run = id
-                 WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = 'succeeded' AND requested >= ?3
-                 AND scans.findings = 0 AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id) ORDER BY id DESC LIMIT 1";
-    let before: Option<RunId> =
-        tx.prepare_cached(quiet)?.query_row(params![run.job.id.as_str(), run.id, hour], |row| row.get(0)).optional()?;
+    let quiet = "SELECT id FROM runs LEFT JOIN scans ON scans.run = id
+                 WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = ?4 AND requested >= ?3
+                 AND coalesce(scans.findings, 0) = 0 AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id)
+                 ORDER BY id DESC LIMIT 1";
+    let values = params![run.job.id.as_str(), run.id, hour, ended.outcome.as_str()];
+    let before: Option<RunId> = tx.prepare_cached(quiet)?.query_row(values, |row| row.get(0)).optional()?;
     let Some(before) = before else { return Ok(()) };
     let columns = ["lines", "unparsed", "urgent", "failed_logins"];
-    let sums = columns.map(|column| format!("{column} = {column} + (SELECT {column} FROM scans WHERE run = ?2)"));
+    let sums =
+        columns.map(|column| format!("{column} = {column} + coalesce((SELECT {column} FROM scans WHERE run = ?2), 0)"));
     let fold = format!("UPDATE scans SET {} WHERE run = ?1", sums.join(", "));
-    if tx.prepare_cached(&fold)?.execute([run.id, before])? > 0 {
+    let read: bool = tx
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM scans WHERE run = ?1)")?
+        .query_row([before], |row| row.get(0))?;
+    if tx.prepare_cached(&fold)?.execute([run.id, before])? > 0 || !read {
         tx.prepare_cached("DELETE FROM scans WHERE run = ?1")?.execute([before])?;
         tx.prepare_cached("DELETE FROM runs WHERE id = ?1")?.execute([before])?;
     }

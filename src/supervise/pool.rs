@@ -77,6 +77,8 @@ impl Pool {
 
     fn keep(&self, supervisor: Supervisor) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(supervisor);
+        // One that goes home after a bad end may have been gone before it was kept.
+        self.tidy();
     }
 
     /// Takes those that have ended out.
