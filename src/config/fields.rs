@@ -153,6 +153,11 @@ impl<'a, 'i> Fields<'a, 'i> {
         read.collect()
     }
 
+    /// Where it begins in the file, in bytes.
+    pub fn start(&self) -> usize {
+        self.span.start
+    }
+
     /// All keys of this table with their values.
     pub fn entries<T: DeserializeOwned>(&mut self) -> Vec<(String, Placed<T>)> {
         let entries = self.table.iter().filter_map(|(name, value)| {

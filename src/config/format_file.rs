@@ -16,15 +16,22 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Format> {
     let category = fields.required("category", category, "write category = \"access\" (or error, auth, unknown)");
     let time = fields.parsed::<TimeFormat>("time").map(|time| time.0);
     let trusted_proxies = fields.one_or_more::<Network>("trusted_proxies").unwrap_or_default();
-    let lines: Vec<Option<LineFormat>> =
-        fields.tables("lines").into_iter().map(|(_, table)| read_line(table)).collect();
+    let mut tables = fields.tables("lines");
+    // As they stand in the file, because the first that fits counts.
+    tables.sort_by_key(|(_, table)| table.start());
+    let lines: Vec<Option<LineFormat>> = tables.into_iter().map(|(_, table)| read_line(table)).collect();
     if lines.is_empty() {
         let help =
             "describe the lines: [lines.all] and below it nginx = '…', apache = '…', regex = '…' or json = { … }";
         fields.required("lines", None::<()>, help);
     }
     let lines = lines.into_iter().collect::<Option<Vec<_>>>().filter(|lines| !lines.is_empty())?;
-    let trusted_proxies = trusted_proxies.into_iter().map(|network| network.0).collect();
+    let trusted_proxies: Vec<_> = trusted_proxies.into_iter().map(|network| network.0).collect();
+    if !trusted_proxies.is_empty() && !lines.iter().any(|line| line.layout.holds(Part::ForwardedFor)) {
+        let help = "log it: \\\"%{X-Forwarded-For}i\\\" or \"$http_x_forwarded_for\", in quotation marks";
+        let problem = Problem::new("no line says for whom a proxy asked", "holds no forwarded.for", help);
+        fields.refuse_key("trusted_proxies", problem);
+    }
     Some(Format { name: name.to_owned(), category: category?, time, trusted_proxies, lines })
 }
 

@@ -8,15 +8,23 @@ use crate::model::format::Part;
 /// A piece of a line.
 enum Piece {
     Literal(String),
-    /// What stands there; none for what is not looked at.
-    Value(Option<Part>),
+    Value(Value),
+}
+
+/// What stands at a place of a line.
+struct Value {
+    /// None for what is not looked at.
+    part: Option<Part>,
+    /// Whether whoever asks chooses it freely, blanks included.
+    is_clients: bool,
 }
 
 /// The expression for lines that Apache writes with this LogFormat.
 pub fn apache(text: &str) -> Result<String, Problem> {
     let mut pieces = Vec::new();
     // As pasted, with the quotation marks escaped as the configuration wants them.
-    let text = text.replace("\\\"", "\"");
+    let text = text.replace("\\\"", "\"").replace("\\t", "\t");
+    refuse_directive(&text, "LogFormat")?;
     let mut rest = text.as_str();
     while let Some(at) = rest.find('%') {
         pieces.push(Piece::Literal(rest[..at].to_owned()));
@@ -38,11 +46,12 @@ pub fn apache(text: &str) -> Result<String, Problem> {
         let Some(directive) = rest.get(..letters) else { return Err(unclosed("a letter", "%h")) };
         rest = &rest[letters..];
         if directive == "t" && !argument.is_empty() {
-            pieces.push(Piece::Value(Some(Part::Time)));
+            pieces.push(value(Some(Part::Time), false));
         } else if directive == "t" {
-            pieces.extend([Piece::Literal("[".into()), Piece::Value(Some(Part::Time)), Piece::Literal("]".into())]);
+            pieces.extend([Piece::Literal("[".into()), value(Some(Part::Time), false), Piece::Literal("]".into())]);
         } else {
-            pieces.push(Piece::Value(apache_part(directive, argument)));
+            let is_clients = matches!(directive, "i" | "C" | "u" | "r" | "U" | "q" | "V" | "l");
+            pieces.push(value(apache_part(directive, argument), is_clients));
         }
     }
     pieces.push(Piece::Literal(rest.to_owned()));
@@ -66,7 +75,9 @@ fn apache_part(directive: &str, argument: &str) -> Option<Part> {
 /// The expression for lines that nginx writes with this log_format.
 pub fn nginx(text: &str) -> Result<String, Problem> {
     let mut pieces = Vec::new();
-    let mut rest = text;
+    let text = text.replace("\\t", "\t");
+    refuse_directive(&text, "log_format")?;
+    let mut rest = text.as_str();
     while let Some(at) = rest.find('$') {
         pieces.push(Piece::Literal(rest[..at].to_owned()));
         rest = &rest[at + 1..];
@@ -78,7 +89,14 @@ pub fn nginx(text: &str) -> Result<String, Problem> {
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
             (name, rest) = rest.split_at(end);
         }
-        pieces.push(Piece::Value(nginx_part(name)));
+        let starts = ["http_", "cookie_", "arg_", "request", "sent_http_", "upstream_http_"];
+        let is_clients = name != "request_method"
+            && name != "request_time"
+            && name != "request_length"
+            && name != "request_id"
+            && (starts.iter().any(|start| name.starts_with(start))
+                || matches!(name, "uri" | "args" | "query_string" | "remote_user"));
+        pieces.push(value(nginx_part(name), is_clients));
     }
     pieces.push(Piece::Literal(rest.to_owned()));
     expression(pieces)
@@ -99,6 +117,19 @@ fn nginx_part(name: &str) -> Option<Part> {
     }
 }
 
+fn value(part: Option<Part>, is_clients: bool) -> Piece {
+    Piece::Value(Value { part, is_clients })
+}
+
+/// What is pasted is the format alone.
+fn refuse_directive(text: &str, directive: &str) -> Result<(), Problem> {
+    if !text.trim_start().starts_with(directive) {
+        return Ok(());
+    }
+    let help = "paste what stands between its quotation marks, without the directive and the format's name";
+    Err(Problem::new(format!("this is the whole {directive} directive"), "more than the format", help))
+}
+
 fn unclosed(what: &str, example: &str) -> Problem {
     Problem::new(format!("{what} is missing"), "is not complete", format!("it looks like {example}"))
 }
@@ -108,27 +139,38 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
     let mut named = Vec::new();
     let mut expression = "(?s-u)^".to_owned();
     let merged = merged(pieces);
+    let mut is_forgeable = false;
     for (index, piece) in merged.iter().enumerate() {
-        let part = match piece {
+        let Value { part, is_clients } = match piece {
             Piece::Literal(text) => {
                 expression.push_str(&regex::escape(text));
                 continue;
             }
-            Piece::Value(part) => part.filter(|part| !named.contains(part)),
+            Piece::Value(value) => value,
         };
+        let part = part.filter(|part| !named.contains(part));
         let literal = |at: Option<usize>| match at.and_then(|at| merged.get(at)) {
             Some(Piece::Literal(text)) => text.as_str(),
             _ => "",
         };
         let (before, after) = (literal(index.checked_sub(1)), literal(Some(index + 1)));
-        // Both servers escape quotation marks, and only them, so nobody can forge the end of what stands between them.
+        // Both servers escape quotation marks, so nobody can forge the end of what stands between them.
+        let is_quoted = before.ends_with('"') && after.starts_with('"');
+        is_forgeable |= *is_clients && !is_quoted;
+        if is_forgeable && part == Some(Part::SourceIp) || part == Some(Part::ForwardedFor) && !is_quoted {
+            return Err(forgeable());
+        }
         let value = match part {
-            _ if before.ends_with('"') && after.starts_with('"') => r#"(?:[^"\\]|\\.)*"#,
             Some(Part::Status) => r"\d{3}|-",
             Some(Part::SourceIp | Part::Method) => r"[^\s,]+",
-            Some(Part::UserName) => r#"[^"]*?"#,
-            _ if after.is_empty() => ".*",
-            _ if after.starts_with(' ') => r#"[^"\s]*"#,
+            Some(Part::Path) if !is_quoted => r#"/(?:[^"\\]|\\.)*?|[^"\s/]*"#,
+            Some(Part::HostName) if !is_quoted => r#"[^"\s/]*?"#,
+            Some(Part::Time) if before.ends_with('[') => r#"[^"\[\]]*"#,
+            Some(Part::UserName) if !is_quoted => r#"(?:[^"\\]|\\.)*?"#,
+            _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
+            _ if index + 1 == merged.len() => ".*",
+            // Several upstream servers stand with commas or colons between them.
+            _ if after.starts_with(' ') => r#"[^"\s]*(?:(?:,| :) [^"\s]+)*"#,
             _ => r#"[^"]*?"#,
         };
         match part {
@@ -137,11 +179,18 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
         }
         named.extend(part);
     }
-    if !named.contains(&Part::Time) {
-        let help = "without a time nothing can be counted: add %t, or $time_local";
-        return Err(Problem::new("lines of this format have no time", "holds no time", help));
+    for (part, help) in [(Part::Time, "add %t, or [$time_local]"), (Part::SourceIp, "add %h, or $remote_addr")] {
+        if !named.contains(&part) {
+            let message = format!("lines of this format have no {part}");
+            return Err(Problem::new(message, format!("holds no {part}"), help));
+        }
     }
     Ok(expression + "$")
+}
+
+fn forgeable() -> Problem {
+    let help = "log it in quotation marks, as \\\"%{User-Agent}i\\\" or \"$http_user_agent\", or behind the address";
+    Problem::new("what visitors choose stands before their address without quotation marks", "could be forged", help)
 }
 
 /// With neighbouring literals in one piece, and no empty ones.

@@ -9,12 +9,15 @@ use chrono::{DateTime, Datelike, Offset, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
-use super::usual::{History, Level, level};
+use super::usual::{History, Level, level, may_leave_out};
 use super::{Detector, EVIDENCE_LINES, LATENESS, Sighting};
 use crate::model::{Action, Evidence, Finding, Rule, RuleKind, StatusClass, Subject};
 
 /// How many minutes one status keeps; beyond that the events of further minutes are dropped.
 const MAX_MINUTES: usize = 200_000;
+
+/// Of how many minutes of an open run the lines are kept that are shown.
+const KEPT_WHOLE: usize = 60;
 
 /// The detector.
 pub struct Spike {
@@ -64,6 +67,8 @@ struct Unusual<'a> {
     /// Which minute since 1970 UTC.
     number: i64,
     minute: &'a Minute,
+    /// Whether it is no example of what is usual.
+    is_no_example: bool,
     /// What would have been usual, and for which hour of the wall clock; none while only the threshold is known.
     usual: Option<(i64, Level)>,
 }
@@ -105,9 +110,14 @@ impl Spike {
                 usual = Some((hour, level));
                 let is_over = |level: Level| minute.count as f64 > level.limit(self.report_factor);
                 // While nothing is usual, a minute over the threshold may be what is usual.
-                is_no_example = level.is_some_and(is_over);
+                is_no_example = level.is_some_and(is_over) && may_leave_out([&watched.history, &newer], hour);
                 if level.is_none_or(is_over) {
-                    unusual.push(Unusual { number: *number, minute, usual: level.map(|level| (hour, level)) });
+                    unusual.push(Unusual {
+                        number: *number,
+                        minute,
+                        is_no_example,
+                        usual: level.map(|level| (hour, level)),
+                    });
                 }
             }
             if is_no_example { newer.leave_out(hour) } else { newer.learn(hour, minute.count) }
@@ -180,12 +190,12 @@ impl WallClock {
         let ahead = match self.known {
             Some((known, ahead)) if known == quarter => ahead,
             _ => {
-                let instant = DateTime::from_timestamp(minute * 60, 0).unwrap_or_default().naive_utc();
+                let instant = DateTime::from_timestamp(minute.saturating_mul(60), 0).unwrap_or_default().naive_utc();
                 i64::from(self.zone.offset_from_utc_datetime(&instant).fix().local_minus_utc())
             }
         };
         self.known = Some((quarter, ahead));
-        (minute * 60 + ahead).div_euclid(3600)
+        minute.saturating_mul(60).saturating_add(ahead).div_euclid(3600)
     }
 }
 
@@ -258,8 +268,9 @@ impl Detector for Spike {
         let mut statuses = std::mem::take(&mut self.state.statuses);
         for (status, watched) in self.statuses.iter().zip(&mut statuses) {
             let mut keep_from = safe.div_euclid(60);
+            let settled_until = keep_from;
             let unusual = self.judge(watched);
-            let no_examples = unusual.iter().filter(|unusual| unusual.usual.is_some());
+            let no_examples = unusual.iter().filter(|unusual| unusual.is_no_example);
             let no_examples: BTreeSet<i64> = no_examples.map(|unusual| unusual.number).collect();
             for run in self.runs(unusual) {
                 // A run has at least one minute.
@@ -270,7 +281,12 @@ impl Detector for Spike {
                     keep_from = keep_from.min(first.div_euclid(60));
                 }
             }
-            let kept = watched.minutes.split_off(&keep_from);
+            let mut kept = watched.minutes.split_off(&keep_from);
+            // Of a run that goes on for days only the first minutes are shown.
+            for (_, minute) in kept.range_mut(..settled_until).skip(KEPT_WHOLE) {
+                minute.evidence.clear();
+                minute.times.truncate(1);
+            }
             for (number, minute) in std::mem::replace(&mut watched.minutes, kept) {
                 let hour = clock.hour(number);
                 if no_examples.contains(&number) {

@@ -13,8 +13,12 @@ const WEEK: i64 = 7 * 24;
 /// How many weeks are looked back.
 const WEEKS: i64 = 8;
 
-/// How many weeks must have passed before anything is called usual.
+/// How many weeks must have passed before anything is called usual, and in how many of those looked at something must have been
+/// counted: of the others nobody knows whether there was nothing or nobody looked.
 const WEEKS_NEEDED: i64 = 2;
+
+/// How many minutes of an hour are left out at most. What stays unusual for longer is going to be usual.
+const MOST_LEFT_OUT: u32 = 30;
 
 /// From the median absolute deviation to the standard deviation of a normal distribution.
 const DEVIATION: f64 = 1.48;
@@ -61,10 +65,20 @@ impl History {
         self.hours.entry(hour).or_default().left_out += 1;
     }
 
+    /// How many minutes of an hour were left out.
+    fn left_out(&self, hour: i64) -> u32 {
+        self.hours.get(&hour).map_or(0, |hour| hour.left_out)
+    }
+
     /// Forgets what no hour from `hour` on looks back to.
     pub fn forget_before(&mut self, hour: i64) {
         self.hours = self.hours.split_off(&(hour - WEEKS * WEEK - 1));
     }
+}
+
+/// Whether another unusual minute of an hour may be left out, given these histories together.
+pub fn may_leave_out(histories: [&History; 2], hour: i64) -> bool {
+    histories.iter().map(|history| history.left_out(hour)).sum::<u32>() < MOST_LEFT_OUT
 }
 
 /// What is usual for an hour, given these histories together, of which nothing is known before the hour `since`; `None` as
@@ -73,7 +87,15 @@ pub fn level(histories: [&History; 2], since: i64, hour: i64) -> Option<Level> {
     if hour - WEEKS_NEEDED * WEEK < since {
         return None;
     }
-    let past = (1..=WEEKS).flat_map(|week| [-1, 0, 1].map(|beside| hour - week * WEEK + beside));
+    let is_known = |week: &i64| {
+        let middle = hour - week * WEEK;
+        histories.iter().any(|history| history.hours.range(middle - WEEK / 2..=middle + WEEK / 2).next().is_some())
+    };
+    let weeks: Vec<i64> = (1..=WEEKS).filter(is_known).collect();
+    if (weeks.len() as i64) < WEEKS_NEEDED {
+        return None;
+    }
+    let past = weeks.iter().flat_map(|week| [-1, 0, 1].map(|beside| hour - week * WEEK + beside));
     let past: Vec<i64> = past.filter(|past| *past >= since).collect();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     let mut minutes = past.len() as u64 * 60;
@@ -122,6 +144,17 @@ mod tests {
         assert_eq!(level_at(2 * WEEK + 10), Some(Level { median: 0, spread: 1.0 }), "silence is usual here");
         assert_eq!(level_at(2 * WEEK - 2), None, "two weeks are needed");
         assert_eq!(level([&none, &history], -1, 2 * WEEK), level_at(2 * WEEK), "whichever history knows it");
+    }
+
+    #[test]
+    fn weeks_of_which_nothing_is_known_say_nothing() {
+        let (mut history, none) = (History::default(), History::default());
+        // One line of years ago, and one week.
+        history.learn(-100 * WEEK, 1);
+        (0..WEEK).for_each(|hour| history.learn(hour, 20));
+        assert_eq!(level([&history, &none], -100 * WEEK, WEEK), None);
+        (WEEK..2 * WEEK).for_each(|hour| (0..60).for_each(|_| history.learn(hour, 20)));
+        assert!(level([&history, &none], -100 * WEEK, 2 * WEEK + WEEK / 3).is_some());
     }
 
     #[test]

@@ -318,7 +318,9 @@ impl Scanner {
         let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
         self.held(source, &stream.sessions.settle(now), false);
         self.blocks += 1;
-        if let Some(others) = self.others.filter(|_| self.blocks.is_multiple_of(SETTLE_BLOCKS)) {
+        // Without a stamp nothing is known to be over.
+        let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
+        if let Some(others) = others {
             let found = self.rules.iter_mut().flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
         }

@@ -42,6 +42,16 @@ pub enum Layout {
     Json(BTreeMap<Part, String>),
 }
 
+impl Layout {
+    /// Whether such lines have this part.
+    pub fn holds(&self, part: Part) -> bool {
+        match self {
+            Self::Regex(text) => text.contains(&format!("<{part}>")),
+            Self::Json(places) => places.contains_key(&part),
+        }
+    }
+}
+
 words! {
     /// What lines of a kind tell.
     Tells {

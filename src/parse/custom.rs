@@ -76,6 +76,8 @@ impl Custom {
             (None, Some(method), Some(path)) => joined(line, method, path).unwrap_or(path),
             (None, _, path) => path.unwrap_or_default(),
         };
+        // Some write JSON with slashes escaped.
+        let request = if request.starts_with(b"\\/") { &request[1..] } else { request };
         let peer = part(Part::SourceIp).map(without_port).and_then(Peer::read);
         Some(Event {
             action,
@@ -180,7 +182,7 @@ fn object(text: &str) -> Option<Object<'_>> {
 }
 
 /// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
-/// the first. A name may itself hold dots.
+/// the last. A name may itself hold dots.
 fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
     if let Some(found) = object.get(place) {
         return json_text(found);

@@ -32,6 +32,12 @@ trait Parser: Send {
     fn header(&self) -> Vec<u8> {
         Vec::new()
     }
+
+    /// Whether it is known by now that the file is of this format, so that no other one is tried: a line that somebody has spoilt
+    /// must not be read as something that it isn't.
+    fn is_sure(&self) -> bool {
+        false
+    }
 }
 
 /// What a parser must know beyond the line.
@@ -64,15 +70,19 @@ pub struct AutoParser {
     /// Each with its name and how many lines it fitted.
     parsers: Vec<(String, Box<dyn Parser>, u64)>,
     current: usize,
+    /// Whether no other one is tried.
+    is_sure: bool,
 }
 
 impl AutoParser {
-    /// A parser for one file, whose lines may be of a configured format.
+    /// A parser for one file; where a format is configured, for lines of that only.
     pub fn new(context: Context, configured: Option<&crate::model::Format>) -> Self {
-        let custom = configured.map(|format| (format.name.clone(), custom::Custom::new(format, context)));
-        let custom = custom.map(|(name, parser)| (name, Box::new(parser) as Box<dyn Parser>, 0));
+        if let Some(format) = configured {
+            let custom = custom::Custom::new(format, context);
+            return Self { parsers: vec![(format.name.clone(), Box::new(custom), 0)], current: 0, is_sure: true };
+        }
         let known = FORMATS.iter().map(|format| (format.name.to_owned(), (format.make)(context), 0));
-        Self { parsers: custom.into_iter().chain(known).collect(), current: 0 }
+        Self { parsers: known.collect(), current: 0, is_sure: false }
     }
 
     /// Goes on in a file of which these header lines are known.
@@ -92,12 +102,14 @@ impl AutoParser {
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
     pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let line = without_line_break(line);
-        for step in 0..self.parsers.len() {
+        let tried = if self.is_sure { 1 } else { self.parsers.len() };
+        for step in 0..tried {
             let index = (self.current + step) % self.parsers.len();
             let (_, parser, fitted) = &mut self.parsers[index];
             if let Some(event) = parser.parse(line) {
                 self.current = index;
                 *fitted += 1;
+                self.is_sure |= parser.is_sure();
                 return Some(event);
             }
         }
@@ -111,12 +123,13 @@ impl AutoParser {
     }
 }
 
-/// A JSON value as it stands in the line: without quotation marks, escapes as they are; of a list the first. None for what
+/// A JSON value as it stands in the line: without quotation marks, escapes as they are; of a list the last. None for what
 /// has members of its own.
 fn json_text(value: &RawValue) -> Option<&str> {
     let mut raw = value.get();
     if raw.starts_with('[') {
-        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.first()?.get();
+        // Of several headers the last is the one that the nearest proxy wrote.
+        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.last()?.get();
     }
     let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
@@ -126,5 +139,6 @@ fn json_text(value: &RawValue) -> Option<&str> {
 fn joined<'a>(line: &'a [u8], first: &[u8], second: &[u8]) -> Option<&'a [u8]> {
     let start = first.as_ptr().addr().checked_sub(line.as_ptr().addr())?;
     let end = second.as_ptr().addr().checked_sub(line.as_ptr().addr())? + second.len();
-    line.get(start..end).filter(|whole| whole.len() == first.len() + 1 + second.len())
+    let whole = line.get(start..end)?;
+    (whole.len() == first.len() + 1 + second.len() && whole.get(first.len()) == Some(&b' ')).then_some(whole)
 }

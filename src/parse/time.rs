@@ -58,7 +58,7 @@ impl WallClock {
         }
         let fraction = text.get(19..)?;
         let plain = fraction.is_empty()
-            || fraction.len() > 1 && fraction[0] == b'.' && fraction[1..].iter().all(u8::is_ascii_digit);
+            || fraction.len() > 1 && matches!(fraction[0], b'.' | b',') && fraction[1..].iter().all(u8::is_ascii_digit);
         self.instant(date, clock(text.get(11..19)?)?).filter(|_| plain)
     }
 

@@ -36,7 +36,10 @@ pub struct W3c {
     /// The header lines that matter, the latest of each kind.
     fields: Vec<u8>,
     gmt_offset: Vec<u8>,
+    software: Vec<u8>,
     columns: Columns,
+    /// Whether values may stand in quotation marks. With IIS they don't: there a visitor may have written the marks.
+    quotes: bool,
     /// By how much the clock of the log is ahead of UTC, in seconds.
     ahead: i64,
     date: Option<([u8; 10], NaiveDate)>,
@@ -57,7 +60,7 @@ struct Columns {
 
 impl Columns {
     fn read(names: &[u8]) -> Self {
-        let names: Vec<&[u8]> = words(names).collect();
+        let names: Vec<&[u8]> = words(names, false).collect();
         let column = |wanted: &[&[u8]]| names.iter().position(|name| wanted.contains(name));
         Self {
             count: names.len(),
@@ -81,7 +84,7 @@ impl Parser for W3c {
         if columns.count == 0 {
             return None;
         }
-        let values: Vec<&[u8]> = words(line).take(columns.count + 1).collect();
+        let values: Vec<&[u8]> = words(line, self.quotes).take(columns.count + 1).collect();
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
         let (date, time) = (value(columns.date)?, value(columns.time)?);
         if values.len() != columns.count {
@@ -101,7 +104,10 @@ impl Parser for W3c {
         event.action = match (method.map(without_session), status) {
             (Some(b"PASS"), Some(530)) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
-            (Some(method), _) if FTP.contains(&method) => Action::Other,
+            // No reply of FTP has these numbers, and a request may be called as its commands are.
+            (Some(method), status) if FTP.contains(&method) && !matches!(status, Some(401 | 403 | 404)) => {
+                Action::Other
+            }
             (_, Some(status)) => Action::Request { status },
             (_, None) => Action::Other,
         };
@@ -110,7 +116,11 @@ impl Parser for W3c {
     }
 
     fn header(&self) -> Vec<u8> {
-        [&self.gmt_offset[..], &self.fields[..]].concat()
+        [&self.software[..], &self.gmt_offset[..], &self.fields[..]].concat()
+    }
+
+    fn is_sure(&self) -> bool {
+        self.columns.count > 0
     }
 }
 
@@ -129,7 +139,11 @@ impl W3c {
                 self.ahead = ahead;
                 self.gmt_offset = [b"#", header, b"\n"].concat();
             }
-            b"Version" | b"Software" | b"Date" | b"Start-Date" | b"End-Date" | b"Remark" => {}
+            b"Software" => {
+                self.quotes = !value.starts_with(b"Microsoft");
+                self.software = [b"#", header, b"\n"].concat();
+            }
+            b"Version" | b"Date" | b"Start-Date" | b"End-Date" | b"Remark" => {}
             _ => return false,
         }
         true
@@ -150,12 +164,15 @@ impl W3c {
     }
 }
 
-/// The columns of a line: between blanks or tabs, or in quotation marks.
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The columns of a line: between blanks or tabs, or in quotation marks where there are such.
+fn words(line: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     std::iter::from_fn(move || {
         rest = rest.trim_ascii_start();
-        let quoted = rest.strip_prefix(b"\"").and_then(|inner| memchr(b'"', inner)).map(|end| end + 2);
+        let inner = rest.strip_prefix(b"\"").filter(|_| quotes);
+        let quoted = inner.and_then(|inner| memchr(b'"', inner)).map(|end| end + 2);
+        // Behind a value there is a blank, or the line's end.
+        let quoted = quoted.filter(|end| rest.get(*end).is_none_or(u8::is_ascii_whitespace));
         let end = quoted.unwrap_or_else(|| memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len()));
         let (word, after) = rest.split_at(end);
         rest = after;
@@ -217,11 +234,18 @@ mod tests {
         assert_eq!(last(&format!("{IIS}{line}")).unwrap().3, some("DOM\\eve"));
         assert_eq!(last(&line), None, "without a header nobody knows what it says");
         assert_eq!(last(&format!("{IIS}{line} 7")), None, "a column too many");
+        let line =
+            "2026-11-20 10:00:05 192.0.2.1 GET /x \"q\"\"p\"\"root\"203.0.113.1 443 \"a 198.51.100.7 Mozilla\" 401 1";
+        assert_eq!(
+            last(&format!("{IIS}{line}")).map(|told| told.2),
+            some("198.51.100.7"),
+            "quotation marks mean nothing"
+        );
     }
 
     #[test]
     fn columns_in_any_order_with_blanks_quotes_and_an_offset() {
-        let text = "#GMT-Offset: -0800\n#Fields: c-ip  c-auth-id  date  time  cs-method  cs-uri  sc-status  cs(User-Agent)\n\
+        let text = "#Software: Oracle9iAS Web Cache/2.0.0.2.0\n#GMT-Offset: -0800\n#Fields: c-ip  c-auth-id  date  time  cs-method  cs-uri  sc-status  cs(User-Agent)\n\
             192.0.2.7   eve\t2001-10-31     00:00:18      GET      /a.gif    200   \"Mozilla/4.5 [en] (WinNT; I)\"";
         let (at, action, peer, user, path) = last(text).unwrap();
         assert_eq!((at, action), (1_004_515_218, Action::Request { status: 200 }));

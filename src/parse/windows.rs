@@ -20,15 +20,17 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     let user = field(message, "TargetUserName").filter(|user| !matches!(*user, b"" | b"-"));
     let status = field(message, "Status").unwrap_or_default();
     let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
-    let action = match event.pid {
-        4625 => failed,
-        4771 if !NO_GUESS.contains(&status) => failed,
+    let channel = message.split(|byte| *byte == b' ').next().unwrap_or_default();
+    // Numbers mean something only together with the log they stand in.
+    let action = match (channel, event.pid) {
+        (b"Security", 4625) => failed,
+        (b"Security", 4771) if !NO_GUESS.contains(&status) => failed,
         // The server that checks a password knows only the name of the machine it came from.
-        4776 if status.trim_ascii() != b"0x0" => failed,
-        4624 if is_somebody(message, user) => Action::LoginSucceeded,
-        4740 => Action::LockedOut,
-        1102 | 104 => Action::LogCleared,
-        18456 => {
+        (b"Security", 4776) if status.trim_ascii() != b"0x0" => failed,
+        (b"Security", 4624) if is_somebody(message, user) => Action::LoginSucceeded,
+        (b"Security", 4740) => Action::LockedOut,
+        (b"Security", 1102) | (b"System", 104) => Action::LogCleared,
+        (b"Application", 18456) => {
             event.category = Category::Auth;
             event.action = failed;
             event.user = field(message, "Data").map(<[u8]>::trim_ascii);
@@ -125,6 +127,8 @@ mod tests {
             assert_eq!(read_line(4624, &message(user, by)).0, Action::Other, "{user} by {by}");
         }
         assert_eq!(read_line(7001, "System level=2 param1=\"x\"").0, Action::ErrorLogged);
+        let other = "Microsoft-Windows-TerminalServices-RDPClient/Operational level=4 Value=\"192.0.2.7\"";
+        assert_eq!(read_line(1102, other).0, Action::Other, "a connection made, and no log emptied");
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn a_pasted_apache_log_format_is_understood_and_only_trusted_proxies_are_believe
         line("10.1.1.1", "-", "GET / HTTP/1.1", "unknown"),
         line("10.1.1.1", "-", "GET / HTTP/1.1", "2001:db8::7"),
         // Escaped quotation marks, and blanks and brackets in names.
-        line("198.51.100.9", "eve [x] y", r#"GET /a\"b\" 200 HTTP/1.1"#, "-"),
+        line("198.51.100.9", r#"a\"b [x] y"#, r#"GET /a\"b\" 200 HTTP/1.1"#, "-"),
         "something else\n".to_owned(),
     ];
     let want = ["10.1.1.1 1 1", "198.51.100.7 2 2", "198.51.100.8 2 2", "198.51.100.9 1 1", "2001:db8::7 1 1"];
@@ -64,13 +64,13 @@ fn regular_expressions_say_which_lines_are_failed_logins() {
     let format = r#"
         category = "auth"
         time = "%d.%m.%Y %H:%M:%S"
-        [lines.failed]
+        [lines.wrong]
         regex = '^(?<time>\S+ \S+) WARN wrong password for (?<user.name>.*) from (?<source.ip>\S+)$'
         tells = "login-failed"
         [lines.good]
         regex = '^(?<time>\S+ \S+) INFO (?<user.name>.*) logged in from (?<source.ip>\S+)$'
         tells = "login-succeeded"
-        [lines.rest]
+        [lines.all]
         regex = '^(?<time>\S+ \S+) (INFO|WARN) '
     "#;
     let lines = "20.11.2026 10:00:05 WARN wrong password for eve from 203.0.113.1 from 198.51.100.7\n\
@@ -78,6 +78,34 @@ fn regular_expressions_say_which_lines_are_failed_logins() {
                  20.11.2026 10:00:07 INFO started\n\
                  20.13.2026 10:00:07 INFO no such month\n";
     assert_eq!(scan(format, lines), (vec!["198.51.100.7 2 1".to_owned()], 1));
+}
+
+#[test]
+fn whatever_visitors_choose_forges_no_address() {
+    let format = |nginx: &str| format!("category = \"access\"\n[lines.all]\nnginx = '{nginx}'\n");
+    for (layout, ok) in [
+        ("$http_host $remote_addr [$time_local] $status", false),
+        ("[$time_local] $http_user_agent $remote_addr $status", false),
+        ("$remote_addr $http_x_forwarded_for [$time_local] $status", false),
+        ("\"$http_host\" $remote_addr [$time_local] $status", true),
+        ("$host $remote_addr [$time_local] \"$request\" $upstream_addr $status", true),
+    ] {
+        let bed = TestBed::new();
+        bed.main("").file("config/formats/own.toml", &format(layout)).file("own.log", "");
+        let ran = bed.run(&["scan", "--format", "own", bed.path("own.log").to_str().unwrap()]);
+        assert_eq!(ran.code == 0, ok, "{layout}: {ran:?}");
+        assert_eq!(ran.stderr.contains("without quotation marks"), !ok, "{layout}: {ran:?}");
+    }
+    // Several upstream servers, and an ISO stamp that any syslog line might begin with.
+    let own = format("[$time_iso8601] $remote_addr \"$request_method $request_uri\" $upstream_addr $status");
+    let line = "[2026-11-20T10:00:05+01:00] 198.51.100.7 \"GET /a\" 10.0.0.1:80, 10.0.0.2:80 : 10.0.0.3:80 502\n";
+    let foreign = "2026-11-20T10:00:05+01:00 web1 sshd[7]: Failed password for root from 203.0.113.1 port 22 ssh2\n";
+    let (found, unparsed) = scan(&own, &[line, foreign, line].concat());
+    assert_eq!((found, unparsed), (vec!["198.51.100.7 2 0".to_owned()], 1), "no other format is tried");
+    // Two headers: the one that the nearest proxy added counts.
+    let caddy = CADDY.replace("# trusted_proxies", "trusted_proxies");
+    let line = "{\"ts\":1795168805.3,\"request\":{\"remote_ip\":\"10.0.0.1\",\"method\":\"GET\",\"uri\":\"/\",\"headers\":{\"X-Forwarded-For\":[\"203.0.113.1\",\"198.51.100.7\"]}},\"status\":401}\n";
+    assert_eq!(scan(&caddy, line), (vec!["198.51.100.7 1 1".to_owned()], 0));
 }
 
 /// The shipped format for what Caddy writes.
