@@ -18,7 +18,7 @@ const WEEKS: i64 = 8;
 const WEEKS_NEEDED: i64 = 2;
 
 /// How many minutes of an hour are left out at most. What stays unusual for longer is going to be usual.
-const MOST_LEFT_OUT: u32 = 30;
+const MOST_LEFT_OUT: u32 = 15;
 
 /// From the median absolute deviation to the standard deviation of a normal distribution.
 const DEVIATION: f64 = 1.48;

@@ -58,6 +58,12 @@ impl Simulation {
 
     /// What the rule finds from the third week on.
     fn findings(&self, rule: &Rule) -> Vec<Finding> {
+        let mut found = self.all_findings(rule);
+        found.retain(|finding| finding.first >= monday().timestamp() + 14 * 24 * 3600);
+        found
+    }
+
+    fn all_findings(&self, rule: &Rule) -> Vec<Finding> {
         let mut detector = detector(rule, chrono_tz::UTC);
         let file: Arc<str> = "access.log".into();
         let line = br#"192.0.2.7 - - [01/Jan/2026:00:00:00 +0000] "GET /gone HTTP/1.1" 404 9"#;
@@ -76,7 +82,6 @@ impl Simulation {
             }
         }
         found.extend(detector.findings());
-        found.retain(|finding| finding.first >= monday().timestamp() + 14 * 24 * 3600);
         found
     }
 
@@ -111,6 +116,22 @@ fn poisson(mean: f64, random: &mut Random) -> u64 {
         }
         count += 1;
     }
+}
+
+#[test]
+fn a_level_that_stays_becomes_usual() {
+    // From the third week on there are twelve errors a minute.
+    let errors = |minute: i64| if minute >= 2 * 7 * 24 * 60 { 12 } else { u64::from(minute % 3 == 0) };
+    let simulation = Simulation { minutes: (0..MINUTES).map(errors).collect(), incidents: Vec::new() };
+    let weeks: Vec<i64> = simulation
+        .all_findings(&error_spikes())
+        .iter()
+        .map(|finding| (finding.first - monday().timestamp()) / (7 * 24 * 3600))
+        .collect();
+    // One finding as long as it goes on.
+    assert_eq!(weeks, [2], "it is unusual at first");
+    let last = simulation.all_findings(&error_spikes())[0].last;
+    assert!(last < monday().timestamp() + 7 * 7 * 24 * 3600, "and usual before the eighth week");
 }
 
 fn error_spikes() -> Rule {
