@@ -50,7 +50,7 @@ pub fn apache(text: &str) -> Result<String, Problem> {
         } else if directive == "t" {
             pieces.extend([Piece::Literal("[".into()), value(Some(Part::Time), false), Piece::Literal("]".into())]);
         } else {
-            let is_clients = matches!(directive, "i" | "C" | "u" | "r" | "U" | "q" | "V" | "l");
+            let is_clients = matches!(directive, "i" | "C" | "u" | "r" | "U" | "q" | "l");
             pieces.push(value(apache_part(directive, argument), is_clients));
         }
     }
@@ -148,7 +148,7 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
             }
             Piece::Value(value) => value,
         };
-        let part = part.filter(|part| !named.contains(part));
+        let mut part = part.filter(|part| !named.contains(part));
         let literal = |at: Option<usize>| match at.and_then(|at| merged.get(at)) {
             Some(Piece::Literal(text)) => text.as_str(),
             _ => "",
@@ -156,19 +156,27 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
         let (before, after) = (literal(index.checked_sub(1)), literal(Some(index + 1)));
         // Both servers escape quotation marks, so nobody can forge the end of what stands between them.
         let is_quoted = before.ends_with('"') && after.starts_with('"');
-        is_forgeable |= *is_clients && !is_quoted;
-        if is_forgeable && part == Some(Part::SourceIp) || part == Some(Part::ForwardedFor) && !is_quoted {
+        let marks: usize = (0..index).map(|at| literal(Some(at)).matches('"').count()).sum();
+        is_forgeable |= *is_clients && marks.is_multiple_of(2);
+        if is_forgeable && part == Some(Part::SourceIp) {
             return Err(forgeable());
         }
+        // One that a visitor may have ended is not believed.
+        part = part.filter(|part| *part != Part::ForwardedFor || is_quoted);
+        let is_last = index + 1 == merged.len();
         let value = match part {
             Some(Part::Status) => r"\d{3}|-",
-            Some(Part::SourceIp | Part::Method) => r"[^\s,]+",
+            Some(Part::SourceIp | Part::Method) => r"[^\s,]+?",
+            // What follows at once, as the part behind a question mark, belongs to it.
+            Some(Part::Path) if !is_quoted && after.is_empty() && !is_last => r#"/[^"\s]*|[^"\s/]*"#,
             Some(Part::Path) if !is_quoted => r#"/(?:[^"\\]|\\.)*?|[^"\s/]*"#,
             Some(Part::HostName) if !is_quoted => r#"[^"\s/]*?"#,
             Some(Part::Time) if before.ends_with('[') => r#"[^"\[\]]*"#,
-            Some(Part::UserName) if !is_quoted => r#"(?:[^"\\]|\\.)*?"#,
+            // Apache writes a name that is empty as two quotation marks.
+            Some(Part::UserName) if !is_quoted => r##"""|(?:[^"\\]|\\.)*?"##,
             _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
-            _ if index + 1 == merged.len() => ".*",
+            _ if is_last => ".*",
+            _ if *is_clients => r#"(?:[^"\\]|\\.)*?"#,
             // Several upstream servers stand with commas or colons between them.
             _ if after.starts_with(' ') => r#"[^"\s]*(?:(?:,| :) [^"\s]+)*"#,
             _ => r#"[^"]*?"#,

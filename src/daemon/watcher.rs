@@ -156,9 +156,10 @@ impl Eyes {
     /// Watches folders that are new, and says whether any log has changed since it was looked last.
     fn look(mut self) -> (Self, bool) {
         let mut seen = Vec::new();
-        for folder in self.sources.iter().flat_map(logs::folders).collect::<Vec<_>>() {
-            self.watch(folder);
-        }
+        let folders: Vec<PathBuf> = self.sources.iter().flat_map(logs::folders).collect();
+        // One that comes back gets a new watch, also where it gets the old number.
+        self.watched.retain(|folder, _| folders.contains(folder));
+        folders.into_iter().for_each(|folder| self.watch(folder));
         for source in self.sources.iter() {
             let state = |path: PathBuf| Some((crate::fs::identity(&std::fs::metadata(&path).ok()?), path));
             seen.extend(logs::files(source).into_iter().filter_map(state).map(|(identity, path)| (path, identity)));

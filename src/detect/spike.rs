@@ -155,7 +155,7 @@ impl Spike {
             count: run.iter().map(|unusual| unusual.minute.count).sum(),
             first: first.first(),
             last: last.minute.last,
-            reached: *first.minute.times.get(self.threshold - 1)?,
+            reached: *first.minute.times.get(self.threshold - 1).or(first.minute.times.last())?,
             breach: None,
             note: highest.usual.map(|(hour, level)| {
                 let limit = level.limit(self.report_factor);

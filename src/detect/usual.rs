@@ -72,7 +72,7 @@ impl History {
 
     /// Forgets what no hour from `hour` on looks back to.
     pub fn forget_before(&mut self, hour: i64) {
-        self.hours = self.hours.split_off(&(hour - WEEKS * WEEK - 1));
+        self.hours = self.hours.split_off(&(hour - WEEKS * WEEK - WEEK / 2));
     }
 }
 

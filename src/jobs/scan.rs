@@ -252,8 +252,9 @@ fn read_stream(
         let (rotated, modified) = (plan.rotated, lines.identity.modified());
         let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
         // A file that was rotated away took its header with it.
-        let header = if plan.position.offset > 0 { &plan.position.header } else { &stream.header };
-        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(header);
+        let its_own = plan.position.offset > 0;
+        let header = if its_own { &plan.position.header } else { &stream.header };
+        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(header, its_own);
         let mut input = Input {
             source: &source.name,
             file: file.clone(),
@@ -315,7 +316,7 @@ fn read_journal(
 ) -> Result<(), JobError> {
     let now = context.at.timestamp();
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
-    let mut parser = AutoParser::new(parse_context, source.format.as_deref());
+    let mut parser = AutoParser::new(parse_context, None);
     let mut input =
         Input { source: &source.name, file: "journal".into(), number: 0, fallback: now, provisional: false };
     let mut entries = first;
@@ -342,7 +343,7 @@ fn read_journal(
 fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
     for tail in tails {
         let context = parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) };
-        let mut parser = AutoParser::new(context, tail.format.as_deref()).continuing(&tail.header);
+        let mut parser = AutoParser::new(context, tail.format.as_deref()).continuing(&tail.header, true);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
         let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
         let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };

@@ -60,7 +60,7 @@ impl Custom {
     }
 
     fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, tells: Option<Tells>) -> Option<Event<'a>> {
-        let part = |part: Part| parts[part as usize].filter(|value| !matches!(*value, b"" | b"-" | b"null"));
+        let part = |part: Part| parts[part as usize].filter(|value| !matches!(*value, b"" | b"-" | b"null" | b"\"\""));
         let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let status = status.filter(|status| (100..600).contains(status));
         let action = match (tells, status) {

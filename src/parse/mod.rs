@@ -33,7 +33,7 @@ trait Parser: Send {
         Vec::new()
     }
 
-    /// Whether it is known by now that the file is of this format, so that no other one is tried: a line that somebody has spoilt
+    /// Whether a line of this format means that the file is of it, so that no other one is tried: a line that somebody has spoilt
     /// must not be read as something that it isn't.
     fn is_sure(&self) -> bool {
         false
@@ -64,6 +64,10 @@ const FORMATS: [Format; 6] = [
     Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
 ];
 
+/// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.
+const MIXED: &str = "#Remark: mixed\n";
+const SURE: &str = "#Remark: sure\n";
+
 /// Parses lines of whatever known format. The format that fitted last is tried first, so detection costs
 /// nothing on a log of one format and a mixed one loses no line.
 pub struct AutoParser {
@@ -72,6 +76,8 @@ pub struct AutoParser {
     current: usize,
     /// Whether no other one is tried.
     is_sure: bool,
+    /// Lines that fitted parsers which can't be sure.
+    read_of_others: u64,
 }
 
 impl AutoParser {
@@ -79,24 +85,38 @@ impl AutoParser {
     pub fn new(context: Context, configured: Option<&crate::model::Format>) -> Self {
         if let Some(format) = configured {
             let custom = custom::Custom::new(format, context);
-            return Self { parsers: vec![(format.name.clone(), Box::new(custom), 0)], current: 0, is_sure: true };
+            return Self {
+                parsers: vec![(format.name.clone(), Box::new(custom), 0)],
+                current: 0,
+                is_sure: true,
+                read_of_others: 0,
+            };
         }
         let known = FORMATS.iter().map(|format| (format.name.to_owned(), (format.make)(context), 0));
-        Self { parsers: known.collect(), current: 0, is_sure: false }
+        Self { parsers: known.collect(), current: 0, is_sure: false, read_of_others: 0 }
     }
 
-    /// Goes on in a file of which these header lines are known.
-    pub fn continuing(mut self, header: &str) -> Self {
+    /// Goes on in a file of which these header lines are known; they are `its_own`, or those of the file before it.
+    pub fn continuing(mut self, header: &str, its_own: bool) -> Self {
         for line in header.lines() {
             let _ = self.parse(line.as_bytes());
+        }
+        if its_own {
+            self.is_sure |= header.starts_with(SURE);
+            self.read_of_others += u64::from(header.starts_with(MIXED));
         }
         self
     }
 
-    /// The header lines that the next ones depend on.
+    /// The header lines that the next ones depend on, and what is known of the file's format.
     pub fn header(&self) -> String {
         let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
-        String::from_utf8_lossy(&headers).into_owned()
+        let known = match (self.is_sure, self.read_of_others) {
+            (true, _) => SURE,
+            (false, 1..) => MIXED,
+            (false, 0) => "",
+        };
+        known.to_owned() + &String::from_utf8_lossy(&headers)
     }
 
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
@@ -109,7 +129,11 @@ impl AutoParser {
             if let Some(event) = parser.parse(line) {
                 self.current = index;
                 *fitted += 1;
-                self.is_sure |= parser.is_sure();
+                // A header alone may be part of a message in another log.
+                if !line.starts_with(b"#") {
+                    self.is_sure |= parser.is_sure() && self.read_of_others == 0;
+                    self.read_of_others += u64::from(!parser.is_sure());
+                }
                 return Some(event);
             }
         }

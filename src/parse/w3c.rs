@@ -120,7 +120,8 @@ impl Parser for W3c {
     }
 
     fn is_sure(&self) -> bool {
-        self.columns.count > 0
+        let Columns { date, time, client, .. } = self.columns;
+        date.is_some() && time.is_some() && client.is_some()
     }
 }
 

@@ -313,7 +313,7 @@ impl App {
         let run = Arc::new(run);
         if let Some(ended) = &ended {
             // A line for each would make the log grow, which may be the very log that is followed.
-            if run.trigger == Trigger::Watch {
+            if run.trigger == Trigger::Watch && ended.outcome == Outcome::Succeeded {
                 tracing::debug!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);
             } else {
                 tracing::info!(job = %run.job.id, run = run.id, outcome = %ended.outcome, "{}", ended.summary);

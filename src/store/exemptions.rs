@@ -7,13 +7,13 @@ use super::{Result, Store, corrupt};
 use crate::model::Exemption;
 
 impl Store {
-    /// Has every rule let somebody alone; a new word about the same replaces the old one.
+    /// Has every rule let somebody alone; a new word about the same replaces the old one, and lengthens it if that goes on.
     ///
     /// # Errors
     /// Fails where the database can't be written.
     pub fn exempt(&self, exemption: &Exemption) -> Result<()> {
         let sql = "INSERT INTO exemptions (who, since, until, why) VALUES (?1, ?2, ?3, ?4)
-                   ON CONFLICT (who) DO UPDATE SET since = min(since, ?2), until = ?3, why = ?4";
+                   ON CONFLICT (who) DO UPDATE SET since = iif(until >= ?2, min(since, ?2), ?2), until = ?3, why = ?4";
         let Exemption { who, since, until, why } = exemption;
         self.write(|db| db.execute(sql, params![who.to_string(), since, until, why]).map(drop))
     }

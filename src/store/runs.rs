@@ -433,8 +433,11 @@ fn fold_watch(tx: &Connection, run: &QueuedRun, ended: &Ended, now: DateTime<Utc
     let quiet = "SELECT id FROM runs LEFT JOIN scans ON scans.run = id
                  WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = ?4 AND requested >= ?3
                  AND coalesce(scans.findings, 0) = 0 AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id)
+                 AND (?4 = 'succeeded' OR summary = ?5 AND json_remove(notes, '$[0]') = json_remove(?6, '$[0]'))
                  ORDER BY id DESC LIMIT 1";
-    let values = params![run.job.id.as_str(), run.id, hour, ended.outcome.as_str()];
+    // The first note of a scan says how much was read.
+    let (outcome, notes) = (ended.outcome.as_str(), to_json(&ended.notes));
+    let values = params![run.job.id.as_str(), run.id, hour, outcome, ended.summary, notes];
     let before: Option<RunId> = tx.prepare_cached(quiet)?.query_row(values, |row| row.get(0)).optional()?;
     let Some(before) = before else { return Ok(()) };
     let columns = ["lines", "unparsed", "urgent", "failed_logins"];

@@ -86,7 +86,8 @@ fn whatever_visitors_choose_forges_no_address() {
     for (layout, ok) in [
         ("$http_host $remote_addr [$time_local] $status", false),
         ("[$time_local] $http_user_agent $remote_addr $status", false),
-        ("$remote_addr $http_x_forwarded_for [$time_local] $status", false),
+        ("$remote_addr [$time_local] \"$request_method $uri$is_args$args\" $status $http_x_forwarded_for", true),
+        ("[$time_local] \"$request_method $request_uri\" $status $remote_addr", true),
         ("\"$http_host\" $remote_addr [$time_local] $status", true),
         ("$host $remote_addr [$time_local] \"$request\" $upstream_addr $status", true),
     ] {
@@ -102,6 +103,14 @@ fn whatever_visitors_choose_forges_no_address() {
     let foreign = "2026-11-20T10:00:05+01:00 web1 sshd[7]: Failed password for root from 203.0.113.1 port 22 ssh2\n";
     let (found, unparsed) = scan(&own, &[line, foreign, line].concat());
     assert_eq!((found, unparsed), (vec!["198.51.100.7 2 0".to_owned()], 1), "no other format is tried");
+    // A part behind the path, names that are empty, and blanks and marks where there should be none.
+    let own =
+        "category = \"access\"\n[lines.all]\napache = '%h %l %u %t \"%m %U%q %H\" %>s %{X-Real-IP}i \"%{Referer}i\"'\n";
+    let line = |user: &str, real: &str| {
+        format!("198.51.100.7 - {user} [20/Nov/2026:10:00:05 +0000] \"GET /admin/x?a=1 HTTP/1.1\" 401 {real} \"-\"\n")
+    };
+    let lines = [line("-", "-"), line("\"\"", "-"), line("eve", "a b"), line("eve", "a\\\"b")].concat();
+    assert_eq!(scan(own, &lines), (vec!["198.51.100.7 4 4".to_owned()], 0));
     // Two headers: the one that the nearest proxy added counts.
     let caddy = CADDY.replace("# trusted_proxies", "trusted_proxies");
     let line = "{\"ts\":1795168805.3,\"request\":{\"remote_ip\":\"10.0.0.1\",\"method\":\"GET\",\"uri\":\"/\",\"headers\":{\"X-Forwarded-For\":[\"203.0.113.1\",\"198.51.100.7\"]}},\"status\":401}\n";

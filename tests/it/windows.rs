@@ -84,6 +84,23 @@ fn a_log_of_iis_gives_the_same_however_it_is_cut() {
 }
 
 #[test]
+fn a_header_within_another_log_silences_nothing() {
+    let bed = TestBed::new();
+    let failure = |n: u32| {
+        let hour = n / 4;
+        format!(
+            "2026-11-20T{hour:02}:00:{n:02}Z web1 sshd[{n}]: Failed password for root from 192.0.2.7 port 22 ssh2\n"
+        )
+    };
+    let header = "#Fields: date time c-ip sc-status\n";
+    bed.file("auth.log", &[failure(1), header.to_owned(), failure(2), failure(3)].concat());
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("auth.log").to_str().unwrap()]);
+    assert_eq!(scanned["failed_logins"], 3);
+    let log: String = (0..60).flat_map(|n| [failure(n), header.to_owned()]).collect();
+    assert_cuts_change_nothing(&[("auth.log", log.as_bytes())], 0..12);
+}
+
+#[test]
 fn a_broken_event_log_costs_only_itself() {
     let Some(shared) = support::shared() else {
         return support::skip("a_broken_event_log_costs_only_itself", "../shared");
