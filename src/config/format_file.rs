@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDateTime};
 use super::fields::Fields;
 use super::layout;
 use crate::model::format::{Format, Layout, LineFormat, Part};
+use crate::model::rule::network_or_address;
 use crate::model::{Category, Problem};
 
 const LAYOUTS: [&str; 4] = ["apache", "nginx", "regex", "json"];
@@ -111,8 +112,7 @@ struct Network(ipnet::IpNet);
 impl std::str::FromStr for Network {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
-        let address = || text.parse::<std::net::IpAddr>().ok().map(ipnet::IpNet::from);
-        text.parse().ok().or_else(address).map(Self).ok_or_else(|| {
+        network_or_address(text).map(Self).ok_or_else(|| {
             let help = "write for example trusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\"]";
             Problem::new(format!("{text:?} is neither an address nor a network"), "as 10.0.0.0/8", help)
         })

@@ -161,8 +161,10 @@ impl Eyes {
         self.watched.retain(|folder, _| folders.contains(folder));
         folders.into_iter().for_each(|folder| self.watch(folder));
         for source in self.sources.iter() {
-            let state = |path: PathBuf| Some((crate::fs::identity(&std::fs::metadata(&path).ok()?), path));
-            seen.extend(logs::files(source).into_iter().filter_map(state).map(|(identity, path)| (path, identity)));
+            seen.extend(logs::files(source).into_iter().filter_map(|path| {
+                let meta = std::fs::metadata(&path).ok()?;
+                Some((path, crate::fs::identity(&meta)))
+            }));
         }
         let is_new = seen != self.seen;
         self.seen = seen;

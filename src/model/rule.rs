@@ -279,14 +279,19 @@ impl Who {
     }
 }
 
+/// Reads a network, or an address as a network of its own.
+pub fn network_or_address(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.map(|network| network.trunc())
+}
+
 impl FromStr for Who {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
         if let Some(account) = text.strip_prefix("account ").map(str::trim).filter(|account| !account.is_empty()) {
             return Ok(Self::Account(account.to_owned()));
         }
-        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        network.map(|network| Self::Network(network.trunc())).ok_or_else(|| {
+        network_or_address(text).map(Self::Network).ok_or_else(|| {
             let message = format!("{text:?} is neither an address nor a network nor an account");
             let known = "as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32 or \"account backup\"";
             Problem::new(message, known, "write for example allow = [\"192.0.2.0/24\", \"account monitoring\"]")
