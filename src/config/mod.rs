@@ -181,7 +181,15 @@ impl Config {
 /// Every mistake in its file.
 pub fn format(root: &Path, name: &str) -> Result<Format, ConfigErrors> {
     let mut errors = Vec::new();
+    let known = toml_files(root, "config/formats", &mut errors);
     let file = Path::new("config/formats").join(format!("{name}.toml"));
+    if !known.contains(&file) {
+        let known: Vec<String> = known.iter().map(|path| stem(path)).collect();
+        let help = format!("known are: {}; describe another one in {}", known.join(" "), root.join(&file).display());
+        let problem = Problem::new(format!("there is no format {name:?}"), "", help);
+        errors.push(Diagnostic::of_file(&file, problem));
+        return Err(ConfigErrors(errors));
+    }
     let format = read(root, &file, &mut errors, |fields| format_file::read(fields, name));
     format.ok_or(ConfigErrors(errors))
 }

@@ -84,12 +84,10 @@ impl Rule {
                 let statuses = Selection::Answers(statuses.clone());
                 format!("{percent} % {statuses} among at least {at_least} within a clock period of {}", window(time))
             }
-            RuleKind::Spike { statuses, threshold, report_factor, mail_factor } => {
+            RuleKind::Spike { statuses, threshold, report_factor, .. } => {
+                let answers = Selection::Answers(statuses.clone());
                 format!(
-                    "{threshold} {} in one clock minute, each status by itself; after two weeks only what lies \
-                     {report_factor} times the usual spread above the usual of that hour of that weekday ({mail_factor} \
-                     times: at once)",
-                    Selection::Answers(statuses.clone())
+                    "{threshold} {answers} in one minute; after two weeks, {report_factor} spreads above the usual of that hour and weekday"
                 )
             }
             RuleKind::Pattern { needle, threshold, window: time } => {
