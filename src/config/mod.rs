@@ -175,7 +175,7 @@ impl Config {
     }
 }
 
-/// The log format of that name.
+/// The log format of that name: as the configuration describes it, else as it comes with logkeeper.
 ///
 /// # Errors
 /// Every mistake in its file.
@@ -184,7 +184,12 @@ pub fn format(root: &Path, name: &str) -> Result<Format, ConfigErrors> {
     let known = toml_files(root, "config/formats", &mut errors);
     let file = Path::new("config/formats").join(format!("{name}.toml"));
     if !known.contains(&file) {
-        let known: Vec<String> = known.iter().map(|path| stem(path)).collect();
+        if let Some(format) = shipped::format(&file, name) {
+            return Ok(format);
+        }
+        let mut known: Vec<String> = known.iter().map(|path| stem(path)).chain(shipped::formats().map(stem)).collect();
+        known.sort();
+        known.dedup();
         let help = format!("known are: {}; describe another one in {}", known.join(" "), root.join(&file).display());
         let problem = Problem::new(format!("there is no format {name:?}"), "", help);
         errors.push(Diagnostic::of_file(&file, problem));

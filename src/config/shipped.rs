@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::diagnostic::SourceText;
-use super::fields::Reader;
-use super::{rule_file, stem};
+use super::fields::{Fields, Reader};
+use super::{format_file, rule_file, stem};
 use crate::model::Rule;
+use crate::model::format::Format;
 
 macro_rules! shipped {
     ($($path:literal,)*) => { &[$(($path, include_str!(concat!("../../", $path))),)*] };
@@ -16,6 +17,7 @@ macro_rules! shipped {
 pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/logkeeper.toml",
     "config/formats/caddy.toml",
+    "config/formats/traefik.toml",
     "config/rules/account-under-attack.toml",
     "config/rules/attacking-network.toml",
     "config/rules/error-spikes.toml",
@@ -38,13 +40,27 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
 
 /// The shipped rules.
 pub fn shipped_rules() -> Vec<Rule> {
-    let rules =
-        SHIPPED.iter().map(|(path, text)| (Path::new(path), text)).filter(|(path, _)| path.starts_with("config/rules"));
-    let read = rules.filter_map(|(path, text)| {
-        let (source, errors) = (SourceText::new(path, (*text).to_owned()), RefCell::new(Vec::new()));
-        Reader::new(&source, &errors).document(|fields| rule_file::read(fields, &stem(path)))
-    });
-    read.collect()
+    files_in("config/rules").filter_map(|path| read(path, |fields| rule_file::read(fields, &stem(path)))).collect()
+}
+
+/// The files of the shipped formats.
+pub(super) fn formats() -> impl Iterator<Item = &'static Path> {
+    files_in("config/formats")
+}
+
+/// The shipped format in this file.
+pub(super) fn format(file: &Path, name: &str) -> Option<Format> {
+    read(file, |fields| format_file::read(fields, name))
+}
+
+fn files_in(folder: &'static str) -> impl Iterator<Item = &'static Path> {
+    SHIPPED.iter().map(|(path, _)| Path::new(path)).filter(move |path| path.starts_with(folder))
+}
+
+fn read<T>(path: &Path, make: impl FnOnce(&mut Fields<'_, '_>) -> Option<T>) -> Option<T> {
+    let (_, text) = SHIPPED.iter().find(|(known, _)| Path::new(known) == path)?;
+    let (source, errors) = (SourceText::new(path, (*text).to_owned()), RefCell::new(Vec::new()));
+    Reader::new(&source, &errors).document(make)
 }
 
 #[cfg(test)]

@@ -56,16 +56,32 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
     if text.len() == 26 { Access::default().time(text) } else { None }
 }
 
-/// The client, and where its name ends. Debian's other_vhosts_access.log puts `HOST:PORT` before it.
+/// The client, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with its port.
 fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
     let end = memchr(b' ', line)?;
-    if let Some(peer) = Peer::read(&line[..end]) {
-        return Some((peer, end));
+    let first = Peer::read(&line[..end]);
+    // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
+    if first.is_some() && line[end..].starts_with(b" - ") {
+        return first.map(|peer| (peer, end));
     }
-    let port = memchr::memrchr(b':', &line[..end]).map(|at| &line[at + 1..end])?;
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
-    let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    Peer::read(&line[end + 1..second]).filter(|_| is_port).map(|peer| (peer, second))
+    let is_client = if first.is_some() { is_client_of_host(&line[second..]) } else { ends_with_port(&line[..end]) };
+    match Peer::read(&line[end + 1..second]).filter(|peer| is_client && (first.is_none() || peer.ip().is_some())) {
+        Some(peer) => Some((peer, second)),
+        // A name alone may be the month of another format's line.
+        None => first.filter(|peer| peer.ip().is_some()).map(|peer| (peer, end)),
+    }
+}
+
+/// Whether what follows an address in second place says that a virtual host stands in the first: an identity, which is
+/// never known, and a user.
+fn is_client_of_host(rest: &[u8]) -> bool {
+    rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
+}
+
+fn ends_with_port(host: &[u8]) -> bool {
+    let port = memchr::memrchr(b':', host).map(|at| &host[at + 1..]);
+    port.is_some_and(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
 }
 
 /// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
@@ -87,7 +103,7 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(*at))?;
     // After the identity, everything up to the stamp is the user, who may hold blanks.
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
-    let user = memchr(b' ', names).map(|at| &names[at + 1..])?;
+    let user = memchr(b' ', names).map_or(&b"-"[..], |at| &names[at + 1..]);
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
@@ -160,14 +176,29 @@ mod tests {
 
     #[test]
     fn a_virtual_host_before_the_client_is_passed_over() {
-        let line = r#"www.example.org:443 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#;
         let mut parser = Access::default();
-        assert_eq!(parser.parse(line.as_bytes()).unwrap().peer, Peer::read(b"192.0.2.1"));
+        for (front, client) in [
+            ("www.example.org:443 192.0.2.1 - -", "192.0.2.1"),
+            ("www.example.org 192.0.2.1 - -", "192.0.2.1"),
+            ("www.example.org 2001:db8::1 - john doe", "2001:db8::1"),
+            ("198.51.100.1 192.0.2.1 - -", "192.0.2.1"),
+            ("client.example.org - -", "client.example.org"),
+            ("192.0.2.1 -", "192.0.2.1"),
+            // What a client says of itself is not believed.
+            ("192.0.2.1 - 198.51.100.1 - -", "192.0.2.1"),
+            ("192.0.2.1 198.51.100.1 -", "192.0.2.1"),
+            ("192.0.2.1 198.51.100.1 john", "192.0.2.1"),
+        ] {
+            let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#);
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!(event.peer, Peer::read(client.as_bytes()), "{front}");
+        }
     }
 
     #[test]
-    fn cut_lines_are_not_parsed() {
+    fn cut_lines_and_those_of_other_formats_are_not_parsed() {
         for line in [
+            r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "Mozilla"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HT"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:0"#,

@@ -1,4 +1,4 @@
-//! Logins and changes of account on the machine itself: su (shadow, util-linux), sudo, login, and PAM for them.
+//! Logins and changes of account on the machine itself: su (shadow, util-linux), sudo, doas, login, and PAM for them.
 //!
 //! Whoever sits at a terminal has no address; what is known is the account.
 
@@ -14,6 +14,7 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     let failure = match program {
         b"sudo" => sudo(message),
         b"su" => su(message),
+        b"doas" => doas(message),
         b"login" => login(message, event),
         _ => None,
     };
@@ -57,6 +58,15 @@ fn su(message: &[u8]) -> Option<(&[u8], u32)> {
         &rest[memmem::rfind(rest, b" to ")? + 4..]
     };
     Some((user, 1))
+}
+
+/// `failed auth for eve` and `failed command for eve: ls` (OpenBSD).
+fn doas(message: &[u8]) -> Option<(&[u8], u32)> {
+    if let Some(user) = message.strip_prefix(b"failed auth for ") {
+        return Some((user, 1));
+    }
+    let rest = message.strip_prefix(b"failed command for ")?;
+    Some((&rest[..memmem::find(rest, b": ")?], 1))
 }
 
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' FOR 'root', …`
@@ -106,6 +116,8 @@ mod tests {
             ("su", "FAILED su for root by eve", "root", 1),
             ("su", "BAD SU eve to root on /dev/ttyp0", "root", 1),
             ("su", "failed: ttyq4 changing from eve to root", "root", 1),
+            ("doas", "failed auth for eve", "eve", 1),
+            ("doas", "failed command for eve: ls: x", "eve", 1),
             ("login", "FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure", "root", 1),
             ("login", "FAILED LOGIN 2 FROM 192.0.2.7 FOR root, Authentication failure", "root", 1),
             (

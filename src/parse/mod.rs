@@ -57,11 +57,12 @@ struct Format {
 
 const FORMATS: [Format; 6] = [
     Format { name: "access", make: |_| Box::new(access::Access::default()) },
+    // Before syslog, for which a line of it without its header might be taken.
+    Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
     Format { name: "syslog", make: |context| Box::new(syslog::Syslog::new(context)) },
     Format { name: "nginx-error", make: |context| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "apache-error", make: |context| Box::new(apache_error::ApacheError::new(context)) },
     Format { name: "journal", make: |_| Box::new(journal::Journal) },
-    Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
 ];
 
 /// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.

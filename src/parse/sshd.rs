@@ -159,8 +159,12 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
         Peer::read(&rest[..memchr::memchr(b']', rest)?])
     } else if fatal.starts_with(b"Did not receive identification string from ")
         || fatal.starts_with(b"Bad protocol version identification ")
+        || fatal.starts_with(b"Magic value check failed (")
     {
         user_at_end(fatal).map(|(_, peer)| peer)
+    } else if let Some(rest) = fatal.strip_prefix(b"ssh_dispatch_run_fatal: Connection from ") {
+        // A reason, which holds nothing that a client wrote, ends it.
+        address_before_port(&rest[..memmem::rfind(rest, b": ")?])
     } else if let Some(rest) = fatal.strip_prefix(b"refused connect from ") {
         // libwrap writes the name, and the address in brackets.
         let inner = memchr::memrchr(b'(', rest).map(|at| rest[at + 1..].trim_ascii_end());
@@ -179,7 +183,11 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
 fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
     let closings: [&[u8]; 4] =
         [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Disconnecting "];
-    let rest = closings.iter().find_map(|start| message.strip_prefix(*start))?;
+    address_before_port(closings.iter().find_map(|start| message.strip_prefix(*start))?)
+}
+
+/// The address in `[WORDS ]ADDRESS[ port N]`.
+fn address_before_port(rest: &[u8]) -> Option<Peer<'_>> {
     let mut ports = memmem::find_iter(rest, b" port ");
     let rest = match (ports.next(), ports.next()) {
         (None, _) => rest,

@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use super::access::Access;
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
 use super::{Context, Parser, local, windows};
@@ -10,11 +11,16 @@ use crate::model::{Category, Event};
 /// The parser.
 pub struct Syslog {
     wall: WallClock,
+    access: Access,
 }
 
+/// Web servers, which may write their access logs to syslog.
+const WEB_SERVERS: [&[u8]; 4] = [b"nginx", b"apache2", b"httpd", b"apache"];
+
 /// Programs whose lines are about logging in.
-const AUTH_PROGRAMS: [&[u8]; 9] = [
+const AUTH_PROGRAMS: [&[u8]; 10] = [
     b"sudo",
+    b"doas",
     b"su",
     b"login",
     b"systemd-logind",
@@ -28,7 +34,7 @@ const AUTH_PROGRAMS: [&[u8]; 9] = [
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context) }
+        Self { wall: WallClock::new(context), access: Access::default() }
     }
 
     /// Splits the stamp off: its instant and what follows the blank behind it.
@@ -66,7 +72,8 @@ impl Parser for Syslog {
         let (time, rest) = self.stamp(line)?;
         let (host, rest) = host(rest)?;
         let (program, pid, message) = tag(rest);
-        Some(event(time, host, program, pid, message))
+        let request = WEB_SERVERS.contains(&program).then(|| self.access.parse(message)).flatten();
+        Some(request.map_or_else(|| event(time, host, program, pid, message), |event| Event { host, ..event }))
     }
 }
 
@@ -237,6 +244,19 @@ mod tests {
         }
         let early = parser.parse(b"Nov 2 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9").unwrap();
         assert_eq!(early.time, Some(1_795_168_800 - 18 * 86_400));
+    }
+
+    #[test]
+    fn requests_that_a_web_server_sends_to_syslog_are_requests() {
+        let mut parser = parser();
+        let request = "192.0.2.9 - - [20/Nov/2026:10:00:00 +0000] \"GET /x HTTP/1.1\" 404 5";
+        let line = format!("Nov 20 10:00:01 web1 nginx[7]: {request}");
+        let event = parser.parse(line.as_bytes()).unwrap();
+        assert_eq!((event.action, event.category), (Action::Request { status: 404 }, Category::Access));
+        assert_eq!((event.time, event.host), (Some(1_795_168_800), &b"web1"[..]));
+        // What another program quotes is none.
+        let line = format!("Nov 20 10:00:01 web1 mailer[7]: {request}");
+        assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Other);
     }
 
     #[test]

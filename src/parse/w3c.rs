@@ -3,12 +3,15 @@
 //!
 //! Header lines tell the columns, so they are remembered with how far a file was read.
 
+use std::sync::LazyLock;
+
 use chrono::NaiveDate;
 use memchr::memchr;
 
+use super::syslog::number;
 use super::time::{clock, four, offset, two, with_offset};
 use super::{Parser, joined};
-use crate::model::event::Shape;
+use crate::model::event::{Shape, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
 
 /// Commands of FTP, whose replies are no HTTP statuses.
@@ -26,6 +29,18 @@ const FTP: [&[u8]; 12] = [
     b"DataChannelOpened",
     b"ControlChannelOpened",
 ];
+
+/// The columns that IIS writes where nobody chose others: up to version 7, since 7.5, and all that there are. So lines are
+/// understood also where the header was cut off.
+const USUAL: [&[u8]; 3] = [
+    b"date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) sc-status sc-substatus \
+      sc-win32-status time-taken",
+    b"date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) cs(Referer) sc-status \
+      sc-substatus sc-win32-status time-taken",
+    b"date time s-sitename s-computername s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs-version \
+      cs(User-Agent) cs(Cookie) cs(Referer) cs-host sc-status sc-substatus sc-win32-status sc-bytes cs-bytes time-taken",
+];
+static USUAL_COLUMNS: LazyLock<[Columns; 3]> = LazyLock::new(|| USUAL.map(Columns::read));
 
 /// The longest header line that is believed, in bytes: it is remembered.
 const MAX_HEADER: usize = 4096;
@@ -51,6 +66,8 @@ struct Columns {
     count: usize,
     date: Option<usize>,
     time: Option<usize>,
+    server: Option<usize>,
+    port: Option<usize>,
     client: Option<usize>,
     user: Option<usize>,
     method: Option<usize>,
@@ -66,6 +83,8 @@ impl Columns {
             count: names.len(),
             date: column(&[b"date"]),
             time: column(&[b"time"]),
+            server: column(&[b"s-ip"]),
+            port: column(&[b"s-port"]),
             client: column(&[b"c-ip"]),
             user: column(&[b"cs-username", b"c-auth-id"]),
             method: column(&[b"cs-method"]),
@@ -75,16 +94,31 @@ impl Columns {
     }
 }
 
+impl Columns {
+    /// Whether nothing else than these columns can be meant.
+    fn surely_fit(&self, values: &[&[u8]]) -> bool {
+        let value = |column: Option<usize>| values.get(column?).copied();
+        let is_address = |column| value(column).and_then(parse_ip).is_some();
+        let is_command = |text: &[u8]| text.iter().all(u8::is_ascii_uppercase);
+        values.len() == self.count
+            && is_address(self.server)
+            && is_address(self.client)
+            && value(self.port).and_then(number).is_some()
+            && value(self.method).is_some_and(is_command)
+            && value(self.status).and_then(status).is_some()
+    }
+}
+
 impl Parser for W3c {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         if let Some(header) = line.strip_prefix(b"#") {
             return self.header_line(header).then(|| Event::plain(None, Category::Access));
         }
-        let columns = &self.columns;
-        if columns.count == 0 {
-            return None;
-        }
-        let values: Vec<&[u8]> = words(line, self.quotes).take(columns.count + 1).collect();
+        let known = self.columns.count > 0;
+        let most = if known { self.columns.count } else { USUAL_COLUMNS[2].count };
+        let values: Vec<&[u8]> = words(line, self.quotes).take(most + 1).collect();
+        let usual = || USUAL_COLUMNS.iter().find(|columns| columns.surely_fit(&values));
+        let columns = if known { &self.columns } else { usual()? };
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
         let (date, time) = (value(columns.date)?, value(columns.time)?);
         if values.len() != columns.count {
@@ -234,6 +268,10 @@ mod tests {
         let line = line.replace(" - 198", " DOM\\eve 198").replace("404", "401");
         assert_eq!(last(&format!("{IIS}{line}")).unwrap().3, some("DOM\\eve"));
         assert_eq!(last(&line), None, "without a header nobody knows what it says");
+        let usual = line.replace("404 12", "401 0 0 12").replace(" 401 12", " 401 2 5 12");
+        assert_eq!(last(&usual).unwrap().2, "198.51.100.7", "but for the usual columns");
+        let with_referrer = usual.replace("Mozilla/5.0+(X11)", "Mozilla/5.0+(X11) https://example.org/");
+        assert_eq!(last(&with_referrer).unwrap().1, Action::Request { status: 401 });
         assert_eq!(last(&format!("{IIS}{line} 7")), None, "a column too many");
         let line =
             "2026-11-20 10:00:05 192.0.2.1 GET /x \"q\"\"p\"\"root\"203.0.113.1 443 \"a 198.51.100.7 Mozilla\" 401 1";

@@ -81,6 +81,190 @@ fn apache_logs_give_the_true_statuses_and_minutes() {
     assert_eq!(Value::Object(minutes), truth["minutes_utc_with_5plus"]["404"]);
 }
 
+/// Folders of CrowdSec's hub whose logs are those of a service of ours, but of which something is left out, and why.
+const NOT_OF_THE_HUB: [(&str, &str); 6] = [
+    ("traefik_json", "one of its lines has a list of addresses for the client: whom to believe is not known"),
+    ("nginx-mail-logs", "nginx as a mail proxy"),
+    (
+        "nginx_req_limit_exceeded",
+        "limits that nginx enforced itself: its error log names who is slowed down, which is no request",
+    ),
+    ("apache-cve-2021-41773 88.168.206.87", "an attack that only the error log tells of, which is no request"),
+    ("postfix-relay", "postfix"),
+    ("pam-logs", "pam_faillock's and pam_tally's own words, without an address"),
+];
+
+/// The format that must be told, because JSON is anybody's.
+fn format_of(service: &str, log: &str) -> &'static [&'static str] {
+    match service {
+        "caddy" => &["--format", "caddy"],
+        "traefik" if log.starts_with('{') => &["--format", "traefik"],
+        _ => &[],
+    }
+}
+
+/// The service that a folder of the hub is about; none where it is none of ours.
+fn service_of(config: &str) -> Option<&str> {
+    let service = config.lines().find_map(|line| line.strip_prefix("log_type:"))?.trim();
+    let ours = ["nginx", "apache2", "caddy", "traefik"].contains(&service)
+        || service == "syslog" && ["sshd-logs", "pam-logs", "/sshd"].iter().any(|parser| config.contains(parser));
+    ours.then_some(service)
+}
+
+/// Requests per address and status.
+fn requests(scanned: &Value) -> BTreeMap<(String, String), u64> {
+    let mut all = BTreeMap::new();
+    for address in scanned["addresses"].as_array().unwrap() {
+        for (status, count) in address["status"].as_object().unwrap() {
+            all.insert((address["address"].as_str().unwrap().to_owned(), status.clone()), count.as_u64().unwrap());
+        }
+    }
+    all
+}
+
+fn normalised(address: &str) -> String {
+    address.parse::<std::net::IpAddr>().map_or_else(|_| address.to_owned(), |ip| ip.to_string())
+}
+
+#[test]
+fn every_request_and_offender_of_crowdsecs_hub_is_known() {
+    let name = "every_request_and_offender_of_crowdsecs_hub_is_known";
+    let Some(truth) = truth("crowdsec_candidates.json") else { return support::skip(name, "../shared") };
+    let hub = support::shared().unwrap().join("corpora/crowdsec-hub");
+    let (mut folders, mut compared, mut wrong) = (0, 0, Vec::new());
+    for (folder, want) in truth["tests"].as_object().unwrap() {
+        let config = std::fs::read_to_string(hub.join(folder).join("config.yaml")).unwrap();
+        let Some(service) = service_of(&config) else { continue };
+        let left_out = |of: &str| NOT_OF_THE_HUB.iter().any(|(name, _)| *name == of);
+        if left_out(folder) {
+            continue;
+        }
+        folders += 1;
+        for log in want["logs"].as_object().unwrap().keys() {
+            let path = hub.join(folder).join(log);
+            let text = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            let scanned = scan(&format!("crowdsec-hub/{folder}/{log}"), format_of(service, &text));
+            let known: Vec<&str> = scanned["addresses"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|known| known["address"].as_str().unwrap())
+                .collect();
+            let offenders = want["overflows"].as_object().into_iter().flat_map(|all| all.values());
+            for offender in offenders.filter_map(|offender| offender[0].as_str()).map(normalised) {
+                compared += 1;
+                if !known.contains(&offender.as_str()) && !left_out(&format!("{folder} {offender}")) {
+                    wrong.push(format!("{folder}: {offender} is not known"));
+                }
+            }
+            let events = want["parsed"].as_object().into_iter().flatten().filter(|(key, _)| key.starts_with("s01"));
+            let (mut told, mut addresses) = (BTreeMap::new(), Vec::new());
+            for (_, event) in events {
+                let text = |field: &str| event[field].as_str().map(str::to_owned);
+                let address = text("Meta.source_ip").as_deref().map(normalised);
+                match (address, text("Meta.http_status").filter(|status| status != "-")) {
+                    (Some(address), Some(status)) => *told.entry((address, status)).or_insert(0) += 1,
+                    (Some(address), None) if service == "syslog" => addresses.push(address),
+                    _ => {}
+                }
+            }
+            compared += told.len() + addresses.len();
+            if !told.is_empty() && told != requests(&scanned) {
+                wrong.push(format!("{folder}: {told:?} are told, {:?} were read", requests(&scanned)));
+            }
+            let unknown = addresses.iter().filter(|address| !known.contains(&address.as_str()));
+            wrong.extend(unknown.map(|address| format!("{folder}: {address} is not known")));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(folders > 40 && compared > 100, "{folders} {compared}");
+}
+
+/// Cases of OSSEC on services of ours: whose rule it is, and how many failed logins, urgent lines and requests that makes.
+const OSSEC: [(&str, &str, [u64; 3]); 14] = [
+    ("su.ini", "5301", [1, 0, 0]),
+    ("su.ini", "5302", [1, 0, 0]),
+    ("su.ini", "5503", [1, 0, 0]),
+    ("su.ini", "5305", [0, 0, 0]),
+    ("sudo.ini", "5401", [1, 0, 0]),
+    ("sudo.ini", "5404", [3, 0, 0]),
+    ("sudo.ini", "5405", [1, 0, 0]),
+    ("sudo.ini", "5403", [0, 0, 0]),
+    ("doas.ini", "51557", [1, 0, 0]),
+    ("nginx.ini", "31301", [0, 1, 0]),
+    ("nginx.ini", "31302", [0, 0, 0]),
+    ("nginx.ini", "31303", [0, 1, 0]),
+    ("openbsd-httpd.ini", "31100", [0, 0, 1]),
+    ("web_rules.ini", "31101", [0, 1, 1]),
+];
+
+/// Lines that no service of ours writes: Apache's days have two digits, and nginx knows no level "yadda".
+fn was_made_up(line: &str) -> bool {
+    line.contains("[1/Apr/2014") || line.contains("[yadda]")
+}
+
+#[test]
+fn ossecs_cases_on_logins_and_the_web_are_told_as_they_are_meant() {
+    let name = "ossecs_cases_on_logins_and_the_web_are_told_as_they_are_meant";
+    let Some(truth) = truth("ossec_candidates.json") else { return support::skip(name, "../shared") };
+    let bed = TestBed::new();
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for file in ["su.ini", "sudo.ini", "doas.ini", "nginx.ini", "openbsd-httpd.ini", "web_rules.ini"] {
+        for case in truth[file].as_object().unwrap().values() {
+            let lines = ["pass", "fail"].iter().flat_map(|kind| case[kind].as_array().unwrap());
+            for line in lines.map(|line| line.as_str().unwrap()).filter(|line| !was_made_up(line)) {
+                tried += 1;
+                bed.file("one.log", &format!("{line}\n"));
+                let read = bed.json(&["scan", bed.path("one.log").to_str().unwrap()]);
+                let count = |field: &str| read[field].as_u64().unwrap();
+                let requests = read["addresses"].as_array().unwrap().len() as u64;
+                let got = [count("failed_logins"), count("urgent"), requests];
+                let rule = case["rule"].as_str().unwrap();
+                let want = OSSEC.iter().find(|(of, known, _)| *of == file && *known == rule);
+                if read["files"][0]["unparsed"] != 0 || want.is_some_and(|(.., want)| got != *want) {
+                    wrong.push(format!("{file} {rule} {got:?}: {line}"));
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(tried > 30, "{tried}");
+}
+
+/// lnav's examples of formats of ours, the format and how many lines are not parsed: those are no lines of it.
+const LNAV: [(&str, &str, u64); 12] = [
+    ("logfile_access_log.0", "access", 0),
+    ("logfile_access_log_dupe.0", "access", 0),
+    // No identity and no user.
+    ("logfile_bad_access_log.0", "access", 1),
+    ("logfile_bad_syslog.0", "syslog", 0),
+    ("logfile_for_join.0", "syslog", 0),
+    ("logfile_syslog.0", "syslog", 0),
+    ("logfile_syslog.1", "syslog", 0),
+    ("logfile_syslog.2", "syslog", 0),
+    // Messages of several lines, of which only the first has a stamp.
+    ("logfile_syslog.3", "syslog", 10),
+    ("logfile_pretty.0", "syslog", 17),
+    // Two lines before the first message.
+    ("logfile_syslog_with_header.0", "syslog", 2),
+    ("logfile_w3c.1", "w3c", 0),
+];
+
+#[test]
+fn lnavs_examples_of_our_formats_are_read_whole() {
+    let name = "lnavs_examples_of_our_formats_are_read_whole";
+    let Some(shared) = support::shared() else { return support::skip(name, "../shared") };
+    for (file, format, unparsed) in LNAV {
+        let scanned = scan(&format!("lnav/{file}"), &[]);
+        let read = &scanned["files"][0];
+        let lines = std::fs::read(shared.join("corpora/lnav").join(file)).unwrap();
+        let lines = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let told =
+            (read["format"].as_str().unwrap(), read["unparsed"].as_u64().unwrap(), read["lines"].as_u64().unwrap());
+        assert_eq!(told, (format, unparsed, lines), "{file}");
+    }
+}
+
 #[test]
 fn apache_error_log_is_understood_whole() {
     if support::shared().is_none() {
