@@ -6,7 +6,7 @@ use super::fields::{Fields, Text};
 use super::values::Period;
 use crate::model::{Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
 
-const KINDS: [&str; 6] = ["count", "distinct", "sequence", "ratio", "spike", "pattern"];
+const KINDS: [&str; 8] = ["count", "distinct", "sequence", "ratio", "spike", "new", "silent", "pattern"];
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
@@ -30,11 +30,13 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         ["sequence"] => fields.table("sequence").and_then(read_sequence),
         ["ratio"] => fields.table("ratio").and_then(read_ratio),
         ["spike"] => fields.table("spike").and_then(read_spike),
+        ["new"] => fields.table("new").and_then(read_new),
+        ["silent"] => fields.table("silent").and_then(read_silent),
         ["pattern"] => fields.table("pattern").and_then(read_pattern),
         [] => fields.required(
             "count",
             None,
-            "give it one of the tables [count], [distinct], [sequence], [ratio], [spike] or [pattern]",
+            "give it one of the tables [count], [distinct], [sequence], [ratio], [spike], [new], [silent] or [pattern]",
         ),
         [.., second] => {
             let help = "make two files of it";
@@ -50,8 +52,12 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         | RuleKind::Pattern { window, .. } => (window, DAY),
         RuleKind::Ratio { window, .. } => (window, 10 * MINUTE),
         RuleKind::Spike { .. } => (Duration::ZERO, 10 * MINUTE),
+        RuleKind::New { .. } | RuleKind::Silent { .. } => (Duration::MAX, 0),
     };
-    if merge.is_some_and(|merge| merge < window) {
+    if merge.is_some() && window == Duration::MAX {
+        let help = "leave it out: what is new or silent is one finding each time";
+        fields.refuse_key("merge", Problem::new("merge means nothing here", "of no use", help));
+    } else if merge.is_some_and(|merge| merge < window) {
         let problem = Problem::new(
             "merge is shorter than the window",
             "at least the window",
@@ -59,7 +65,8 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         );
         fields.refuse_key("merge", problem);
     }
-    let merge = merge.unwrap_or(Duration::from_secs(default_merge).max(window));
+    let least = if window == Duration::MAX { Duration::ZERO } else { window };
+    let merge = merge.unwrap_or(Duration::from_secs(default_merge).max(least));
     Some(Rule {
         name: name.to_owned(),
         severity: severity?,
@@ -142,6 +149,22 @@ fn read_window(mut table: Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32,
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     table.finish();
     Some((of?, by?, threshold?, window))
+}
+
+fn read_new(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let of = selection(&mut table);
+    let by: Option<Vec<Field>> = table.one_or_more("by");
+    let by = table.required("by", by, "write by = \"source.ip\" or by = [\"user.name\", \"source.ip\"]");
+    let learn = table.parsed::<Period>("learn").map_or(Duration::from_secs(14 * DAY), |period| period.0);
+    let forget = table.parsed::<Period>("forget").map_or(Duration::from_secs(90 * DAY), |period| period.0);
+    table.finish();
+    Some(RuleKind::New { of: of?, by: by?, learn, forget })
+}
+
+fn read_silent(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let after = table.parsed::<Period>("after").map_or(Duration::from_secs(HOUR), |period| period.0);
+    table.finish();
+    Some(RuleKind::Silent { after })
 }
 
 fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {

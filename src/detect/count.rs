@@ -59,7 +59,7 @@ impl Detector for Count {
         if !write_key(&self.by, event, &mut self.key) {
             return false;
         }
-        if event.action != Action::LoginSucceeded {
+        if event.action != Action::LoginSucceeded || self.of == Selection::Logins {
             self.episodes.observe(&self.key, sighting.failures.max(1), value, sighting);
         } else if matches!(self.rule.kind, RuleKind::Sequence { .. })
             || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins

@@ -7,15 +7,18 @@
 
 mod count;
 mod episodes;
+mod new;
 mod pattern;
 mod ratio;
 mod session;
+mod silent;
 mod spike;
 mod subject;
 mod usual;
 
 pub use session::{Held, Sessions};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -87,6 +90,12 @@ pub trait Detector: Send {
         Looks::Events
     }
 
+    /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC.
+    fn hear(&mut self, _source: &str, _quarter: i64) {}
+
+    /// Learns that these are all sources, and that what is going to be read is all they wrote until `now`, seconds since 1970 UTC.
+    fn watch(&mut self, _now: i64, _sources: &BTreeSet<&str>) {}
+
     /// Everything found that is not settled for good, with what is known by now.
     fn findings(&mut self) -> Vec<Finding>;
 
@@ -115,6 +124,8 @@ pub fn detector(rule: &Rule, zone: Tz) -> Box<dyn Detector> {
         }
         RuleKind::Ratio { .. } => Box::new(ratio::Ratio::new(rule)),
         RuleKind::Spike { .. } => Box::new(spike::Spike::new(rule, zone)),
+        RuleKind::New { .. } => Box::new(new::Newcomers::new(rule)),
+        RuleKind::Silent { .. } => Box::new(silent::Silent::new(rule, zone)),
         RuleKind::Pattern { .. } => Box::new(pattern::Pattern::new(rule)),
     }
 }

@@ -59,7 +59,8 @@ impl JobKind for ScanSpec {
         let mut problems = Vec::new();
         let mut state = restored(stored, &mut problems);
         let works = collect(self, context, &mut state, &mut notes, &mut problems)?;
-        let (counts, outcome) = if works.is_empty() && !first_scan {
+        let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
+        let (counts, outcome) = if works.is_empty() && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
             ("read nothing".to_owned(), outcome)
         } else {
@@ -117,6 +118,7 @@ impl ScanSpec {
         scanner.exempt(context.store.exemptions()?);
         let known: Vec<String> = state.detectors.keys().cloned().collect();
         let continued = scanner.load(std::mem::take(&mut state.detectors));
+        scanner.watch(&self.sources.iter().map(String::as_str).collect());
         let afresh = known.iter().filter(|rule| self.rules.contains(rule) && !continued.contains(rule));
         notes.extend(afresh.map(|rule| format!("rule {rule} was changed and starts counting afresh")));
         let files =

@@ -1,6 +1,6 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
@@ -76,7 +76,7 @@ impl Running {
         let found = self.detector.observe(sighting);
         // A good login is taken in, but is nothing that the rule looks for.
         let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
-        self.lines += u64::from(found || counts && !is_login);
+        self.lines += u64::from(found || counts && (!is_login || self.rule.is_about_logins()));
         found
     }
 }
@@ -308,6 +308,13 @@ impl Scanner {
         self.add(source, bucket, &one);
     }
 
+    /// These are all sources, and everything will be read that they wrote until now; to be called after the states are taken up.
+    pub fn watch(&mut self, sources: &BTreeSet<&str>) {
+        for rule in &mut self.rules {
+            rule.detector.watch(self.now, sources);
+        }
+    }
+
     /// From now on only one stream is read: what lies behind it and these others need not be kept to the end.
     pub fn last_stream<'s>(&mut self, others: impl Iterator<Item = &'s StreamState>) {
         self.others = Some(self.horizon(others).unwrap_or(i64::MAX));
@@ -475,6 +482,10 @@ impl Scanner {
 
     fn add(&mut self, source: &str, bucket: i64, counts: &Tally) {
         self.total.add(counts);
+        for rule in self.rules.iter_mut().filter(|rule| counts.lines > 0 && rule.rule.notices_silence()) {
+            rule.detector.hear(source, bucket);
+            rule.lines += counts.lines;
+        }
         if !self.tallies.contains_key(source) {
             self.tallies.insert(source.to_owned(), HashMap::new());
         }
@@ -516,7 +527,7 @@ pub struct SavedDetector {
 }
 
 fn running(rule: &Rule, zone: Tz) -> Running {
-    let counts_events = !matches!(rule.kind, RuleKind::Pattern { .. });
+    let counts_events = !matches!(rule.kind, RuleKind::Pattern { .. } | RuleKind::Silent { .. });
     Running { rule: rule.clone(), detector: detect::detector(rule, zone), counts_events, lines: 0 }
 }
 

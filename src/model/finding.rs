@@ -26,6 +26,8 @@ words! {
     Counted {
         /// Failed logins, each attempt once.
         FailedLogins = "failed logins",
+        /// Successful logins.
+        Logins = "logins",
         /// Connections without an attempt to log in.
         Probes = "probes",
         /// Accounts locked because of failed logins.
@@ -46,6 +48,10 @@ words! {
         Hosts = "hosts",
         /// Different paths on a web server.
         Paths = "paths",
+        /// Somebody or something that was never seen before.
+        Newcomers = "never seen before",
+        /// Minutes without a line.
+        QuietMinutes = "minutes without a line",
     }
 }
 
@@ -121,6 +127,7 @@ impl Finding {
             "host.name" => format!("host {value}"),
             "url.path" => format!("path {value}"),
             "http.status" => format!("status {value}"),
+            "event.dataset" => format!("source {value}"),
             "keyword" => format!("\"{value}\""),
             _ => format!("{field} {value}"),
         };

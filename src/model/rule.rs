@@ -42,6 +42,8 @@ impl Rule {
             RuleKind::Spike { .. } | RuleKind::Ratio { .. } => Counted::Answers,
             RuleKind::Distinct { value, .. } => value.counted(),
             RuleKind::Pattern { .. } => Counted::Lines,
+            RuleKind::New { .. } => Counted::Newcomers,
+            RuleKind::Silent { .. } => Counted::QuietMinutes,
         }
     }
 
@@ -51,12 +53,27 @@ impl Rule {
             RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } => {
                 of.holds(action, failures) || action == Action::LoginSucceeded
             }
-            RuleKind::Distinct { of, .. } => of.holds(action, failures),
+            RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => of.holds(action, failures),
             RuleKind::Spike { statuses, .. } => is_answer(action, statuses),
             // A share is of all answers.
             RuleKind::Ratio { .. } => matches!(action, Action::Request { .. }),
-            RuleKind::Pattern { .. } => false,
+            RuleKind::Pattern { .. } | RuleKind::Silent { .. } => false,
         }
+    }
+
+    /// Whether successful logins are what it counts, and not only what it takes in besides.
+    pub fn is_about_logins(&self) -> bool {
+        match &self.kind {
+            RuleKind::Count { of, .. } | RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => {
+                *of == Selection::Logins
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it has something to find where there is nothing to read.
+    pub fn notices_silence(&self) -> bool {
+        matches!(self.kind, RuleKind::Silent { .. })
     }
 
     /// Whether it is about those who caused this event.
@@ -90,6 +107,15 @@ impl Rule {
                     "{threshold} {answers} in one minute; after two weeks, {report_factor} spreads above the usual of that hour and weekday"
                 )
             }
+            RuleKind::New { of, by: fields, learn, .. } => {
+                format!("{of} of a {} never seen before, once {} were watched", by(fields), window(learn))
+            }
+            RuleKind::Silent { after } => {
+                format!(
+                    "no line of a source for at least {}, though that is as good as impossible at that time of the week",
+                    window(after)
+                )
+            }
             RuleKind::Pattern { needle, threshold, window: time } => {
                 format!("{threshold} lines with \"{}\" within {}", needle.as_str(), window(time))
             }
@@ -107,6 +133,8 @@ impl RuleKind {
             Self::Ratio { .. } => "ratio",
             Self::Spike { .. } => "spike",
             Self::Pattern { .. } => "pattern",
+            Self::New { .. } => "new",
+            Self::Silent { .. } => "silent",
         }
     }
 }
@@ -171,6 +199,22 @@ pub enum RuleKind {
         /// and so many times above, somebody is told at once.
         mail_factor: u32,
     },
+    /// `[new]`: events of a subject that was never seen before.
+    New {
+        /// Which events.
+        of: Selection,
+        /// What makes a subject: one value of each of these fields.
+        by: Vec<Field>,
+        /// For how long after the first event of all nothing is new.
+        learn: Duration,
+        /// After how long without an event a subject is new again.
+        forget: Duration,
+    },
+    /// `[silent]`: a source of which no line comes, though at that time of the week there always are some.
+    Silent {
+        /// For how long at least.
+        after: Duration,
+    },
     /// `[pattern]`: lines that hold a text or match a regular expression.
     Pattern {
         /// What is looked for.
@@ -187,6 +231,8 @@ pub enum RuleKind {
 pub enum Selection {
     /// Failed logins, each attempt once.
     FailedLogins,
+    /// Successful logins.
+    Logins,
     /// Connections on which nobody tried to log in, or which were broken off.
     Probes,
     /// Accounts locked because of too many failed logins.
@@ -202,6 +248,7 @@ impl Selection {
     pub fn counted(&self) -> Counted {
         match self {
             Self::FailedLogins => Counted::FailedLogins,
+            Self::Logins => Counted::Logins,
             Self::Probes => Counted::Probes,
             Self::Lockouts => Counted::Lockouts,
             Self::ClearedLogs => Counted::ClearedLogs,
@@ -213,6 +260,7 @@ impl Selection {
     pub fn holds(&self, action: Action, failures: u32) -> bool {
         match self {
             Self::FailedLogins => failures > 0,
+            Self::Logins => action == Action::LoginSucceeded,
             Self::Probes => action == Action::Probed,
             Self::Lockouts => action == Action::LockedOut,
             Self::ClearedLogs => action == Action::LogCleared,
@@ -231,13 +279,14 @@ impl FromStr for Selection {
     fn from_str(text: &str) -> Result<Self, Problem> {
         match text {
             "failed-logins" => Ok(Self::FailedLogins),
+            "logins" => Ok(Self::Logins),
             "probes" => Ok(Self::Probes),
             "lockouts" => Ok(Self::Lockouts),
             "cleared-logs" => Ok(Self::ClearedLogs),
             _ => {
                 let message = format!("{text:?} is not what a rule can count");
                 let help = "write events = \"failed-logins\", or statuses = [\"404\"] for answers";
-                Err(Problem::new(message, "failed-logins, probes, lockouts or cleared-logs", help))
+                Err(Problem::new(message, "failed-logins, logins, probes, lockouts or cleared-logs", help))
             }
         }
     }
@@ -247,6 +296,7 @@ impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailedLogins => f.write_str("failed logins"),
+            Self::Logins => f.write_str("logins"),
             Self::Probes => f.write_str("probes"),
             Self::Lockouts => f.write_str("lockouts"),
             Self::ClearedLogs => f.write_str("cleared logs"),

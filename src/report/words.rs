@@ -120,6 +120,12 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
         _ if f.counted == Counted::Lockouts => {
             format!("{subject_words} was locked {count} times because of failed logins, {when}.")
         }
+        _ if f.counted == Counted::Logins => format!("{subject_words} logged in {count} times, {when}."),
+        _ if f.counted == Counted::Newcomers => format!("{subject_words} was never seen before, {when}."),
+        _ if f.counted == Counted::QuietMinutes => {
+            let note = f.note.as_deref().unwrap_or_default();
+            return format!("The log {value} said nothing for {count} minutes, {when}; {note}.");
+        }
         _ if f.counted == Counted::ClearedLogs => format!("{subject_words} had its logs emptied, {when}."),
         _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines | Counted::Probes) => {
             let verb = match f.counted {

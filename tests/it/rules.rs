@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::cuts::assert_cuts_change_nothing_with;
 use crate::support::TestBed;
 
 fn corpus(name: &str) -> String {
@@ -200,6 +201,78 @@ fn findings_are_listed_by_address_account_and_severity() {
     let told = bed.run(&["findings", "show", &id]).stdout;
     assert!(told.contains("  > 2026-11-19T10:00:20Z") && !told.contains("something else"), "{told}");
     assert_eq!(bed.run(&["findings", "show", "999"]).code, 2);
+}
+
+const FIRST: &str = "2026-11-02T00:00:00Z";
+
+/// A log of three weeks with a line every five minutes, by day only if so wanted, up to an hour of its last day.
+fn steady(by_day_only: bool, days: i64, hours: i64) -> String {
+    let first: chrono::DateTime<chrono::Utc> = FIRST.parse().unwrap();
+    let all = (0..(days * 24 + hours) * 12).map(|n| first + chrono::TimeDelta::minutes(5 * n));
+    let wanted = all.filter(|time| !by_day_only || (8..18).contains(&chrono::Timelike::hour(time)));
+    wanted.map(|time| format!("{} web1 app[7]: fine\n", time.format("%Y-%m-%dT%H:%M:%SZ"))).collect()
+}
+
+#[test]
+fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothing_to_read() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n[sources.office]\nfiles = [\"DIR/log/office.log\"]\n");
+    let job = "[scan]\nsources = [\"app\", \"office\"]\nrules = [\"silent-sources\"]\nalert = [\"admins\"]\n";
+    bed.file("jobs/scan.toml", job);
+    bed.file("log/app.log", &steady(false, 21, 20));
+    bed.file("log/office.log", &steady(true, 21, 20));
+    let scan = |at: &str| {
+        bed.run_job("scan", at);
+        let found = bed.json(&["findings"]);
+        let all = found.as_array().unwrap().iter();
+        all.map(|f| format!("{} {} {}", f["subject"]["event.dataset"].as_str().unwrap(), f["count"], f["open"]))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(scan("2026-11-23T20:00:00Z"), [""; 0]);
+    assert_eq!(scan("2026-11-23T20:45:00Z"), [""; 0], "not yet");
+    assert_eq!(scan("2026-11-23T22:00:00Z"), ["app 120 true"], "the other one sleeps every night");
+    assert_eq!(scan("2026-11-24T01:00:00Z"), ["app 300 true"], "the same finding grows");
+    let told = bed.json(&["findings"])[0]["id"].to_string();
+    let told = bed.run(&["findings", "show", &told]).stdout;
+    assert!(told.contains("The log app said nothing for 300 minutes"), "{told}");
+    assert!(told.contains("in the 3 weeks before there were lines at that time"), "{told}");
+    // It comes back, and a day later what it was is settled.
+    let more = steady(false, 24, 0)[steady(false, 22, 2).len()..].to_owned();
+    bed.file("log/app.log", &(steady(false, 21, 20) + &more));
+    bed.file("log/office.log", &steady(true, 24, 0));
+    assert_eq!(scan("2026-11-26T00:00:00Z"), ["app 360 false"]);
+    // A source that is gone from the job is silent for good reason.
+    bed.file("jobs/scan.toml", &job.replace(", \"office\"", ""));
+    assert_eq!(scan("2026-11-26T00:30:00Z"), ["app 360 false"]);
+    bed.file("log/app.log", "");
+    assert_eq!(scan("2026-11-26T09:00:00Z"), ["app 540 true", "app 360 false"]);
+    assert_eq!(scan("2026-12-25T09:00:00Z"), ["app 42300 true", "app 360 false"], "it grows as long as it lasts");
+}
+
+#[test]
+fn what_is_new_or_silent_does_not_depend_on_cuts() {
+    let login = |n: u64| {
+        let time = FIRST.parse::<chrono::DateTime<chrono::Utc>>().unwrap() + chrono::TimeDelta::minutes(11 * n as i64);
+        let (user, ip) = (n % 3, (n / 40) % 9);
+        format!(
+            "{} web1 sshd[{n}]: Accepted password for u{user} from 192.0.2.{ip} port 22 ssh2\n",
+            time.format("%FT%TZ")
+        )
+    };
+    let logins: String = (0..1500).map(login).collect();
+    let steady = steady(false, 16, 0) + &steady(false, 17, 0)[steady(false, 16, 12).len()..];
+    let prepare = |bed: &TestBed| {
+        let rule = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n[new]\nevents = \"logins\"\n";
+        bed.file(
+            "config/rules/mine.toml",
+            &format!("{rule}by = [\"source.ip\", \"user.name\"]\nlearn = \"1d\"\nforget = \"2d\"\n"),
+        );
+        bed.file("config/rules/silent-sources.toml", include_str!("../../config/rules/silent-sources.toml"));
+        let job = "[scan]\nsources = [\"logs\"]\nrules = [\"mine\", \"silent-sources\"]\n";
+        bed.file("jobs/scan.toml", job);
+    };
+    assert_cuts_change_nothing_with(&prepare, &[("auth.log", logins.as_bytes())], 0..6);
+    assert_cuts_change_nothing_with(&prepare, &[("app.log", steady.as_bytes())], 0..6);
 }
 
 #[test]

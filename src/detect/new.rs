@@ -1,0 +1,177 @@
+//! `[new]`: a subject that was never seen before, as an address from which nobody logged in until now.
+//!
+//! What comes in the first time, the time of learning, is how things are. After that a subject is new if there is no event
+//! of it within the time after which it would be forgotten. Both are properties of the set of events.
+
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashMapExt};
+use serde::{Deserialize, Serialize};
+
+use super::subject::{restored, stored, subject, write_key};
+use super::{Detector, LATENESS, Sighting};
+use crate::model::{Evidence, Field, Finding, Rule, RuleKind};
+
+/// How many subjects are remembered; beyond that those go that were not seen for longest.
+const MAX_KNOWN: usize = 20_000;
+
+/// The detector.
+pub struct Newcomers {
+    rule: Rule,
+    by: Vec<Field>,
+    learn: i64,
+    forget: i64,
+    /// The first event of all.
+    since: Option<i64>,
+    known: HashMap<Box<[u8]>, Vec<Presence>>,
+    dropped: u64,
+    key: Vec<u8>,
+}
+
+/// A time in which a subject never was away for so long that it would have been forgotten.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Presence {
+    first: i64,
+    last: i64,
+    /// Its first line, as long as an earlier one may come.
+    evidence: Option<Evidence>,
+}
+
+/// What is stored.
+#[derive(Serialize, Deserialize)]
+struct State {
+    since: Option<i64>,
+    known: BTreeMap<String, Vec<Presence>>,
+}
+
+impl Newcomers {
+    /// A fresh detector for a rule of this kind.
+    pub fn new(rule: &Rule) -> Self {
+        let RuleKind::New { by, learn, forget, .. } = &rule.kind else {
+            unreachable!("detector() makes this for new rules only")
+        };
+        Self {
+            rule: rule.clone(),
+            by: by.clone(),
+            learn: learn.as_secs() as i64,
+            forget: forget.as_secs() as i64,
+            since: None,
+            known: HashMap::new(),
+            dropped: 0,
+            key: Vec::new(),
+        }
+    }
+
+    /// Lets a tenth of the subjects go, those that were not seen for longest.
+    fn make_room(&mut self) {
+        let last = |presences: &[Presence]| presences.iter().map(|presence| presence.last).max().unwrap_or(i64::MIN);
+        let mut times: Vec<i64> = self.known.values().map(|presences| last(presences)).collect();
+        let (_, oldest, _) = times.select_nth_unstable(MAX_KNOWN / 10);
+        let (oldest, before) = (*oldest, self.known.len());
+        self.known.retain(|_, presences| last(presences) > oldest);
+        self.dropped += (before - self.known.len()) as u64;
+    }
+
+    fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
+        let evidence = presence.evidence.clone()?;
+        let learnt = self.since?.saturating_add(self.learn);
+        (presence.first >= learnt).then(|| Finding {
+            rule: self.rule.name.clone(),
+            severity: self.rule.severity,
+            subject: subject(key),
+            count: 1,
+            counted: self.rule.counted(),
+            first: presence.first,
+            last: presence.first,
+            reached: presence.first,
+            breach: None,
+            note: None,
+            can_wait: false,
+            evidence: vec![evidence],
+            open,
+        })
+    }
+}
+
+impl Detector for Newcomers {
+    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
+        let Some(event) = &sighting.event else { return false };
+        if !write_key(&self.by, event, &mut self.key) {
+            return false;
+        }
+        self.since = Some(self.since.map_or(sighting.time, |since| since.min(sighting.time)));
+        if !self.known.contains_key(&*self.key) {
+            if self.known.len() >= MAX_KNOWN {
+                self.make_room();
+            }
+            self.known.insert(self.key.as_slice().into(), Vec::new());
+        }
+        if let Some(presences) = self.known.get_mut(&*self.key) {
+            take_in(presences, self.forget, sighting);
+        }
+        false
+    }
+
+    fn findings(&mut self) -> Vec<Finding> {
+        let all = self.known.iter().flat_map(|(key, presences)| presences.iter().map(move |one| (key, one)));
+        all.filter_map(|(key, presence)| self.finding(key, presence, true)).collect()
+    }
+
+    fn settle(&mut self, horizon: i64) -> Vec<Finding> {
+        let safe = horizon.saturating_sub(LATENESS);
+        let mut known = std::mem::take(&mut self.known);
+        let mut settled = Vec::new();
+        known.retain(|key, presences| {
+            for presence in presences.iter_mut().filter(|presence| presence.first < safe) {
+                settled.extend(self.finding(key, presence, false));
+                presence.evidence = None;
+            }
+            presences.retain(|presence| presence.last.saturating_add(self.forget) >= safe);
+            !presences.is_empty()
+        });
+        self.known = known;
+        settled
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn save(&mut self) -> serde_json::Value {
+        let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
+        serde_json::json!(State { since: self.since, known })
+    }
+
+    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+        let State { since, known } = serde_json::from_value(state)?;
+        self.since = since;
+        for (key, presences) in known {
+            let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
+            self.known.insert(key.into(), presences);
+        }
+        Ok(())
+    }
+}
+
+/// Takes an event in: it makes a presence longer, or two to one, or is one of its own.
+fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>) {
+    let time = sighting.time;
+    let near =
+        |known: &Presence| time >= known.first.saturating_sub(forget) && time <= known.last.saturating_add(forget);
+    let Some(index) = presences.iter().position(near) else {
+        let at = presences.partition_point(|known| known.first < time);
+        presences.insert(at, Presence { first: time, last: time, evidence: Some(sighting.evidence()) });
+        return;
+    };
+    let presence = &mut presences[index];
+    if time < presence.first {
+        presence.first = time;
+        presence.evidence = Some(sighting.evidence());
+    }
+    presence.last = presence.last.max(time);
+    let end = presence.last;
+    if presences.get(index + 1).is_some_and(|next| next.first <= end.saturating_add(forget)) {
+        let next = presences.remove(index + 1);
+        presences[index].last = end.max(next.last);
+    }
+}

@@ -1,0 +1,245 @@
+//! `[silent]`: a source that stopped, though at this time of the week it never does.
+//!
+//! Time is looked at in quarters of an hour. For each quarter without a line, what past weeks had at that time of the
+//! week tells how likely that was; a pause is a finding once all its quarters together are as good as impossible. So a log
+//! that pauses every night may do so, and one that has a line now and then must pause for very long.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Days, TimeZone};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use super::{Detector, LATENESS, Sighting};
+use crate::model::tally::BUCKET;
+use crate::model::{Finding, Rule, RuleKind, Subject};
+
+/// How many weeks are looked back, and how many must be known.
+const WEEKS: u64 = 8;
+const WEEKS_NEEDED: usize = 2;
+
+/// Quarters before and after one in past weeks that tell of it, too.
+const BESIDE: i64 = 2;
+
+/// How unlikely a pause must be.
+const AS_GOOD_AS_IMPOSSIBLE: f64 = 1e-6;
+
+/// After how many quarters of a pause nobody is told of it any more.
+const GIVEN_UP: i64 = 2 * 7 * 24 * 4;
+
+/// How many quarters are kept.
+const KEPT: i64 = (WEEKS as i64 + 2) * 7 * 24 * 4;
+
+/// How many sources are watched.
+const MAX_SOURCES: usize = 1000;
+
+/// The detector.
+pub struct Silent {
+    rule: Rule,
+    after: i64,
+    zone: Tz,
+    sources: BTreeMap<String, Heard>,
+    /// Until when everything was read that was written, as a quarter.
+    now: Option<i64>,
+    dropped: u64,
+}
+
+/// What is known of a source.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Heard {
+    /// The first quarter with a line.
+    since: Option<i64>,
+    /// The quarters with lines, as runs of neighbours from the first to the last.
+    runs: Vec<(i64, i64)>,
+    /// What ended before this was told for good.
+    settled: Option<i64>,
+    /// The last quarter with a line, after which it was waited for in vain for too long.
+    given_up: Option<i64>,
+}
+
+/// Quarters without a line.
+struct Pause {
+    /// The first of them, and the one after the last.
+    from: i64,
+    until: i64,
+    is_over: bool,
+    /// When it became a finding: the quarter after which it was as good as impossible.
+    reached: i64,
+    /// How many weeks say so.
+    weeks: usize,
+}
+
+impl Silent {
+    /// A fresh detector for a rule of this kind; times of the week are those of this zone.
+    pub fn new(rule: &Rule, zone: Tz) -> Self {
+        let RuleKind::Silent { after } = &rule.kind else {
+            unreachable!("detector() makes this for silent rules only")
+        };
+        let after = (after.as_secs() as i64).div_euclid(BUCKET).max(1);
+        Self { rule: rule.clone(), after, zone, sources: BTreeMap::new(), now: None, dropped: 0 }
+    }
+
+    /// The pauses of a source that should not be.
+    fn pauses(&self, heard: &Heard) -> Vec<Pause> {
+        let ended = heard.runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
+        let last = heard.runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
+        let lasting = last.zip(self.now).map(|(last, now)| (last + 1, now, false));
+        let told = heard.settled.unwrap_or(i64::MIN);
+        let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
+        long.filter_map(|(from, until, is_over)| {
+            let (reached, weeks) = self.impossible_from(heard, from, until)?;
+            Some(Pause { from, until, is_over, reached, weeks })
+        })
+        .collect()
+    }
+
+    /// When a pause became as good as impossible, and how many weeks say so.
+    fn impossible_from(&self, heard: &Heard, from: i64, until: i64) -> Option<(i64, usize)> {
+        let mut likelihood = 1.0;
+        let since = heard.since?;
+        for quarter in from..until {
+            let past: Vec<i64> = self.in_past_weeks(quarter).filter(|past| past - BESIDE >= since).collect();
+            if past.len() < WEEKS_NEEDED {
+                return None;
+            }
+            let all = past.len() * (2 * BESIDE as usize + 1);
+            let with_lines: usize = past.iter().map(|past| heard.count(past - BESIDE, past + BESIDE)).sum();
+            likelihood *= (all - with_lines + 1) as f64 / (all + 1) as f64;
+            if likelihood < AS_GOOD_AS_IMPOSSIBLE && quarter - from + 1 >= self.after {
+                return Some((quarter + 1, past.len()));
+            }
+        }
+        None
+    }
+
+    /// The same quarter of the same weekday on the wall clock, one week ago and so on.
+    fn in_past_weeks(&self, quarter: i64) -> impl Iterator<Item = i64> {
+        let local = DateTime::from_timestamp(quarter * BUCKET, 0).unwrap_or_default().with_timezone(&self.zone);
+        let zone = self.zone;
+        (1..=WEEKS).filter_map(move |week| {
+            let past = local.naive_local().checked_sub_days(Days::new(7 * week))?;
+            Some(zone.from_local_datetime(&past).earliest()?.timestamp().div_euclid(BUCKET))
+        })
+    }
+
+    fn finding(&self, source: &str, pause: &Pause) -> Finding {
+        Finding {
+            rule: self.rule.name.clone(),
+            severity: self.rule.severity,
+            subject: Subject::from([("event.dataset".to_owned(), source.to_owned())]),
+            count: (pause.until - pause.from) as u64 * BUCKET as u64 / 60,
+            counted: self.rule.counted(),
+            first: pause.from * BUCKET,
+            last: pause.until * BUCKET,
+            reached: pause.reached * BUCKET,
+            breach: None,
+            note: Some(format!("in the {} weeks before there were lines at that time", pause.weeks)),
+            can_wait: false,
+            evidence: Vec::new(),
+            open: !pause.is_over,
+        }
+    }
+
+    fn found(&self) -> impl Iterator<Item = (&str, Pause)> {
+        self.sources
+            .iter()
+            .flat_map(|(source, heard)| self.pauses(heard).into_iter().map(move |pause| (source.as_str(), pause)))
+    }
+}
+
+impl Heard {
+    /// Remembers that a quarter has lines.
+    fn hear(&mut self, quarter: i64) {
+        self.since = Some(self.since.map_or(quarter, |since| since.min(quarter)));
+        let at = self.runs.partition_point(|(_, last)| *last < quarter - 1);
+        let Some((first, last)) = self.runs.get_mut(at).filter(|(first, _)| *first <= quarter + 1) else {
+            self.runs.insert(at, (quarter, quarter));
+            return;
+        };
+        (*first, *last) = ((*first).min(quarter), (*last).max(quarter));
+        let end = *last;
+        if let Some((_, later)) = self.runs.get(at + 1).copied().filter(|(next, _)| *next <= end + 1) {
+            self.runs[at].1 = later;
+            self.runs.remove(at + 1);
+        }
+    }
+
+    /// How many quarters from one to another have lines.
+    fn count(&self, from: i64, to: i64) -> usize {
+        let start = self.runs.partition_point(|(_, last)| *last < from);
+        let inside = self.runs[start..].iter().take_while(|(first, _)| *first <= to);
+        inside.map(|(first, last)| (to.min(*last) - from.max(*first) + 1) as usize).sum()
+    }
+
+    fn give_up(&mut self, now: Option<i64>) {
+        if let (Some((_, last)), Some(now)) = (self.runs.last(), now)
+            && now - last - 1 > GIVEN_UP
+        {
+            self.given_up = Some(*last);
+        }
+    }
+
+    fn forget_before(&mut self, quarter: i64) {
+        self.runs.retain_mut(|(first, last)| {
+            *first = (*first).max(quarter);
+            *last >= quarter
+        });
+    }
+}
+
+impl Detector for Silent {
+    fn observe(&mut self, _sighting: &Sighting<'_>) -> bool {
+        false
+    }
+
+    fn hear(&mut self, source: &str, quarter: i64) {
+        // A stamp ahead of the run is a clock gone wrong, and no sign of life.
+        if self.now.is_some_and(|now| quarter > now) {
+            return;
+        }
+        if let Some(heard) = self.sources.get_mut(source) {
+            heard.hear(quarter);
+        } else if self.sources.len() < MAX_SOURCES {
+            self.sources.entry(source.to_owned()).or_default().hear(quarter);
+        } else {
+            self.dropped += 1;
+        }
+    }
+
+    fn watch(&mut self, now: i64, sources: &BTreeSet<&str>) {
+        self.now = Some(now.div_euclid(BUCKET));
+        self.sources.retain(|source, _| sources.contains(source.as_str()));
+    }
+
+    fn findings(&mut self) -> Vec<Finding> {
+        self.found().map(|(source, pause)| Finding { open: true, ..self.finding(source, &pause) }).collect()
+    }
+
+    fn settle(&mut self, horizon: i64) -> Vec<Finding> {
+        let safe = horizon.saturating_sub(LATENESS).div_euclid(BUCKET);
+        let told = |pause: &Pause| if pause.is_over { pause.until < safe } else { pause.until - pause.from > GIVEN_UP };
+        let over = self.found().filter(|(_, pause)| told(pause));
+        let settled = over.map(|(source, pause)| Finding { open: false, ..self.finding(source, &pause) }).collect();
+        let now = self.now;
+        self.sources.retain(|_, heard| {
+            heard.settled = heard.settled.max(Some(safe));
+            heard.give_up(now);
+            heard.forget_before(safe - KEPT);
+            !heard.runs.is_empty()
+        });
+        settled
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn save(&mut self) -> serde_json::Value {
+        serde_json::json!(self.sources)
+    }
+
+    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+        self.sources = serde_json::from_value(state)?;
+        Ok(())
+    }
+}
