@@ -15,6 +15,7 @@ mod output;
 mod report;
 mod rules;
 mod run_now;
+mod saver;
 mod scan;
 mod show;
 mod status;

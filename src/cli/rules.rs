@@ -148,6 +148,7 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
 /// Says for each rule how many lines it counted, as fail2ban-regex does for its filters.
 fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool) -> anyhow::Result<ExitCode> {
     let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), reading.zone);
+    scanner.triage_by(reading.triage.clone());
     let read: Vec<scan::FileResult> =
         files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, None)).collect();
     let findings = scanner.findings();

@@ -1,8 +1,6 @@
 //! `logkeeper scan FILE…`: an answer here and now, without any configuration.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,12 +8,13 @@ use chrono_tz::Tz;
 use serde::Serialize;
 
 use super::output;
+use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
-use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState};
+use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Finding, Format, Problem};
+use crate::model::{Finding, Format, Problem, Triage};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -38,7 +37,8 @@ pub struct Args {
     /// Print addresses and statuses as CSV
     #[arg(long)]
     csv: bool,
-    /// Write the flagged lines into a file of this folder, with a date stamp
+    /// Write the flagged lines into a file of this folder, and every line into one of its kind (access, error, auth, system,
+    /// unknown; urgent or standard), with a date stamp
     #[arg(long, value_name = "DIR")]
     save: Option<PathBuf>,
     #[command(flatten)]
@@ -61,9 +61,13 @@ pub(super) struct ReadingArgs {
 
 impl ReadingArgs {
     pub(super) fn resolve(&self, root: &Path) -> anyhow::Result<Reading> {
-        let zone = self.zone.map_or_else(|| configured_zone(root), Ok)?;
+        let (zone, triage) = match configured(root)? {
+            Some(config) => (config.zone, config.triage),
+            None => (crate::config::system_zone(), Triage::default()),
+        };
+        let zone = self.zone.unwrap_or(zone);
         let format = self.format.as_deref().map(|name| crate::config::format(&super::absolute(root), name));
-        Ok(Reading { zone, year: self.year, format: format.transpose()? })
+        Ok(Reading { zone, year: self.year, format: format.transpose()?, triage })
     }
 }
 
@@ -72,6 +76,7 @@ pub(super) struct Reading {
     pub zone: Tz,
     year: Option<i32>,
     format: Option<Format>,
+    pub triage: Triage,
 }
 
 #[derive(Serialize)]
@@ -133,11 +138,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut saver = args
         .save
         .as_deref()
-        .map(|folder| Saver::create(folder, &now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
+        .map(|folder| Saver::create(folder, now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
         .transpose()?;
     let rules = shipped_rules();
     let rules = rules.iter().filter(|rule| args.all_rules || BASIC.contains(&rule.name.as_str()));
     let mut scanner = Scanner::new(rules, now.timestamp(), zone);
+    scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
     for (index, path) in args.files.iter().enumerate() {
@@ -164,21 +170,21 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         results.print();
     }
     if let Some(saver) = saver {
-        let (path, lines) = saver.finish()?;
+        let saved = saver.finish()?;
         if !args.json && !args.csv {
-            output::print(&format!("\n{lines} flagged lines saved to {}\n", path.display()));
+            let rows = saved.into_iter().map(|(path, lines)| vec![path.display().to_string(), lines.to_string()]);
+            output::print("\n");
+            output::print_table(&["SAVED TO", "LINES"], rows.collect());
         }
     }
     let unreadable = results.files.iter().any(FileResult::is_unreadable);
     Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// The zone of the configuration where there is one, else this machine's.
-pub(super) fn configured_zone(root: &Path) -> anyhow::Result<Tz> {
-    if root.join("config/logkeeper.toml").exists() {
-        return Ok(Config::load(&super::absolute(root))?.zone);
-    }
-    Ok(iana_time_zone::get_timezone().ok().and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC))
+/// The configuration, where there is one.
+pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
+    let exists = root.join("config/logkeeper.toml").exists();
+    Ok(exists.then(|| super::absolute(root)).map(|root| Config::load(&root)).transpose()?)
 }
 
 /// Scans one file; what is wrong with it is told at once.
@@ -204,16 +210,16 @@ pub(super) fn scan_file(
     let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
     let mut stream = StreamState::default();
     let mut input = Input { source: "", file: shown.as_str().into(), number: 0, fallback, provisional: false };
-    let mut flagged = |line: &[u8]| {
+    let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);
         }
     };
     while let Some(block) = lines.next_block() {
-        scanner.text(&mut stream, &mut parser, &mut input, block, &mut flagged);
+        scanner.text(&mut stream, &mut parser, &mut input, block, &mut told);
         scanner.settle_sessions(&mut stream, "");
     }
-    scanner.text(&mut stream, &mut parser, &mut input, lines.tail(), &mut flagged);
+    scanner.text(&mut stream, &mut parser, &mut input, lines.tail(), &mut told);
     scanner.overlong("", &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, "", false);
     let error = match lines.ending() {
@@ -340,45 +346,4 @@ fn by_count(status: &BTreeMap<u16, u64>) -> Vec<(u16, u64)> {
     let mut list: Vec<(u16, u64)> = status.iter().map(|(code, n)| (*code, *n)).collect();
     list.sort_by_key(|(code, n)| (std::cmp::Reverse(*n), *code));
     list
-}
-
-/// Collects flagged lines in a file of their own.
-pub(super) struct Saver {
-    path: PathBuf,
-    file: std::io::BufWriter<std::fs::File>,
-    lines: u64,
-    failed: Option<std::io::Error>,
-}
-
-impl Saver {
-    /// A new file `flagged-DATE.log` (`-2` and so on where there is one already).
-    fn create(folder: &Path, date: &str) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        for n in 1..1000 {
-            let name = if n == 1 { format!("flagged-{date}.log") } else { format!("flagged-{date}-{n}.log") };
-            let path = folder.join(name);
-            match std::fs::File::options().write(true).create_new(true).mode(0o640).open(&path) {
-                Ok(file) => return Ok(Self { path, file: std::io::BufWriter::new(file), lines: 0, failed: None }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => anyhow::bail!("can't create {}: {error}", path.display()),
-            }
-        }
-        anyhow::bail!("there are 999 files of {date} in {} already", folder.display())
-    }
-
-    fn save(&mut self, line: &[u8]) {
-        let end: &[u8] = if line.ends_with(b"\n") { b"" } else { b"\n" };
-        let written = self.file.write_all(line).and_then(|()| self.file.write_all(end));
-        self.lines += 1;
-        if let Err(error) = written {
-            self.failed.get_or_insert(error);
-        }
-    }
-
-    fn finish(mut self) -> anyhow::Result<(PathBuf, u64)> {
-        let flushed = self.file.flush();
-        let result = self.failed.map_or(flushed, Err);
-        result.map_err(|error| anyhow::anyhow!("can't write {}: {error}", self.path.display()))?;
-        Ok((self.path, self.lines))
-    }
 }

@@ -11,7 +11,9 @@ use super::fields::{Fields, Text};
 use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
 use super::{Config, Keep};
-use crate::model::{Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, SmtpSpec, Source, Tls};
+use crate::model::{
+    Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, Selection, SmtpSpec, Source, Tls, Triage,
+};
 
 /// How many runs go on together unless the main file says otherwise.
 const DEFAULT_PARALLEL: usize = 100;
@@ -31,6 +33,7 @@ pub struct Main {
     max_parallel: usize,
     pub(super) groups: BTreeMap<String, usize>,
     keep: Keep,
+    triage: Triage,
 }
 
 impl Main {
@@ -46,10 +49,25 @@ impl Main {
 
     /// The whole configuration.
     pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Arc<Job>>) -> Config {
-        let Self { zone, host, state, sources, mail, recipients, max_parallel, groups, keep, .. } = self;
+        let Self { zone, host, state, sources, mail, recipients, max_parallel, groups, keep, triage, .. } = self;
         let root = root.to_owned();
         let chained = jobs.values().filter(|job| !job.after.is_empty()).cloned().collect();
-        Config { chained, root, zone, host, state, sources, rules, mail, recipients, max_parallel, groups, keep, jobs }
+        Config {
+            chained,
+            root,
+            zone,
+            host,
+            state,
+            sources,
+            rules,
+            mail,
+            recipients,
+            max_parallel,
+            groups,
+            keep,
+            triage,
+            jobs,
+        }
     }
 }
 
@@ -77,11 +95,12 @@ pub(super) fn read(
     let max_parallel = fields.number("max_parallel", 1..=MOST_PARALLEL).map_or(DEFAULT_PARALLEL, |n| n as usize);
     let groups = fields.table("groups").map(read_groups).unwrap_or_default();
     let keep = fields.table("keep").map(read_keep).unwrap_or_default();
+    let triage = fields.table("triage").map(read_triage).unwrap_or_default();
     let mail = match fields.table("mail") {
         Some(table) => read_mail(table, &host, &state, root)?,
         None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
     };
-    Some(Main { zone, host, state, sources, mail, recipients, defaults, max_parallel, groups, keep })
+    Some(Main { zone, host, state, sources, mail, recipients, defaults, max_parallel, groups, keep, triage })
 }
 
 /// How many runs may go on together in each group.
@@ -106,6 +125,38 @@ fn read_keep(mut table: Fields<'_, '_>) -> Keep {
     };
     table.finish();
     keep
+}
+
+fn read_triage(mut table: Fields<'_, '_>) -> Triage {
+    let urgent = table.parsed_list::<Urgent>("urgent");
+    let texts = table.parsed_list::<Text>("texts").unwrap_or_default();
+    let texts = texts.into_iter().map(|text| text.value.0).collect();
+    table.finish();
+    let mut triage = Triage::default();
+    if let Some(urgent) = urgent {
+        triage = Triage::new(urgent.into_iter().map(|of| of.value.0).collect());
+    }
+    triage.texts = texts;
+    triage
+}
+
+/// A status, or a kind of event.
+struct Urgent(Selection);
+
+impl std::str::FromStr for Urgent {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            return text.parse().map(|status| Self(Selection::Answers(vec![status])));
+        }
+        match text.parse()? {
+            Selection::Urgent(_) => {
+                let help = "say which lines are: for example \"404\", \"5xx\", \"errors\" or \"failed-logins\"";
+                Err(Problem::new("urgent lines are what this list tells", "says nothing", help))
+            }
+            selection => Ok(Self(selection)),
+        }
+    }
 }
 
 /// A host's name, in small letters.

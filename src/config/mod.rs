@@ -25,7 +25,7 @@ pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
 
-use crate::model::{Format, Job, JobId, MailSpec, Problem, Rule, Source};
+use crate::model::{Format, Job, JobId, MailSpec, Problem, Rule, Source, Triage};
 
 /// Where the configuration lies unless told otherwise.
 pub const DEFAULT_ROOT: &str = "/etc/logkeeper";
@@ -55,6 +55,8 @@ pub struct Config {
     pub groups: BTreeMap<String, usize>,
     /// How long things stay on record.
     pub keep: Keep,
+    /// Which lines are urgent.
+    pub triage: Triage,
     /// Jobs by id.
     pub jobs: BTreeMap<JobId, Arc<Job>>,
     /// Those of the jobs that come after others.

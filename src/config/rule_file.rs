@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::fields::{Fields, Text};
 use super::values::Period;
-use crate::model::{Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
+use crate::model::{Category, Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
 
 const KINDS: [&str; 8] = ["count", "distinct", "sequence", "ratio", "spike", "new", "silent", "pattern"];
 const MINUTE: u64 = 60;
@@ -100,7 +100,13 @@ fn selection(table: &mut Fields<'_, '_>) -> Option<Selection> {
         table.refuse_key("events", problem);
         return None;
     }
+    let kinds = list::<Category>(table, "kinds")?;
+    if !kinds.is_empty() && !matches!(events, Some(Selection::Urgent(_))) {
+        let problem = Problem::new("kinds of logs are for urgent lines", "of no use here", "leave it out");
+        table.refuse_key("kinds", problem);
+    }
     match (named, statuses.is_empty()) {
+        (true, _) if !kinds.is_empty() => Some(Selection::Urgent(kinds)),
         (true, _) => events,
         (false, true) => Some(Selection::FailedLogins),
         (false, false) => Some(Selection::Answers(statuses)),

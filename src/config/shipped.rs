@@ -33,6 +33,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/rules/server-errors.toml",
     "config/rules/silent-sources.toml",
     "config/rules/ssh-probes.toml",
+    "config/rules/urgent-bursts.toml",
     "config/rules/urgent-lines.toml",
     "jobs/archive-logs.toml",
     "jobs/error-spikes.toml",

@@ -44,6 +44,8 @@ pub struct Sighting<'a> {
     pub event: Option<Event<'a>>,
     /// How many failed logins it settles; 0 for a line that repeats what another line told.
     pub failures: u32,
+    /// Whether triage calls it urgent.
+    pub urgent: bool,
     /// The raw line.
     pub line: &'a [u8],
     /// The file it stands in.

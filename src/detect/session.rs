@@ -100,7 +100,15 @@ impl Held {
     /// As detectors see it.
     pub fn sighting(&self) -> Sighting<'_> {
         let Self { time, times, line, file, number, .. } = self;
-        Sighting { time: *time, event: Some(self.event()), failures: *times, line, file, number: *number }
+        Sighting {
+            time: *time,
+            event: Some(self.event()),
+            failures: *times,
+            urgent: false,
+            line,
+            file,
+            number: *number,
+        }
     }
 
     fn ip(&self) -> Option<IpAddr> {

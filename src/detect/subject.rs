@@ -15,6 +15,7 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
         (Field::SourceIp | Field::SourceNetwork, _) => false,
         (Field::UserName, _) => event.user.is_some_and(|user| push_text(key, b'u', user)),
         (Field::HostName, _) => !event.host.is_empty() && push_text(key, b'h', event.host),
+        (Field::LogKind, _) => push_text(key, b'k', event.category.as_str().as_bytes()),
         (Field::UrlPath, _) => event.path().is_some_and(|path| push_text(key, b'p', path)),
     })
 }
@@ -79,13 +80,14 @@ pub fn fields(key: &[u8]) -> Vec<(&'static str, String)> {
 
 fn field(key: &[u8]) -> Option<((&'static str, String), &[u8])> {
     let (tag, rest) = key.split_first()?;
-    if let b'd' | b'u' | b'h' | b'p' = tag {
+    if let b'd' | b'u' | b'h' | b'p' | b'k' = tag {
         let (length, rest) = rest.split_first()?;
         let (text, rest) = rest.split_at_checked(usize::from(*length))?;
         let name = match tag {
             b'd' => "source.domain",
             b'u' => "user.name",
             b'h' => "host.name",
+            b'k' => "log.kind",
             _ => "url.path",
         };
         return Some(((name, String::from_utf8_lossy(text).into_owned()), rest));
@@ -130,6 +132,7 @@ pub fn restored(text: &str) -> Option<Vec<u8>> {
             "source.domain" => push_text(&mut key, b'd', value.as_bytes()),
             "user.name" => push_text(&mut key, b'u', value.as_bytes()),
             "host.name" => push_text(&mut key, b'h', value.as_bytes()),
+            "log.kind" => push_text(&mut key, b'k', value.as_bytes()),
             "url.path" => push_text(&mut key, b'p', value.as_bytes()),
             _ => false,
         };
@@ -145,7 +148,8 @@ mod tests {
 
     #[test]
     fn a_stored_key_is_the_same_again_whatever_the_names_hold() {
-        let all = [Field::SourceIp, Field::SourceNetwork, Field::UserName, Field::HostName, Field::UrlPath];
+        let all =
+            [Field::SourceIp, Field::SourceNetwork, Field::UserName, Field::HostName, Field::UrlPath, Field::LogKind];
         let long = [b'x'; 400];
         let names: [&[u8]; 8] =
             [b"root", b"a b", b"\\x41", b"\xff\xfe", "äöü".as_bytes(), b"\x1b[31m", &long, b"\"],["];

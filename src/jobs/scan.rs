@@ -115,6 +115,7 @@ impl ScanSpec {
     ) -> Result<(ScanRecord, ScanOutcome), JobError> {
         let rules: Vec<&Rule> = self.rules.iter().filter_map(|name| context.config.rules.get(name)).collect();
         let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp(), context.config.zone);
+        scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
         let known: Vec<String> = state.detectors.keys().cloned().collect();
         let continued = scanner.load(std::mem::take(&mut state.detectors));

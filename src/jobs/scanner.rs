@@ -12,7 +12,7 @@ use super::status_counts::{FewCounts, StatusCounts};
 use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally};
+use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally, Triage};
 use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
@@ -40,7 +40,10 @@ pub struct Scanner {
     pub total: Tally,
     status: StatusCounts,
     /// Lines by category, standard and urgent.
-    triage: [[u64; 2]; CATEGORIES.len()],
+    kinds: [[u64; 2]; CATEGORIES.len()],
+    triage: Triage,
+    /// The texts of urgent lines; none where there are none.
+    urgent_texts: Option<AhoCorasick>,
     now: i64,
     exemptions: Vec<Exemption>,
     /// How far the other streams have come, once there is only one left to read.
@@ -67,7 +70,7 @@ impl Running {
     /// Shows a line to the detector if it is for it; `looks`: lines have to be looked at for their text.
     fn observe(&mut self, sighting: &Sighting<'_>, looks: bool) -> bool {
         let event = sighting.event.as_ref();
-        let counts = event.is_some_and(|event| self.rule.counts(event.action, sighting.failures));
+        let counts = event.is_some_and(|event| self.rule.counts(event, sighting.failures, sighting.urgent));
         // A line that tells of nobody in particular is about everybody.
         let is_about = |rule: &Rule| event.map_or(rule.only.is_empty(), |event| rule.is_about(event));
         if !(looks || counts) || !is_about(&self.rule) {
@@ -128,7 +131,8 @@ impl Texts {
 }
 
 /// The categories of triage, in the order in which they are counted.
-const CATEGORIES: [Category; 4] = [Category::Access, Category::Auth, Category::Error, Category::Unknown];
+const CATEGORIES: [Category; 5] =
+    [Category::Access, Category::Auth, Category::Error, Category::System, Category::Unknown];
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 const TOGETHER: usize = 256;
@@ -165,6 +169,18 @@ impl Addresses {
     }
 }
 
+/// What a line is.
+pub struct Triaged<'a> {
+    /// The raw line.
+    pub line: &'a [u8],
+    /// The kind of log it belongs to.
+    pub category: Category,
+    /// Whether somebody should look at it today.
+    pub urgent: bool,
+    /// Whether it is urgent, tells of a failed login, or is what a rule looks for.
+    pub flagged: bool,
+}
+
 /// Where the lines come from that a scanner is given.
 pub struct Input<'a> {
     /// The source's name.
@@ -190,13 +206,22 @@ impl Scanner {
             addresses: None,
             total: Tally::default(),
             status: StatusCounts::default(),
-            triage: Default::default(),
+            kinds: Default::default(),
+            triage: Triage::default(),
+            urgent_texts: None,
             now,
             exemptions: Vec::new(),
             others: None,
             blocks: 0,
             settled: Vec::new(),
         }
+    }
+
+    /// Tells urgent lines from others by this table.
+    pub fn triage_by(&mut self, triage: Triage) {
+        // It fails only where texts are too many and too long for its numbers.
+        self.urgent_texts = AhoCorasick::new(&triage.texts).ok().filter(|_| !triage.texts.is_empty());
+        self.triage = triage;
     }
 
     /// Lets these alone: what they do is counted in sums, but by no rule.
@@ -221,14 +246,14 @@ impl Scanner {
         self.addresses = Some(Addresses::default());
     }
 
-    /// Takes lines in. `flagged` gets those that are urgent, tell of a failed login, or are what a rule looks for.
+    /// Takes lines in; `told` learns what each is.
     pub fn text(
         &mut self,
         stream: &mut StreamState,
         parser: &mut AutoParser,
         input: &mut Input<'_>,
         text: &[u8],
-        mut flagged: impl FnMut(&[u8]),
+        mut told: impl FnMut(&Triaged<'_>),
     ) {
         let mut rest = text;
         while !rest.is_empty() {
@@ -244,11 +269,20 @@ impl Scanner {
                 end = line_end;
                 input.number += 1;
                 let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
-                sightings.push(Sighting { time: 0, event, failures: 0, line, file: &file, number: input.number });
+                let urgent = event.as_ref().is_some_and(|event| self.triage.is_urgent(event));
+                sightings.push(Sighting {
+                    time: 0,
+                    event,
+                    failures: 0,
+                    urgent,
+                    line,
+                    file: &file,
+                    number: input.number,
+                });
             }
             let together;
             (together, rest) = rest.split_at(end);
-            self.sightings(stream, input, &mut sightings, together, &mut flagged);
+            self.sightings(stream, input, &mut sightings, together, &mut told);
         }
     }
 
@@ -258,7 +292,7 @@ impl Scanner {
         input: &Input<'_>,
         sightings: &mut [Sighting<'_>],
         text: &[u8],
-        flagged: &mut impl FnMut(&[u8]),
+        told: &mut impl FnMut(&Triaged<'_>),
     ) {
         for sighting in sightings.iter_mut() {
             self.place_in_time(stream, input, sighting);
@@ -272,6 +306,7 @@ impl Scanner {
                 event.action = Action::Other;
             }
         }
+        self.find_urgent_texts(sightings, text);
         if !input.provisional {
             self.tally(input.source, sightings);
             self.count_addresses_of(sightings);
@@ -286,8 +321,18 @@ impl Scanner {
             }
         }
         for (sighting, found) in sightings.iter().zip(found) {
-            if found || sighting.event.as_ref().is_some_and(|event| event.is_urgent() || event.tells_of_failure()) {
-                flagged(sighting.line);
+            let flagged = found || sighting.urgent || sighting.event.as_ref().is_some_and(Event::tells_of_failure);
+            told(&Triaged { line: sighting.line, category: category(sighting), urgent: sighting.urgent, flagged });
+        }
+    }
+
+    fn find_urgent_texts(&self, sightings: &mut [Sighting<'_>], text: &[u8]) {
+        let Some(searcher) = &self.urgent_texts else { return };
+        for hit in searcher.find_iter(text) {
+            let at = text[hit.start()..].as_ptr();
+            let line = sightings.partition_point(|sighting| sighting.line.as_ptr() <= at);
+            if let Some(sighting) = line.checked_sub(1).and_then(|line| sightings.get_mut(line)) {
+                sighting.urgent = true;
             }
         }
     }
@@ -457,9 +502,8 @@ impl Scanner {
                 (bucket, counts) = (start..start + BUCKET, Tally::default());
             }
             count(&mut counts, sighting);
-            let category = sighting.event.as_ref().map_or(Category::Unknown, |event| event.category);
-            let urgent = sighting.event.as_ref().is_some_and(Event::is_urgent);
-            self.triage[category_index(category)][usize::from(urgent)] += 1;
+            let category = category(sighting);
+            self.kinds[category_index(category)][usize::from(sighting.urgent)] += 1;
             if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
                 self.status.add(status);
             }
@@ -476,7 +520,7 @@ impl Scanner {
 
     /// Lines per category, standard and urgent.
     pub fn triage(&self) -> BTreeMap<&'static str, [u64; 2]> {
-        let all = CATEGORIES.iter().zip(self.triage).map(|(category, lines)| (category.as_str(), lines));
+        let all = CATEGORIES.iter().zip(self.kinds).map(|(category, lines)| (category.as_str(), lines));
         all.filter(|(_, lines)| *lines != [0, 0]).collect()
     }
 
@@ -544,27 +588,33 @@ fn failures(stream: &mut StreamState, event: &Event<'_>, sighting: &Sighting<'_>
     }
 }
 
+fn category(sighting: &Sighting<'_>) -> Category {
+    sighting.event.as_ref().map_or(Category::Unknown, |event| event.category)
+}
+
 fn category_index(category: Category) -> usize {
     match category {
         Category::Access => 0,
         Category::Auth => 1,
         Category::Error => 2,
-        Category::Unknown => 3,
+        Category::System => 3,
+        Category::Unknown => 4,
     }
 }
 
 fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
     tally.lines += 1;
     tally.failed_logins += u64::from(sighting.failures);
+    tally.urgent += u64::from(sighting.urgent);
     let Some(event) = &sighting.event else {
         tally.unparsed += 1;
         return;
     };
-    tally.urgent += u64::from(event.is_urgent());
     match event.category {
         Category::Access => tally.access_lines += 1,
         Category::Error => tally.error_lines += 1,
         Category::Auth => tally.auth_lines += 1,
+        Category::System => tally.system_lines += 1,
         Category::Unknown => {}
     }
     match event.action {

@@ -17,7 +17,9 @@ words! {
         Error = "error",
         /// A line about logging in.
         Auth = "auth",
-        /// Anything else.
+        /// What the system and its services say otherwise.
+        System = "system",
+        /// A line that is not understood, or nobody said what it is.
         Unknown = "unknown",
     }
 }
@@ -229,16 +231,6 @@ impl<'a> Event<'a> {
     pub fn tells_of_failure(&self) -> bool {
         matches!(self.action, Action::LoginFailed { .. } | Action::Request { status: 401 })
     }
-
-    /// Triage: whether somebody should look today. Urgent are the statuses 401, 403, 404 and every 5xx,
-    /// error log lines of level `error` and worse, locked accounts and emptied logs; everything else is standard.
-    pub fn is_urgent(&self) -> bool {
-        match self.action {
-            Action::Request { status } => matches!(status, 401 | 403 | 404 | 500..=599),
-            Action::ErrorLogged | Action::LogCleared | Action::LockedOut => true,
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -265,12 +257,5 @@ mod tests {
         assert_eq!(parse_ip(b"fe80::1%eth0"), Some("fe80::1".parse().unwrap()));
         assert_eq!(parse_ip(b"1.2.3.4.5"), None);
         assert_eq!(network("2001:db8::1:2:3".parse().unwrap()), "2001:db8::".parse::<IpAddr>().unwrap());
-    }
-
-    #[test]
-    fn every_5xx_is_urgent_and_a_redirect_is_not() {
-        let with = |status| Event { action: Action::Request { status }, ..Event::plain(None, Category::Access) };
-        assert!(with(500).is_urgent() && with(599).is_urgent() && with(404).is_urgent());
-        assert!(!with(302).is_urgent() && !with(400).is_urgent());
     }
 }

@@ -34,6 +34,10 @@ words! {
         Lockouts = "lockouts",
         /// Logs that somebody emptied.
         ClearedLogs = "cleared logs",
+        /// Lines of level `error` and worse.
+        Errors = "errors",
+        /// Lines that triage calls urgent.
+        UrgentLines = "urgent lines",
         /// A web server's answers.
         Answers = "answers",
         /// Lines of a log.
@@ -48,6 +52,8 @@ words! {
         Hosts = "hosts",
         /// Different paths on a web server.
         Paths = "paths",
+        /// Different kinds of logs.
+        Kinds = "kinds of logs",
         /// Somebody or something that was never seen before.
         Newcomers = "never seen before",
         /// Minutes without a line.
@@ -127,6 +133,7 @@ impl Finding {
             "host.name" => format!("host {value}"),
             "url.path" => format!("path {value}"),
             "http.status" => format!("status {value}"),
+            "log.kind" => format!("{value} lines"),
             "event.dataset" => format!("source {value}"),
             "keyword" => format!("\"{value}\""),
             _ => format!("{field} {value}"),

@@ -12,6 +12,7 @@ pub mod rule;
 pub mod run;
 pub mod source;
 pub mod tally;
+mod triage;
 pub mod untrusted;
 
 pub use archive::{ArchiveEntry, Member};
@@ -29,3 +30,4 @@ pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass,
 pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source};
 pub use tally::Tally;
+pub use triage::Triage;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Action, Counted, Event, Problem, Severity};
+use super::{Action, Category, Counted, Event, Problem, Severity};
 
 /// A detection as configured in `config/rules/NAME.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,13 +47,14 @@ impl Rule {
         }
     }
 
-    /// Whether it counts an event with so many failed logins.
-    pub fn counts(&self, action: Action, failures: u32) -> bool {
+    /// Whether it counts an event with so many failed logins, whose line may be urgent.
+    pub fn counts(&self, event: &Event<'_>, failures: u32, urgent: bool) -> bool {
+        let action = event.action;
         match &self.kind {
             RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } => {
-                of.holds(action, failures) || action == Action::LoginSucceeded
+                of.holds(event, failures, urgent) || action == Action::LoginSucceeded
             }
-            RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => of.holds(action, failures),
+            RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => of.holds(event, failures, urgent),
             RuleKind::Spike { statuses, .. } => is_answer(action, statuses),
             // A share is of all answers.
             RuleKind::Ratio { .. } => matches!(action, Action::Request { .. }),
@@ -239,6 +240,10 @@ pub enum Selection {
     Lockouts,
     /// Logs that somebody emptied.
     ClearedLogs,
+    /// Lines of level `error` and worse.
+    Errors,
+    /// Lines that triage calls urgent, of these categories; of all where none is named.
+    Urgent(Vec<Category>),
     /// A web server's answers with one of these statuses.
     Answers(Vec<StatusClass>),
 }
@@ -252,18 +257,23 @@ impl Selection {
             Self::Probes => Counted::Probes,
             Self::Lockouts => Counted::Lockouts,
             Self::ClearedLogs => Counted::ClearedLogs,
+            Self::Errors => Counted::Errors,
+            Self::Urgent(_) => Counted::UrgentLines,
             Self::Answers(_) => Counted::Answers,
         }
     }
 
-    /// Whether an event with so many failed logins is one of them.
-    pub fn holds(&self, action: Action, failures: u32) -> bool {
+    /// Whether an event with so many failed logins, whose line may be urgent, is one of them.
+    pub fn holds(&self, event: &Event<'_>, failures: u32, urgent: bool) -> bool {
+        let action = event.action;
         match self {
             Self::FailedLogins => failures > 0,
             Self::Logins => action == Action::LoginSucceeded,
             Self::Probes => action == Action::Probed,
             Self::Lockouts => action == Action::LockedOut,
             Self::ClearedLogs => action == Action::LogCleared,
+            Self::Errors => action == Action::ErrorLogged,
+            Self::Urgent(of) => urgent && (of.is_empty() || of.contains(&event.category)),
             Self::Answers(classes) => is_answer(action, classes),
         }
     }
@@ -283,10 +293,16 @@ impl FromStr for Selection {
             "probes" => Ok(Self::Probes),
             "lockouts" => Ok(Self::Lockouts),
             "cleared-logs" => Ok(Self::ClearedLogs),
+            "errors" => Ok(Self::Errors),
+            "urgent-lines" => Ok(Self::Urgent(Vec::new())),
             _ => {
                 let message = format!("{text:?} is not what a rule can count");
                 let help = "write events = \"failed-logins\", or statuses = [\"404\"] for answers";
-                Err(Problem::new(message, "failed-logins, logins, probes, lockouts or cleared-logs", help))
+                Err(Problem::new(
+                    message,
+                    "failed-logins, logins, probes, lockouts, cleared-logs, errors or urgent-lines",
+                    help,
+                ))
             }
         }
     }
@@ -296,6 +312,12 @@ impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FailedLogins => f.write_str("failed logins"),
+            Self::Errors => f.write_str("errors"),
+            Self::Urgent(of) if of.is_empty() => f.write_str("urgent lines"),
+            Self::Urgent(of) => {
+                let of: Vec<&str> = of.iter().map(|category| category.as_str()).collect();
+                write!(f, "urgent lines ({})", of.join(", "))
+            }
             Self::Logins => f.write_str("logins"),
             Self::Probes => f.write_str("probes"),
             Self::Lockouts => f.write_str("lockouts"),
@@ -435,6 +457,8 @@ pub enum Field {
     HostName,
     /// `url.path`: the path that was asked for, without what follows a `?`.
     UrlPath,
+    /// `log.kind`: access, error, auth, system or unknown (no field of that schema).
+    LogKind,
 }
 
 impl Field {
@@ -446,6 +470,7 @@ impl Field {
             Field::UserName => "user.name",
             Field::HostName => "host.name",
             Field::UrlPath => "url.path",
+            Field::LogKind => "log.kind",
         }
     }
 
@@ -457,6 +482,7 @@ impl Field {
             Field::UserName => Counted::Accounts,
             Field::HostName => Counted::Hosts,
             Field::UrlPath => Counted::Paths,
+            Field::LogKind => Counted::Kinds,
         }
     }
 }
@@ -470,9 +496,10 @@ impl FromStr for Field {
             "user.name" => Ok(Field::UserName),
             "host.name" => Ok(Field::HostName),
             "url.path" => Ok(Field::UrlPath),
+            "log.kind" => Ok(Field::LogKind),
             _ => {
                 let message = format!("{text:?} is not a field to group by");
-                let known = "one of: source.ip source.network user.name host.name url.path";
+                let known = "one of: source.ip source.network user.name host.name url.path log.kind";
                 Err(Problem::new(message, known, "write for example by = \"source.ip\", or a list of several"))
             }
         }

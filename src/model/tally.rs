@@ -45,6 +45,8 @@ tally! {
     error_lines,
     /// Lines about logging in.
     auth_lines,
+    /// Lines of the system and its services.
+    system_lines,
     /// Lines that triage calls urgent; the others are standard.
     urgent,
     /// Requests answered by a web server.

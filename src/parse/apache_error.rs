@@ -69,12 +69,13 @@ fn client_address(text: &[u8]) -> Option<Peer<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Triage;
     use crate::parse::YearRule;
 
     fn parse(line: &str) -> Option<(i64, bool, String)> {
         let mut parser = ApacheError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
         let event = parser.parse(line.as_bytes())?;
-        Some((event.time?, event.is_urgent(), event.peer.map(|p| p.to_string()).unwrap_or_default()))
+        Some((event.time?, Triage::default().is_urgent(&event), event.peer.map(|p| p.to_string()).unwrap_or_default()))
     }
 
     #[test]

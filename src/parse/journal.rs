@@ -62,7 +62,7 @@ mod tests {
         let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
         assert_eq!(Journal.parse(deep.as_bytes()), None);
         let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));
-        assert_eq!(Journal.parse(nested.as_bytes()).unwrap().category, Category::Unknown);
+        assert_eq!(Journal.parse(nested.as_bytes()).unwrap().category, Category::System);
         for line in [r#"{"MESSAGE":"x"}"#, r#"{"MESSAGE":"x","__REALTIME_TIMESTAMP":null}"#, "{", "{}", "x"] {
             assert_eq!(Journal.parse(line.as_bytes()), None, "{line}");
         }

@@ -54,6 +54,7 @@ fn client(text: &[u8]) -> Option<Peer<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Triage;
     use crate::parse::YearRule;
 
     #[test]
@@ -80,7 +81,7 @@ mod tests {
             ("2014/12/30 06:07:37 [crit] 80:2 ".to_owned(), true, ""),
         ] {
             let event = parser.parse(line.as_bytes()).unwrap();
-            assert_eq!(event.is_urgent(), urgent, "{line}");
+            assert_eq!(Triage::default().is_urgent(&event), urgent, "{line}");
             assert_eq!(event.peer.map(|peer| peer.to_string()).unwrap_or_default(), peer, "{line}");
         }
         for line in ["2026/11/20 10:15:30 [yadda] x", "2026/13/20 10:15:30 [error] x", "2026/11/20 10:15", ""] {

@@ -80,7 +80,7 @@ impl Parser for Syslog {
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     let (message, times) = repeated(message);
-    let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Unknown) };
+    let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {
         event.category = Category::Auth;
         sshd::read(message, times, &mut event);
@@ -268,7 +268,7 @@ mod tests {
             b"Nov 20 10:00:00 web1 -- MARK --",
         ] {
             let event = parser.parse(line).unwrap();
-            assert_eq!((event.host, event.category), (&b"web1"[..], Category::Unknown));
+            assert_eq!((event.host, event.category), (&b"web1"[..], Category::System));
         }
         assert!(parser.parse(b"Nov 20 25:00:00 web1 x: y").is_none());
         assert!(parser.parse(b"not a log").is_none());

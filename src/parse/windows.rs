@@ -44,7 +44,7 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     if action == Action::Other {
         let is_error = matches!(level(message), Some(b"1" | b"2"));
         event.action = if is_error { Action::ErrorLogged } else { Action::Other };
-        event.category = if is_error { Category::Error } else { Category::Unknown };
+        event.category = if is_error { Category::Error } else { Category::System };
         return;
     }
     event.category = Category::Auth;

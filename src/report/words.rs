@@ -126,6 +126,8 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
             let note = f.note.as_deref().unwrap_or_default();
             return format!("The log {value} said nothing for {count} minutes, {when}; {note}.");
         }
+        _ if f.counted == Counted::UrgentLines => format!("There were {count} urgent {subject_words}, {when}."),
+        _ if f.counted == Counted::Errors => format!("There were {count} errors of {subject_words}, {when}."),
         _ if f.counted == Counted::ClearedLogs => format!("{subject_words} had its logs emptied, {when}."),
         _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines | Counted::Probes) => {
             let verb = match f.counted {

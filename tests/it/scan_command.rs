@@ -34,6 +34,7 @@ fn flagged_lines_are_saved_under_a_date_stamp() {
     }
     let mut names: Vec<String> =
         std::fs::read_dir(bed.path("out")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with("flagged"));
     names.sort();
     assert_eq!(names.len(), 2, "nothing is overwritten: {names:?}");
     let saved = std::fs::read_to_string(bed.path("out").join(&names[1])).unwrap();
@@ -95,9 +96,76 @@ fn lines_are_told_apart_and_lines_a_rule_looks_for_are_saved() {
     let (log, out) = (bed.path("mixed.log"), bed.path("out"));
     let scanned = bed.json(&["scan", "--save", out.to_str().unwrap(), log.to_str().unwrap()]);
     assert_eq!(scanned["triage"]["access"], serde_json::json!({ "standard": 2, "urgent": 3 }));
-    assert_eq!(scanned["triage"]["unknown"], serde_json::json!({ "standard": 6, "urgent": 0 }));
-    let saved = std::fs::read_dir(&out).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(std::fs::read_to_string(saved).unwrap().lines().count(), 8);
+    assert_eq!(scanned["triage"]["system"], serde_json::json!({ "standard": 5, "urgent": 0 }));
+    assert_eq!(
+        saved(&out),
+        ["access-standard 2", "access-urgent 3", "flagged 8", "system-standard 5", "unknown-standard 1"]
+    );
+}
+
+/// The files of a folder without date and ending, and how many lines each has.
+fn saved(folder: &std::path::Path) -> Vec<String> {
+    let mut saved: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().split("-20").next().unwrap().to_owned();
+            format!("{name} {}", std::fs::read_to_string(path).unwrap().lines().count())
+        })
+        .collect();
+    saved.sort();
+    saved
+}
+
+#[test]
+fn which_lines_are_urgent_is_configured_and_five_within_a_minute_are_a_finding() {
+    let bed = TestBed::new();
+    let main =
+        "[triage]\nurgent = [\"410\", \"failed-logins\", \"errors\"]\ntexts = [\"Out of memory\", \"no format\"]\n";
+    bed.main(&format!("{main}[sources.all]\nfiles = [\"DIR/mixed.log\"]\n"));
+    let killed = |n| format!("2026-11-20T10:00:{n:02}Z web1 kernel: Out of memory: Killed process 7\n");
+    let request = |status| format!("192.0.2.1 - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" {status} 5\n");
+    let failed = "2026-11-20T10:00:00Z web1 sshd[1]: Failed password for root from 198.51.100.1 port 1 ssh2\n";
+    let lines = [0, 15, 30, 45, 60].map(killed).concat() + &request(404) + &request(410) + failed + "no format\nnone\n";
+    bed.file("mixed.log", &lines);
+    let (log, out) = (bed.path("mixed.log"), bed.path("out"));
+    let scanned = bed.json(&["scan", "--all-rules", "--save", out.to_str().unwrap(), log.to_str().unwrap()]);
+    assert_eq!(
+        saved(&out),
+        [
+            "access-standard 1",
+            "access-urgent 1",
+            "auth-urgent 1",
+            "flagged 8",
+            "system-urgent 5",
+            "unknown-standard 1",
+            "unknown-urgent 1"
+        ]
+    );
+    let burst = |found: &serde_json::Value| -> serde_json::Value {
+        found.as_array().unwrap().iter().find(|f| f["rule"] == "urgent-bursts").cloned().unwrap_or_default()
+    };
+    let found = burst(&scanned["findings"]);
+    assert_eq!((&found["subject"]["log.kind"], &found["count"]), (&"system".into(), &5.into()), "{scanned}");
+    assert_eq!(found["reached"], "2026-11-20T10:01:00+00:00");
+    assert_eq!(found["evidence"][0]["line"], 1);
+    // A second later it is no more within the minute.
+    bed.file("mixed.log", &lines.replace("10:00:60", "10:01:01"));
+    let scanned = bed.json(&["scan", "--all-rules", log.to_str().unwrap()]);
+    assert!(burst(&scanned["findings"]).is_null(), "{scanned}");
+    // A job says the same, with the place.
+    bed.file("mixed.log", &lines);
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"all\"]\nrules = [\"urgent-bursts\"]\n");
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    let id = bed.json(&["findings"])[0]["id"].to_string();
+    let told = bed.run(&["findings", "show", &id]).stdout;
+    assert!(told.contains("mixed.log:1\n") && told.contains("There were 5 urgent system lines"), "{told}");
+    bed.main("[triage]\nurgent = [\"urgent-lines\", \"999\"]\n");
+    let told = bed.run(&["check"]).stderr;
+    assert!(
+        told.contains("urgent lines are what this list tells") && told.contains("\"999\" is not an HTTP status"),
+        "{told}"
+    );
 }
 
 #[test]
