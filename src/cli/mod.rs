@@ -18,6 +18,7 @@ mod run_now;
 mod saver;
 mod scan;
 mod show;
+mod stats;
 mod status;
 mod test_mail;
 
@@ -87,6 +88,8 @@ enum Command {
     Show(show::Args),
     /// List what scans found, latest first
     Findings(findings::Args),
+    /// Show what scans counted: answers, addresses, accounts, paths, by hour and day
+    Stats(stats::Args),
     /// List, explain and try out the rules
     Rules(rules::Args),
     /// Have every rule let an address, a network or an account alone for a while
@@ -141,6 +144,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Findings(args) => findings::run(&root, &args),
         Command::Rules(args) => rules::run(&root, &args),
         Command::Allow(args) => allow::run(&root, &args),
+        Command::Stats(args) => stats::run(&root, &args),
         Command::Scan(args) => scan::run(&root, &args),
         Command::Report(args) => report::run(&root, &args),
         Command::TestMail(args) => test_mail::run(&root, &args),

@@ -155,8 +155,10 @@ async fn housekeeping(app: Arc<App>) {
             let jobs: Vec<&crate::model::JobId> = config.jobs.keys().collect();
             let findings = store.prune_findings(before(keep.findings), PRUNED_AT_ONCE)?;
             let counts = store.prune_tallies(before(keep.counts))?;
+            let tops = store.prune_tops(before(keep.counts), PRUNED_AT_ONCE)?;
             let runs = store.prune_runs(before(keep.runs), keep.runs_per_job, &jobs, PRUNED_AT_ONCE)?;
-            Ok::<_, crate::store::StoreError>(findings >= PRUNED_AT_ONCE || counts > 0 || runs >= PRUNED_AT_ONCE)
+            let most = findings.max(tops).max(runs);
+            Ok::<_, crate::store::StoreError>(most >= PRUNED_AT_ONCE || counts > 0)
         });
         let pause = match pruned.await {
             Ok(Ok(true)) => Duration::from_secs(1),

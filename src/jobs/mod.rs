@@ -11,6 +11,7 @@ mod report;
 mod scan;
 pub mod scanner;
 mod status_counts;
+mod top_counts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

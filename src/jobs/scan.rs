@@ -115,6 +115,7 @@ impl ScanSpec {
     ) -> Result<(ScanRecord, ScanOutcome), JobError> {
         let rules: Vec<&Rule> = self.rules.iter().filter_map(|name| context.config.rules.get(name)).collect();
         let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp(), context.config.zone);
+        scanner.count_tops();
         scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
         let known: Vec<String> = state.detectors.keys().cloned().collect();
@@ -162,6 +163,7 @@ impl ScanSpec {
             state: &saved,
             findings: &findings,
             tallies: &scanner.tallies(),
+            tops: &scanner.tops(),
             record: &record,
             continued: &continued,
             alert: &alert_policy(self, &rules, first_scan),

@@ -9,10 +9,11 @@ use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::status_counts::{FewCounts, StatusCounts};
+use super::top_counts::TopCounts;
 use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
 use crate::logs::MAX_LINE;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally, Triage};
+use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally, Top, Triage};
 use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
@@ -36,6 +37,7 @@ pub struct Scanner {
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
     addresses: Option<Addresses>,
+    tops: Option<TopCounts>,
     /// Counts of all lines.
     pub total: Tally,
     status: StatusCounts,
@@ -204,6 +206,7 @@ impl Scanner {
             rules,
             tallies: HashMap::new(),
             addresses: None,
+            tops: None,
             total: Tally::default(),
             status: StatusCounts::default(),
             kinds: Default::default(),
@@ -244,6 +247,16 @@ impl Scanner {
     /// Counts per address, too.
     pub fn count_addresses(&mut self) {
         self.addresses = Some(Addresses::default());
+    }
+
+    /// Counts who and what occurs most often in each hour, too.
+    pub fn count_tops(&mut self) {
+        self.tops = Some(TopCounts::default());
+    }
+
+    /// Who and what occurred most often in each hour.
+    pub fn tops(&mut self) -> Vec<Top> {
+        self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
     }
 
     /// Takes lines in; `told` learns what each is.
@@ -310,6 +323,7 @@ impl Scanner {
         if !input.provisional {
             self.tally(input.source, sightings);
             self.count_addresses_of(sightings);
+            self.count_tops_of(input.source, sightings);
         }
         let exempted = self.exempted(sightings);
         let mut found = [false; TOGETHER];
@@ -472,6 +486,7 @@ impl Scanner {
             if !provisional {
                 self.tally_held(source, &sightings);
                 self.count_addresses_of(&sightings);
+                self.count_tops_of(source, &sightings);
             }
             let exempted = self.exempted(&sightings);
             // Rules that look at lines have seen these when they were read.
@@ -535,6 +550,12 @@ impl Scanner {
         }
         if let Some(buckets) = self.tallies.get_mut(source) {
             buckets.entry(bucket).or_default().add(counts);
+        }
+    }
+
+    fn count_tops_of(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+        if let Some(tops) = &mut self.tops {
+            tops.add(source, sightings);
         }
     }
 

@@ -12,6 +12,7 @@ pub mod rule;
 pub mod run;
 pub mod source;
 pub mod tally;
+pub mod top;
 mod triage;
 pub mod untrusted;
 
@@ -30,4 +31,5 @@ pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass,
 pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source};
 pub use tally::Tally;
+pub use top::{Top, TopKind};
 pub use triage::Triage;

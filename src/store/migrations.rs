@@ -113,6 +113,16 @@ CREATE TABLE tallies (
     PRIMARY KEY (source, bucket, job, name)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE tops (
+    hour INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    source TEXT NOT NULL,
+    job TEXT NOT NULL,
+    name TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    PRIMARY KEY (hour, kind, source, job, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE archives (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     run INTEGER NOT NULL REFERENCES runs (id),

@@ -10,6 +10,7 @@ mod planner;
 mod runs;
 mod scans;
 mod tallies;
+mod tops;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

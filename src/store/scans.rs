@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json};
-use crate::model::{Finding, Intent, RunId};
+use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json, tops};
+use crate::model::{Finding, Intent, RunId, Top};
 
 /// What a scan job remembers between runs: an opaque document of `jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,8 +53,10 @@ pub struct ScanCommit<'a> {
     pub state: &'a ScanState,
     /// What was found, open and settled.
     pub findings: &'a [Finding],
-    /// What was counted per hour.
+    /// What was counted per quarter of an hour.
     pub tallies: &'a [BucketTally],
+    /// Who and what occurred most often, per hour; those of one hour, kind and source in a row.
+    pub tops: &'a [Top],
     /// The monitoring record.
     pub record: &'a ScanRecord,
     /// The rules whose detectors went on from their stored state, so that they know all that is open.
@@ -95,6 +97,7 @@ impl Store {
             let sql = "INSERT INTO scan_states (job, state) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET state = ?2";
             tx.execute(sql, params![commit.job, to_json(&commit.state.0)])?;
             tallies::add(tx, commit.job, commit.tallies)?;
+            tops::add(tx, commit.job, commit.tops)?;
             let reconciled = findings::reconcile(tx, commit)?;
             let new = reconciled.new;
             let mut alerted = 0;

@@ -30,6 +30,7 @@ mod run_now;
 mod scan_command;
 mod service;
 mod spikes;
+mod stats;
 mod support;
 mod truths;
 mod windows;

@@ -1,0 +1,163 @@
+//! Who and what occurs most often in each hour, however many there are.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
+use foldhash::{HashMap, HashMapExt};
+
+use crate::detect::Sighting;
+use crate::model::top::KEPT;
+use crate::model::untrusted::printable;
+use crate::model::{Action, Peer, Top, TopKind};
+
+/// How many names are counted in an hour that is being read; when there are twice as many, the rarer half goes.
+const COUNTED: usize = 1000;
+
+/// The longest name that is told from others, in bytes.
+const LONGEST: usize = 200;
+
+const HOUR: i64 = 60 * 60;
+
+/// Counts by source and hour.
+#[derive(Default)]
+pub struct TopCounts {
+    hours: HashMap<String, HashMap<i64, Hour>>,
+}
+
+/// By position in [`TopKind::ALL`].
+#[derive(Default)]
+struct Hour([Names; TopKind::ALL.len()]);
+
+#[derive(Default)]
+struct Names(HashMap<Box<[u8]>, u64>);
+
+impl TopCounts {
+    /// Counts what these lines of a source tell.
+    pub fn add(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+        if !self.hours.contains_key(source) {
+            self.hours.insert(source.to_owned(), HashMap::new());
+        }
+        let Some(hours) = self.hours.get_mut(source) else { return };
+        let hour = |sighting: &Sighting<'_>| sighting.time.div_euclid(HOUR);
+        for same in sightings.chunk_by(|a, b| hour(a) == hour(b)) {
+            let number = hour(&same[0]);
+            if !hours.contains_key(&number) {
+                // Few lines more will come for the others.
+                hours.values_mut().flat_map(|hour| &mut hour.0).for_each(|names| names.keep_most(KEPT));
+            }
+            let Hour([addresses, accounts, paths]) = hours.entry(number).or_default();
+            for sighting in same {
+                let Some(event) = &sighting.event else { continue };
+                let times = match event.action {
+                    Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
+                    _ => u64::from(sighting.failures),
+                };
+                if times == 0 {
+                    continue;
+                }
+                if let Some(peer) = event.peer {
+                    addresses.count_address(peer, times);
+                }
+                if let Some(path) = event.path() {
+                    paths.count(path, times);
+                }
+                if let Some(user) = event.user {
+                    accounts.count(user, times);
+                }
+            }
+        }
+    }
+
+    /// What occurred most often.
+    pub fn take(&mut self) -> Vec<Top> {
+        let mut all = Vec::new();
+        for (source, hours) in std::mem::take(&mut self.hours) {
+            for (hour, Hour(kinds)) in hours {
+                for (kind, mut names) in TopKind::ALL.into_iter().zip(kinds) {
+                    names.keep_most(KEPT);
+                    let top = |(name, count): (Box<[u8]>, u64)| Top {
+                        source: source.clone(),
+                        hour,
+                        kind,
+                        name: if kind == TopKind::Ip { address(&name) } else { printable(&name) },
+                        count,
+                    };
+                    all.extend(names.0.into_iter().map(top));
+                }
+            }
+        }
+        all
+    }
+}
+
+impl Names {
+    fn count_address(&mut self, peer: Peer<'_>, times: u64) {
+        match peer {
+            Peer::Ip(IpAddr::V4(ip)) => self.count(&ip.octets(), times),
+            Peer::Ip(IpAddr::V6(ip)) => self.count(&ip.octets(), times),
+            // Told from the octets of an address by its length.
+            Peer::Name(name) if matches!(name.len(), 4 | 16) => self.count(&[name, b"."].concat(), times),
+            Peer::Name(name) => self.count(name, times),
+        }
+    }
+
+    fn count(&mut self, name: &[u8], times: u64) {
+        let name = &name[..name.len().min(LONGEST)];
+        if let Some(count) = self.0.get_mut(name) {
+            *count += times;
+            return;
+        }
+        if self.0.len() >= 2 * COUNTED {
+            self.keep_most(COUNTED);
+        }
+        self.0.insert(name.into(), times);
+    }
+
+    /// Lets all but so many go.
+    fn keep_most(&mut self, kept: usize) {
+        if self.0.len() > kept {
+            let mut all: Vec<_> = self.0.drain().collect();
+            all.select_nth_unstable_by(kept, |a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
+            all.truncate(kept);
+            self.0 = all.into_iter().collect();
+        }
+    }
+}
+
+fn address(key: &[u8]) -> String {
+    if let Ok(octets) = <[u8; 4]>::try_from(key) {
+        return IpAddr::from(octets).to_string();
+    }
+    if let Ok(octets) = <[u8; 16]>::try_from(key) {
+        return IpAddr::from(octets).to_string();
+    }
+    printable(key.strip_suffix(b".").unwrap_or(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_frequent_are_kept_among_very_many() {
+        let mut names = Names::default();
+        for n in 0..20_000_u32 {
+            names.count(&n.to_le_bytes()[..3], 1);
+            names.count(b"often", u64::from(n % 7 == 0));
+        }
+        names.keep_most(1);
+        let (name, count) = names.0.into_iter().next().unwrap();
+        assert_eq!((&*name, count), (&b"often"[..], 2858));
+    }
+
+    #[test]
+    fn addresses_and_names_are_told_apart() {
+        let mut names = Names::default();
+        for peer in ["192.0.2.7", "2001:db8::7", "host", "host.example.org", "abcdefghijklmnop"] {
+            names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1);
+        }
+        let mut told: Vec<String> = names.0.keys().map(|key| address(key)).collect();
+        told.sort();
+        assert_eq!(told, ["192.0.2.7", "2001:db8::7", "abcdefghijklmnop", "host", "host.example.org"]);
+    }
+}

@@ -1,0 +1,40 @@
+//! Who and what occurs most often in an hour.
+
+use serde::{Deserialize, Serialize};
+
+use super::run::words;
+
+words! {
+    /// What is told apart.
+    TopKind {
+        /// Addresses, by requests, logins and attempts.
+        Ip = "ip",
+        /// Accounts, by logins and attempts.
+        User = "user",
+        /// Paths on a web server, without what follows a `?`, by requests.
+        Path = "path",
+    }
+}
+
+impl TopKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Ip, Self::User, Self::Path];
+}
+
+/// How many of each kind are kept of an hour of a source.
+pub const KEPT: usize = 20;
+
+/// How often a name occurred in one hour of one source; at least so often where very many names did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Top {
+    /// The source.
+    pub source: String,
+    /// The hour: seconds since 1970 UTC divided by 3600.
+    pub hour: i64,
+    /// Of what it is one.
+    pub kind: TopKind,
+    /// The address, account or path, printable.
+    pub name: String,
+    /// How often.
+    pub count: u64,
+}
