@@ -44,7 +44,7 @@ impl Packing {
     ///
     /// # Errors
     /// Fails where there is no memory for it.
-    pub fn reader(self, input: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    pub fn reader(self, input: impl Read + Send + 'static) -> io::Result<Box<dyn Read + Send>> {
         Ok(match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(input)),
             Self::Zstd => {

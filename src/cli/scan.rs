@@ -1,6 +1,7 @@
 //! `logkeeper scan FILE…`: an answer here and now, without any configuration.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use super::output;
 use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
+use crate::jobs::ahead::{each_block, event};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
@@ -215,11 +217,13 @@ pub(super) fn scan_file(
             saver.save(line);
         }
     };
-    while let Some(block) = lines.next_block() {
-        scanner.text(&mut stream, &mut parser, &mut input, block, &mut told);
-        scanner.settle_sessions(&mut stream, "");
-    }
-    scanner.text(&mut stream, &mut parser, &mut input, lines.tail(), &mut told);
+    let read = each_block(&mut lines, &mut parser, |text, event| {
+        scanner.text(&mut stream, &mut input, text, event, &mut told);
+        scanner.after_block(&mut stream, "");
+        Ok::<_, Infallible>(())
+    });
+    let Ok(()) = read;
+    scanner.text(&mut stream, &mut input, lines.tail(), |line| event(&mut parser, line), &mut told);
     scanner.overlong("", &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, "", false);
     let error = match lines.ending() {

@@ -63,6 +63,9 @@ impl Sighting<'_> {
 
     /// Keeps the line as evidence if it is one of the first in time, whatever the order in which lines come.
     fn keep_among_first(&self, evidence: &mut Vec<(i64, Evidence)>) {
+        if evidence.len() >= EVIDENCE_LINES && evidence.last().is_some_and(|(last, _)| *last <= self.time) {
+            return;
+        }
         let at = evidence.partition_point(|(known, _)| *known <= self.time);
         if at < EVIDENCE_LINES {
             evidence.insert(at, (self.time, self.evidence()));

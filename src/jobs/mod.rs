@@ -2,6 +2,7 @@
 //!
 //! To add a kind: write its file, a variant of [`Work`] and a line in [`kind`].
 
+pub mod ahead;
 mod alert;
 mod archive;
 mod command;

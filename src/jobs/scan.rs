@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ahead::{each_block, event};
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
 use crate::logs::{self, Cursor, Ending, Plan, Position};
@@ -267,18 +268,19 @@ fn read_stream(
             fallback: modified,
             provisional: false,
         };
-        while let Some(block) = lines.next_block() {
+        each_block(&mut lines, &mut parser, |text, event| {
             context.check()?;
-            scanner.text(&mut stream.state, &mut parser, &mut input, block, |_| {});
-            scanner.settle_sessions(&mut stream.state, &source.name);
-        }
+            scanner.text(&mut stream.state, &mut input, text, event, |_| {});
+            scanner.after_block(&mut stream.state, &source.name);
+            Ok::<_, JobError>(())
+        })?;
         scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
         input.number += lines.overlong;
         let tail = lines.tail().to_vec();
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
-                scanner.text(&mut stream.state, &mut parser, &mut input, &tail, |_| {});
+                scanner.text(&mut stream.state, &mut input, &tail, |line| event(&mut parser, line), |_| {});
             }
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
@@ -327,8 +329,8 @@ fn read_journal(
     let mut entries = first;
     loop {
         context.check()?;
-        scanner.text(&mut stream.state, &mut parser, &mut input, &entries.text, |_| {});
-        scanner.settle_sessions(&mut stream.state, &source.name);
+        scanner.text(&mut stream.state, &mut input, &entries.text, |line| event(&mut parser, line), |_| {});
+        scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
         stream.journal = entries.cursor.or(stream.journal.take());
@@ -352,7 +354,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
         let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
         let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };
-        scanner.text(&mut stream.state, &mut parser, &mut input, &tail.line, |_| {});
+        scanner.text(&mut stream.state, &mut input, &tail.line, |line| event(&mut parser, line), |_| {});
     }
 }
 

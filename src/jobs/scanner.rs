@@ -1,6 +1,7 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
@@ -11,10 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::status_counts::{FewCounts, StatusCounts};
 use super::top_counts::TopCounts;
 use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
-use crate::logs::MAX_LINE;
+use crate::logs::split;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally, Top, Triage};
-use crate::parse::AutoParser;
 use crate::store::BucketTally;
 
 /// How long a silent stream still holds back what is settled, in seconds of real time.
@@ -154,20 +154,23 @@ pub struct AddressCounts {
 /// the cache holds most of what is needed.
 #[derive(Default)]
 struct Addresses {
-    numbers: HashMap<Address, u32>,
+    /// Apart from the others, because twenty times as much room would not stay in the cache.
+    numbers: HashMap<u32, u32>,
+    others: HashMap<Address, u32>,
     counts: Vec<AddressCounts>,
 }
 
 impl Addresses {
     fn number(&mut self, peer: Peer<'_>) -> u32 {
-        let address = Address::from(peer);
-        if let Some(number) = self.numbers.get(&address) {
-            return *number;
-        }
         let next = self.counts.len() as u32;
-        self.counts.push(AddressCounts::default());
-        self.numbers.insert(address, next);
-        next
+        let number = match peer {
+            Peer::Ip(IpAddr::V4(ip)) => *self.numbers.entry(ip.to_bits()).or_insert(next),
+            peer => *self.others.entry(Address::from(peer)).or_insert(next),
+        };
+        if number == next {
+            self.counts.push(AddressCounts::default());
+        }
+        number
     }
 }
 
@@ -259,42 +262,29 @@ impl Scanner {
         self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
     }
 
-    /// Takes lines in; `told` learns what each is.
-    pub fn text(
+    /// Takes lines in; `event` tells what a parser made of each, in their order, and `told` learns what it is.
+    pub fn text<'t>(
         &mut self,
         stream: &mut StreamState,
-        parser: &mut AutoParser,
         input: &mut Input<'_>,
-        text: &[u8],
+        text: &'t [u8],
+        mut event: impl FnMut(&'t [u8]) -> Option<Event<'t>>,
         mut told: impl FnMut(&Triaged<'_>),
     ) {
-        let mut rest = text;
+        let file = input.file.clone();
+        let (mut lines, mut rest) = (split(text), text);
         while !rest.is_empty() {
-            let file = input.file.clone();
             let mut sightings: Vec<Sighting<'_>> = Vec::with_capacity(TOGETHER);
-            let mut end = 0;
-            let ends = memchr::memchr_iter(b'\n', rest).map(|at| at + 1).chain([rest.len()]);
-            for line_end in ends.take(TOGETHER).filter(|line_end| *line_end > 0) {
-                if line_end == end {
-                    break;
-                }
-                let line = &rest[end..line_end];
-                end = line_end;
+            for line in lines.by_ref().take(TOGETHER) {
                 input.number += 1;
-                let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
+                let event = event(line);
                 let urgent = event.as_ref().is_some_and(|event| self.triage.is_urgent(event));
-                sightings.push(Sighting {
-                    time: 0,
-                    event,
-                    failures: 0,
-                    urgent,
-                    line,
-                    file: &file,
-                    number: input.number,
-                });
+                let number = input.number;
+                sightings.push(Sighting { time: 0, event, failures: 0, urgent, line, file: &file, number });
             }
+            let length = sightings.iter().map(|sighting| sighting.line.len()).sum();
             let together;
-            (together, rest) = rest.split_at(end);
+            (together, rest) = rest.split_at(length);
             self.sightings(stream, input, &mut sightings, together, &mut told);
         }
     }
@@ -379,17 +369,28 @@ impl Scanner {
         self.others = Some(self.horizon(others).unwrap_or(i64::MAX));
     }
 
-    /// Counts failures whose session is surely over; to be called after each block.
-    pub fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
-        let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
-        self.held(source, &stream.sessions.settle(now), false);
+    /// Settles what is over; to be called after each block.
+    pub fn after_block(&mut self, stream: &mut StreamState, source: &str) {
         self.blocks += 1;
+        self.settle_sessions(stream, source);
+        let now = self.latest(stream);
         // Without a stamp nothing is known to be over.
         let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
         if let Some(others) = others {
             let found = self.rules.iter_mut().flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
         }
+    }
+
+    /// Counts failures whose session is surely over.
+    fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
+        let now = self.latest(stream);
+        self.held(source, &stream.sessions.settle(now), false);
+    }
+
+    /// How far a stream has come. A stamp ahead of the run is a clock gone wrong.
+    fn latest(&self, stream: &StreamState) -> i64 {
+        stream.latest.map_or(i64::MIN, |latest| latest.min(self.now))
     }
 
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
@@ -467,8 +468,9 @@ impl Scanner {
 
     /// The counts per address, most events first.
     pub fn addresses(&mut self) -> Vec<(String, AddressCounts)> {
-        let Addresses { numbers, mut counts } = self.addresses.take().unwrap_or_default();
-        let all = numbers.into_iter().map(|(address, number)| {
+        let Addresses { numbers, others, mut counts } = self.addresses.take().unwrap_or_default();
+        let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
+        let all = numbers.chain(others).map(|(address, number)| {
             let name = match address {
                 Address::Ip(ip) => ip.to_string(),
                 Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),

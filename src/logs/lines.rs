@@ -29,7 +29,18 @@ const INFLATED_RATIO: u64 = 500;
 enum Input {
     Plain(File),
     /// A pipe, or what comes out of a compressed file or an event log.
-    Stream(Box<dyn Read>),
+    Stream(Box<dyn Read + Send>),
+}
+
+/// The lines of a text, each with its line break; the last one may have none.
+pub fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text).map(|at| at + 1).chain([text.len()]);
+    ends.filter_map(move |end| {
+        let line = &text[start..end];
+        start = end;
+        (!line.is_empty()).then_some(line)
+    })
 }
 
 /// Counts what is read.

@@ -8,5 +8,5 @@ mod select;
 
 pub use cursor::{Cursor, Plan, Position, plan};
 pub use journal::{JournalEntries, read_journal};
-pub use lines::{Ending, Lines, MAX_LINE};
+pub use lines::{Ending, Lines, MAX_LINE, split};
 pub use select::{LogFile, Patterns, Stream, files, folders, rotation_of, streams};

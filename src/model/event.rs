@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -98,6 +99,12 @@ impl Address {
             Self::Name(name) => Peer::Name(name),
         }
     }
+}
+
+/// Where in a line a part of it stands; nowhere in particular where it is empty.
+pub fn place(line: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
+    if part.is_empty() || start >= line.len() { 0..0 } else { start..start + part.len() }
 }
 
 /// Reads an IP address; IPv4-mapped IPv6 becomes IPv4, a zone is dropped.
