@@ -21,7 +21,15 @@ const HOUR: i64 = 60 * 60;
 /// Counts by source and hour.
 #[derive(Default)]
 pub struct TopCounts {
-    hours: HashMap<String, HashMap<i64, Hour>>,
+    sources: HashMap<String, Hours>,
+}
+
+/// The hours of one source.
+#[derive(Default)]
+struct Hours {
+    all: HashMap<i64, Hour>,
+    /// The two that were counted last, the last one first: these alone may hold very many names.
+    latest: [i64; 2],
 }
 
 /// By position in [`TopKind::ALL`].
@@ -34,18 +42,13 @@ struct Names(HashMap<Box<[u8]>, u64>);
 impl TopCounts {
     /// Counts what these lines of a source tell.
     pub fn add(&mut self, source: &str, sightings: &[Sighting<'_>]) {
-        if !self.hours.contains_key(source) {
-            self.hours.insert(source.to_owned(), HashMap::new());
+        if !self.sources.contains_key(source) {
+            self.sources.insert(source.to_owned(), Hours::default());
         }
-        let Some(hours) = self.hours.get_mut(source) else { return };
+        let Some(hours) = self.sources.get_mut(source) else { return };
         let hour = |sighting: &Sighting<'_>| sighting.time.div_euclid(HOUR);
         for same in sightings.chunk_by(|a, b| hour(a) == hour(b)) {
-            let number = hour(&same[0]);
-            if !hours.contains_key(&number) {
-                // Few lines more will come for the others.
-                hours.values_mut().flat_map(|hour| &mut hour.0).for_each(|names| names.keep_most(KEPT));
-            }
-            let Hour([addresses, accounts, paths]) = hours.entry(number).or_default();
+            let Hour([addresses, accounts, paths]) = hours.enter(hour(&same[0]));
             for sighting in same {
                 let Some(event) = &sighting.event else { continue };
                 let times = match event.action {
@@ -71,8 +74,8 @@ impl TopCounts {
     /// What occurred most often.
     pub fn take(&mut self) -> Vec<Top> {
         let mut all = Vec::new();
-        for (source, hours) in std::mem::take(&mut self.hours) {
-            for (hour, Hour(kinds)) in hours {
+        for (source, hours) in std::mem::take(&mut self.sources) {
+            for (hour, Hour(kinds)) in hours.all {
                 for (kind, mut names) in TopKind::ALL.into_iter().zip(kinds) {
                     names.keep_most(KEPT);
                     let top = |(name, count): (Box<[u8]>, u64)| Top {
@@ -87,6 +90,22 @@ impl TopCounts {
             }
         }
         all
+    }
+}
+
+impl Hours {
+    /// The hour that is counted now.
+    fn enter(&mut self, hour: i64) -> &mut Hour {
+        let [last, before] = self.latest;
+        if hour != last {
+            if hour != before
+                && let Some(Hour(names)) = self.all.get_mut(&before)
+            {
+                names.iter_mut().for_each(|names| names.keep_most(KEPT));
+            }
+            self.latest = [hour, last];
+        }
+        self.all.entry(hour).or_default()
     }
 }
 
@@ -148,6 +167,19 @@ mod tests {
         names.keep_most(1);
         let (name, count) = names.0.into_iter().next().unwrap();
         assert_eq!((&*name, count), (&b"often"[..], 2858));
+    }
+
+    #[test]
+    fn many_hours_in_any_order_hold_few_names() {
+        let mut hours = Hours::default();
+        for round in 0..3 {
+            for hour in 0..50 {
+                let Hour([addresses, ..]) = hours.enter(hour);
+                (0..500_u32).for_each(|n| addresses.count(&(n + round).to_le_bytes(), 1));
+            }
+        }
+        let held: usize = hours.all.values().map(|Hour([addresses, ..])| addresses.0.len()).sum();
+        assert!(held < 3000, "{held}");
     }
 
     #[test]
