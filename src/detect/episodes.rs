@@ -218,6 +218,10 @@ impl Track {
             let evidence = vec![(time, sighting.evidence())];
             let values = if limits.measure == Measure::Values { BTreeSet::from([value]) } else { BTreeSet::new() };
             let count = u64::from(times);
+            // Most subjects have but one, and there are very many subjects.
+            if self.episodes.is_empty() {
+                self.episodes.reserve_exact(1);
+            }
             self.episodes.push(Episode { first: time, last: time, count, reached: None, values, evidence });
             self.episodes.sort_by_key(|episode| episode.first);
             return;

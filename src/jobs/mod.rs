@@ -6,6 +6,7 @@ pub mod ahead;
 mod alert;
 mod archive;
 mod command;
+mod interests;
 mod live;
 mod notice;
 mod report;

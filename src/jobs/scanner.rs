@@ -9,12 +9,13 @@ use chrono_tz::Tz;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
+use super::interests::Interests;
 use super::status_counts::{FewCounts, StatusCounts};
 use super::top_counts::TopCounts;
 use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
 use crate::logs::split;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, RuleKind, Tally, Top, Triage};
+use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, Tally, Top, Triage};
 use crate::store::BucketTally;
 
 /// How long a silent stream still holds back what is settled, in seconds of real time.
@@ -33,6 +34,7 @@ pub struct StreamState {
 /// Detectors and counts of one scan.
 pub struct Scanner {
     rules: Vec<Running>,
+    interests: Interests,
     texts: Texts,
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
@@ -62,8 +64,6 @@ const SETTLE_BLOCKS: usize = 64;
 struct Running {
     rule: Rule,
     detector: Box<dyn Detector>,
-    /// Whether it counts events at all; else only lines that it has to look at concern it.
-    counts_events: bool,
     /// How many lines it counted.
     lines: u64,
 }
@@ -205,6 +205,7 @@ impl Scanner {
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64, zone: Tz) -> Self {
         let rules: Vec<Running> = rules.into_iter().map(|rule| running(rule, zone)).collect();
         Self {
+            interests: Interests::new(rules.iter().map(|running| &running.rule)),
             texts: Texts::new(&rules),
             rules,
             tallies: HashMap::new(),
@@ -318,9 +319,18 @@ impl Scanner {
         let exempted = self.exempted(sightings);
         let mut found = [false; TOGETHER];
         self.texts.look(text);
-        let concerned = self.rules.iter_mut().zip(self.texts.found.iter().copied());
-        for (rule, looks) in concerned.filter(|(rule, looks)| *looks || rule.counts_events) {
-            for (index, sighting) in sightings.iter().enumerate().filter(|(index, _)| !exempted[*index]) {
+        let mut interests = [0; TOGETHER];
+        for (interests, sighting) in interests.iter_mut().zip(sightings.iter()) {
+            *interests = self.interests.of(sighting);
+        }
+        let all = interests.iter().fold(0, |all, one| all | one);
+        for (number, (rule, looks)) in self.rules.iter_mut().zip(self.texts.found.iter().copied()).enumerate() {
+            let bit = Interests::bit(number);
+            if !looks && all & bit == 0 {
+                continue;
+            }
+            let concerned = |index: usize| (looks || interests[index] & bit != 0) && !exempted[index];
+            for (index, sighting) in sightings.iter().enumerate().filter(|(index, _)| concerned(*index)) {
                 found[index] |= rule.observe(sighting, looks);
             }
         }
@@ -594,8 +604,7 @@ pub struct SavedDetector {
 }
 
 fn running(rule: &Rule, zone: Tz) -> Running {
-    let counts_events = !matches!(rule.kind, RuleKind::Pattern { .. } | RuleKind::Silent { .. });
-    Running { rule: rule.clone(), detector: detect::detector(rule, zone), counts_events, lines: 0 }
+    Running { rule: rule.clone(), detector: detect::detector(rule, zone), lines: 0 }
 }
 
 /// How many failed logins a line settles.

@@ -94,6 +94,7 @@ CREATE TABLE findings (
     alerted INTEGER
 ) STRICT;
 CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
+CREATE INDEX findings_told ON findings (rule, subject) WHERE alerted IS NOT NULL;
 CREATE INDEX findings_by_time ON findings (last);
 CREATE INDEX findings_by_run ON findings (run);
 
