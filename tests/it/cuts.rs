@@ -51,7 +51,7 @@ fn results(bed: &TestBed) -> Vec<String> {
     all
 }
 
-fn rotate(folder: &Path, name: &str, random: &mut Random) {
+pub fn rotate(folder: &Path, name: &str, random: &mut Random) {
     let numbered = |n: usize, gz: bool| folder.join(format!("{name}.{n}{}", if gz { ".gz" } else { "" }));
     for n in (1..40).rev() {
         for gz in [true, false] {

@@ -3,7 +3,7 @@
 use logkeeper::parse::{AutoParser, Context, YearRule};
 
 use crate::cuts::Random;
-use crate::support::TestBed;
+use crate::support::{self, TestBed};
 
 /// Lines of every format that is known.
 const SAMPLES: [&str; 22] = [
@@ -61,7 +61,7 @@ fn mutated(line: &[u8], random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn no_line_breaks_a_parser() {
-    let rounds: usize = std::env::var("LOGKEEPER_SEQUENCES").ok().and_then(|n| n.parse().ok()).unwrap_or(2_000);
+    let rounds = support::sequences(2_000) as usize;
     let bed = TestBed::new();
     bed.file(
         "config/formats/own.toml",

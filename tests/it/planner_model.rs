@@ -18,7 +18,7 @@ use logkeeper::model::{CatchUp, Expression, Job, Outcome, Schedule};
 use logkeeper::runner::App;
 use logkeeper::store::{Ended, QueuedRun, Store};
 
-use crate::support::TestBed;
+use crate::support::{self, TestBed};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
@@ -382,7 +382,7 @@ impl World {
 
 #[test]
 fn no_slot_is_lost_or_doubled_whatever_happens() {
-    let sequences: u64 = std::env::var("LOGKEEPER_SEQUENCES").ok().and_then(|n| n.parse().ok()).unwrap_or(2000);
+    let sequences = support::sequences(2000);
     let bed = TestBed::new();
     bed.file("jobs/a.toml", "[command]\nshell = \"true\"\n");
     let base = bed.config();

@@ -34,6 +34,11 @@ pub fn has(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
+/// How many random sequences to play: as many as `LOGKEEPER_SEQUENCES` says, else so many.
+pub fn sequences(default: u64) -> u64 {
+    std::env::var("LOGKEEPER_SEQUENCES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
 /// A configuration in a temporary folder.
 pub struct TestBed {
     folder: tempfile::TempDir,

@@ -1,0 +1,94 @@
+//! Which rules may count an event: a quick look before the exact one, because there are many rules and most events concern few.
+
+use crate::detect::Sighting;
+use crate::model::event::Shape;
+use crate::model::{Action, Category, Event, Rule};
+
+/// Rules have a bit each; those beyond the last share it.
+const BITS: usize = 64;
+
+/// Statuses have a place each, and what else happens follows them.
+const STATUSES: usize = 1000;
+
+/// What may happen but requests, and with how many failed logins.
+const OTHERS: [(Action, u32); 9] = [
+    (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 0),
+    (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 1),
+    (Action::LoginSucceeded, 0),
+    (Action::Probed, 0),
+    (Action::LockedOut, 0),
+    (Action::LogCleared, 0),
+    (Action::ErrorLogged, 0),
+    (Action::Other, 0),
+    (Action::Other, 1),
+];
+
+/// Rules by what happened.
+pub struct Interests(Box<[u64]>);
+
+impl Interests {
+    /// Those of these rules.
+    pub fn new<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
+        let requests = (0..STATUSES as u16).map(|status| (Action::Request { status }, u32::from(status == 401)));
+        let all: Vec<(Action, u32)> = requests.chain(OTHERS).collect();
+        let mut interests = vec![0; all.len()].into_boxed_slice();
+        for (index, rule) in rules.enumerate() {
+            for (place, (action, failures)) in interests.iter_mut().zip(&all) {
+                let event = Event { action: *action, ..Event::plain(None, Category::Unknown) };
+                if rule.counts_urgent() || rule.counts(&event, *failures, false) {
+                    *place |= Self::bit(index);
+                }
+            }
+        }
+        Self(interests)
+    }
+
+    /// The bit of the rule at this place.
+    pub fn bit(rule: usize) -> u64 {
+        1 << rule.min(BITS - 1)
+    }
+
+    /// The bits of the rules that may count a line.
+    pub fn of(&self, sighting: &Sighting<'_>) -> u64 {
+        let Some(event) = &sighting.event else { return 0 };
+        let failures = usize::from(sighting.failures > 0);
+        let place = match event.action {
+            Action::Request { status } => usize::from(status),
+            Action::LoginFailed { .. } => STATUSES + failures,
+            Action::LoginSucceeded => STATUSES + 2,
+            Action::Probed => STATUSES + 3,
+            Action::LockedOut => STATUSES + 4,
+            Action::LogCleared => STATUSES + 5,
+            Action::ErrorLogged => STATUSES + 6,
+            Action::Other => STATUSES + 7 + failures,
+        };
+        self.0.get(place).copied().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::shipped_rules;
+
+    #[test]
+    fn no_rule_misses_what_it_would_count() {
+        let rules = shipped_rules();
+        let interests = Interests::new(rules.iter());
+        let file: Arc<str> = "x".into();
+        let statuses = (100..600).map(|status| (Action::Request { status }, u32::from(status == 401)));
+        for (action, failures) in statuses.chain(OTHERS) {
+            for (category, urgent) in [(Category::Access, true), (Category::Error, true), (Category::System, false)] {
+                let event = Event { action, ..Event::plain(None, category) };
+                let line = &b"x"[..];
+                let sighting = Sighting { time: 0, event: Some(event), failures, urgent, line, file: &file, number: 1 };
+                for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.counts(&event, failures, urgent))
+                {
+                    assert!(interests.of(&sighting) & Interests::bit(index) != 0, "{} {action:?}", rule.name);
+                }
+            }
+        }
+    }
+}

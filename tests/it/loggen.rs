@@ -1,0 +1,90 @@
+//! The generator of `../shared` knows what it wrote; other seeds than those we look at otherwise.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::cuts::assert_cuts_change_nothing;
+use crate::support::{self, TestBed};
+
+/// A log of this kind, and what is true of it; none without `../shared`.
+fn made(bed: &TestBed, kind: &str, bytes: u32, seed: u32) -> Option<(PathBuf, Value)> {
+    let source = support::shared()?.join("tools/loggen/src/main.rs");
+    let program = bed.path("loggen");
+    run(Command::new("rustc").args(["-O", "--edition", "2021", "-o"]).arg(&program).arg(source));
+    let (log, truth) = (bed.path(format!("{kind}.log")), bed.path("truth.json"));
+    let (bytes, seed) = (bytes.to_string(), seed.to_string());
+    run(Command::new(program).args([kind, "--bytes", &bytes, "--seed", &seed]).arg(&log).arg(&truth));
+    Some((log, serde_json::from_str(&std::fs::read_to_string(truth).unwrap()).unwrap()))
+}
+
+fn run(command: &mut Command) {
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+}
+
+/// The README of the generator: FNV-1a of 64 bits over sorted lines.
+fn fnv(lines: impl Iterator<Item = String>) -> String {
+    let lines: String = lines.collect();
+    let hash =
+        lines.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
+}
+
+/// Addresses with the instant at which they first crossed the threshold.
+fn flagged(scanned: &Value) -> BTreeMap<String, i64> {
+    let mut flagged = BTreeMap::new();
+    for finding in scanned["findings"].as_array().unwrap().iter().filter(|f| f["rule"] == "failed-logins") {
+        let address = finding["subject"]["source.ip"].as_str().unwrap().to_owned();
+        let reached = chrono::DateTime::parse_from_rfc3339(finding["reached"].as_str().unwrap()).unwrap().timestamp();
+        flagged.entry(address).and_modify(|known: &mut i64| *known = reached.min(*known)).or_insert(reached);
+    }
+    flagged
+}
+
+fn scan(bed: &TestBed, log: &Path) -> Value {
+    bed.json(&["scan", "--zone", "UTC", "--year", "2026", log.to_str().unwrap()])
+}
+
+#[test]
+fn counts_and_offenders_of_a_generated_access_log_are_exact() {
+    let name = "counts_and_offenders_of_a_generated_access_log_are_exact";
+    let bed = TestBed::new();
+    let Some((log, truth)) = made(&bed, "access", 6 << 20, 7) else { return support::skip(name, "../shared") };
+    let scanned = scan(&bed, &log);
+    assert_eq!(
+        (&scanned["files"][0]["lines"], &scanned["files"][0]["unparsed"]),
+        (&truth["lines"], &truth["malformed"])
+    );
+    assert_eq!(scanned["status"], truth["status"]);
+    assert_eq!(scanned["addresses"].as_array().unwrap().len() as u64, truth["distinct_ips"].as_u64().unwrap());
+    let logins = &truth["failed_logins_401"];
+    assert_eq!(scanned["failed_logins"], logins["failures"]);
+    let flagged = flagged(&scanned);
+    assert_eq!(flagged.len() as u64, logins["flagged"].as_u64().unwrap());
+    let hash = fnv(flagged.iter().map(|(address, reached)| format!("{address} {reached}\n")));
+    assert_eq!(hash, logins["fnv1a64_of_sorted_'ip first_flag_epoch\\n'"].as_str().unwrap());
+    let text = std::fs::read(&log).unwrap();
+    assert_cuts_change_nothing(&[("access.log", &text[..1 << 20])], 500..502);
+}
+
+#[test]
+fn failures_of_a_generated_auth_log_are_exact() {
+    let name = "failures_of_a_generated_auth_log_are_exact";
+    let bed = TestBed::new();
+    let Some((log, truth)) = made(&bed, "auth", 4 << 20, 8) else { return support::skip(name, "../shared") };
+    assert_eq!(scan(&bed, &log)["files"][0]["lines"], truth["lines"]);
+    // Its truth knows no failure but those that sshd calls so.
+    let text = std::fs::read_to_string(&log).unwrap();
+    let told: String = text.split_inclusive('\n').filter(|line| line.contains("Failed ")).collect();
+    std::fs::write(&log, told).unwrap();
+    let scanned = scan(&bed, &log);
+    let logins = &truth["failed_logins_ssh"];
+    assert_eq!(scanned["failed_logins"], logins["failures"]);
+    let flagged = flagged(&scanned);
+    assert_eq!(flagged.len() as u64, logins["flagged"].as_u64().unwrap());
+    let hash = fnv(flagged.iter().map(|(address, reached)| format!("{address} {reached}\n")));
+    assert_eq!(hash, logins["fnv1a64_of_sorted_'ip first_flag_epoch\\n'"].as_str().unwrap());
+}
