@@ -16,7 +16,7 @@ use crate::jobs::ahead::{each_block, event};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Finding, Format, Problem, Triage};
+use crate::model::{Finding, Format, Problem, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -211,7 +211,8 @@ pub(super) fn scan_file(
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
     let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
     let mut stream = StreamState::default();
-    let mut input = Input { source: "", file: shown.as_str().into(), number: 0, fallback, provisional: false };
+    let (file, web_logins) = (shown.as_str().into(), &WebLogins::default());
+    let mut input = Input { source: "", file, number: 0, fallback, host: "", web_logins, provisional: false };
     let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);

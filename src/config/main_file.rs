@@ -12,7 +12,8 @@ use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
 use super::{Config, Keep};
 use crate::model::{
-    Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, Selection, SmtpSpec, Source, Tls, Triage,
+    Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, Selection, SmtpSpec, Source, StatusClass, Tls,
+    Triage, WebLogins,
 };
 
 /// How many runs go on together unless the main file says otherwise.
@@ -194,9 +195,55 @@ fn read_source(
             Problem::new(message, format!("known are: {}", known.join(" ")), help)
         })
     });
+    let host_pattern = table.made("host_pattern", host_pattern);
+    let web_logins = read_web_logins(&mut table);
     table.finish();
     let (journal, format) = (journal.unwrap_or_default(), format.flatten());
-    Some((name.clone(), Source { name, files, journal, journal_folder, zone, format }))
+    Some((name.clone(), Source { name, files, journal, journal_folder, zone, format, host_pattern, web_logins }))
+}
+
+fn host_pattern(text: &str) -> Result<regex::Regex, Problem> {
+    let help = "write for example host_pattern = '^/srv/logs/([^/]+)/'";
+    match regex::Regex::new(text) {
+        Ok(pattern) if pattern.captures_len() == 2 => Ok(pattern),
+        Ok(_) => Err(Problem::new("one group says what of a file's path is the host", "has not one group", help)),
+        Err(_) => Err(text
+            .parse::<super::rule_file::Regex>()
+            .err()
+            .unwrap_or_else(|| Problem::new("this is not a regular expression", "can't be used", help))),
+    }
+}
+
+fn read_web_logins(table: &mut Fields<'_, '_>) -> WebLogins {
+    let ignore_challenges = table.value("ignore_challenges").unwrap_or(false);
+    let paths: Vec<String> =
+        table.parsed_list::<UrlPath>("login_paths").unwrap_or_default().into_iter().map(|path| path.value.0).collect();
+    let failed = table.parsed_list::<StatusClass>("login_failed");
+    if failed.is_some() && paths.is_empty() {
+        let problem = Problem::new("login_failed is about the login_paths", "of no use here", "name the login_paths");
+        table.refuse_key("login_failed", problem);
+    }
+    let failed = failed.map(|failed| failed.into_iter().map(|status| status.value).collect());
+    WebLogins { ignore_challenges, paths, failed: failed.unwrap_or_else(usual_failures) }
+}
+
+/// What forms usually answer: themselves again, or that it is forbidden. Who got in is sent elsewhere (302).
+fn usual_failures() -> Vec<StatusClass> {
+    ["200", "403", "422"].iter().filter_map(|status| status.parse().ok()).collect()
+}
+
+/// A path on a web server.
+struct UrlPath(String);
+
+impl std::str::FromStr for UrlPath {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if text.starts_with('/') && !text.contains(['?', '#', ' ']) {
+            return Ok(Self(text.to_owned()));
+        }
+        let help = "write for example login_paths = [\"/wp-login.php\"]";
+        Err(Problem::new(format!("{text:?} is not a path on a web server"), "from / on, without ? and #", help))
+    }
 }
 
 fn read_recipients(mut table: Fields<'_, '_>) -> BTreeMap<String, Vec<String>> {

@@ -46,6 +46,8 @@ pub struct Sighting<'a> {
     pub failures: u32,
     /// Whether triage calls it urgent.
     pub urgent: bool,
+    /// Whether it is older than one before it by more than [`LATENESS`].
+    pub late: bool,
     /// The raw line.
     pub line: &'a [u8],
     /// The file it stands in.

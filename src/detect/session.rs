@@ -106,6 +106,7 @@ impl Held {
             event: Some(self.event()),
             failures: *times,
             urgent: false,
+            late: false,
             line,
             file,
             number: *number,

@@ -53,6 +53,10 @@ impl Interests {
         let Some(event) = &sighting.event else { return 0 };
         let failures = usize::from(sighting.failures > 0);
         let place = match event.action {
+            // A form that was answered so.
+            Action::Request { status } if failures > 0 && status != 401 => {
+                return self.at(usize::from(status)) | self.at(STATUSES + 1);
+            }
             Action::Request { status } => usize::from(status),
             Action::LoginFailed { .. } => STATUSES + failures,
             Action::LoginSucceeded => STATUSES + 2,
@@ -62,6 +66,10 @@ impl Interests {
             Action::ErrorLogged => STATUSES + 6,
             Action::Other => STATUSES + 7 + failures,
         };
+        self.at(place)
+    }
+
+    fn at(&self, place: usize) -> u64 {
         self.0.get(place).copied().unwrap_or(u64::MAX)
     }
 }
@@ -79,11 +87,21 @@ mod tests {
         let interests = Interests::new(rules.iter());
         let file: Arc<str> = "x".into();
         let statuses = (100..600).map(|status| (Action::Request { status }, u32::from(status == 401)));
-        for (action, failures) in statuses.chain(OTHERS) {
+        let forms = [(Action::Request { status: 200 }, 1), (Action::Request { status: 401 }, 0)];
+        for (action, failures) in statuses.chain(forms).chain(OTHERS) {
             for (category, urgent) in [(Category::Access, true), (Category::Error, true), (Category::System, false)] {
                 let event = Event { action, ..Event::plain(None, category) };
                 let line = &b"x"[..];
-                let sighting = Sighting { time: 0, event: Some(event), failures, urgent, line, file: &file, number: 1 };
+                let sighting = Sighting {
+                    time: 0,
+                    event: Some(event),
+                    failures,
+                    urgent,
+                    late: false,
+                    line,
+                    file: &file,
+                    number: 1,
+                };
                 for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.counts(&event, failures, urgent))
                 {
                     assert!(interests.of(&sighting) & Interests::bit(index) != 0, "{} {action:?}", rule.name);

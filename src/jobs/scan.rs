@@ -40,15 +40,14 @@ struct Work<'a> {
 }
 
 /// The unfinished last line of a live file: looked at now, read when it is whole.
-struct Tail {
-    source: String,
+struct Tail<'a> {
+    source: &'a Source,
     stream: String,
     file: Arc<str>,
+    host: String,
     line: Vec<u8>,
     number: u64,
     modified: i64,
-    zone: chrono_tz::Tz,
-    format: Option<Arc<crate::model::Format>>,
     header: String,
 }
 
@@ -150,6 +149,12 @@ impl ScanSpec {
             problems.push(format!("rule {rule} dropped {dropped} events: too many different subjects at once"));
         }
         let total = scanner.total;
+        if total.late > 0 {
+            notes.push(format!(
+                "{} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late",
+                total.late
+            ));
+        }
         let record = ScanRecord {
             at: context.clock.now(),
             files,
@@ -232,12 +237,12 @@ fn collect<'a>(
     Ok(works)
 }
 
-fn read_stream(
+fn read_stream<'a>(
     scanner: &mut Scanner,
     stream: &mut Stream,
-    work: Work<'_>,
+    work: Work<'a>,
     context: &Context<'_>,
-    tails: &mut Vec<Tail>,
+    tails: &mut Vec<Tail<'a>>,
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
     let source = work.source;
@@ -261,11 +266,14 @@ fn read_stream(
         let its_own = plan.position.offset > 0;
         let header = if its_own { &plan.position.header } else { &stream.header };
         let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(header, its_own);
+        let host = source.host_of(&plan.path);
         let mut input = Input {
             source: &source.name,
             file: file.clone(),
             number: plan.position.line,
             fallback: modified,
+            host: &host,
+            web_logins: &source.web_logins,
             provisional: false,
         };
         each_block(&mut lines, &mut parser, |text, event| {
@@ -286,11 +294,9 @@ fn read_stream(
                 lines.take_tail();
             }
         } else if !tail.is_empty() {
-            let (name, zone, format) = (work.name.clone(), source.zone, source.format.clone());
-            let number = input.number + 1;
-            let source = source.name.clone();
-            let (file, line, header) = (file.clone(), tail.clone(), parser.header());
-            tails.push(Tail { source, stream: name, file, line, number, modified, zone, format, header });
+            let (stream, number) = (work.name.clone(), input.number + 1);
+            let (file, host, line, header) = (file.clone(), host.clone(), tail.clone(), parser.header());
+            tails.push(Tail { source, stream, file, host, line, number, modified, header });
         }
         // A compressed copy that is still being written may end before what was read already.
         let offset = lines.offset.max(plan.position.offset);
@@ -324,8 +330,15 @@ fn read_journal(
     let now = context.at.timestamp();
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
     let mut parser = AutoParser::new(parse_context, None);
-    let mut input =
-        Input { source: &source.name, file: "journal".into(), number: 0, fallback: now, provisional: false };
+    let mut input = Input {
+        source: &source.name,
+        file: "journal".into(),
+        number: 0,
+        fallback: now,
+        host: "",
+        web_logins: &source.web_logins,
+        provisional: false,
+    };
     let mut entries = first;
     loop {
         context.check()?;
@@ -347,13 +360,14 @@ fn read_journal(
     }
 }
 
-fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail]) {
+fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>]) {
     for tail in tails {
-        let context = parse::Context { zone: tail.zone, year: YearRule::Before(tail.modified) };
-        let mut parser = AutoParser::new(context, tail.format.as_deref()).continuing(&tail.header, true);
+        let context = parse::Context { zone: tail.source.zone, year: YearRule::Before(tail.modified) };
+        let mut parser = AutoParser::new(context, tail.source.format.as_deref()).continuing(&tail.header, true);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
-        let (source, file, number) = (tail.source.as_str(), tail.file.clone(), tail.number - 1);
-        let mut input = Input { source, file, number, fallback: tail.modified, provisional: true };
+        let (source, web_logins) = (tail.source.name.as_str(), &tail.source.web_logins);
+        let (file, number, host) = (tail.file.clone(), tail.number - 1, tail.host.as_str());
+        let mut input = Input { source, file, number, fallback: tail.modified, host, web_logins, provisional: true };
         scanner.text(&mut stream.state, &mut input, &tail.line, |line| event(&mut parser, line), |_| {});
     }
 }

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::interests::Interests;
 use super::status_counts::{FewCounts, StatusCounts};
 use super::top_counts::TopCounts;
-use crate::detect::{self, Detector, Held, Looks, Sessions, Sighting};
+use crate::detect::{self, Detector, Held, LATENESS, Looks, Sessions, Sighting};
 use crate::logs::split;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, Tally, Top, Triage};
+use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
 
 /// How long a silent stream still holds back what is settled, in seconds of real time.
@@ -196,6 +196,10 @@ pub struct Input<'a> {
     pub number: u64,
     /// For lines without a stamp in a log without stamps, seconds since 1970 UTC.
     pub fallback: i64,
+    /// The host that wrote it, for lines that don't say so; empty where that is not known.
+    pub host: &'a str,
+    /// What a failed login looks like in it.
+    pub web_logins: &'a WebLogins,
     /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
 }
@@ -272,16 +276,28 @@ impl Scanner {
         mut event: impl FnMut(&'t [u8]) -> Option<Event<'t>>,
         mut told: impl FnMut(&Triaged<'_>),
     ) {
-        let file = input.file.clone();
+        let (file, host) = (input.file.clone(), input.host.as_bytes());
         let (mut lines, mut rest) = (split(text), text);
         while !rest.is_empty() {
             let mut sightings: Vec<Sighting<'_>> = Vec::with_capacity(TOGETHER);
             for line in lines.by_ref().take(TOGETHER) {
                 input.number += 1;
-                let event = event(line);
+                let mut event = event(line);
+                if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
+                    event.host = host;
+                }
                 let urgent = event.as_ref().is_some_and(|event| self.triage.is_urgent(event));
                 let number = input.number;
-                sightings.push(Sighting { time: 0, event, failures: 0, urgent, line, file: &file, number });
+                sightings.push(Sighting {
+                    time: 0,
+                    event,
+                    failures: 0,
+                    urgent,
+                    late: false,
+                    line,
+                    file: &file,
+                    number,
+                });
             }
             let length = sightings.iter().map(|sighting| sighting.line.len()).sum();
             let together;
@@ -301,7 +317,7 @@ impl Scanner {
         for sighting in sightings.iter_mut() {
             self.place_in_time(stream, input, sighting);
             if let Some(event) = &sighting.event {
-                sighting.failures = failures(stream, event, sighting);
+                sighting.failures = failures(stream, input.web_logins, event, sighting);
             }
             // Who tried and then went is no scanner.
             if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
@@ -335,7 +351,10 @@ impl Scanner {
             }
         }
         for (sighting, found) in sightings.iter().zip(found) {
-            let flagged = found || sighting.urgent || sighting.event.as_ref().is_some_and(Event::tells_of_failure);
+            let flagged = found
+                || sighting.urgent
+                || sighting.failures > 0
+                || sighting.event.as_ref().is_some_and(Event::tells_of_failure);
             told(&Triaged { line: sighting.line, category: category(sighting), urgent: sighting.urgent, flagged });
         }
     }
@@ -354,6 +373,7 @@ impl Scanner {
     fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
         let stamp = sighting.event.as_ref().and_then(|event| event.time);
         sighting.time = stamp.or(stream.latest).unwrap_or(input.fallback);
+        sighting.late = stream.latest.is_some_and(|latest| sighting.time < latest.saturating_sub(LATENESS));
         if let Some(stamp) = stamp.filter(|_| !input.provisional) {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
@@ -608,9 +628,9 @@ fn running(rule: &Rule, zone: Tz) -> Running {
 }
 
 /// How many failed logins a line settles.
-fn failures(stream: &mut StreamState, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
+fn failures(stream: &mut StreamState, web: &WebLogins, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
-        Action::Request { status: 401 } => 1,
+        Action::Request { status } => u32::from(web.is_failure(event, status)),
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded => {
             stream.sessions.accept(event);
@@ -638,6 +658,7 @@ fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
     tally.lines += 1;
     tally.failed_logins += u64::from(sighting.failures);
     tally.urgent += u64::from(sighting.urgent);
+    tally.late += u64::from(sighting.late);
     let Some(event) = &sighting.event else {
         tally.unparsed += 1;
         return;

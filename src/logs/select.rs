@@ -195,6 +195,19 @@ fn literal_folder(pattern: &str) -> (PathBuf, usize) {
 mod tests {
     use super::*;
 
+    fn source(pattern: String) -> Source {
+        Source {
+            name: "logs".into(),
+            files: vec![pattern],
+            journal: vec![],
+            journal_folder: None,
+            zone: chrono_tz::UTC,
+            format: None,
+            host_pattern: None,
+            web_logins: Default::default(),
+        }
+    }
+
     #[test]
     fn siblings_are_ordered_oldest_first_and_strangers_left_out() {
         let folder = tempfile::tempdir().unwrap();
@@ -209,14 +222,7 @@ mod tests {
         ] {
             std::fs::write(folder.path().join(name), "x\n").unwrap();
         }
-        let source = Source {
-            name: "web".into(),
-            files: vec![format!("{}/access.lo*", folder.path().display())],
-            journal: vec![],
-            journal_folder: None,
-            zone: chrono_tz::UTC,
-            format: None,
-        };
+        let source = source(format!("{}/access.lo*", folder.path().display()));
         let (streams, problems) = streams(&source);
         assert_eq!(problems, Vec::<String>::new());
         let names = |stream: &Stream| {
@@ -232,14 +238,7 @@ mod tests {
         for name in ["app.8080", "app.8080.1"] {
             std::fs::write(folder.path().join(name), "x\n").unwrap();
         }
-        let source = Source {
-            name: "app".into(),
-            files: vec![format!("{}/app.8080", folder.path().display())],
-            journal: vec![],
-            journal_folder: None,
-            zone: chrono_tz::UTC,
-            format: None,
-        };
+        let source = source(format!("{}/app.8080", folder.path().display()));
         let (streams, _) = streams(&source);
         assert_eq!(streams.len(), 1);
         let rotated: Vec<bool> = streams[0].files.iter().map(|file| file.rotated).collect();

@@ -1,12 +1,13 @@
 //! Sources: named sets of logs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::Format;
+use super::{Event, Format, StatusClass};
 
 /// A named set of log files: patterns, format, time zone; or the systemd journal where no file matches.
 #[derive(Debug, Clone)]
@@ -23,6 +24,48 @@ pub struct Source {
     pub zone: Tz,
     /// How its lines look, where that is configured; known formats are recognised in any case.
     pub format: Option<Arc<Format>>,
+    /// What of a file's path is the host that wrote it, for lines that don't say so: the first group.
+    pub host_pattern: Option<Regex>,
+    /// What a failed login looks like in its access logs.
+    pub web_logins: WebLogins,
+}
+
+impl Source {
+    /// The host whose log this file is, as far as its path tells.
+    pub fn host_of(&self, file: &Path) -> String {
+        let path = file.to_string_lossy();
+        let found = self.host_pattern.as_ref().and_then(|pattern| pattern.captures(&path)?.get(1));
+        found.map(|host| host.as_str().to_owned()).unwrap_or_default()
+    }
+}
+
+/// What a failed login looks like to a web server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WebLogins {
+    /// Whether an answer 401 to somebody who gave no name is none: browsers ask once without it. Sites where people log in by a
+    /// form or an API never see a name, so by default it is one.
+    pub ignore_challenges: bool,
+    /// Paths to which a form is sent (POST) to log in.
+    pub paths: Vec<String>,
+    /// The answers there that tell of a failure.
+    pub failed: Vec<StatusClass>,
+}
+
+impl WebLogins {
+    /// Whether a request with this answer was a failed login.
+    pub fn is_failure(&self, event: &Event<'_>, status: u16) -> bool {
+        if status == 401 {
+            return !(self.ignore_challenges && event.user.is_none());
+        }
+        let is_login = || {
+            let path = event.path();
+            self.paths.iter().any(|login| path == Some(login.as_bytes()))
+        };
+        !self.paths.is_empty()
+            && self.failed.iter().any(|class| class.holds(status))
+            && event.request.starts_with(b"POST ")
+            && is_login()
+    }
 }
 
 /// What tells one file from another, and one state of it from the next.

@@ -49,6 +49,8 @@ tally! {
     system_lines,
     /// Lines that triage calls urgent; the others are standard.
     urgent,
+    /// Lines so much older than one before them that rules may have seen them too late.
+    late,
     /// Requests answered by a web server.
     requests,
     /// Answers 401: not logged in.

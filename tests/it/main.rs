@@ -31,6 +31,7 @@ mod run_now;
 mod scan_command;
 mod scan_model;
 mod service;
+mod sources;
 mod spikes;
 mod stats;
 mod support;

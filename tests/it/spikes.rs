@@ -74,8 +74,16 @@ impl Simulation {
             let begin = monday().timestamp() + minute as i64 * 60;
             for error in 0..*errors {
                 let time = begin + (error * 60 / errors) as i64;
-                let sighting =
-                    Sighting { time, event: Some(event), failures: 0, urgent: true, line, file: &file, number: 1 };
+                let sighting = Sighting {
+                    time,
+                    event: Some(event),
+                    failures: 0,
+                    urgent: true,
+                    late: false,
+                    line,
+                    file: &file,
+                    number: 1,
+                };
                 detector.observe(&sighting);
             }
             if minute % (6 * 60) == 0 {

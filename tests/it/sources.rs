@@ -1,0 +1,90 @@
+//! What a source says of its logs: whose they are, and what a failed login looks like in them.
+
+use crate::support::TestBed;
+
+fn request(n: u32, ip: &str, user: &str, what: &str, status: u16) -> String {
+    format!("{ip} - {user} [20/Nov/2026:10:00:{n:02} +0000] \"{what} HTTP/1.1\" {status} 5 \"-\" \"x\"\n")
+}
+
+/// Subjects of the findings with their counts.
+fn found(bed: &TestBed) -> Vec<String> {
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    let mut found: Vec<String> = bed
+        .store()
+        .findings(&Default::default())
+        .unwrap()
+        .into_iter()
+        .map(|stored| format!("{} {}", stored.finding.subject_words(), stored.finding.count))
+        .collect();
+    found.sort();
+    found
+}
+
+fn bed(source: &str, by: &str, text: &str) -> TestBed {
+    let bed = TestBed::new();
+    bed.main(&format!("[sources.web]\nfiles = [\"DIR/log/**/access.log\"]\n{source}"));
+    let rule = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n";
+    bed.file("config/rules/mine.toml", &format!("{rule}[count]\nby = {by}\n"));
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"mine\"]\n");
+    bed.file("log/web1/access.log", text);
+    bed
+}
+
+#[test]
+fn what_a_failed_login_is_to_a_web_server_is_said_by_its_source() {
+    let text: String = (0..6)
+        .flat_map(|n| {
+            [
+                request(n, "192.0.2.1", "-", "GET /private", 401),
+                request(n, "192.0.2.2", "eve", "GET /private", 401),
+                request(n, "192.0.2.3", "-", "POST /wp-login.php?redirect=1", 200),
+                request(n, "192.0.2.4", "-", "POST /wp-login.php", 302),
+                request(n, "192.0.2.5", "-", "GET /wp-login.php", 200),
+                request(n, "192.0.2.6", "-", "POST /comments", 200),
+            ]
+        })
+        .collect();
+    let by = "\"source.ip\"";
+    assert_eq!(found(&bed("", by, &text)), ["192.0.2.1 6", "192.0.2.2 6"]);
+    assert_eq!(found(&bed("ignore_challenges = true\n", by, &text)), ["192.0.2.2 6"]);
+    let forms = "login_paths = [\"/wp-login.php\"]\n";
+    let three = bed(forms, by, &text);
+    assert_eq!(found(&three), ["192.0.2.1 6", "192.0.2.2 6", "192.0.2.3 6"]);
+    let tallies =
+        three.store().tallies("2026-11-20T00:00:00Z".parse().unwrap(), "2026-11-21T00:00:00Z".parse().unwrap());
+    assert_eq!(tallies.unwrap().iter().map(|tally| tally.tally.failed_logins).sum::<u64>(), 18);
+    let sent = format!("{forms}login_failed = [\"3xx\"]\nignore_challenges = true\n");
+    assert_eq!(found(&bed(&sent, by, &text)), ["192.0.2.2 6", "192.0.2.4 6"]);
+    let wrong = bed("login_paths = [\"wp-login.php\"]\n", by, "").run(&["check"]).stderr;
+    assert!(wrong.contains("is not a path on a web server"), "{wrong}");
+    let wrong = bed("login_failed = [\"200\"]\n", by, "").run(&["check"]).stderr;
+    assert!(wrong.contains("login_failed is about the login_paths"), "{wrong}");
+}
+
+#[test]
+fn logs_of_several_hosts_are_told_apart_by_their_paths() {
+    let text = |n: u32| (0..n).map(|n| request(n, "192.0.2.1", "-", "GET /", 401)).collect::<String>();
+    let bed = bed("host_pattern = '/log/([^/]+)/'\n", "[\"host.name\", \"source.ip\"]", &text(4));
+    bed.file("log/web2/access.log", &text(3)).file("log/web2/access.log.1", &text(3));
+    assert_eq!(found(&bed), ["host web2, 192.0.2.1 6"]);
+    // The unfinished last line is looked at, too.
+    let unfinished = request(5, "192.0.2.1", "-", "GET /", 401);
+    bed.file("log/web1/access.log", &(text(4) + unfinished.trim_end()));
+    assert_eq!(found(&bed), ["host web1, 192.0.2.1 5", "host web2, 192.0.2.1 6"]);
+    for wrong in ["host_pattern = '/log/[^/]+/'", "host_pattern = '/log/([^/]+/'"] {
+        bed.main(&format!("[sources.web]\nfiles = [\"DIR/log/**/access.log\"]\n{wrong}\n"));
+        assert_eq!(bed.run(&["check"]).code, 2, "{wrong}");
+    }
+}
+
+#[test]
+fn lines_that_come_much_too_late_are_counted_and_told() {
+    let bed = bed("", "\"source.ip\"", "");
+    let at = |time: &str| request(0, "192.0.2.1", "-", "GET /", 200).replace("10:00:00", time);
+    bed.file("log/web1/access.log", &["10:00:00", "10:20:00", "10:05:00", "10:04:59", "09:00:00"].map(at).concat());
+    let ended = bed.run_job("scan", "2026-11-20T12:00:00Z");
+    assert!(
+        ended.notes.iter().any(|note| note.starts_with("2 lines are more than a quarter of an hour older")),
+        "{ended:?}"
+    );
+}
