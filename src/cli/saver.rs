@@ -11,7 +11,8 @@ use crate::model::Category;
 /// Collects lines in files of their kinds.
 pub struct Saver {
     folder: PathBuf,
-    date: String,
+    /// What follows the kind in the files' names.
+    end: String,
     /// By what stands before the date in a file's name.
     files: BTreeMap<&'static str, Saved>,
     failed: Option<anyhow::Error>,
@@ -25,21 +26,35 @@ struct Saved {
 }
 
 impl Saver {
-    /// Files in this folder, first that of the flagged lines.
+    /// Files `KIND-DATE.log` in this folder (`-2` and so on where there are some already), first that of the flagged lines.
     ///
     /// # Errors
     /// Says which file can't be made.
-    pub fn create(folder: &Path, date: String) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let flagged = Saved::create(folder, "flagged", &date)?;
-        let files = BTreeMap::from([("flagged", flagged)]);
-        Ok(Self { folder: folder.to_owned(), date, files, failed: None })
+    pub fn create(folder: &Path, date: &str) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| anyhow::anyhow!("can't create {}: {error}", folder.display()))?;
+        let numbers = (1..1000).map(|n| if n == 1 { format!("{date}.log") } else { format!("{date}-{n}.log") });
+        let is_free = |end: &String| KINDS.iter().all(|kind| !folder.join(format!("{kind}-{end}")).exists());
+        let end = numbers.into_iter().find(is_free).ok_or_else(|| {
+            anyhow::anyhow!("there are the files of 999 scans of {date} in {} already", folder.display())
+        })?;
+        let mut saver = Self { folder: folder.to_owned(), end, files: BTreeMap::new(), failed: None };
+        saver.open(FLAGGED)?;
+        Ok(saver)
+    }
+
+    fn open(&mut self, kind: &'static str) -> anyhow::Result<()> {
+        let path = self.folder.join(format!("{kind}-{}", self.end));
+        let file = std::fs::File::options().write(true).create_new(true).mode(0o640).open(&path);
+        let file = file.map_err(|error| anyhow::anyhow!("can't create {}: {error}", path.display()))?;
+        self.files.insert(kind, Saved { path, file: std::io::BufWriter::new(file), lines: 0 });
+        Ok(())
     }
 
     /// Keeps a line; what can't be written is told in the end.
     pub fn save(&mut self, line: &Triaged<'_>) {
         let mut write = |name| self.write(name, line.line);
-        let written = write(kind(line)).and_then(|()| if line.flagged { write("flagged") } else { Ok(()) });
+        let written = write(kind(line)).and_then(|()| if line.flagged { write(FLAGGED) } else { Ok(()) });
         if let Err(error) = written {
             self.failed.get_or_insert(error);
         }
@@ -50,7 +65,7 @@ impl Saver {
             return Ok(());
         }
         if !self.files.contains_key(name) {
-            self.files.insert(name, Saved::create(&self.folder, name, &self.date)?);
+            self.open(name)?;
         }
         self.files.get_mut(name).map_or(Ok(()), |saved| saved.write(line))
     }
@@ -72,20 +87,6 @@ impl Saver {
 }
 
 impl Saved {
-    /// A new file `NAME-DATE.log` (`-2` and so on where there is one already).
-    fn create(folder: &Path, name: &str, date: &str) -> anyhow::Result<Self> {
-        for n in 1..1000 {
-            let name = if n == 1 { format!("{name}-{date}.log") } else { format!("{name}-{date}-{n}.log") };
-            let path = folder.join(name);
-            match std::fs::File::options().write(true).create_new(true).mode(0o640).open(&path) {
-                Ok(file) => return Ok(Self { path, file: std::io::BufWriter::new(file), lines: 0 }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => anyhow::bail!("can't create {}: {error}", path.display()),
-            }
-        }
-        anyhow::bail!("there are 999 files of {date} in {} already", folder.display())
-    }
-
     fn write(&mut self, line: &[u8]) -> anyhow::Result<()> {
         let end: &[u8] = if line.ends_with(b"\n") { b"" } else { b"\n" };
         self.lines += 1;
@@ -98,17 +99,29 @@ fn unwritten(path: &Path, error: &std::io::Error) -> anyhow::Error {
     anyhow::anyhow!("can't write {}: {error}", path.display())
 }
 
+/// The kinds of files.
+const KINDS: [&str; 11] = [
+    FLAGGED,
+    "access-standard",
+    "access-urgent",
+    "error-standard",
+    "error-urgent",
+    "auth-standard",
+    "auth-urgent",
+    "system-standard",
+    "system-urgent",
+    "unknown-standard",
+    "unknown-urgent",
+];
+const FLAGGED: &str = "flagged";
+
 fn kind(line: &Triaged<'_>) -> &'static str {
-    match (line.category, line.urgent) {
-        (Category::Access, false) => "access-standard",
-        (Category::Access, true) => "access-urgent",
-        (Category::Error, false) => "error-standard",
-        (Category::Error, true) => "error-urgent",
-        (Category::Auth, false) => "auth-standard",
-        (Category::Auth, true) => "auth-urgent",
-        (Category::System, false) => "system-standard",
-        (Category::System, true) => "system-urgent",
-        (Category::Unknown, false) => "unknown-standard",
-        (Category::Unknown, true) => "unknown-urgent",
-    }
+    let first = match line.category {
+        Category::Access => 1,
+        Category::Error => 3,
+        Category::Auth => 5,
+        Category::System => 7,
+        Category::Unknown => 9,
+    };
+    KINDS[first + usize::from(line.urgent)]
 }

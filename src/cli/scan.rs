@@ -20,7 +20,7 @@ use crate::model::{Finding, Format, Problem, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
-const BASIC: [&str; 4] = ["failed-logins", "failed-logins-account", "error-spikes", "urgent-lines"];
+const BASIC: [&str; 5] = ["failed-logins", "failed-logins-account", "error-spikes", "urgent-lines", "urgent-bursts"];
 
 /// How many addresses the text shows.
 const SHOWN: usize = 20;
@@ -140,7 +140,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut saver = args
         .save
         .as_deref()
-        .map(|folder| Saver::create(folder, now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
+        .map(|folder| Saver::create(folder, &now.with_timezone(&zone).format("%Y-%m-%d").to_string()))
         .transpose()?;
     let rules = shipped_rules();
     let rules = rules.iter().filter(|rule| args.all_rules || BASIC.contains(&rule.name.as_str()));
@@ -211,22 +211,27 @@ pub(super) fn scan_file(
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
     let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
     let mut stream = StreamState::default();
-    let (file, web_logins) = (shown.as_str().into(), &WebLogins::default());
-    let mut input = Input { source: "", file, number: 0, fallback, host: "", web_logins, provisional: false };
+    let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
+    let mut input = Input { source, file, number: 0, fallback, host: "", web_logins, provisional: false };
     let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);
         }
     };
-    let read = each_block(&mut lines, &mut parser, |text, event| {
+    let mut passed_over = 0;
+    let read = each_block(&mut lines, &mut parser, |text, overlong, event| {
+        input.number += overlong - passed_over;
+        passed_over = overlong;
         scanner.text(&mut stream, &mut input, text, event, &mut told);
-        scanner.after_block(&mut stream, "");
+        scanner.after_block(&mut stream, source);
         Ok::<_, Infallible>(())
     });
     let Ok(()) = read;
+    input.number += lines.overlong - passed_over;
     scanner.text(&mut stream, &mut input, lines.tail(), |line| event(&mut parser, line), &mut told);
-    scanner.overlong("", &stream, lines.overlong, fallback);
-    scanner.flush_sessions(&mut stream, "", false);
+    lines.take_tail();
+    scanner.overlong(source, &stream, lines.overlong, fallback);
+    scanner.flush_sessions(&mut stream, source, false);
     let error = match lines.ending() {
         Ending::Whole => None,
         Ending::Damaged(reason) => {

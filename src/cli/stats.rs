@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, DurationRound, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 use super::output;
@@ -75,8 +75,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         return Err(Problem::new(format!("there is no source {source:?}"), "", help).into());
     }
     let now = SystemClock.now();
-    let ago = |age| chrono::TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
+    let ago = |age| TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
     let (from, to) = (ago(args.since).unwrap_or_default(), ago(args.until).unwrap_or_default());
+    // The hour that goes on counts.
+    let to = to
+        .duration_trunc(TimeDelta::hours(1))
+        .map_or(to, |hour| if hour == to { to } else { hour + TimeDelta::hours(1) });
     if from >= to {
         return Err(Problem::new("nothing lies between", "", "--since reaches further back than --until").into());
     }
@@ -102,7 +106,7 @@ fn stats(store: &Store, args: &Args, span: (DateTime<Utc>, DateTime<Utc>), zone:
     if let Some((kind, header)) = top {
         let rows = store.tops(kind, span, args.source.as_deref(), args.count)?;
         let rows = rows.into_iter().map(|(name, count)| (name, vec![count])).collect();
-        let note = "Of each hour the 20 most frequent are on record; who is never among them is missing here.";
+        let note = "Of each past hour the 20 most frequent are on record; who is never among them is missing here.";
         return Ok(Stats { header: vec![header, "COUNT"], rows, note });
     }
     let mut tallies = store.tallies(span.0, span.1)?;

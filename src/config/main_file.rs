@@ -130,7 +130,7 @@ fn read_keep(mut table: Fields<'_, '_>) -> Keep {
 
 fn read_triage(mut table: Fields<'_, '_>) -> Triage {
     let urgent = table.parsed_list::<Urgent>("urgent");
-    let texts = table.parsed_list::<Text>("texts").unwrap_or_default();
+    let texts = table.parsed_list::<LineText>("texts").unwrap_or_default();
     let texts = texts.into_iter().map(|text| text.value.0).collect();
     table.finish();
     let mut triage = Triage::default();
@@ -139,6 +139,19 @@ fn read_triage(mut table: Fields<'_, '_>) -> Triage {
     }
     triage.texts = texts;
     triage
+}
+
+/// A text that a line may hold.
+struct LineText(String);
+
+impl std::str::FromStr for LineText {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        if text.contains('\n') {
+            return Err(Problem::new("no line holds a line break", "more than a line", "write a text for each line"));
+        }
+        text.parse::<Text>().map(|text| Self(text.0))
+    }
 }
 
 /// A status, or a kind of event.

@@ -127,6 +127,11 @@ impl Config {
             let format = read(root, &path, &mut errors, |fields| format_file::read(fields, &name));
             formats.insert(name, format.map(Arc::new));
         }
+        for file in shipped::formats() {
+            let name = stem(file);
+            let format = || shipped::format(file, &name).map(Arc::new);
+            formats.entry(name.clone()).or_insert_with(format);
+        }
         let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| {
             main_file::read(fields, root, &formats)
         });

@@ -59,10 +59,11 @@ impl Detector for Count {
         if !write_key(&self.by, event, &mut self.key) {
             return false;
         }
-        if event.action != Action::LoginSucceeded || self.of == Selection::Logins {
+        if self.of.holds(event, sighting.failures, sighting.urgent) {
             self.episodes.observe(&self.key, sighting.failures.max(1), value, sighting);
-        } else if matches!(self.rule.kind, RuleKind::Sequence { .. })
-            || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins
+        } else if event.action == Action::LoginSucceeded
+            && (matches!(self.rule.kind, RuleKind::Sequence { .. })
+                || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins)
         {
             // That an account is used after others guessed at it proves nothing, unless somebody wants to know; that an
             // address gets in does.

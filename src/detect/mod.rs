@@ -103,6 +103,9 @@ pub trait Detector: Send {
     /// Learns that these are all sources, and that what is going to be read is all they wrote until `now`, seconds since 1970 UTC.
     fn watch(&mut self, _now: i64, _sources: &BTreeSet<&str>) {}
 
+    /// Learns that not all could be read of a source.
+    fn unread(&mut self, _source: &str) {}
+
     /// Everything found that is not settled for good, with what is known by now.
     fn findings(&mut self) -> Vec<Finding>;
 

@@ -3,7 +3,7 @@
 //! What comes in the first time, the time of learning, is how things are. After that a subject is new if there is no event
 //! of it within the time after which it would be forgotten. Both are properties of the set of events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,8 @@ pub struct Newcomers {
     /// The first event of all.
     since: Option<i64>,
     known: HashMap<Box<[u8]>, Vec<Presence>>,
+    /// What happened before this would be forgotten by now.
+    forgotten: i64,
     dropped: u64,
     key: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl Newcomers {
             forget: forget.as_secs() as i64,
             since: None,
             known: HashMap::new(),
+            forgotten: i64::MIN,
             dropped: 0,
             key: Vec::new(),
         }
@@ -65,11 +68,11 @@ impl Newcomers {
     /// Lets a tenth of the subjects go, those that were not seen for longest.
     fn make_room(&mut self) {
         let last = |presences: &[Presence]| presences.iter().map(|presence| presence.last).max().unwrap_or(i64::MIN);
-        let mut times: Vec<i64> = self.known.values().map(|presences| last(presences)).collect();
-        let (_, oldest, _) = times.select_nth_unstable(MAX_KNOWN / 10);
-        let (oldest, before) = (*oldest, self.known.len());
-        self.known.retain(|_, presences| last(presences) > oldest);
-        self.dropped += (before - self.known.len()) as u64;
+        let mut all: Vec<_> = std::mem::take(&mut self.known).into_iter().collect();
+        let tenth = all.len() / 10;
+        all.select_nth_unstable_by(tenth, |a, b| (last(&a.1), &a.0).cmp(&(last(&b.1), &b.0)));
+        self.known = all.drain(tenth..).collect();
+        self.dropped += tenth as u64;
     }
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
@@ -85,7 +88,7 @@ impl Newcomers {
             last: presence.first,
             reached: presence.first,
             breach: None,
-            note: None,
+            note: Some(format!("not seen in the {} before", days(self.forget))),
             can_wait: false,
             evidence: vec![evidence],
             open,
@@ -96,7 +99,8 @@ impl Newcomers {
 impl Detector for Newcomers {
     fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
         let Some(event) = &sighting.event else { return false };
-        if !write_key(&self.by, event, &mut self.key) {
+        // A stamp of long ago is a clock gone wrong, or an old log, and would end the time of learning.
+        if sighting.time < self.forgotten || !write_key(&self.by, event, &mut self.key) {
             return false;
         }
         self.since = Some(self.since.map_or(sighting.time, |since| since.min(sighting.time)));
@@ -110,6 +114,10 @@ impl Detector for Newcomers {
             take_in(presences, self.forget, sighting);
         }
         false
+    }
+
+    fn watch(&mut self, now: i64, _sources: &BTreeSet<&str>) {
+        self.forgotten = now.saturating_sub(self.learn.saturating_add(self.forget));
     }
 
     fn findings(&mut self) -> Vec<Finding> {
@@ -151,6 +159,10 @@ impl Detector for Newcomers {
         }
         Ok(())
     }
+}
+
+fn days(seconds: i64) -> String {
+    humantime::format_duration(std::time::Duration::from_secs(seconds.unsigned_abs())).to_string()
 }
 
 /// Takes an event in: it makes a presence longer, or two to one, or is one of its own.

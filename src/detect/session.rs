@@ -5,14 +5,13 @@
 //! An explicit failure counts at once. The other shapes wait until their session is surely over.
 
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use super::Sighting;
-use crate::model::event::{Shape, place};
+use crate::model::event::{Part, Shape};
 use crate::model::{Action, Address, Category, Event};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
@@ -71,10 +70,10 @@ pub struct Held {
     pub times: u32,
     /// Where they came from.
     peer: Option<Address>,
-    /// Where in the line the account stands.
-    user: Option<Range<usize>>,
-    /// Where in the line the host stands that wrote it.
-    host: Range<usize>,
+    /// The account.
+    user: Option<Part>,
+    /// The host that wrote it.
+    host: Part,
     /// The line.
     pub line: Box<[u8]>,
     /// The file it stands in.
@@ -90,8 +89,8 @@ impl Held {
             shape,
             times,
             peer: event.peer.map(Address::from),
-            user: event.user.map(|user| place(sighting.line, user)),
-            host: place(sighting.line, event.host),
+            user: event.user.map(|user| Part::new(sighting.line, user)),
+            host: Part::new(sighting.line, event.host),
             line: sighting.line.into(),
             file: sighting.file.clone(),
             number: sighting.number,
@@ -120,8 +119,7 @@ impl Held {
     fn event(&self) -> Event<'_> {
         let action = Action::LoginFailed { times: self.times, shape: self.shape };
         let peer = self.peer.as_ref().map(Address::peer);
-        let text = |place: &Range<usize>| self.line.get(place.clone()).unwrap_or_default();
-        let (user, host) = (self.user.as_ref().map(text), text(&self.host));
+        let (user, host) = (self.user.as_ref().map(|user| user.of(&self.line)), self.host.of(&self.line));
         Event { action, peer, user, host, ..Event::plain(Some(self.time), Category::Auth) }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::{Finding, Rule, RuleKind, Subject};
 
 /// How many weeks are looked back, and how many must be known.
 const WEEKS: u64 = 8;
-const WEEKS_NEEDED: usize = 2;
+const WEEKS_NEEDED: usize = 3;
 
 /// Quarters before and after one in past weeks that tell of it, too.
 const BESIDE: i64 = 2;
@@ -39,8 +39,10 @@ pub struct Silent {
     after: i64,
     zone: Tz,
     sources: BTreeMap<String, Heard>,
-    /// Until when everything was read that was written, as a quarter.
+    /// Until when everything was read that was written, as a quarter,
     now: Option<i64>,
+    /// but of these sources.
+    unread: BTreeSet<String>,
     dropped: u64,
 }
 
@@ -75,15 +77,24 @@ impl Silent {
         let RuleKind::Silent { after } = &rule.kind else {
             unreachable!("detector() makes this for silent rules only")
         };
-        let after = (after.as_secs() as i64).div_euclid(BUCKET).max(1);
-        Self { rule: rule.clone(), after, zone, sources: BTreeMap::new(), now: None, dropped: 0 }
+        let after = (after.as_secs().div_ceil(BUCKET as u64)).max(1) as i64;
+        Self {
+            rule: rule.clone(),
+            after,
+            zone,
+            sources: BTreeMap::new(),
+            now: None,
+            unread: BTreeSet::new(),
+            dropped: 0,
+        }
     }
 
     /// The pauses of a source that should not be.
-    fn pauses(&self, heard: &Heard) -> Vec<Pause> {
+    fn pauses(&self, source: &str, heard: &Heard) -> Vec<Pause> {
         let ended = heard.runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
         let last = heard.runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
-        let lasting = last.zip(self.now).map(|(last, now)| (last + 1, now, false));
+        let now = self.now.filter(|_| !self.unread.contains(source));
+        let lasting = last.zip(now).map(|(last, now)| (last + 1, now, false));
         let told = heard.settled.unwrap_or(i64::MIN);
         let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
         long.filter_map(|(from, until, is_over)| {
@@ -141,9 +152,9 @@ impl Silent {
     }
 
     fn found(&self) -> impl Iterator<Item = (&str, Pause)> {
-        self.sources
-            .iter()
-            .flat_map(|(source, heard)| self.pauses(heard).into_iter().map(move |pause| (source.as_str(), pause)))
+        self.sources.iter().flat_map(|(source, heard)| {
+            self.pauses(source, heard).into_iter().map(move |pause| (source.as_str(), pause))
+        })
     }
 }
 
@@ -194,7 +205,8 @@ impl Detector for Silent {
 
     fn hear(&mut self, source: &str, quarter: i64) {
         // A stamp ahead of the run is a clock gone wrong, and no sign of life.
-        if self.now.is_some_and(|now| quarter > now) {
+        // One of long ago says nothing about this time of the week.
+        if self.now.is_some_and(|now| quarter > now || quarter < now - KEPT) {
             return;
         }
         if let Some(heard) = self.sources.get_mut(source) {
@@ -209,6 +221,10 @@ impl Detector for Silent {
     fn watch(&mut self, now: i64, sources: &BTreeSet<&str>) {
         self.now = Some(now.div_euclid(BUCKET));
         self.sources.retain(|source, _| sources.contains(source.as_str()));
+    }
+
+    fn unread(&mut self, source: &str) {
+        self.unread.insert(source.to_owned());
     }
 
     fn findings(&mut self) -> Vec<Finding> {

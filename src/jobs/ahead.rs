@@ -1,45 +1,62 @@
 //! Reading and parsing on one thread while another counts, where a file is large enough for that.
 
-use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use crate::logs::{Lines, MAX_LINE};
+use crate::model::event::Part;
 use crate::model::{Action, Category, Event, Peer};
 use crate::parse::AutoParser;
 
 /// How many blocks are read before another thread is worth its start.
-const ALONE: usize = 2;
+const ALONE: usize = if cfg!(test) { 1 } else { 2 };
 
-/// How many blocks may wait to be counted.
+/// How many pieces may wait to be counted, and how many lines each has at most: a block may hold very many empty ones.
 const WAITING: usize = 2;
+const MOST_LINES: usize = 8192;
 
-/// Reads a file block by block to its end and hands each to `take`, together with what tells each of its lines' events, to be
-/// asked for line by line in their order. Lines end with their line break, where they have one.
+/// Tells what was made of the lines of a text, to be asked for one after the other.
+pub type Events<'e, 't> = &'e mut dyn FnMut(&'t [u8]) -> Option<Event<'t>>;
+
+/// Reads a file piece by piece to its end and hands each to `take`, together with how many lines before it were passed over so
+/// far because they were too long, and with what tells the events of its lines. Lines end with their line break.
 ///
 /// # Errors
 /// Those of `take`; then the rest is not read.
 pub fn each_block<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
-    mut take: impl for<'t> FnMut(&'t [u8], &mut dyn FnMut(&'t [u8]) -> Option<Event<'t>>) -> Result<(), E>,
+    mut take: impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
 ) -> Result<(), E> {
     for _ in 0..ALONE {
-        let Some(text) = lines.next_block() else { return Ok(()) };
-        take(text, &mut |line| event(parser, line))?;
+        if !alone(lines, parser, &mut take)? {
+            return Ok(());
+        }
     }
     let mut has_thread = true;
     std::thread::scope(|scope| {
-        let (full, ready) = sync_channel::<Block>(WAITING);
-        let (empty, used) = channel::<Block>();
+        let (full, ready) = sync_channel::<Piece>(WAITING);
+        let (empty, used) = channel::<Piece>();
         let (lines, parser) = (&mut *lines, &mut *parser);
         let reader = std::thread::Builder::new().name("reader".to_owned());
         has_thread = reader.spawn_scoped(scope, move || read(lines, parser, &full, &used)).is_ok();
         count(&ready, &empty, &mut take)
     })?;
-    while !has_thread && let Some(text) = lines.next_block() {
-        take(text, &mut |line| event(parser, line))?;
-    }
+    while !has_thread && alone(lines, parser, &mut take)? {}
     Ok(())
+}
+
+/// Reads, parses and counts a block; false where there is none.
+fn alone<E>(
+    lines: &mut Lines,
+    parser: &mut AutoParser,
+    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
+) -> Result<bool, E> {
+    if lines.next_block().is_none() {
+        return Ok(false);
+    }
+    let overlong = lines.overlong;
+    take(lines.block(), overlong, &mut |line| event(parser, line))?;
+    Ok(true)
 }
 
 /// The event of a line; none of one that is too long to be looked at.
@@ -47,100 +64,139 @@ pub fn event<'a>(parser: &mut AutoParser, line: &'a [u8]) -> Option<Event<'a>> {
     if line.len() > MAX_LINE { None } else { parser.parse(line) }
 }
 
-fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Block>, used: &Receiver<Block>) {
-    while let Some(text) = lines.next_block() {
-        let mut block = used.try_recv().unwrap_or_default();
-        block.fill(text, parser);
-        // Nobody wants to know more.
-        if full.send(block).is_err() {
-            return;
+fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, used: &Receiver<Piece>) {
+    while lines.next_block().is_some() {
+        let (mut rest, overlong) = (lines.block(), lines.overlong);
+        while !rest.is_empty() {
+            let mut piece = used.try_recv().unwrap_or_default();
+            rest = piece.fill(rest, parser);
+            piece.overlong = overlong;
+            // Nobody wants to know more.
+            if full.send(piece).is_err() {
+                return;
+            }
         }
     }
 }
 
 fn count<E>(
-    ready: &Receiver<Block>,
-    empty: &Sender<Block>,
-    take: &mut impl for<'t> FnMut(&'t [u8], &mut dyn FnMut(&'t [u8]) -> Option<Event<'t>>) -> Result<(), E>,
+    ready: &Receiver<Piece>,
+    empty: &Sender<Piece>,
+    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
 ) -> Result<(), E> {
-    for block in ready {
-        let mut events = block.events.iter();
-        take(&block.text, &mut |line| events.next()?.as_ref().map(|event| event.of(line)))?;
+    for piece in ready {
+        let mut events = piece.events.iter();
+        take(&piece.text, piece.overlong, &mut |line| events.next()?.as_ref().map(|event| event.of(line)))?;
         // The reader may have come to its end.
-        let _ = empty.send(block);
+        let _ = empty.send(piece);
     }
     Ok(())
 }
 
-/// A block and what was made of its lines.
+/// Whole lines and what was made of them.
 #[derive(Default)]
-struct Block {
+struct Piece {
     text: Vec<u8>,
     events: Vec<Option<PlacedEvent>>,
+    overlong: u64,
 }
 
-impl Block {
-    fn fill(&mut self, text: &[u8], parser: &mut AutoParser) {
-        self.text.clear();
-        self.text.extend_from_slice(text);
+impl Piece {
+    /// Takes lines from the front of a text; returns what is left of it.
+    fn fill<'t>(&mut self, text: &'t [u8], parser: &mut AutoParser) -> &'t [u8] {
         self.events.clear();
-        let events =
-            crate::logs::split(text).map(|line| event(parser, line).map(|event| PlacedEvent::new(line, &event)));
-        self.events.extend(events);
+        let mut length = 0;
+        for line in crate::logs::split(text).take(MOST_LINES) {
+            self.events.push(event(parser, line).map(|event| PlacedEvent::new(line, &event)));
+            length += line.len();
+        }
+        let (taken, rest) = text.split_at(length);
+        self.text.clear();
+        self.text.extend_from_slice(taken);
+        rest
     }
 }
 
-/// An event by the places of its texts in its line, so that it can go from one thread to another with it.
+/// An event that can go from one thread to another with its line.
 struct PlacedEvent {
     time: Option<i64>,
     category: Category,
     action: Action,
     peer: Option<PlacedPeer>,
-    user: Option<Place>,
-    request: Place,
-    host: Place,
+    user: Option<Part>,
+    request: Part,
+    host: Part,
     pid: u32,
 }
 
 enum PlacedPeer {
     Ip(std::net::IpAddr),
-    Name(Place),
-}
-
-/// Start and end in a line, which is not that long.
-#[derive(Clone, Copy)]
-struct Place(u32, u32);
-
-impl Place {
-    /// Where a part of a line stands; an empty one stands nowhere in particular.
-    fn new(line: &[u8], part: &[u8]) -> Self {
-        let Range { start, end } = crate::model::event::place(line, part);
-        Self(start as u32, end as u32)
-    }
-
-    fn of(self, line: &[u8]) -> &[u8] {
-        line.get(self.0 as usize..self.1 as usize).unwrap_or_default()
-    }
+    Name(Part),
 }
 
 impl PlacedEvent {
     fn new(line: &[u8], event: &Event<'_>) -> Self {
         let Event { time, category, action, peer, user, request, host, pid } = *event;
-        let place = |part| Place::new(line, part);
+        let part = |text| Part::new(line, text);
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => PlacedPeer::Ip(ip),
-            Peer::Name(name) => PlacedPeer::Name(place(name)),
+            Peer::Name(name) => PlacedPeer::Name(part(name)),
         });
-        Self { time, category, action, peer, user: user.map(place), request: place(request), host: place(host), pid }
+        Self { time, category, action, peer, user: user.map(part), request: part(request), host: part(host), pid }
     }
 
-    fn of<'a>(&self, line: &'a [u8]) -> Event<'a> {
+    fn of<'a>(&'a self, line: &'a [u8]) -> Event<'a> {
         let Self { time, category, action, pid, .. } = *self;
         let peer = self.peer.as_ref().map(|peer| match peer {
             PlacedPeer::Ip(ip) => Peer::Ip(*ip),
             PlacedPeer::Name(name) => Peer::Name(name.of(line)),
         });
-        let (user, request, host) = (self.user.map(|user| user.of(line)), self.request.of(line), self.host.of(line));
+        let user = self.user.as_ref().map(|user| user.of(line));
+        let (request, host) = (self.request.of(line), self.host.of(line));
         Event { time, category, action, peer, user, request, host, pid }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::parse::{Context, YearRule};
+
+    fn parser() -> AutoParser {
+        AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, None)
+    }
+
+    #[test]
+    fn what_is_read_ahead_is_what_is_read_alone() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/rules");
+        let mut text = b"2026-11-20T10:00:00Z web1 sshd[7]: ROOT LOGIN REFUSED FROM 192.0.2.7 port 22\n".to_vec();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                text.extend(std::fs::read(path).unwrap());
+            }
+        }
+        // Lines that are nothing, and one that is too long to be looked at.
+        text.extend(vec![b'\n'; 3 * MOST_LINES]);
+        text.extend([&vec![b'x'; 1 << 20][..], b"\nlast\n"].concat());
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), text.repeat(3)).unwrap();
+        let mut alone = Vec::new();
+        let (mut lines, mut parser_alone) = (Lines::open(log.path()).unwrap(), parser());
+        while let Some(text) = lines.next_block() {
+            let told = |line: &[u8]| format!("{:?}", event(&mut parser_alone, line));
+            alone.extend(crate::logs::split(text).map(told));
+        }
+        let (mut lines, mut parser, mut ahead, mut passed) =
+            (Lines::open(log.path()).unwrap(), parser(), Vec::new(), 0);
+        let Ok(()) = each_block(&mut lines, &mut parser, |text, overlong, event| {
+            passed = overlong;
+            ahead.extend(crate::logs::split(text).map(|line| format!("{:?}", event(line))));
+            Ok::<_, Infallible>(())
+        });
+        assert_eq!((ahead.len(), passed), (alone.len(), 3));
+        assert!(ahead == alone);
     }
 }

@@ -31,6 +31,12 @@ struct Stream {
     state: StreamState,
 }
 
+/// What there is to read, and the sources of which not all can be read.
+struct Found<'a> {
+    works: Vec<Work<'a>>,
+    unread: Vec<&'a str>,
+}
+
 /// A stream with something to read.
 struct Work<'a> {
     source: &'a Source,
@@ -58,14 +64,14 @@ impl JobKind for ScanSpec {
         let mut notes = Vec::new();
         let mut problems = Vec::new();
         let mut state = restored(stored, &mut problems);
-        let works = collect(self, context, &mut state, &mut notes, &mut problems)?;
+        let found = collect(self, context, &mut state, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
-        let (counts, outcome) = if works.is_empty() && !first_scan && !listens {
+        let (counts, outcome) = if found.works.is_empty() && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
             ("read nothing".to_owned(), outcome)
         } else {
             let (record, outcome) =
-                self.read_and_store(context, state, works, first_scan, &mut notes, &mut problems)?;
+                self.read_and_store(context, state, found, first_scan, &mut notes, &mut problems)?;
             (counts_in_words(&record), outcome)
         };
         notes.insert(0, counts.clone());
@@ -85,7 +91,7 @@ impl JobKind for ScanSpec {
         let stored = context.store.scan_state(context.job.id.as_str())?;
         let (mut notes, mut problems) = (Vec::new(), Vec::new());
         let mut state = restored(stored, &mut problems);
-        let works = collect(self, context, &mut state, &mut notes, &mut problems)?;
+        let works = collect(self, context, &mut state, &mut notes, &mut problems)?.works;
         let mut lines: Vec<String> = Vec::new();
         for work in &works {
             let plan = |plan: &Plan| format!("would read {} from byte {}", plan.path.display(), plan.position.offset);
@@ -108,7 +114,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        works: Vec<Work<'_>>,
+        Found { works, unread }: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -126,6 +132,9 @@ impl ScanSpec {
         let files =
             works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
         let mut tails = Vec::new();
+        for source in unread {
+            scanner.unread(source);
+        }
         let last = works.len().saturating_sub(1);
         for (index, work) in works.into_iter().enumerate() {
             if index == last {
@@ -133,7 +142,11 @@ impl ScanSpec {
                 scanner.last_stream(others.map(|(_, stream)| &stream.state));
             }
             let stream = state.streams.entry(work.name.clone()).or_default();
+            let (source, troubles) = (work.source, problems.len());
             read_stream(&mut scanner, stream, work, context, &mut tails, problems)?;
+            if problems.len() > troubles {
+                scanner.unread(&source.name);
+            }
         }
         let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
         state.detectors = scanner.save();
@@ -208,9 +221,10 @@ fn collect<'a>(
     state: &mut State,
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
-) -> Result<Vec<Work<'a>>, JobError> {
-    let mut works = Vec::new();
+) -> Result<Found<'a>, JobError> {
+    let (mut works, mut unread) = (Vec::new(), Vec::new());
     for source in context.config.sources_named(&spec.sources) {
+        let before = problems.len();
         let (streams, troubles) = logs::streams(source);
         problems.extend(troubles);
         let none = streams.is_empty();
@@ -233,8 +247,11 @@ fn collect<'a>(
                 Err(error) => problems.push(format!("source {}: {error}", source.name)),
             }
         }
+        if problems.len() > before {
+            unread.push(source.name.as_str());
+        }
     }
-    Ok(works)
+    Ok(Found { works, unread })
 }
 
 fn read_stream<'a>(
@@ -276,14 +293,16 @@ fn read_stream<'a>(
             web_logins: &source.web_logins,
             provisional: false,
         };
-        each_block(&mut lines, &mut parser, |text, event| {
+        let mut passed_over = 0;
+        each_block(&mut lines, &mut parser, |text, overlong, event| {
             context.check()?;
+            input.number += overlong - passed_over;
+            passed_over = overlong;
             scanner.text(&mut stream.state, &mut input, text, event, |_| {});
             scanner.after_block(&mut stream.state, &source.name);
             Ok::<_, JobError>(())
         })?;
-        scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
-        input.number += lines.overlong;
+        input.number += lines.overlong - passed_over;
         let tail = lines.tail().to_vec();
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
@@ -298,6 +317,7 @@ fn read_stream<'a>(
             let (file, host, line, header) = (file.clone(), host.clone(), tail.clone(), parser.header());
             tails.push(Tail { source, stream, file, host, line, number, modified, header });
         }
+        scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
         // A compressed copy that is still being written may end before what was read already.
         let offset = lines.offset.max(plan.position.offset);
         if let Ending::Damaged(reason) = lines.ending()

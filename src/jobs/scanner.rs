@@ -71,6 +71,14 @@ struct Running {
 impl Running {
     /// Shows a line to the detector if it is for it; `looks`: lines have to be looked at for their text.
     fn observe(&mut self, sighting: &Sighting<'_>, looks: bool) -> bool {
+        // What is urgent without being understood counts as that.
+        let unknown;
+        let sighting = if sighting.event.is_none() && sighting.urgent && self.rule.counts_urgent() {
+            unknown = Sighting { event: Some(Event::plain(Some(sighting.time), Category::Unknown)), ..*sighting };
+            &unknown
+        } else {
+            sighting
+        };
         let event = sighting.event.as_ref();
         let counts = event.is_some_and(|event| self.rule.counts(event, sighting.failures, sighting.urgent));
         // A line that tells of nobody in particular is about everybody.
@@ -387,6 +395,11 @@ impl Scanner {
         self.add(source, bucket, &one);
     }
 
+    /// Not all could be read of a source, so that nobody knows whether it is silent.
+    pub fn unread(&mut self, source: &str) {
+        self.rules.iter_mut().for_each(|rule| rule.detector.unread(source));
+    }
+
     /// These are all sources, and everything will be read that they wrote until now; to be called after the states are taken up.
     pub fn watch(&mut self, sources: &BTreeSet<&str>) {
         for rule in &mut self.rules {
@@ -407,7 +420,9 @@ impl Scanner {
         // Without a stamp nothing is known to be over.
         let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
         if let Some(others) = others {
-            let found = self.rules.iter_mut().flat_map(|rule| rule.detector.settle(now.min(others)));
+            // A pause is none before all was read.
+            let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
+            let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
         }
     }
@@ -432,8 +447,11 @@ impl Scanner {
     /// The findings settled for good, given how far the streams have come.
     pub fn settle<'s>(&mut self, streams: impl Iterator<Item = &'s StreamState>) -> Vec<Finding> {
         let mut settled = std::mem::take(&mut self.settled);
-        if let Some(horizon) = self.horizon(streams) {
-            settled.extend(self.rules.iter_mut().flat_map(|rule| rule.detector.settle(horizon)));
+        let horizon = self.horizon(streams);
+        for rule in &mut self.rules {
+            // Where nothing is written any more, that is what it is about.
+            let horizon = if rule.rule.notices_silence() { horizon.or(Some(self.now)) } else { horizon };
+            settled.extend(horizon.map(|horizon| rule.detector.settle(horizon)).unwrap_or_default());
         }
         settled
     }

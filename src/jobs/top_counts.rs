@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use foldhash::HashMap;
 
 use crate::detect::Sighting;
-use crate::model::top::KEPT;
+use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
 use crate::model::{Action, Peer, Top, TopKind};
 
@@ -77,7 +77,7 @@ impl TopCounts {
         for (source, hours) in std::mem::take(&mut self.sources) {
             for (hour, Hour(kinds)) in hours.all {
                 for (kind, mut names) in TopKind::ALL.into_iter().zip(kinds) {
-                    names.keep_most(KEPT);
+                    names.keep_most(KEPT_MEANWHILE);
                     let top = |(name, count): (Box<[u8]>, u64)| Top {
                         source: source.clone(),
                         hour,

@@ -45,6 +45,8 @@ struct Entry {
     pid: Option<String>,
     #[serde(rename = "SYSLOG_PID")]
     syslog_pid: Option<String>,
+    #[serde(rename = "PRIORITY")]
+    severity: Option<String>,
     #[serde(rename = "MESSAGE", default)]
     message: Message,
 }
@@ -128,7 +130,10 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     let pid =
         entry.syslog_pid.as_ref().or(entry.pid.as_ref()).map(|pid| format!("[{}]", word(pid))).unwrap_or_default();
     let stamp = time.format("%Y-%m-%dT%H:%M:%S%.6f+00:00");
-    text.extend(format!("{stamp} {} {}{pid}: ", word(&entry.host), word(&entry.identifier)).into_bytes());
+    // As syslog sends it; nothing is to be made of what is no error.
+    let severity = entry.severity.as_deref().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
+    let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
+    text.extend(format!("{severity}{stamp} {} {}{pid}: ", word(&entry.host), word(&entry.identifier)).into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
     text.push(b'\n');
     true
@@ -141,12 +146,12 @@ mod tests {
     #[test]
     fn an_entry_becomes_one_line_whatever_its_message_holds() {
         let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1763632800123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_PID":"42","MESSAGE":"a\nb"}
-{"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1763632801000000","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","SYSLOG_PID":"43","MESSAGE":[99,10,255]}
+{"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1763632801000000","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","SYSLOG_PID":"43","PRIORITY":"3","MESSAGE":[99,10,255]}
 not json
 "#;
         let mut entries = JournalEntries::default();
         collect(json.as_bytes(), &mut entries).unwrap();
-        let want = b"2025-11-20T10:00:00.123456+00:00 web1 sshd[42]: a b\n2025-11-20T10:00:01.000000+00:00 web1 sshd[43]: c \xff\n";
+        let want = b"2025-11-20T10:00:00.123456+00:00 web1 sshd[42]: a b\n<3>2025-11-20T10:00:01.000000+00:00 web1 sshd[43]: c \xff\n";
         assert_eq!(entries.text, want);
         assert_eq!((entries.unreadable, entries.cursor.as_deref()), (1, Some("s=2")));
     }

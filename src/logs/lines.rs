@@ -209,6 +209,11 @@ impl Lines {
         }
     }
 
+    /// The block that was read last.
+    pub fn block(&self) -> &[u8] {
+        &self.buffer[..self.used]
+    }
+
     /// What follows the last line break, once there are no more blocks; the offset stays before it.
     pub fn tail(&self) -> &[u8] {
         if self.skipping { &[] } else { &self.buffer[self.used..] }

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,10 +100,35 @@ impl Address {
     }
 }
 
-/// Where in a line a part of it stands; nowhere in particular where it is empty.
-pub fn place(line: &[u8], part: &[u8]) -> Range<usize> {
-    let start = part.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
-    if part.is_empty() || start >= line.len() { 0..0 } else { start..start + part.len() }
+/// A text of an event that outlives the borrow of its line: where in the line it stands, or itself where it stands elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Part {
+    /// Start and end in the line.
+    Place(u32, u32),
+    /// A text that the line doesn't hold as it is.
+    Own(Box<[u8]>),
+}
+
+impl Part {
+    /// What a text of this line's event is.
+    pub fn new(line: &[u8], text: &[u8]) -> Self {
+        if text.is_empty() {
+            return Self::Place(0, 0);
+        }
+        let start = text.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
+        match line.get(start..start.saturating_add(text.len())) {
+            Some(_) if line.len() <= u32::MAX as usize => Self::Place(start as u32, (start + text.len()) as u32),
+            _ => Self::Own(text.into()),
+        }
+    }
+
+    /// The text again.
+    pub fn of<'a>(&'a self, line: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Place(start, end) => line.get(*start as usize..*end as usize).unwrap_or_default(),
+            Self::Own(text) => text,
+        }
+    }
 }
 
 /// Reads an IP address; IPv4-mapped IPv6 becomes IPv4, a zone is dropped.

@@ -55,7 +55,7 @@ words! {
         /// Different kinds of logs.
         Kinds = "kinds of logs",
         /// Somebody or something that was never seen before.
-        Newcomers = "never seen before",
+        Newcomers = "newcomer",
         /// Minutes without a line.
         QuietMinutes = "minutes without a line",
     }

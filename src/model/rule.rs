@@ -120,11 +120,11 @@ impl Rule {
                 )
             }
             RuleKind::New { of, by: fields, learn, .. } => {
-                format!("{of} of a {} never seen before, once {} were watched", by(fields), window(learn))
+                format!("{of} of a {} not seen before, once {} were watched", by(fields), window(learn))
             }
             RuleKind::Silent { after } => {
                 format!(
-                    "no line of a source for at least {}, though that is as good as impossible at that time of the week",
+                    "no line of a source for at least {}, though at that time of the week there usually are some",
                     window(after)
                 )
             }

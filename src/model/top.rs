@@ -24,6 +24,9 @@ impl TopKind {
 /// How many of each kind are kept of an hour of a source.
 pub const KEPT: usize = 20;
 
+/// How many are kept of an hour that may go on, so that whoever begins late has a chance.
+pub const KEPT_MEANWHILE: usize = 300;
+
 /// How often a name occurred in one hour of one source; at least so often where very many names did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Top {

@@ -30,7 +30,7 @@ impl Parser for Access {
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer: Some(peer), user, request, ..plain })
+        Some(Event { action, peer, user, request, ..plain })
     }
 }
 
@@ -57,20 +57,26 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
 }
 
 /// The client, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with its port.
-fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
+fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     let end = memchr(b' ', line)?;
     let first = Peer::read(&line[..end]);
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
     if first.is_some() && line[end..].starts_with(b" - ") {
-        return first.map(|peer| (peer, end));
+        return Some((first, end));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
-    let is_client = if first.is_some() { is_client_of_host(&line[second..]) } else { ends_with_port(&line[..end]) };
-    match Peer::read(&line[end + 1..second]).filter(|peer| is_client && (first.is_none() || peer.ip().is_some())) {
-        Some(peer) => Some((peer, second)),
-        // A name alone may be the month of another format's line.
-        None => first.filter(|peer| peer.ip().is_some()).map(|peer| (peer, end)),
+    let client = Peer::read(&line[end + 1..second]);
+    let is_address = client.is_some_and(|client| client.ip().is_some());
+    if is_address && is_client_of_host(&line[second..]) {
+        // Of two addresses one may be what a proxy, or the client itself, says of the client.
+        let is_plain = first.is_none_or(|first| first.ip().is_none());
+        return Some((client.filter(|_| is_plain), second));
     }
+    if client.is_some() && is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ") {
+        return Some((client, second));
+    }
+    // A name alone may be the month of another format's line.
+    first.filter(|peer| peer.ip().is_some()).map(|peer| (Some(peer), end))
 }
 
 /// Whether what follows an address in second place says that a virtual host stands in the first: an identity, which is
@@ -79,9 +85,11 @@ fn is_client_of_host(rest: &[u8]) -> bool {
     rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
 }
 
-fn ends_with_port(host: &[u8]) -> bool {
-    let port = memchr::memrchr(b':', host).map(|at| &host[at + 1..]);
-    port.is_some_and(|port| (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit))
+fn is_host_with_port(word: &[u8]) -> bool {
+    let Some(at) = memchr::memrchr(b':', word) else { return false };
+    let (host, port) = (&word[..at], &word[at + 1..]);
+    let is_host = host.starts_with(b"[") && host.ends_with(b"]") || Peer::read(host).is_some();
+    is_host && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
 }
 
 /// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
@@ -90,17 +98,12 @@ const STAMP: usize = 29;
 /// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
 /// request. The user before it may hold anything but a quote, which both servers escape.
 fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
-    let is_stamp = |at: usize| {
-        line.get(at..at + STAMP).is_some_and(|s| {
-            s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
-        })
-    };
     let rest = &line[host_end..];
     // Nearly all lines have neither identity nor user.
-    if rest.starts_with(b" - - [") && is_stamp(host_end + 6) {
+    if rest.starts_with(b" - - [") && is_stamp(line, host_end + 6) {
         return Some((None, host_end + 6));
     }
-    let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(*at))?;
+    let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(line, *at))?;
     // After the identity, everything up to the stamp is the user, who may hold blanks.
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
     let user = memchr(b' ', names).map_or(&b"-"[..], |at| &names[at + 1..]);
@@ -127,11 +130,23 @@ fn is_tail(text: &[u8]) -> bool {
         return false;
     }
     for _ in 0..2 {
-        let Some(quoted) = rest.strip_prefix(b" \"") else { return rest.first() != Some(&b'"') };
+        let Some(quoted) = rest.strip_prefix(b" \"") else { return rest.first() != Some(&b'"') && !holds_stamp(rest) };
         let Some(end) = quoted_end(quoted) else { return false };
         rest = &quoted[end + 1..];
     }
-    true
+    !holds_stamp(rest)
+}
+
+/// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
+fn holds_stamp(text: &[u8]) -> bool {
+    memmem::find_iter(text, b" [").any(|at| is_stamp(text, at + 2))
+}
+
+/// Whether the text of a stamp begins there, followed by a quoted request.
+fn is_stamp(line: &[u8], at: usize) -> bool {
+    line.get(at..at + STAMP).is_some_and(|s| {
+        s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
+    })
 }
 
 #[cfg(test)]
@@ -181,7 +196,10 @@ mod tests {
             ("www.example.org:443 192.0.2.1 - -", "192.0.2.1"),
             ("www.example.org 192.0.2.1 - -", "192.0.2.1"),
             ("www.example.org 2001:db8::1 - john doe", "2001:db8::1"),
-            ("198.51.100.1 192.0.2.1 - -", "192.0.2.1"),
+            ("www.x.org!a 192.0.2.1 - -", "192.0.2.1"),
+            ("[::1] 192.0.2.1 - -", "192.0.2.1"),
+            // Who of two is the client is not known.
+            ("198.51.100.1 192.0.2.1 - -", ""),
             ("client.example.org - -", "client.example.org"),
             ("192.0.2.1 -", "192.0.2.1"),
             // What a client says of itself is not believed.
@@ -198,6 +216,9 @@ mod tests {
     #[test]
     fn cut_lines_and_those_of_other_formats_are_not_parsed() {
         for line in [
+            r#"192.0.2.1 - x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "-" [20/Nov/2026:10:05:04 +0100] "GET / HTTP/1.1" 401 5 "-" "-""#,
+            r#"2026-11-20T10:05:05.12+01:00 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
+            r#"2026-11-20T10:05:05.12+01:00 198.51.100.9 sshd[7]: Failed password for x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "Mozilla"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HT"#,

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::syslog::{event, number};
+use super::syslog::{event, number, of_severity};
 use super::{Parser, json_text};
 use crate::model::Event;
 
@@ -26,6 +26,8 @@ struct Entry<'a> {
     syslog_pid: Option<&'a RawValue>,
     #[serde(borrow, rename = "_PID")]
     pid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "PRIORITY")]
+    severity: Option<&'a RawValue>,
 }
 
 impl Parser for Journal {
@@ -36,7 +38,8 @@ impl Parser for Journal {
         let time: i64 = json_text(entry.microseconds)?.parse().ok()?;
         let pid = number(text(entry.syslog_pid)).or_else(|| number(text(entry.pid))).unwrap_or(0);
         let (host, program, message) = (text(entry.host), text(entry.identifier), text(Some(entry.message)));
-        Some(event(time.div_euclid(1_000_000), host, program, pid, message))
+        let severity = number(text(entry.severity));
+        Some(of_severity(severity, event(time.div_euclid(1_000_000), host, program, pid, message)))
     }
 }
 
@@ -53,6 +56,14 @@ mod tests {
         assert_eq!((event.time, event.pid, event.host), (Some(1_795_168_805), 77, &b"web1"[..]));
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
         assert_eq!(event.peer.unwrap().to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_one() {
+        let line = r#"{"_HOSTNAME":"web1","MESSAGE":"EXT4-fs error","__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"kernel","PRIORITY":"2"}"#;
+        assert_eq!(Journal.parse(line.as_bytes()).unwrap().action, Action::ErrorLogged);
+        let line = line.replace("\"2\"", "\"6\"");
+        assert_eq!(Journal.parse(line.as_bytes()).unwrap().action, Action::Other);
     }
 
     #[test]

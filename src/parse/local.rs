@@ -60,12 +60,13 @@ fn su(message: &[u8]) -> Option<(&[u8], u32)> {
     Some((user, 1))
 }
 
-/// `failed auth for eve` and `failed command for eve: ls` (OpenBSD).
+/// `failed auth for eve`, `command not permitted for eve: ls`, in older versions `failed command for eve: ls` (OpenBSD).
 fn doas(message: &[u8]) -> Option<(&[u8], u32)> {
     if let Some(user) = message.strip_prefix(b"failed auth for ") {
         return Some((user, 1));
     }
-    let rest = message.strip_prefix(b"failed command for ")?;
+    let refused = message.strip_prefix(b"command not permitted for ");
+    let rest = refused.or_else(|| message.strip_prefix(b"failed command for "))?;
     Some((&rest[..memmem::find(rest, b": ")?], 1))
 }
 
@@ -118,6 +119,7 @@ mod tests {
             ("su", "failed: ttyq4 changing from eve to root", "root", 1),
             ("doas", "failed auth for eve", "eve", 1),
             ("doas", "failed command for eve: ls: x", "eve", 1),
+            ("doas", "command not permitted for eve: ls", "eve", 1),
             ("login", "FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure", "root", 1),
             ("login", "FAILED LOGIN 2 FROM 192.0.2.7 FOR root, Authentication failure", "root", 1),
             (

@@ -163,8 +163,8 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
     {
         user_at_end(fatal).map(|(_, peer)| peer)
     } else if let Some(rest) = fatal.strip_prefix(b"ssh_dispatch_run_fatal: Connection from ") {
-        // A reason, which holds nothing that a client wrote, ends it.
-        address_before_port(&rest[..memmem::rfind(rest, b": ")?])
+        // A reason, which holds nothing that a client wrote, ends it. Who is logged in is a "user".
+        (!rest.starts_with(b"user ")).then(|| address_before_port(&rest[..memmem::rfind(rest, b": ")?]))?
     } else if let Some(rest) = fatal.strip_prefix(b"refused connect from ") {
         // libwrap writes the name, and the address in brackets.
         let inner = memchr::memrchr(b'(', rest).map(|at| rest[at + 1..].trim_ascii_end());

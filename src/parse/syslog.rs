@@ -6,12 +6,11 @@ use super::access::Access;
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
 use super::{Context, Parser, local, windows};
-use crate::model::{Category, Event};
+use crate::model::{Action, Category, Event};
 
 /// The parser.
 pub struct Syslog {
     wall: WallClock,
-    access: Access,
 }
 
 /// Web servers, which may write their access logs to syslog.
@@ -34,7 +33,7 @@ const AUTH_PROGRAMS: [&[u8]; 10] = [
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context), access: Access::default() }
+        Self { wall: WallClock::new(context) }
     }
 
     /// Splits the stamp off: its instant and what follows the blank behind it.
@@ -65,21 +64,26 @@ impl Syslog {
 
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let line = without_priority(line);
+        let (severity, line) = priority(line);
         if let Some(rest) = line.strip_prefix(b"1 ") {
-            return rfc5424(rest);
+            return Some(of_severity(severity, rfc5424(rest)?));
         }
         let (time, rest) = self.stamp(line)?;
         let (host, rest) = host(rest)?;
         let (program, pid, message) = tag(rest);
-        let request = WEB_SERVERS.contains(&program).then(|| self.access.parse(message)).flatten();
-        Some(request.map_or_else(|| event(time, host, program, pid, message), |event| Event { host, ..event }))
+        Some(of_severity(severity, event(time, host, program, pid, message)))
     }
 }
 
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     let (message, times) = repeated(message);
+    if WEB_SERVERS.contains(&program)
+        && times == 1
+        && let Some(request) = Access::default().parse(message)
+    {
+        return Event { host, ..request };
+    }
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {
         event.category = Category::Auth;
@@ -93,13 +97,22 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     event
 }
 
-/// `<34>`: facility and severity, as they are sent over the network.
-fn without_priority(line: &[u8]) -> &[u8] {
-    let inner = line.strip_prefix(b"<").and_then(|rest| {
+/// The severity in `<34>`, facility and severity as they are sent over the network, and what follows it.
+fn priority(line: &[u8]) -> (Option<u32>, &[u8]) {
+    let known = line.strip_prefix(b"<").and_then(|rest| {
         let end = memchr(b'>', rest).filter(|end| (1..=3).contains(end))?;
-        rest[..end].iter().all(u8::is_ascii_digit).then_some(&rest[end + 1..])
+        Some((number(&rest[..end])? & 7, &rest[end + 1..]))
     });
-    inner.unwrap_or(line)
+    known.map_or((None, line), |(severity, rest)| (Some(severity), rest))
+}
+
+/// What the system says with severity `err` (3) or worse is an error; what is about logins has its own words.
+pub fn of_severity<'a>(severity: Option<u32>, event: Event<'a>) -> Event<'a> {
+    let is_error = severity.is_some_and(|severity| severity <= 3) && event.category == Category::System;
+    match event.action {
+        Action::Other if is_error => Event { action: Action::ErrorLogged, ..event },
+        _ => event,
+    }
 }
 
 /// RFC 5424 after its version: `TIMESTAMP HOST PROGRAM PID MSGID STRUCTURED-DATA MESSAGE`, where `-` stands for nothing.
@@ -205,7 +218,6 @@ pub fn number(digits: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Action;
     use crate::model::event::Shape;
     use crate::parse::YearRule;
 
@@ -247,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_system_calls_an_error_is_one() {
+        let mut parser = parser();
+        let mut action = |line: &str| parser.parse(line.as_bytes()).unwrap().action;
+        assert_eq!(action("<2>1 2026-11-20T10:00:01Z web1 kernel - - - EXT4-fs error"), Action::ErrorLogged);
+        assert_eq!(action("<27>Nov 20 10:00:01 web1 app[7]: can't go on"), Action::ErrorLogged);
+        assert_eq!(action("<30>Nov 20 10:00:01 web1 app[7]: goes on"), Action::Other);
+        assert_eq!(action("<83>Nov 20 10:00:01 web1 sshd[7]: error: kex_exchange_identification: x"), Action::Other);
+    }
+
+    #[test]
     fn requests_that_a_web_server_sends_to_syslog_are_requests() {
         let mut parser = parser();
         let request = "192.0.2.9 - - [20/Nov/2026:10:00:00 +0000] \"GET /x HTTP/1.1\" 404 5";
@@ -254,6 +276,8 @@ mod tests {
         let event = parser.parse(line.as_bytes()).unwrap();
         assert_eq!((event.action, event.category), (Action::Request { status: 404 }, Category::Access));
         assert_eq!((event.time, event.host), (Some(1_795_168_800), &b"web1"[..]));
+        let line = format!("<38>1 2026-11-20T10:00:01Z web1 nginx 7 - - {request}");
+        assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 404 });
         // What another program quotes is none.
         let line = format!("Nov 20 10:00:01 web1 mailer[7]: {request}");
         assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Other);

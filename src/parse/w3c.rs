@@ -99,7 +99,7 @@ impl Columns {
     fn surely_fit(&self, values: &[&[u8]]) -> bool {
         let value = |column: Option<usize>| values.get(column?).copied();
         let is_address = |column| value(column).and_then(parse_ip).is_some();
-        let is_command = |text: &[u8]| text.iter().all(u8::is_ascii_uppercase);
+        let is_command = |text: &[u8]| text.iter().all(|byte| byte.is_ascii_alphabetic() || b"-_".contains(byte));
         values.len() == self.count
             && is_address(self.server)
             && is_address(self.client)
@@ -117,8 +117,11 @@ impl Parser for W3c {
         let known = self.columns.count > 0;
         let most = if known { self.columns.count } else { USUAL_COLUMNS[2].count };
         let values: Vec<&[u8]> = words(line, self.quotes).take(most + 1).collect();
-        let usual = || USUAL_COLUMNS.iter().find(|columns| columns.surely_fit(&values));
-        let columns = if known { &self.columns } else { usual()? };
+        if !known {
+            let usual = USUAL_COLUMNS.iter().position(|columns| columns.surely_fit(&values))?;
+            self.begin_as(USUAL[usual]);
+        }
+        let columns = &self.columns;
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
         let (date, time) = (value(columns.date)?, value(columns.time)?);
         if values.len() != columns.count {
@@ -160,6 +163,12 @@ impl Parser for W3c {
 }
 
 impl W3c {
+    /// Goes on as if the header had told these columns.
+    fn begin_as(&mut self, columns: &[u8]) {
+        self.header_line(b"Software: Microsoft Internet Information Services");
+        self.header_line(&[b"Fields: ", columns].concat());
+    }
+
     /// Takes a header line in; false where it is none.
     fn header_line(&mut self, header: &[u8]) -> bool {
         let Some(end) = memchr(b':', header).filter(|_| header.len() <= MAX_HEADER) else { return false };

@@ -121,7 +121,10 @@ pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String 
             format!("{subject_words} was locked {count} times because of failed logins, {when}.")
         }
         _ if f.counted == Counted::Logins => format!("{subject_words} logged in {count} times, {when}."),
-        _ if f.counted == Counted::Newcomers => format!("{subject_words} was never seen before, {when}."),
+        _ if f.counted == Counted::Newcomers => {
+            let note = f.note.as_deref().unwrap_or_default();
+            return format!("{subject_words} came for the first time, {when}; {note}.");
+        }
         _ if f.counted == Counted::QuietMinutes => {
             let note = f.note.as_deref().unwrap_or_default();
             return format!("The log {value} said nothing for {count} minutes, {when}; {note}.");

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
-use crate::model::{Finding, Severity, StoredFinding};
+use crate::model::{Counted, Finding, Severity, StoredFinding};
 
 const COLUMNS: &str =
     "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
@@ -121,7 +121,9 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         };
         tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
         result.new += usize::from(known.is_none());
-        let grew = known.as_ref().is_none_or(|known| finding.count > known.count);
+        // That a pause lasts is no news.
+        let grows = finding.counted != Counted::QuietMinutes;
+        let grew = known.as_ref().is_none_or(|known| grows && finding.count > known.count);
         // That somebody got in can't wait for any cooldown.
         let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);

@@ -2,18 +2,25 @@
 //!
 //! As with tallies, two jobs may read the same source, and the larger count is believed.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params, params};
 
 use super::{Result, Store};
-use crate::model::top::KEPT;
+use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::{Top, TopKind};
 
 const HOUR: i64 = 60 * 60;
 
+/// So many of the latest hours may go on, and so many before them may have been among these when they were added to last.
+const STILL_OPEN: i64 = 2;
+const SINCE_THEN: i64 = 48;
+
 impl Store {
-    /// The names of a kind that occurred most often between two instants, in all hours that begin there, most first; of one
-    /// source, or of all.
+    /// The names of a kind that occurred most often from the hour of one instant up to that of another, which is not counted any
+    /// more, most first; of one source, or of all.
     ///
     /// # Errors
     /// Fails where the database can't be read.
@@ -49,24 +56,29 @@ impl Store {
     }
 }
 
-/// Adds counts to those on record; of each hour the most frequent are kept.
+/// Adds counts to those on record; of an hour that is over the most frequent are kept.
 pub(super) fn add(tx: &Connection, job: &str, tops: &[Top]) -> rusqlite::Result<()> {
     let mut add = tx.prepare_cached(
         "INSERT INTO tops (hour, kind, source, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO UPDATE SET n = n + ?6",
     )?;
+    let mut hours: BTreeMap<&str, RangeInclusive<i64>> = BTreeMap::new();
+    for top in tops {
+        add.execute(params![top.hour, top.kind.as_str(), top.source, job, top.name, top.count as i64])?;
+        let hours = hours.entry(&top.source).or_insert(top.hour..=top.hour);
+        *hours = top.hour.min(*hours.start())..=top.hour.max(*hours.end());
+    }
     let mut keep = tx.prepare_cached(
-        "DELETE FROM tops WHERE hour = ?1 AND kind = ?2 AND source = ?3 AND job = ?4 AND name IN (
-             SELECT name FROM tops WHERE hour = ?1 AND kind = ?2 AND source = ?3 AND job = ?4
-             ORDER BY n DESC, name LIMIT -1 OFFSET ?5)",
+        "DELETE FROM tops WHERE (hour, kind, source, job, name) IN (
+             SELECT hour, kind, source, job, name FROM (
+                 SELECT *, row_number() OVER (PARTITION BY hour, kind ORDER BY n DESC, name) AS place
+                 FROM tops WHERE hour >= ?1 AND hour <= ?2 AND source = ?3 AND job = ?4)
+             WHERE place > ?5)",
     )?;
-    let group = |top: &Top| (top.hour, top.kind.as_str(), top.source.clone());
-    for same in tops.chunk_by(|a, b| group(a) == group(b)) {
-        for top in same {
-            add.execute(params![top.hour, top.kind.as_str(), top.source, job, top.name, top.count as i64])?;
-        }
-        let first = &same[0];
-        keep.execute(params![first.hour, first.kind.as_str(), first.source, job, KEPT as i64])?;
+    for (source, hours) in hours {
+        let over = hours.end() - STILL_OPEN;
+        keep.execute(params![hours.start().min(&over) - SINCE_THEN, over, source, job, KEPT as i64])?;
+        keep.execute(params![over + 1, hours.end(), source, job, KEPT_MEANWHILE as i64])?;
     }
     Ok(())
 }

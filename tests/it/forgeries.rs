@@ -88,3 +88,30 @@ fn no_forged_address_is_ever_accused() {
         assert!(scanned["addresses"].as_array().unwrap().len() > 50, "{name} names nobody");
     }
 }
+
+/// Names that look like the rest of a request.
+const REQUEST_LIKE: [&str; 2] = [
+    "x [20/Nov/2026:10:05:03 +0100] \"GET / HTTP/1.1\" 401 5",
+    "- - [20/Nov/2026:10:05:03 +0100] \"GET / HTTP/1.1\" 200 5 \"-\" \"-\"",
+];
+
+#[test]
+fn the_first_line_of_a_log_is_not_taken_for_one_of_another_format() {
+    let bed = TestBed::new();
+    // A stamp that ends as a host with a port does, and a host that is an address.
+    for header in
+        ["2026-11-19T10:00:00.1+01:00 203.0.113.1", "2026-11-19T10:00:00Z 203.0.113.1", "Nov 19 10:00:00 203.0.113.1"]
+    {
+        for (number, line) in
+            REQUEST_LIKE.iter().flat_map(|payload| LINES.map(|line| line.replace("{user}", payload))).enumerate()
+        {
+            let line = line.replace("{address}", "198.51.100.7");
+            bed.file("auth.log", &format!("{header} sshd[{number}]: {line}\n").repeat(5));
+            let scanned = bed.json(&["scan", bed.path("auth.log").to_str().unwrap()]);
+            assert_eq!(scanned["files"][0]["format"], "syslog", "{header} {line}");
+            for known in scanned["addresses"].as_array().unwrap() {
+                assert_eq!(known["address"], "198.51.100.7", "{header} {line}");
+            }
+        }
+    }
+}

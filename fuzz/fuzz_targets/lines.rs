@@ -1,0 +1,34 @@
+//! Every parser of a known format, whatever the lines hold: a line of the format makes it the one that is asked first.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use logkeeper::model::Peer;
+use logkeeper::model::event::Part;
+use logkeeper::parse::{AutoParser, Context, YearRule};
+
+const FORMATS: [&str; 6] = [
+    "192.0.2.7 - - [20/Nov/2026:10:00:05 +0000] \"GET / HTTP/1.1\" 200 5",
+    "Nov 20 10:00:05 web1 sshd[7]: Accepted password for eve from 192.0.2.7 port 22 ssh2",
+    "2026/11/20 10:00:05 [error] 7#7: *1 x",
+    "[Fri Nov 20 10:00:05.123456 2026] [core:error] [pid 7:tid 8] x",
+    "{\"__REALTIME_TIMESTAMP\":\"1795168805123456\",\"MESSAGE\":\"x\"}",
+    "#Fields: date time c-ip cs-username cs-method cs-uri-stem sc-status",
+];
+
+fuzz_target!(|text: &[u8]| {
+    for format in FORMATS {
+        let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::Before(1_795_168_805) };
+        let mut parser = AutoParser::new(context, None);
+        parser.parse(format.as_bytes());
+        for line in logkeeper::logs::split(text) {
+            let Some(event) = parser.parse(line) else { continue };
+            let name = match event.peer {
+                Some(Peer::Name(name)) => name,
+                _ => b"",
+            };
+            for part in [event.user.unwrap_or_default(), event.request, event.host, name] {
+                assert_eq!(Part::new(line, part).of(line), part, "every text can go with its line");
+            }
+        }
+    }
+});
