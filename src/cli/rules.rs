@@ -123,8 +123,13 @@ impl Known {
             format!("  means       {}", rule.meaning),
             format!("  what to do  {}", rule.advice),
             format!("  told again  after {}", humantime::format_duration(rule.cooldown)),
-            format!("  one finding as long as pauses are at most {}", humantime::format_duration(rule.merge)),
         ];
+        if !rule.merge.is_zero() {
+            lines.push(format!(
+                "  one finding as long as pauses are at most {}",
+                humantime::format_duration(rule.merge)
+            ));
+        }
         let lists = [("ATT&CK", texts(&rule.attack)), ("only", texts(&rule.only)), ("never", texts(&rule.allow))];
         let told = lists.iter().filter(|(_, list)| !list.is_empty());
         lines.extend(told.map(|(what, list)| format!("  {what:<11} {}", list.join(", "))));

@@ -13,6 +13,9 @@ use crate::model::{Outcome, Rule, ScanSpec, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState};
 
+/// What is said of a scan without anything new.
+const READ_NOTHING: &str = "read nothing";
+
 /// What a scan job remembers: how far each stream was read, and the detectors' states.
 #[derive(Default, Serialize, Deserialize)]
 struct State {
@@ -68,7 +71,7 @@ impl JobKind for ScanSpec {
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
         let (counts, outcome) = if found.works.is_empty() && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
-            ("read nothing".to_owned(), outcome)
+            (READ_NOTHING.to_owned(), outcome)
         } else {
             let (record, outcome) =
                 self.read_and_store(context, state, found, first_scan, &mut notes, &mut problems)?;
@@ -393,6 +396,9 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>]) {
 }
 
 fn counts_in_words(record: &ScanRecord) -> String {
+    if record.files == 0 {
+        return READ_NOTHING.to_owned();
+    }
     let counts = [(record.urgent, "urgent"), (record.failed_logins, "failed logins"), (record.unparsed, "not parsed")];
     let counts = counts.map(|(n, what)| format!("{n} {what}"));
     format!("read {} lines of {}: {}", record.lines, counted(record.files as usize, "file"), counts.join(", "))
