@@ -19,6 +19,7 @@ mod faults;
 mod follow;
 mod forgeries;
 mod formats;
+mod hostile_files;
 mod hostile_lines;
 mod import;
 mod journal;
