@@ -162,6 +162,10 @@ impl Detector for Newcomers {
 }
 
 fn days(seconds: i64) -> String {
+    const DAY: i64 = 24 * 60 * 60;
+    if seconds % DAY == 0 {
+        return format!("{} days", seconds / DAY);
+    }
     humantime::format_duration(std::time::Duration::from_secs(seconds.unsigned_abs())).to_string()
 }
 

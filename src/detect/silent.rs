@@ -57,6 +57,8 @@ struct Heard {
     settled: Option<i64>,
     /// The last quarter with a line, after which it was waited for in vain for too long.
     given_up: Option<i64>,
+    /// Until when a pause was known that may go on.
+    paused: Option<i64>,
 }
 
 /// Quarters without a line.
@@ -93,7 +95,8 @@ impl Silent {
     fn pauses(&self, source: &str, heard: &Heard) -> Vec<Pause> {
         let ended = heard.runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
         let last = heard.runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
-        let now = self.now.filter(|_| !self.unread.contains(source));
+        // What was known of a pause stays so while nobody can look.
+        let now = if self.unread.contains(source) { heard.paused } else { self.now };
         let lasting = last.zip(now).map(|(last, now)| (last + 1, now, false));
         let told = heard.settled.unwrap_or(i64::MIN);
         let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
@@ -234,10 +237,17 @@ impl Detector for Silent {
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
         let safe = horizon.saturating_sub(LATENESS).div_euclid(BUCKET);
         let told = |pause: &Pause| if pause.is_over { pause.until < safe } else { pause.until - pause.from > GIVEN_UP };
-        let over = self.found().filter(|(_, pause)| told(pause));
+        let over = self.found().filter(|(source, pause)| told(pause) && !self.unread.contains(*source));
         let settled = over.map(|(source, pause)| Finding { open: false, ..self.finding(source, &pause) }).collect();
         let now = self.now;
-        self.sources.retain(|_, heard| {
+        let paused: BTreeSet<String> =
+            self.found().filter(|(_, pause)| !pause.is_over).map(|(source, _)| source.to_owned()).collect();
+        let unread = &self.unread;
+        self.sources.retain(|source, heard| {
+            if unread.contains(source) {
+                return true;
+            }
+            heard.paused = now.filter(|_| paused.contains(source));
             heard.settled = heard.settled.max(Some(safe));
             heard.give_up(now);
             heard.forget_before(safe - KEPT);

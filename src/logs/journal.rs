@@ -45,8 +45,9 @@ struct Entry {
     pid: Option<String>,
     #[serde(rename = "SYSLOG_PID")]
     syslog_pid: Option<String>,
-    #[serde(rename = "PRIORITY")]
-    severity: Option<String>,
+    /// A process may have given several.
+    #[serde(rename = "PRIORITY", default)]
+    severity: serde_json::Value,
     #[serde(rename = "MESSAGE", default)]
     message: Message,
 }
@@ -131,7 +132,7 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
         entry.syslog_pid.as_ref().or(entry.pid.as_ref()).map(|pid| format!("[{}]", word(pid))).unwrap_or_default();
     let stamp = time.format("%Y-%m-%dT%H:%M:%S%.6f+00:00");
     // As syslog sends it; nothing is to be made of what is no error.
-    let severity = entry.severity.as_deref().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
+    let severity = entry.severity.as_str().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
     text.extend(format!("{severity}{stamp} {} {}{pid}: ", word(&entry.host), word(&entry.identifier)).into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn an_entry_becomes_one_line_whatever_its_message_holds() {
-        let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1763632800123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_PID":"42","MESSAGE":"a\nb"}
+        let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1763632800123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_PID":"42","PRIORITY":["3","6"],"MESSAGE":"a\nb"}
 {"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1763632801000000","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","SYSLOG_PID":"43","PRIORITY":"3","MESSAGE":[99,10,255]}
 not json
 "#;

@@ -30,7 +30,7 @@ impl Parser for Access {
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer, user, request, ..plain })
+        Some(Event { action, peer: Some(peer), user, request, ..plain })
     }
 }
 
@@ -57,26 +57,23 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
 }
 
 /// The client, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with its port.
-fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
+fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
     let end = memchr(b' ', line)?;
     let first = Peer::read(&line[..end]);
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
-    if first.is_some() && line[end..].starts_with(b" - ") {
+    if let Some(first) = first.filter(|_| line[end..].starts_with(b" - ")) {
         return Some((first, end));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
     let client = Peer::read(&line[end + 1..second]);
     let is_address = client.is_some_and(|client| client.ip().is_some());
-    if is_address && is_client_of_host(&line[second..]) {
-        // Of two addresses one may be what a proxy, or the client itself, says of the client.
-        let is_plain = first.is_none_or(|first| first.ip().is_none());
-        return Some((client.filter(|_| is_plain), second));
-    }
-    if client.is_some() && is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ") {
-        return Some((client, second));
+    if first.is_some_and(|first| first.ip().is_some()) {
+        // Of two addresses one may be what a proxy, or the client itself, says of the client: that takes a configured format.
+        return (!is_address || !is_client_of_host(&line[second..])).then_some((first?, end));
     }
     // A name alone may be the month of another format's line.
-    first.filter(|peer| peer.ip().is_some()).map(|peer| (Some(peer), end))
+    let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
+    client.filter(|_| has_port || is_address && is_client_of_host(&line[second..])).map(|client| (client, second))
 }
 
 /// Whether what follows an address in second place says that a virtual host stands in the first: an identity, which is
@@ -198,8 +195,7 @@ mod tests {
             ("www.example.org 2001:db8::1 - john doe", "2001:db8::1"),
             ("www.x.org!a 192.0.2.1 - -", "192.0.2.1"),
             ("[::1] 192.0.2.1 - -", "192.0.2.1"),
-            // Who of two is the client is not known.
-            ("198.51.100.1 192.0.2.1 - -", ""),
+            ("2001:db8::1:2345 www.example.org -", "2001:db8::1:2345"),
             ("client.example.org - -", "client.example.org"),
             ("192.0.2.1 -", "192.0.2.1"),
             // What a client says of itself is not believed.
@@ -219,6 +215,8 @@ mod tests {
             r#"192.0.2.1 - x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "-" [20/Nov/2026:10:05:04 +0100] "GET / HTTP/1.1" 401 5 "-" "-""#,
             r#"2026-11-20T10:05:05.12+01:00 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"2026-11-20T10:05:05.12+01:00 198.51.100.9 sshd[7]: Failed password for x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
+            // Who of two is the client is not known.
+            r#"198.51.100.1 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "Mozilla"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HT"#,

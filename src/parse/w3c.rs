@@ -117,11 +117,8 @@ impl Parser for W3c {
         let known = self.columns.count > 0;
         let most = if known { self.columns.count } else { USUAL_COLUMNS[2].count };
         let values: Vec<&[u8]> = words(line, self.quotes).take(most + 1).collect();
-        if !known {
-            let usual = USUAL_COLUMNS.iter().position(|columns| columns.surely_fit(&values))?;
-            self.begin_as(USUAL[usual]);
-        }
-        let columns = &self.columns;
+        let usual = || USUAL_COLUMNS.iter().find(|columns| columns.surely_fit(&values));
+        let columns = if known { &self.columns } else { usual()? };
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
         let (date, time) = (value(columns.date)?, value(columns.time)?);
         if values.len() != columns.count {
@@ -163,12 +160,6 @@ impl Parser for W3c {
 }
 
 impl W3c {
-    /// Goes on as if the header had told these columns.
-    fn begin_as(&mut self, columns: &[u8]) {
-        self.header_line(b"Software: Microsoft Internet Information Services");
-        self.header_line(&[b"Fields: ", columns].concat());
-    }
-
     /// Takes a header line in; false where it is none.
     fn header_line(&mut self, header: &[u8]) -> bool {
         let Some(end) = memchr(b':', header).filter(|_| header.len() <= MAX_HEADER) else { return false };

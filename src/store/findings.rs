@@ -98,6 +98,8 @@ struct Known {
     count: u64,
     open: bool,
     breached: bool,
+    /// Whether somebody was told.
+    told: bool,
 }
 
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
@@ -122,8 +124,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
         result.new += usize::from(known.is_none());
         // That a pause lasts is no news.
-        let grows = finding.counted != Counted::QuietMinutes;
-        let grew = known.as_ref().is_none_or(|known| grows && finding.count > known.count);
+        let lasts = finding.counted == Counted::QuietMinutes;
+        let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
         // That somebody got in can't wait for any cooldown.
         let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
@@ -158,13 +160,14 @@ fn known(
     subject: &str,
 ) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach FROM findings
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL FROM findings
                WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
         let breach: Option<crate::model::Breach> = json(row, 3)?;
-        Ok(Known { id: row.get(0)?, count: count as u64, open: row.get(2)?, breached: breach.is_some() })
+        let (open, told) = (row.get(2)?, row.get(4)?);
+        Ok(Known { id: row.get(0)?, count: count as u64, open, breached: breach.is_some(), told })
     };
     tx.prepare_cached(sql)?.query_row(params![commit.job, finding.rule, subject, to, from], read).optional()
 }

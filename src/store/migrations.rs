@@ -73,6 +73,7 @@ CREATE TABLE scans (
     findings INTEGER NOT NULL,
     verdict TEXT NOT NULL
 ) STRICT;
+CREATE INDEX scans_by_job ON scans (job, at);
 
 CREATE TABLE findings (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -97,7 +97,10 @@ impl Store {
             let sql = "INSERT INTO scan_states (job, state) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET state = ?2";
             tx.execute(sql, params![commit.job, to_json(&commit.state.0)])?;
             tallies::add(tx, commit.job, commit.tallies)?;
-            tops::add(tx, commit.job, commit.tops)?;
+            let sql = "SELECT max(at) FROM scans WHERE job = ?1";
+            let before: Option<i64> = tx.query_row(sql, [commit.job], |row| row.get(0))?;
+            let before = before.and_then(|at| DateTime::from_timestamp(at, 0));
+            tops::add(tx, commit.job, commit.tops, commit.record.at, before)?;
             let reconciled = findings::reconcile(tx, commit)?;
             let new = reconciled.new;
             let mut alerted = 0;

@@ -2,8 +2,7 @@
 //!
 //! As with tallies, two jobs may read the same source, and the larger count is believed.
 
-use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, named_params, params};
@@ -14,9 +13,8 @@ use crate::model::{Top, TopKind};
 
 const HOUR: i64 = 60 * 60;
 
-/// So many of the latest hours may go on, and so many before them may have been among these when they were added to last.
+/// For so many hours lines of one may still come.
 const STILL_OPEN: i64 = 2;
-const SINCE_THEN: i64 = 48;
 
 impl Store {
     /// The names of a kind that occurred most often from the hour of one instant up to that of another, which is not counted any
@@ -56,29 +54,35 @@ impl Store {
     }
 }
 
-/// Adds counts to those on record; of an hour that is over the most frequent are kept.
-pub(super) fn add(tx: &Connection, job: &str, tops: &[Top]) -> rusqlite::Result<()> {
+/// Adds counts to those on record; of an hour that is over the most frequent are kept. `before` is when the job scanned last.
+pub(super) fn add(
+    tx: &Connection,
+    job: &str,
+    tops: &[Top],
+    now: DateTime<Utc>,
+    before: Option<DateTime<Utc>>,
+) -> rusqlite::Result<()> {
     let mut add = tx.prepare_cached(
         "INSERT INTO tops (hour, kind, source, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
          ON CONFLICT DO UPDATE SET n = n + ?6",
     )?;
-    let mut hours: BTreeMap<&str, RangeInclusive<i64>> = BTreeMap::new();
     for top in tops {
         add.execute(params![top.hour, top.kind.as_str(), top.source, job, top.name, top.count as i64])?;
-        let hours = hours.entry(&top.source).or_insert(top.hour..=top.hour);
-        *hours = top.hour.min(*hours.start())..=top.hour.max(*hours.end());
     }
+    let open = now.timestamp().div_euclid(HOUR) - STILL_OPEN;
+    // Those that were open then may be over now.
+    let then = before.map(|before| before.timestamp().div_euclid(HOUR)).into_iter();
+    let mut hours: BTreeSet<i64> = then.flat_map(|hour| hour - STILL_OPEN..=hour).collect();
+    hours.extend(tops.iter().map(|top| top.hour));
     let mut keep = tx.prepare_cached(
-        "DELETE FROM tops WHERE (hour, kind, source, job, name) IN (
-             SELECT hour, kind, source, job, name FROM (
-                 SELECT *, row_number() OVER (PARTITION BY hour, kind ORDER BY n DESC, name) AS place
-                 FROM tops WHERE hour >= ?1 AND hour <= ?2 AND source = ?3 AND job = ?4)
-             WHERE place > ?5)",
+        "DELETE FROM tops WHERE hour = ?1 AND job = ?2 AND (kind, source, name) IN (
+             SELECT kind, source, name FROM (
+                 SELECT *, row_number() OVER (PARTITION BY kind, source ORDER BY n DESC, name) AS place
+                 FROM tops WHERE hour = ?1 AND job = ?2)
+             WHERE place > ?3)",
     )?;
-    for (source, hours) in hours {
-        let over = hours.end() - STILL_OPEN;
-        keep.execute(params![hours.start().min(&over) - SINCE_THEN, over, source, job, KEPT as i64])?;
-        keep.execute(params![over + 1, hours.end(), source, job, KEPT_MEANWHILE as i64])?;
+    for hour in hours {
+        keep.execute(params![hour, job, if hour < open { KEPT } else { KEPT_MEANWHILE } as i64])?;
     }
     Ok(())
 }

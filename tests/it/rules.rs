@@ -254,6 +254,34 @@ fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothi
 }
 
 #[test]
+fn a_pause_is_told_of_once_also_after_another_one_and_while_nobody_can_look() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    let job = "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\nalert = [\"admins\"]\n";
+    bed.file("jobs/scan.toml", job);
+    let scan = |at: &str| {
+        let ended = bed.run_job("scan", at);
+        let found = bed.json(&["findings"]);
+        let told = |f: &serde_json::Value| format!("{} {}", f["id"], !f["alerted"].is_null());
+        (ended.outcome, found.as_array().unwrap().iter().map(told).collect::<Vec<_>>())
+    };
+    let log = steady(false, 28, 2);
+    bed.file("log/app.log", &log);
+    assert_eq!(scan("2026-11-23T05:00:00Z").1, ["1 true"]);
+    // It comes back and stops again, within the time in which nobody is told twice.
+    let again = steady(false, 28, 8)[steady(false, 28, 6).len()..].to_owned();
+    bed.file("log/app.log", &(log + &again));
+    assert_eq!(scan("2026-11-23T11:00:00Z").1, ["2 false", "1 true"]);
+    assert_eq!(scan("2026-11-24T10:00:00Z").1, ["2 true", "1 true"], "told when that time is over");
+    // What can't be read changes nothing of it.
+    bed.bytes("log/app.log.2.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\x03broken");
+    let (outcome, found) = scan("2026-11-24T12:00:00Z");
+    assert_eq!((outcome, found), (logkeeper::model::Outcome::Partial, vec!["2 true".to_owned(), "1 true".to_owned()]));
+    std::fs::remove_file(bed.path("log/app.log.2.gz")).unwrap();
+    assert_eq!(scan("2026-11-24T14:00:00Z").1, ["2 true", "1 true"]);
+}
+
+#[test]
 fn a_long_log_read_at_once_has_no_pause_where_a_block_ends() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n[sources.lost]\nfiles = [\"DIR/log/lost.log\"]\n");

@@ -82,6 +82,11 @@ fn who_comes_late_in_an_hour_is_among_the_most_frequent_however_it_is_cut() {
     // The hour that goes on counts.
     assert_eq!(rows(&bed, &["--by", "ip", "-n", "1", "--since", "30m"]), ["192.0.2.99 6"]);
     assert_eq!(rows(&bed, &["--since", "30m"])[0], "1xx to 3xx 66");
+    // Of an hour that is over the most frequent are kept.
+    let later = (now + TimeDelta::hours(5)).to_rfc3339();
+    bed.file("log/access.log", &(text + &line(99)));
+    bed.run_job("scan", &later);
+    assert_eq!(rows(&bed, &["--by", "ip", "-n", "100", "--since", "30m"]).len(), 20);
 }
 
 #[test]
