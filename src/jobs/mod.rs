@@ -2,6 +2,7 @@
 //!
 //! To add a kind: write its file, a variant of [`Work`] and a line in [`kind`].
 
+mod address_counts;
 pub mod ahead;
 mod alert;
 mod archive;
@@ -10,6 +11,7 @@ mod interests;
 mod live;
 mod notice;
 mod report;
+mod rule_texts;
 mod scan;
 pub mod scanner;
 mod status_counts;

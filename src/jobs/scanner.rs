@@ -1,7 +1,6 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
@@ -9,13 +8,16 @@ use chrono_tz::Tz;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
+pub use super::address_counts::AddressCounts;
+use super::address_counts::Addresses;
 use super::interests::Interests;
-use super::status_counts::{FewCounts, StatusCounts};
+use super::rule_texts::RuleTexts;
+use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
-use crate::detect::{self, Detector, Held, LATENESS, Looks, Sessions, Sighting};
+use crate::detect::{self, Detector, Held, LATENESS, Sessions, Sighting};
 use crate::logs::split;
 use crate::model::tally::BUCKET;
-use crate::model::{Action, Address, Category, Event, Exemption, Finding, Peer, Rule, Tally, Top, Triage, WebLogins};
+use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
 
 /// How long a silent stream still holds back what is settled, in seconds of real time.
@@ -35,7 +37,7 @@ pub struct StreamState {
 pub struct Scanner {
     rules: Vec<Running>,
     interests: Interests,
-    texts: Texts,
+    texts: RuleTexts,
     /// By source and bucket.
     tallies: HashMap<String, HashMap<i64, Tally>>,
     addresses: Option<Addresses>,
@@ -94,93 +96,12 @@ impl Running {
     }
 }
 
-/// The texts that rules look for, all searched for at once.
-struct Texts {
-    /// None where no rule looks for a text.
-    searcher: Option<AhoCorasick>,
-    /// For each text the number of its rule.
-    owners: Vec<usize>,
-    /// For each rule whether it looks at all lines anyway.
-    always: Vec<bool>,
-    /// For each rule whether it has to look at the lines looked at last.
-    found: Vec<bool>,
-}
-
-impl Texts {
-    fn new(rules: &[Running]) -> Self {
-        let looks: Vec<Looks<'_>> = rules.iter().map(|rule| rule.detector.looks_at()).collect();
-        let texts = looks.iter().enumerate().filter_map(|(index, looks)| match looks {
-            Looks::Text(text) => Some((index, *text)),
-            Looks::Events | Looks::AllLines => None,
-        });
-        let (owners, texts): (Vec<usize>, Vec<&[u8]>) = texts.unzip();
-        let always: Vec<bool> = looks.iter().map(|looks| *looks == Looks::AllLines).collect();
-        // It fails only where texts are too many and too long for its numbers; then every line is looked at.
-        let searcher = AhoCorasick::new(&texts);
-        let mut all = Self { searcher: None, found: always.clone(), owners, always };
-        match searcher {
-            Ok(searcher) => all.searcher = Some(searcher).filter(|_| !all.owners.is_empty()),
-            Err(_) => all.owners.iter().for_each(|index| all.always[*index] = true),
-        }
-        all
-    }
-
-    fn look(&mut self, text: &[u8]) {
-        self.found.copy_from_slice(&self.always);
-        let Some(searcher) = &self.searcher else { return };
-        let mut missing = self.owners.len();
-        for hit in searcher.find_overlapping_iter(text) {
-            let found = &mut self.found[self.owners[hit.pattern().as_usize()]];
-            missing -= usize::from(!*found);
-            *found = true;
-            if missing == 0 {
-                break;
-            }
-        }
-    }
-}
-
 /// The categories of triage, in the order in which they are counted.
 const CATEGORIES: [Category; 5] =
     [Category::Access, Category::Auth, Category::Error, Category::System, Category::Unknown];
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
-const TOGETHER: usize = 256;
-
-/// What one address did.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct AddressCounts {
-    /// Requests, failed and successful logins, and probes.
-    pub events: u64,
-    /// Failed logins.
-    pub failures: u64,
-    /// Requests by status.
-    pub status: FewCounts,
-}
-
-/// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
-/// the cache holds most of what is needed.
-#[derive(Default)]
-struct Addresses {
-    /// Apart from the others, because twenty times as much room would not stay in the cache.
-    numbers: HashMap<u32, u32>,
-    others: HashMap<Address, u32>,
-    counts: Vec<AddressCounts>,
-}
-
-impl Addresses {
-    fn number(&mut self, peer: Peer<'_>) -> u32 {
-        let next = self.counts.len() as u32;
-        let number = match peer {
-            Peer::Ip(IpAddr::V4(ip)) => *self.numbers.entry(ip.to_bits()).or_insert(next),
-            peer => *self.others.entry(Address::from(peer)).or_insert(next),
-        };
-        if number == next {
-            self.counts.push(AddressCounts::default());
-        }
-        number
-    }
-}
+pub const TOGETHER: usize = 256;
 
 /// What a line is.
 pub struct Triaged<'a> {
@@ -218,7 +139,7 @@ impl Scanner {
         let rules: Vec<Running> = rules.into_iter().map(|rule| running(rule, zone)).collect();
         Self {
             interests: Interests::new(rules.iter().map(|running| &running.rule)),
-            texts: Texts::new(&rules),
+            texts: RuleTexts::new(rules.iter().map(|rule| rule.detector.looks_at())),
             rules,
             tallies: HashMap::new(),
             addresses: None,
@@ -337,7 +258,9 @@ impl Scanner {
         self.find_urgent_texts(sightings, text);
         if !input.provisional {
             self.tally(input.source, sightings);
-            self.count_addresses_of(sightings);
+            if let Some(addresses) = &mut self.addresses {
+                addresses.add(sightings);
+            }
             self.count_tops_of(input.source, sightings);
         }
         let exempted = self.exempted(sightings);
@@ -348,7 +271,7 @@ impl Scanner {
             *interests = self.interests.of(sighting);
         }
         let all = interests.iter().fold(0, |all, one| all | one);
-        for (number, (rule, looks)) in self.rules.iter_mut().zip(self.texts.found.iter().copied()).enumerate() {
+        for (number, (rule, looks)) in self.rules.iter_mut().zip(self.texts.found().iter().copied()).enumerate() {
             let bit = Interests::bit(number);
             if !looks && all & bit == 0 {
                 continue;
@@ -516,18 +439,7 @@ impl Scanner {
 
     /// The counts per address, most events first.
     pub fn addresses(&mut self) -> Vec<(String, AddressCounts)> {
-        let Addresses { numbers, others, mut counts } = self.addresses.take().unwrap_or_default();
-        let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
-        let all = numbers.chain(others).map(|(address, number)| {
-            let name = match address {
-                Address::Ip(ip) => ip.to_string(),
-                Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),
-            };
-            (name, std::mem::take(&mut counts[number as usize]))
-        });
-        let mut all: Vec<_> = all.collect();
-        all.sort_by(|a, b| b.1.events.cmp(&a.1.events).then_with(|| a.0.cmp(&b.0)));
-        all
+        self.addresses.take().map(Addresses::sorted).unwrap_or_default()
     }
 
     fn held(&mut self, source: &str, held: &[Held], provisional: bool) {
@@ -535,7 +447,9 @@ impl Scanner {
             let sightings: Vec<Sighting<'_>> = held.iter().map(Held::sighting).collect();
             if !provisional {
                 self.tally_held(source, &sightings);
-                self.count_addresses_of(&sightings);
+                if let Some(addresses) = &mut self.addresses {
+                    addresses.add(&sightings);
+                }
                 self.count_tops_of(source, &sightings);
             }
             let exempted = self.exempted(&sightings);
@@ -606,30 +520,6 @@ impl Scanner {
     fn count_tops_of(&mut self, source: &str, sightings: &[Sighting<'_>]) {
         if let Some(tops) = &mut self.tops {
             tops.add(source, sightings);
-        }
-    }
-
-    fn count_addresses_of(&mut self, sightings: &[Sighting<'_>]) {
-        let Some(addresses) = &mut self.addresses else { return };
-        // Memory answers many questions at once, but only to a loop that does nothing else.
-        let mut numbers = [(0_u32, 0_u64); TOGETHER];
-        for (sighting, number) in sightings.iter().zip(&mut numbers) {
-            let Some(event) = &sighting.event else { continue };
-            let events = match event.action {
-                Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
-                _ => u64::from(sighting.failures),
-            };
-            if let Some(peer) = event.peer.filter(|_| events > 0) {
-                *number = (addresses.number(peer), events);
-            }
-        }
-        for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
-            let counts = &mut addresses.counts[number as usize];
-            counts.events += events;
-            counts.failures += u64::from(sighting.failures);
-            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
-                counts.status.add(status);
-            }
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::cuts::assert_cuts_change_nothing;
 use crate::support::{self, TestBed};
 
 /// A log of this kind, and what is true of it; none without `../shared`.
-fn made(bed: &TestBed, kind: &str, bytes: u32, seed: u32) -> Option<(PathBuf, Value)> {
+fn made(bed: &TestBed, kind: &str, bytes: u32, seed: u32, days: u32) -> Option<(PathBuf, Value)> {
     let source = support::shared()?.join("tools/loggen/src/main.rs");
     let program = bed.path("loggen");
     run(Command::new("rustc").args(["-O", "--edition", "2021", "-o"]).arg(&program).arg(source));
     let (log, truth) = (bed.path(format!("{kind}.log")), bed.path("truth.json"));
-    let (bytes, seed) = (bytes.to_string(), seed.to_string());
-    run(Command::new(program).args([kind, "--bytes", &bytes, "--seed", &seed]).arg(&log).arg(&truth));
+    let (bytes, seed, days) = (bytes.to_string(), seed.to_string(), days.to_string());
+    run(Command::new(program).args([kind, "--bytes", &bytes, "--seed", &seed, "--days", &days]).arg(&log).arg(&truth));
     Some((log, serde_json::from_str(&std::fs::read_to_string(truth).unwrap()).unwrap()))
 }
 
@@ -52,7 +52,7 @@ fn scan(bed: &TestBed, log: &Path) -> Value {
 fn counts_and_offenders_of_a_generated_access_log_are_exact() {
     let name = "counts_and_offenders_of_a_generated_access_log_are_exact";
     let bed = TestBed::new();
-    let Some((log, truth)) = made(&bed, "access", 6 << 20, 7) else { return support::skip(name, "../shared") };
+    let Some((log, truth)) = made(&bed, "access", 6 << 20, 7, 28) else { return support::skip(name, "../shared") };
     let scanned = scan(&bed, &log);
     assert_eq!(
         (&scanned["files"][0]["lines"], &scanned["files"][0]["unparsed"]),
@@ -70,11 +70,65 @@ fn counts_and_offenders_of_a_generated_access_log_are_exact() {
     assert_cuts_change_nothing(&[("access.log", &text[..1 << 20])], 500..502);
 }
 
+/// Statuses, how many of them in one clock minute are a spike to the generator, and the rule that says so.
+const SPIKES: [(u64, u64, &str); 3] =
+    [(401, 20, "four-hundred-one"), (404, 100, "four-hundred-four"), (500, 50, "five-hundred")];
+
+/// Answers by status and clock minute, told by the plainest means.
+fn minutes(text: &str) -> BTreeMap<(u64, i64), u64> {
+    let mut minutes = BTreeMap::new();
+    for line in text.lines() {
+        let mut quotes = line.replace("\\\"", "").split('"').map(str::to_owned).collect::<Vec<_>>().into_iter();
+        let stamp = line.split('[').nth(1).and_then(|rest| rest.split(']').next().map(str::to_owned));
+        let status = quotes.nth(2).and_then(|after| after.split_whitespace().next()?.parse().ok());
+        let stamp = stamp.and_then(|stamp| chrono::DateTime::parse_from_str(&stamp, "%d/%b/%Y:%H:%M:%S %z").ok());
+        if let (Some(stamp), Some(status), 6..) = (stamp, status, line.matches('"').count()) {
+            *minutes.entry((status, stamp.timestamp().div_euclid(60))).or_insert(0) += 1;
+        }
+    }
+    minutes
+}
+
+#[test]
+fn spike_minutes_of_a_generated_access_log_are_exact() {
+    let name = "spike_minutes_of_a_generated_access_log_are_exact";
+    let bed = TestBed::new();
+    // As long as nothing is usual, because it was not watched for two weeks, the threshold decides.
+    let Some((log, truth)) = made(&bed, "access", 6 << 20, 9, 13) else { return support::skip(name, "../shared") };
+    let minutes = minutes(&std::fs::read_to_string(&log).unwrap());
+    let is_spike = |status: u64, count: u64| SPIKES.iter().any(|(of, least, _)| *of == status && count >= *least);
+    let spikes: Vec<_> = minutes.iter().filter(|((status, _), count)| is_spike(*status, **count)).collect();
+    assert_eq!(spikes.len() as u64, truth["spike_minutes_401>=20_404>=100_500>=50"].as_u64().unwrap());
+    let hash = fnv(spikes.iter().map(|((status, minute), count)| format!("{status} {} {count}\n", minute * 60)));
+    assert_eq!(hash, truth["spikes_fnv_'status epoch n\\n'"].as_str().unwrap());
+    for (status, least, rule) in SPIKES {
+        let text = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\nmerge = \"1s\"\n";
+        let spike = format!("{text}[spike]\nstatuses = [\"{status}\"]\nper_minute = {least}\n");
+        bed.file(&format!("config/rules/{rule}.toml"), &spike);
+    }
+    let rules: Vec<&str> = SPIKES.iter().map(|(.., rule)| *rule).collect();
+    bed.main(&format!("[sources.web]\nfiles = [\"{}\"]\n", log.display()));
+    bed.file("jobs/scan.toml", &format!("[scan]\nsources = [\"web\"]\nrules = {rules:?}\n"));
+    bed.run_job("scan", "2026-11-21T12:00:00Z");
+    let found = bed.store().findings(&Default::default()).unwrap();
+    for (status, least, rule) in SPIKES {
+        let found: Vec<_> = found.iter().map(|stored| &stored.finding).filter(|found| found.rule == rule).collect();
+        let of = spikes.iter().filter(|((of, _), count)| *of == status && **count >= least);
+        let of: Vec<(i64, u64)> = of.map(|((_, minute), count)| (*minute, **count)).collect();
+        let sum = |counts: &mut dyn Iterator<Item = u64>| counts.sum::<u64>();
+        assert_eq!(sum(&mut found.iter().map(|f| f.count)), sum(&mut of.iter().map(|(_, count)| *count)), "{status}");
+        for (minute, _) in of {
+            let holds = |first: i64, last: i64| first.div_euclid(60) <= minute && minute <= last.div_euclid(60);
+            assert!(found.iter().any(|f| holds(f.first, f.last)), "{status} {minute}");
+        }
+    }
+}
+
 #[test]
 fn failures_of_a_generated_auth_log_are_exact() {
     let name = "failures_of_a_generated_auth_log_are_exact";
     let bed = TestBed::new();
-    let Some((log, truth)) = made(&bed, "auth", 4 << 20, 8) else { return support::skip(name, "../shared") };
+    let Some((log, truth)) = made(&bed, "auth", 4 << 20, 8, 28) else { return support::skip(name, "../shared") };
     assert_eq!(scan(&bed, &log)["files"][0]["lines"], truth["lines"]);
     // Its truth knows no failure but those that sshd calls so.
     let text = std::fs::read_to_string(&log).unwrap();

@@ -1,0 +1,86 @@
+//! What each address did, however many there are.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use foldhash::HashMap;
+use serde::Serialize;
+
+use super::scanner::TOGETHER;
+use super::status_counts::FewCounts;
+use crate::detect::Sighting;
+use crate::model::{Action, Address, Peer};
+
+/// What one address did.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct AddressCounts {
+    /// Requests, failed and successful logins, and probes.
+    pub events: u64,
+    /// Failed logins.
+    pub failures: u64,
+    /// Requests by status.
+    pub status: FewCounts,
+}
+
+/// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
+/// the cache holds most of what is needed.
+#[derive(Default)]
+pub struct Addresses {
+    /// Apart from the others, because twenty times as much room would not stay in the cache.
+    numbers: HashMap<u32, u32>,
+    others: HashMap<Address, u32>,
+    counts: Vec<AddressCounts>,
+}
+
+impl Addresses {
+    /// Counts what so many lines tell as are looked at together.
+    pub fn add(&mut self, sightings: &[Sighting<'_>]) {
+        // Memory answers many questions at once, but only to a loop that does nothing else.
+        let mut numbers = [(0_u32, 0_u64); TOGETHER];
+        for (sighting, number) in sightings.iter().zip(&mut numbers) {
+            let Some(event) = &sighting.event else { continue };
+            let events = match event.action {
+                Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
+                _ => u64::from(sighting.failures),
+            };
+            if let Some(peer) = event.peer.filter(|_| events > 0) {
+                *number = (self.number(peer), events);
+            }
+        }
+        for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
+            let counts = &mut self.counts[number as usize];
+            counts.events += events;
+            counts.failures += u64::from(sighting.failures);
+            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
+                counts.status.add(status);
+            }
+        }
+    }
+
+    fn number(&mut self, peer: Peer<'_>) -> u32 {
+        let next = self.counts.len() as u32;
+        let number = match peer {
+            Peer::Ip(IpAddr::V4(ip)) => *self.numbers.entry(ip.to_bits()).or_insert(next),
+            peer => *self.others.entry(Address::from(peer)).or_insert(next),
+        };
+        if number == next {
+            self.counts.push(AddressCounts::default());
+        }
+        number
+    }
+
+    /// The addresses with their counts, most events first.
+    pub fn sorted(self) -> Vec<(String, AddressCounts)> {
+        let Self { numbers, others, mut counts } = self;
+        let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
+        let all = numbers.chain(others).map(|(address, number)| {
+            let name = match address {
+                Address::Ip(ip) => ip.to_string(),
+                Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),
+            };
+            (name, std::mem::take(&mut counts[number as usize]))
+        });
+        let mut all: Vec<_> = all.collect();
+        all.sort_by(|a, b| b.1.events.cmp(&a.1.events).then_with(|| a.0.cmp(&b.0)));
+        all
+    }
+}
