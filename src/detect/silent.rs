@@ -1,4 +1,4 @@
-//! `[silent]`: a source that stopped, though at this time of the week it never does.
+//! `[silent]`: a source that stopped, though at this time of the week it hardly ever does.
 //!
 //! Time is looked at in quarters of an hour. For each quarter without a line, what past weeks had at that time of the
 //! week tells how likely that was; a pause is a finding once all its quarters together are as good as impossible. So a log

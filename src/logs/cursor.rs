@@ -172,7 +172,15 @@ fn unchanged(path: &Path, old: &mut [Option<Position>]) -> Option<Position> {
 
 fn take_same_inode(file: &Found<'_>, old: &mut [Option<Position>]) -> Option<Position> {
     let same = |p: &Position| (p.identity.device, p.identity.inode) == (file.identity.device, file.identity.inode);
-    old.iter_mut().find(|slot| slot.as_ref().is_some_and(|p| same(p) && begins_with(&file.head, p)))?.take()
+    let at = old.iter().position(|slot| slot.as_ref().is_some_and(|p| same(p) && begins_with(&file.head, p)))?;
+    // What compresses a log may be given the inode of one that was just removed: then another position says more of how the
+    // file begins than this one does.
+    let known = old[at].as_ref().map_or(0, |position| position.head_len);
+    let fits_better = |p: &Position| p.head_len > known && begins_with(&file.head, p);
+    if file.rotated && old.iter().flatten().any(fits_better) {
+        return None;
+    }
+    old[at].take()
 }
 
 fn take_same_head(head: &[u8], old: &mut [Option<Position>]) -> Option<Position> {

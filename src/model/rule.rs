@@ -222,7 +222,7 @@ pub enum RuleKind {
         /// After how long without an event a subject is new again.
         forget: Duration,
     },
-    /// `[silent]`: a source of which no line comes, though at that time of the week there always are some.
+    /// `[silent]`: a source of which no line comes, though at that time of the week there usually are some.
     Silent {
         /// For how long at least.
         after: Duration,

@@ -443,3 +443,20 @@ fn many_good_logins_hide_no_break_in() {
     let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
     assert!(bed.store().findings(&filter).unwrap()[0].finding.breach.is_some());
 }
+
+#[test]
+fn an_inode_that_is_used_again_is_not_taken_for_the_file_that_had_it() {
+    let bed = bed();
+    let text = failures(0..7);
+    // The first byte of a new log was seen; then that is gone, and the log before it is compressed.
+    bed.file("log/auth.log.1", &text).file("log/auth.log", &text[..1]);
+    bed.run_job("scan", AT);
+    let before = results(&bed);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+    encoder.write_all(text.as_bytes()).unwrap();
+    std::fs::write(bed.path("log/auth.log"), encoder.finish().unwrap()).unwrap();
+    std::fs::rename(bed.path("log/auth.log"), bed.path("log/auth.log.2.gz")).unwrap();
+    std::fs::remove_file(bed.path("log/auth.log.1")).unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(results(&bed), before);
+}
