@@ -3,12 +3,14 @@
 //! A published file is either absent or whole: it is written under a temporary name, synced,
 //! renamed and its folder synced, so a crash or a full disk leaves at most a `.partial` file.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{OFlags, RenameFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 
 use crate::model::Identity;
 
@@ -34,10 +36,115 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Identity)> {
     Ok((file, identity))
 }
 
+/// Opens a regular file that has one name only for reading, following no link on the way from `folder`, which is trusted,
+/// to it: who may write into a folder of logs must not have us read other people's files.
+///
+/// # Errors
+/// Fails where a part of the way is a link, the file has a second name or is no regular file, or it can't be opened.
+pub fn open_beneath(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Metadata)> {
+    let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason);
+    let below = path.strip_prefix(folder).map_err(|_| wrong("not in the folder of its source"))?;
+    let mut names = below.components().peekable();
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut at = rustix::fs::open(start, way, Mode::empty())?;
+    while let Some(name) = names.next() {
+        let Component::Normal(name) = name else { return Err(wrong("not in the folder of its source")) };
+        if names.peek().is_some() {
+            at = rustix::fs::openat(&at, name, way | OFlags::NOFOLLOW, Mode::empty())?;
+            continue;
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|error| match error {
+            rustix::io::Errno::LOOP => wrong("it is a link"),
+            error => error.into(),
+        })?;
+        let file = File::from(file);
+        let meta = file.metadata()?;
+        return match (meta.is_file(), meta.nlink()) {
+            (false, _) => Err(wrong("not a regular file")),
+            (true, 1) => Ok((file, meta)),
+            (true, 0) => Err(io::ErrorKind::NotFound.into()),
+            (true, names) => Err(wrong(&format!("it has {names} names (hard links)"))),
+        };
+    }
+    Err(wrong("not a file"))
+}
+
+/// A file in the making in a folder that was reached without following links.
+pub struct NewFile {
+    folder: OwnedFd,
+    name: OsString,
+    /// What is written.
+    pub file: File,
+}
+
+impl NewFile {
+    /// Begins a file at a place below a folder; the folders between are created (mode 0750).
+    ///
+    /// # Errors
+    /// Fails where the way would lead out of the folder, goes over a link, or can't be made.
+    pub fn beneath(folder: &Path, below: &Path) -> io::Result<Self> {
+        let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason);
+        let names: Option<Vec<&OsStr>> = below
+            .components()
+            .filter(|component| *component != Component::CurDir)
+            .map(|component| if let Component::Normal(name) = component { Some(name) } else { None })
+            .collect();
+        let names = names.ok_or_else(|| wrong("its name would lead out of the folder"))?;
+        let Some((name, above)) = names.split_last() else { return Err(wrong("it has no name")) };
+        let way = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = rustix::fs::open(folder, way, Mode::empty())?;
+        for name in above {
+            match rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o750)) {
+                Ok(()) => rustix::fs::fsync(&at)?,
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            at = rustix::fs::openat(&at, *name, way | OFlags::NOFOLLOW, Mode::empty())?;
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&at, partial_of(name), flags, Mode::from_raw_mode(0o600))?;
+        Ok(Self { folder: at, name: name.to_os_string(), file: file.into() })
+    }
+
+    /// Syncs it and gives it its name with something added; never replaces an existing file.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where there is a file of that name, which then stays.
+    pub fn publish(self, added: &str) -> io::Result<()> {
+        let done = self.file.sync_all().and_then(|()| {
+            let mut name = self.name.clone();
+            name.push(added);
+            rename_new(self.folder.as_fd(), Path::new(&partial_of(&self.name)), Path::new(&name))
+        });
+        if done.is_err() {
+            self.discard()?;
+            return done;
+        }
+        Ok(rustix::fs::fsync(&self.folder)?)
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// Fails where it can't be removed.
+    pub fn discard(self) -> io::Result<()> {
+        rustix::fs::unlinkat(&self.folder, partial_of(&self.name), AtFlags::empty())?;
+        Ok(rustix::fs::fsync(&self.folder)?)
+    }
+}
+
+fn partial_of(name: &OsStr) -> OsString {
+    let mut partial = OsString::from(".");
+    partial.push(name);
+    partial.push(".partial");
+    partial
+}
+
 /// The temporary name a file has until it is published: `.NAME.partial` in the same folder.
 pub fn partial_name(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    target.with_file_name(format!(".{name}.partial"))
+    target.with_file_name(partial_of(target.file_name().unwrap_or_default()))
 }
 
 /// Creates `path` (mode 0640) for writing and truncates what a crashed run left there.
@@ -53,16 +160,19 @@ pub fn create_partial(path: &Path) -> io::Result<File> {
 /// # Errors
 /// `AlreadyExists` where `target` exists; else what the rename or the sync of the folder says.
 pub fn publish_new(partial: &Path, target: &Path) -> io::Result<()> {
-    let here = rustix::fs::CWD;
-    match rustix::fs::renameat_with(here, partial, here, target, RenameFlags::NOREPLACE) {
+    rename_new(rustix::fs::CWD, partial, target)?;
+    sync_parent(target)
+}
+
+fn rename_new(folder: BorrowedFd<'_>, partial: &Path, target: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(folder, partial, folder, target, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             // A file system without RENAME_NOREPLACE (NFS): a hard link refuses an existing name too.
-            std::fs::hard_link(partial, target)?;
-            std::fs::remove_file(partial)?;
+            rustix::fs::linkat(folder, partial, folder, target, AtFlags::empty())?;
+            Ok(rustix::fs::unlinkat(folder, partial, AtFlags::empty())?)
         }
-        other => other?,
+        other => Ok(other?),
     }
-    sync_parent(target)
 }
 
 /// Writes `bytes` to `path` durably, replacing what was there in one step.
@@ -88,12 +198,39 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Creates a folder (mode 0750: logs are nobody's business) and those above it, where they don't exist.
+/// Creates a folder (mode 0750: logs are nobody's business) and those above it, where they don't exist, so that they survive a
+/// power cut.
 ///
 /// # Errors
-/// Fails where a folder can't be created.
+/// Fails where a folder can't be created or synced.
 pub fn create_folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o750).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => sync_parent(path),
+    }
+}
+
+/// Has the next reader of a synced file read it from the disk, so far as the system can do that.
+pub fn forget_cached(file: &File) {
+    // Only a wish: a file system that knows no cache says no.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+/// Removes a file durably; one that is not there is no error.
+///
+/// # Errors
+/// Fails where it can't be removed or its folder can't be synced.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => sync_parent(path),
+    }
 }
 
 /// Opens a file for reading and writing that only its owner and group may read (mode 0640), and creates it where it

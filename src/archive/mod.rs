@@ -1,20 +1,43 @@
 //! Archives: rotated logs packed under a date stamp, read back and compared before anything else happens.
 //!
-//! An archive is a plain `.tar.gz`. It ends with a member `SHA256SUMS`, which `sha256sum -c` understands, and beside it
-//! lies `NAME.manifest.json` with the same digests and more.
+//! An archive is a plain `.tar.gz` or `.tar.zst`. It ends with a member `SHA256SUMS`, which `sha256sum -c` understands, and
+//! beside it lies `NAME.manifest.json` with the same digests and more. It consists of [`pieces`] that can be read alone.
 
-mod digest;
+mod inspect;
+mod lanes;
+mod line_blocks;
+mod manifest;
 mod pack;
+pub mod pieces;
+mod read;
+mod restore;
+mod retain;
+mod search;
+mod shelf;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub use digest::{Digests, digests};
-pub use pack::{Bundle, Candidate, Packed, pack};
+pub use inspect::{Candidate, content_sha256, inspect};
+pub use lanes::Effort;
+pub use manifest::{is_archive_name, manifest_path, read as read_manifest, write as write_manifest};
+pub use pack::{Bundle, Outcome as PackOutcome, Packed, pack};
+pub use read::{Opened, rebuild};
+pub use restore::{Restored, restore};
+pub use retain::{Item, Verdict, retain};
+pub use search::{Pattern, Window, search};
+pub use shelf::{Shelf, add_hold, end_hold, hold, remove_archive};
 pub use verify::verify;
 
+/// The times in a block of whole lines: the earliest and the latest, seconds since 1970 UTC. It is shown the blocks of one log
+/// in their order; a line without a time has that of the line before.
+pub type TextTimes = Box<dyn FnMut(&[u8]) -> Option<(i64, i64)> + Send>;
+
+/// Makes what finds the times in a log that was last changed then, seconds since 1970 UTC.
+pub type TimesOf<'a> = &'a dyn Fn(i64) -> TextTimes;
+
 /// The member that lists the digests of the others.
-const SUMS: &str = "SHA256SUMS";
+const SUMS: &[u8] = b"SHA256SUMS";
 
 /// Why an archive could not be made or does not hold.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +50,7 @@ pub enum ArchiveError {
         /// Why.
         error: std::io::Error,
     },
-    /// What was read back is not what was written, or should be there.
+    /// What was read is not what was written, or should be there.
     #[error("{path} does not hold: {reason}")]
     Differs {
         /// The archive.
@@ -41,15 +64,8 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+    fn io(path: &Path) -> impl Fn(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
-        move |error| Self::Io { path, error }
+        move |error| Self::Io { path: path.clone(), error }
     }
-}
-
-/// The manifest that belongs to an archive.
-pub fn manifest_path(archive: &Path) -> PathBuf {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let stem = name.strip_suffix(".tar.gz").unwrap_or(&name);
-    archive.with_file_name(format!("{stem}.manifest.json"))
 }

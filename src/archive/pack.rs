@@ -1,45 +1,62 @@
 //! Packing: a temporary file, synced, read back, compared, and only then named.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
-use super::digest::{Hasher, Tee};
-use super::{ArchiveError, SUMS, manifest_path, verify};
-use crate::fs::{create_partial, open_regular, partial_name, publish_new, replace};
-use crate::model::{ArchiveEntry, Identity, Member};
-
-/// As measured: level 5 of zlib-rs packs logs as small as gzip's default at more than twice its speed.
-const LEVEL: u32 = 5;
+use super::inspect::{Candidate, Hasher, spanning};
+use super::lanes::{Effort, Lanes};
+use super::line_blocks::LineBlocks;
+use super::pieces::{Raw, encode, most_lanes, piece_size};
+use super::{ArchiveError, SUMS, TextTimes, TimesOf, manifest, verify};
+use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
+use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
+use crate::model::{ArchiveEntry, Member};
 
 /// How many archives one source can have on one day.
 const MAX_PER_DAY: u32 = 1000;
 
-/// A log to be packed.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What it was when its digest was taken.
-    pub identity: Identity,
-    /// The digest of its text.
-    pub content_sha256: String,
-}
+/// What follows the last member of a tar file.
+const END: usize = 1024;
 
 /// What an archive is about.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bundle<'a> {
     /// The folder that receives it.
-    pub store: &'a Path,
+    pub folder: PathBuf,
     /// The host.
     pub host: &'a str,
     /// The source.
     pub source: &'a str,
     /// The date, `YYYY-MM-DD`.
-    pub date: &'a str,
+    pub date: String,
+    /// What that date is.
+    pub date_rule: DateRule,
+    /// The zone of the date and of stamps that have none.
+    pub zone: &'a str,
+    /// How it is compressed.
+    pub codec: Codec,
+}
+
+impl Bundle<'_> {
+    /// The name of the n-th archive of its day.
+    fn name(&self, n: u32) -> String {
+        let Self { host, source, date, .. } = self;
+        let number = if n > 1 { format!("-{n}") } else { String::new() };
+        format!("{host}-{source}-{date}{number}{}", self.codec.suffix())
+    }
+
+    fn free_name(&self) -> Result<PathBuf, ArchiveError> {
+        let paths = (1..=MAX_PER_DAY).map(|n| self.folder.join(self.name(n)));
+        let free = paths.into_iter().find(|path| !path.exists());
+        free.ok_or_else(|| {
+            let reason = format!("there are {MAX_PER_DAY} archives of that day already");
+            ArchiveError::Differs { path: self.folder.join(self.name(1)), reason }
+        })
+    }
 }
 
 /// A published archive.
@@ -49,188 +66,325 @@ pub struct Packed {
     pub path: PathBuf,
     /// What it holds.
     pub entry: ArchiveEntry,
+}
+
+/// How packing went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The archive; `None` where every log had to be skipped.
+    pub packed: Option<Packed>,
     /// Logs that are not in it, with the reason.
     pub skipped: Vec<(PathBuf, String)>,
 }
 
-type Writer = Tee<BufWriter<File>>;
-
-/// Packs the candidates into a new archive, reads it back, compares and publishes it. `None` where every candidate had to
-/// be skipped: one that changes or vanishes while it is read is left for another time.
+/// Packs logs into a new archive, reads it back, compares and publishes it. A log that changes or vanishes while it is read is
+/// left for another time.
 ///
 /// # Errors
 /// Fails where the archive can't be written or does not hold what was written; then nothing is published.
 pub fn pack(
-    bundle: Bundle<'_>,
-    mut candidates: Vec<Candidate>,
+    bundle: &Bundle<'_>,
+    candidates: &[Candidate],
+    effort: Effort,
+    times_of: TimesOf<'_>,
     stop: &dyn Fn() -> bool,
-) -> Result<Option<Packed>, ArchiveError> {
-    let mut skipped = Vec::new();
-    crate::fs::create_folder(bundle.store).map_err(ArchiveError::io(bundle.store))?;
-    while !candidates.is_empty() {
-        let target = free_name(bundle)?;
-        let partial = partial_name(&target);
-        let written = write(&partial, &target, bundle, &candidates, stop);
-        match written {
-            Ok(entry) => {
-                publish(&partial, &target, &entry)?;
-                return Ok(Some(Packed { path: target, entry, skipped }));
-            }
-            Err(Failure::Candidate(index, reason)) => skipped.push((candidates.remove(index).path, reason)),
-            Err(Failure::Archive(error)) => {
-                // The next run removes it where this fails too.
-                let _ = std::fs::remove_file(&partial);
-                return Err(error);
-            }
-        }
-        // Overwritten by the next attempt; left behind only when there is none.
+) -> Result<Outcome, ArchiveError> {
+    create_folder(&bundle.folder).map_err(ArchiveError::io(&bundle.folder))?;
+    let target = bundle.free_name()?;
+    let partial = partial_name(&target);
+    let done = write(bundle, &target, &partial, candidates, effort, times_of, stop);
+    if !matches!(&done, Ok(Outcome { packed: Some(_), .. })) {
+        // The next run removes it where this fails too.
         let _ = std::fs::remove_file(&partial);
     }
-    Ok(None)
-}
-
-enum Failure {
-    /// This candidate can't be packed.
-    Candidate(usize, String),
-    /// The archive can't be made.
-    Archive(ArchiveError),
-}
-
-impl From<ArchiveError> for Failure {
-    fn from(error: ArchiveError) -> Self {
-        Self::Archive(error)
-    }
-}
-
-fn free_name(bundle: Bundle<'_>) -> Result<PathBuf, ArchiveError> {
-    let Bundle { store, host, source, date } = bundle;
-    let name = |n: u32| {
-        store.join(if n == 1 {
-            format!("{host}-{source}-{date}.tar.gz")
-        } else {
-            format!("{host}-{source}-{date}-{n}.tar.gz")
-        })
-    };
-    let free = (1..=MAX_PER_DAY).map(name).find(|path| !path.exists());
-    free.ok_or_else(|| ArchiveError::Differs {
-        path: name(1),
-        reason: "there are too many archives of this day".to_owned(),
-    })
+    done
 }
 
 fn write(
-    partial: &Path,
+    bundle: &Bundle<'_>,
     target: &Path,
-    bundle: Bundle<'_>,
+    partial: &Path,
     candidates: &[Candidate],
+    effort: Effort,
+    times_of: TimesOf<'_>,
     stop: &dyn Fn() -> bool,
-) -> Result<ArchiveEntry, Failure> {
-    let io = |error| Failure::Archive(ArchiveError::io(partial)(error));
-    let file = create_partial(partial).map_err(io)?;
-    let tee = Tee { inner: BufWriter::with_capacity(1 << 20, file), hasher: Hasher::default(), written: 0 };
-    let mut builder = tar::Builder::new(GzEncoder::new(tee, Compression::new(LEVEL)));
-    let mut members = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        members.push(append(&mut builder, index, candidate, partial, stop)?);
+) -> Result<Outcome, ArchiveError> {
+    let io = ArchiveError::io(partial);
+    let file = create_partial(partial).map_err(&io)?;
+    let mut writer = Writer::new(bundle.codec, file, effort);
+    let mut skipped = Vec::new();
+    for candidate in candidates {
+        match writer.append(candidate, times_of(candidate.identity.modified()), stop) {
+            Ok(()) => {}
+            Err(Failure::Log(reason)) => {
+                writer.take_back().map_err(&io)?;
+                skipped.push((candidate.path.clone(), reason));
+            }
+            Err(Failure::Archive(error)) => return Err(io(error)),
+            Err(Failure::Stopped) => return Err(ArchiveError::Stopped),
+        }
     }
-    let sums: String = members.iter().map(|member| format!("{}  {}\n", member.sha256, member.name)).collect();
-    let mut header = header(sums.len() as u64, members.iter().map(|member| member.modified).max().unwrap_or(0));
-    builder.append_data(&mut header, SUMS, sums.as_bytes()).map_err(io)?;
-    // Each step is taken by hand: dropping a builder or encoder swallows a full disk.
-    let tee = builder.into_inner().and_then(GzEncoder::finish).map_err(io)?;
-    let Tee { inner, hasher, written } = tee;
-    inner.into_inner().map_err(|error| io(error.into_error()))?.sync_all().map_err(io)?;
+    if writer.members.is_empty() {
+        return Ok(Outcome { packed: None, skipped });
+    }
+    let (file, members, size, sha256) = writer.finish().map_err(&io)?;
+    forget_cached(&file);
     let entry = ArchiveEntry {
-        version: 1,
+        version: MANIFEST_VERSION,
         name: target.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         host: bundle.host.to_owned(),
         source: bundle.source.to_owned(),
-        date: bundle.date.to_owned(),
-        size: written,
-        sha256: hasher.finish(),
+        date: bundle.date.clone(),
+        date_rule: bundle.date_rule,
+        zone: bundle.zone.to_owned(),
+        codec: bundle.codec,
+        size,
+        sha256,
         members,
     };
-    verify(partial, &entry, stop)?;
-    Ok(entry)
+    verify(partial, &entry, effort, stop)?;
+    // The manifest first: an archive that is there has one.
+    manifest::write(target, &entry)?;
+    publish_new(partial, target).map_err(ArchiveError::io(target))?;
+    Ok(Outcome { packed: Some(Packed { path: target.to_owned(), entry }), skipped })
 }
 
-fn append(
-    builder: &mut tar::Builder<GzEncoder<Writer>>,
-    index: usize,
-    candidate: &Candidate,
-    partial: &Path,
-    stop: &dyn Fn() -> bool,
-) -> Result<Member, Failure> {
-    let path = &candidate.path;
-    let refuse = |reason: String| Failure::Candidate(index, reason);
-    if stop() {
-        return Err(ArchiveError::Stopped.into());
-    }
-    let (file, identity) = open_regular(path).map_err(|error| refuse(error.to_string()))?;
-    if identity != candidate.identity {
-        return Err(refuse("it changed since it was looked at".to_owned()));
-    }
-    let name = path.strip_prefix("/").unwrap_or(path).to_string_lossy().into_owned();
-    let mut header = header(identity.size, identity.modified());
-    // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
-    let mut reader =
-        Source { file: file.take(identity.size), hasher: Hasher::default(), left: identity.size, failed: None };
-    let appended = builder.append_data(&mut header, &name, &mut reader);
-    if let Some(error) = reader.failed {
-        return Err(refuse(error));
-    }
-    appended.map_err(|error| Failure::Archive(ArchiveError::io(partial)(error)))?;
-    let now = std::fs::symlink_metadata(path).map(|meta| crate::fs::identity(&meta));
-    if !now.is_ok_and(|now| now == identity) {
-        return Err(refuse("it changed while it was read".to_owned()));
-    }
-    Ok(Member {
-        name,
-        path: path.to_string_lossy().into_owned(),
-        size: identity.size,
-        modified: identity.modified(),
-        sha256: reader.hasher.finish(),
-        content_sha256: candidate.content_sha256.clone(),
-        identity,
-    })
+enum Failure {
+    /// This log can't be packed.
+    Log(String),
+    /// The archive can't be made.
+    Archive(io::Error),
+    Stopped,
 }
 
-fn header(size: u64, modified: i64) -> tar::Header {
+/// Whom a piece belongs to, and the times of its lines.
+struct Tag {
+    member: usize,
+    /// `None`: it is no text of a log, but what stands between them.
+    text: Option<(u32, Option<(i64, i64)>)>,
+}
+
+type Encoded = (Tag, io::Result<Vec<u8>>);
+
+/// An archive in the making.
+struct Writer {
+    codec: Codec,
+    lanes: Lanes<(Tag, Raw), Encoded>,
+    file: File,
+    hasher: Hasher,
+    written: u64,
+    /// Those that are in it.
+    members: Vec<Member>,
+    /// Blocks of the one at work.
+    blocks: Vec<Block>,
+    /// What stands between the last text and the next: padding and headers.
+    between: Vec<u8>,
+    /// Where the last one begins whose header was written while it was at work: its number, the place, the digest so far.
+    start: Option<(usize, u64, Hasher)>,
+    /// Whether pieces of the one at work are thrown away.
+    discarding: bool,
+}
+
+impl Writer {
+    fn new(codec: Codec, file: File, effort: Effort) -> Self {
+        let effort = Effort { threads: effort.threads.min(most_lanes(codec)), ..effort };
+        Self {
+            codec,
+            lanes: Lanes::new(effort, move |(tag, raw): (Tag, Raw)| (tag, encode(codec, &raw))),
+            file,
+            hasher: Hasher::default(),
+            written: 0,
+            members: Vec::new(),
+            blocks: Vec::new(),
+            between: Vec::new(),
+            start: None,
+            discarding: false,
+        }
+    }
+
+    fn append(
+        &mut self,
+        candidate: &Candidate,
+        mut times: TextTimes,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Failure> {
+        let refuse = |error: io::Error| Failure::Log(error.to_string());
+        let (file, meta) = open_beneath(&candidate.folder, &candidate.path).map_err(refuse)?;
+        if identity(&meta) != candidate.identity {
+            return Err(Failure::Log("it changed since it was looked at".to_owned()));
+        }
+        let name = member_name(&candidate.path);
+        let header = header(&name, meta.len(), candidate.identity.modified(), Owner::of(&meta));
+        self.between.extend(header.map_err(refuse)?);
+        self.push_between().map_err(Failure::Archive)?;
+        // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
+        let mut log = LineBlocks::new(file.take(meta.len()), piece_size(self.codec));
+        let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
+        while let Some(text) = log.next_block().map_err(refuse)? {
+            if stop() {
+                return Err(Failure::Stopped);
+            }
+            read += text.len() as u64;
+            hasher.write_all(&text).map_err(Failure::Archive)?;
+            let packed = candidate.packing.is_some();
+            let block = if packed { candidate.times } else { times(&text) };
+            span = spanning(span, block);
+            self.push(Some((text.len() as u32, block)), Raw { text, packed }).map_err(Failure::Archive)?;
+        }
+        if read < meta.len() {
+            return Err(Failure::Log("it became shorter while it was read".to_owned()));
+        }
+        let now = open_beneath(&candidate.folder, &candidate.path).map(|(_, meta)| identity(&meta));
+        if !now.is_ok_and(|now| now == candidate.identity) {
+            return Err(Failure::Log("it changed while it was read".to_owned()));
+        }
+        let (sha256, Owner { mode, uid, gid }) = (hasher.finish(), Owner::of(&meta));
+        self.members.push(Member {
+            name: RawName(name),
+            size: meta.len(),
+            modified: candidate.identity.modified(),
+            mode,
+            uid,
+            gid,
+            content_sha256: candidate.content_sha256.clone().unwrap_or_else(|| sha256.clone()),
+            sha256,
+            head_sha256: candidate.head_sha256.clone(),
+            first: span.map(|span| span.0),
+            last: span.map(|span| span.1),
+            identity: candidate.identity,
+            blocks: std::mem::take(&mut self.blocks),
+        });
+        self.between = self.padding();
+        Ok(())
+    }
+
+    /// What fills the last member's last 512 bytes.
+    fn padding(&self) -> Vec<u8> {
+        let size = self.members.last().map_or(0, |member| member.size);
+        vec![0; size.next_multiple_of(512).abs_diff(size) as usize]
+    }
+
+    fn push_between(&mut self) -> io::Result<()> {
+        let text = std::mem::take(&mut self.between);
+        for text in text.chunks(piece_size(self.codec)) {
+            self.push(None, Raw { text: text.to_owned(), packed: false })?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, text: Option<(u32, Option<(i64, i64)>)>, raw: Raw) -> io::Result<()> {
+        let done = self.lanes.push((Tag { member: self.members.len(), text }, raw));
+        done.map_or(Ok(()), |done| self.write(done))
+    }
+
+    fn write(&mut self, (tag, bytes): Encoded) -> io::Result<()> {
+        let is_at_work = tag.member == self.members.len();
+        if is_at_work && self.discarding {
+            return Ok(());
+        }
+        let bytes = bytes?;
+        match tag.text {
+            Some((text, times)) => {
+                let length = bytes.len() as u32;
+                let (first, last) = (times.map(|times| times.0), times.map(|times| times.1));
+                let block = Block { offset: self.written, length, text, first, last };
+                self.members.get_mut(tag.member).map_or(&mut self.blocks, |member| &mut member.blocks).push(block);
+            }
+            None if is_at_work => self.start = Some((tag.member, self.written, self.hasher.clone())),
+            None => {}
+        }
+        self.file.write_all(&bytes)?;
+        self.hasher.write_all(&bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets all of the member at work.
+    fn take_back(&mut self) -> io::Result<()> {
+        self.discarding = true;
+        self.drain()?;
+        self.discarding = false;
+        if let Some((_, written, hasher)) = self.start.take().filter(|(member, ..)| *member == self.members.len()) {
+            self.file.set_len(written)?;
+            self.file.seek(SeekFrom::Start(written))?;
+            (self.written, self.hasher) = (written, hasher);
+        }
+        self.blocks.clear();
+        self.between = self.padding();
+        Ok(())
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        while let Some(done) = self.lanes.pop() {
+            self.write(done)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the archive with the digests of its members; gives file, members, size and digest.
+    fn finish(mut self) -> io::Result<(File, Vec<Member>, u64, String)> {
+        let sums: Vec<u8> = self.members.iter().flat_map(sum_line).collect();
+        let modified = self.members.iter().map(|member| member.modified).max().unwrap_or(0);
+        let owner = Owner { mode: 0o640, uid: 0, gid: 0 };
+        self.between.extend(header(SUMS, sums.len() as u64, modified, owner)?);
+        self.between.extend(&sums);
+        self.between.resize(self.between.len() + sums.len().next_multiple_of(512) - sums.len() + END, 0);
+        self.push_between()?;
+        self.drain()?;
+        self.file.sync_all()?;
+        Ok((self.file, self.members, self.written, self.hasher.finish()))
+    }
+}
+
+/// Whose a log is, and what they may do with it.
+#[derive(Clone, Copy)]
+struct Owner {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+impl Owner {
+    fn of(meta: &Metadata) -> Self {
+        Self { mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() }
+    }
+}
+
+/// The name of a log in an archive: its path without anything that would lead out of the folder it is restored to.
+fn member_name(path: &Path) -> Vec<u8> {
+    let names = path.components().filter(|component| matches!(component, Component::Normal(_)));
+    names.collect::<PathBuf>().into_os_string().into_vec()
+}
+
+/// The header of a member, with what precedes it where its name is long.
+fn header(name: &[u8], size: u64, modified: i64, owner: Owner) -> io::Result<Vec<u8>> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(size);
     header.set_mtime(u64::try_from(modified).unwrap_or(0));
-    header.set_mode(0o640);
-    header
+    header.set_mode(owner.mode);
+    header.set_uid(owner.uid.into());
+    header.set_gid(owner.gid.into());
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append_data(&mut header, Path::new(OsStr::from_bytes(name)), io::empty())?;
+    Ok(std::mem::take(builder.get_mut()))
 }
 
-/// Reads a log, digests it, and keeps the log's own failures apart from the archive's.
-struct Source {
-    file: io::Take<File>,
-    hasher: Hasher,
-    left: u64,
-    failed: Option<String>,
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer).inspect_err(|error| self.failed = Some(error.to_string()))?;
-        if read == 0 && self.left > 0 && !buffer.is_empty() {
-            let reason = "it became shorter while it was read".to_owned();
-            self.failed = Some(reason.clone());
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, reason));
+/// The line of a member in the list of digests, in the way of sha256sum: with a backslash where the name needs it.
+pub(super) fn sum_line(member: &Member) -> Vec<u8> {
+    let name = &member.name.0;
+    let escaped = name.iter().any(|byte| matches!(byte, b'\\' | b'\n' | b'\r'));
+    let mut line = if escaped { b"\\".to_vec() } else { Vec::new() };
+    line.extend(member.sha256.as_bytes());
+    line.extend(b"  ");
+    for byte in name {
+        match byte {
+            b'\\' => line.extend(b"\\\\"),
+            b'\n' => line.extend(b"\\n"),
+            b'\r' => line.extend(b"\\r"),
+            byte => line.push(*byte),
         }
-        self.left -= read as u64;
-        self.hasher.write_all(&buffer[..read])?;
-        Ok(read)
     }
-}
-
-/// The manifest first: an archive that is there has one.
-fn publish(partial: &Path, target: &Path, entry: &ArchiveEntry) -> Result<(), ArchiveError> {
-    let manifest = manifest_path(target);
-    // A manifest is made of texts and numbers, which always can be written as JSON.
-    let json = serde_json::to_vec_pretty(entry).unwrap_or_default();
-    replace(&manifest, &json).map_err(ArchiveError::io(&manifest))?;
-    publish_new(partial, target).map_err(ArchiveError::io(target))
+    line.push(b'\n');
+    line
 }

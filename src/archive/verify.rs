@@ -1,70 +1,155 @@
 //! Verifying: an archive is read as a stranger would read it and compared with what it should hold.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::read::MultiGzDecoder;
-
-use super::digest::Hasher;
+use super::inspect::Hasher;
+use super::lanes::Effort;
+use super::pack::sum_line;
+use super::pieces::{Text, decode, most_lanes, stored};
+use super::read::{Opened, place};
 use super::{ArchiveError, SUMS};
-use crate::model::ArchiveEntry;
+use crate::model::{ArchiveEntry, Member};
+
+/// How many damaged places are named.
+const NAMED: usize = 20;
 
 /// Compares an archive with its entry: size and digest of the whole, and every member's name, size and digest.
 ///
 /// # Errors
-/// Says where the archive differs, or why it can't be read.
-pub fn verify(path: &Path, entry: &ArchiveEntry, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+/// Names the members and blocks that are damaged, or says why the archive can't be read.
+pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+    let opened = Opened::with(path, entry.clone())?;
     let differs = |reason: String| ArchiveError::Differs { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(ArchiveError::io(path))?;
-    let whole = Whole { file, hasher: Hasher::default(), size: 0 };
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(whole));
+    let size = opened.file.metadata().map_err(ArchiveError::io(path))?.len();
+    let reason = match read_through(&opened, effort, stop)? {
+        None if size == entry.size => return Ok(()),
+        None => format!("it has {size} bytes instead of {}", entry.size),
+        Some(reason) => reason,
+    };
+    let places = damaged_places(&opened, stop)?;
+    if places.is_empty() {
+        return Err(differs(format!("{reason}; every log in it is whole")));
+    }
+    let more = places.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!("; and {more} more places") } else { String::new() };
+    Err(differs(places[..places.len().min(NAMED)].join("; ") + &more))
+}
+
+/// Reads it from one end to the other; says in which way it differs.
+fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+    let entry = &opened.entry;
+    let effort = Effort { threads: effort.threads.min(most_lanes(entry.codec)), ..effort };
+    let whole = Arc::<Mutex<Hasher>>::default();
+    let watched = whole.clone();
+    let watch = move |bytes: &[u8]| {
+        // Writing to a digest can't fail.
+        let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes);
+    };
+    let mut text = Text::new(opened.file.clone(), entry.codec, opened.places().into_iter(), effort, watch);
+    if let Some(reason) = compare(&mut text, entry, stop)? {
+        return Ok(Some(text.broken.map_or(reason, |(at, why)| format!("at byte {}: {why}", at.offset))));
+    }
+    let digest = whole.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
+    Ok((digest != entry.sha256).then(|| "its bytes are not those that were written".to_owned()))
+}
+
+fn compare(
+    text: &mut impl Read,
+    entry: &ArchiveEntry,
+    stop: &dyn Fn() -> bool,
+) -> Result<Option<String>, ArchiveError> {
+    let mut archive = tar::Archive::new(text);
     let mut expected = entry.members.iter();
     let mut sums_seen = false;
-    let entries = archive.entries().map_err(|error| differs(error.to_string()))?;
+    let entries = match archive.entries() {
+        Ok(entries) => entries,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
     for member in entries {
-        if stop() {
-            return Err(ArchiveError::Stopped);
-        }
-        let mut member = member.map_err(|error| differs(error.to_string()))?;
-        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        let mut member = match member {
+            Ok(member) => member,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
         let mut hasher = Hasher::default();
-        let size = io::copy(&mut member, &mut hasher).map_err(|error| differs(format!("{name}: {error}")))?;
+        let size = match copy(&mut member, &mut hasher, stop)? {
+            Ok(size) => size,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let (name, sha256) = (member.path_bytes(), hasher.finish());
         match expected.next() {
-            Some(known) if known.name == name && known.size == size && known.sha256 == hasher.finish() => {}
-            Some(known) => return Err(differs(format!("member {} is not what was packed", known.name))),
-            None if name == SUMS && !sums_seen => sums_seen = true,
-            None => return Err(differs(format!("{name} does not belong there"))),
+            Some(known) if *known.name.0 == *name && known.size == size && known.sha256 == sha256 => {}
+            Some(known) => return Ok(Some(format!("member {} is not what was packed", known.name))),
+            None if *name == *SUMS && !sums_seen => {
+                let mut sums = Hasher::default();
+                // Writing to a digest can't fail.
+                let _ = entry.members.iter().try_for_each(|member| sums.write_all(&sum_line(member)));
+                if sums.finish() != sha256 {
+                    return Ok(Some("its list of digests is not that of its logs".to_owned()));
+                }
+                sums_seen = true;
+            }
+            None => return Ok(Some("it holds more than it should".to_owned())),
         }
     }
     if let Some(missing) = expected.next() {
-        return Err(differs(format!("member {} is missing", missing.name)));
+        return Ok(Some(format!("member {} is missing", missing.name)));
     }
     if !sums_seen {
-        return Err(differs(format!("its end with {SUMS} is missing")));
+        return Ok(Some("its end with the digests is missing".to_owned()));
     }
-    let mut rest = archive.into_inner();
-    io::copy(&mut rest, &mut io::sink()).map_err(|error| differs(error.to_string()))?;
-    let mut whole = rest.into_inner();
-    io::copy(&mut whole, &mut io::sink()).map_err(ArchiveError::io(path))?;
-    if (whole.size, whole.hasher.finish()) != (entry.size, entry.sha256.clone()) {
-        return Err(differs("its bytes are not those that were written".to_owned()));
-    }
-    Ok(())
+    Ok(io::copy(&mut archive.into_inner(), &mut io::sink()).err().map(|error| error.to_string()))
 }
 
-/// Digests the archive's bytes as they are read.
-struct Whole {
-    file: File,
-    hasher: Hasher,
-    size: u64,
+fn copy(from: &mut impl Read, to: &mut Hasher, stop: &dyn Fn() -> bool) -> Result<io::Result<u64>, ArchiveError> {
+    let (mut buffer, mut copied) = (vec![0; 256 * 1024], 0);
+    loop {
+        if stop() {
+            return Err(ArchiveError::Stopped);
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(Ok(copied)),
+            Ok(read) => {
+                // Writing to a digest can't fail.
+                let _ = to.write_all(&buffer[..read]);
+                copied += read as u64;
+            }
+            Err(error) => return Ok(Err(error)),
+        }
+    }
 }
 
-impl Read for Whole {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.write_all(&buffer[..read])?;
-        self.size += read as u64;
-        Ok(read)
+/// Every block that can't be read, and every log that can but isn't what was packed.
+fn damaged_places(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Vec<String>, ArchiveError> {
+    let mut places = Vec::new();
+    for member in &opened.entry.members {
+        let before = places.len();
+        let mut hasher = Hasher::default();
+        for index in 0..member.blocks.len() {
+            if stop() {
+                return Err(ArchiveError::Stopped);
+            }
+            match block(opened, member, index) {
+                // Writing to a digest can't fail.
+                Ok(text) => drop(hasher.write_all(&text)),
+                Err(error) => places.push(error),
+            }
+        }
+        let unread = member.size > 0 && member.blocks.is_empty();
+        if places.len() == before && !unread && hasher.finish() != member.sha256 {
+            places.push(format!("{}: its text is not what was packed", member.name));
+        }
     }
+    Ok(places)
+}
+
+/// The text of one block of a log; an error that names it.
+pub(super) fn block(opened: &Opened, member: &Member, index: usize) -> Result<Vec<u8>, String> {
+    let at = place(&member.blocks[index]);
+    let text = stored(&opened.file, at).and_then(|bytes| decode(opened.entry.codec, &bytes, at.text));
+    text.map_err(|error| {
+        let (name, count, end) = (&member.name, member.blocks.len(), at.offset + at.length);
+        format!("{name}: block {} of {count} (bytes {} to {end}): {error}", index + 1, at.offset)
+    })
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 mod allow;
+mod archive;
 mod check;
 mod completions;
 mod control;
@@ -94,6 +95,8 @@ enum Command {
     Rules(rules::Args),
     /// Have every rule let an address, a network or an account alone for a while
     Allow(allow::Args),
+    /// Pack, list, verify, search, restore and remove archives
+    Archive(archive::Args),
     /// Scan log files here and now, without any configuration
     Scan(scan::Args),
     /// Show a report, or write it as a page
@@ -144,6 +147,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Findings(args) => findings::run(&root, &args),
         Command::Rules(args) => rules::run(&root, &args),
         Command::Allow(args) => allow::run(&root, &args),
+        Command::Archive(args) => archive::run(&root, &args),
         Command::Stats(args) => stats::run(&root, &args),
         Command::Scan(args) => scan::run(&root, &args),
         Command::Report(args) => report::run(&root, &args),

@@ -8,14 +8,15 @@ use chrono_tz::Tz;
 
 use super::fields::{Fields, Placed, Text};
 use super::main_file::{Main, unsafe_secret};
-use super::values::{AbsolutePath, Address, Bytes, Limit, Percent, Period, Umask, Zone};
+use super::values::{AbsolutePath, Address, Bytes, Limit, Percent, Period, Share, Umask, Zone};
+use crate::model::archive::Retention;
 use crate::model::problem::nearest;
 use crate::model::{
     ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Overlap, Policy, Problem, ReportKind,
-    ReportSpec, ScanSpec, Schedule, Work,
+    ReportSpec, ScanSpec, Schedule, VerifySpec, Work,
 };
 
-const KINDS: [&str; 4] = ["archive", "scan", "report", "command"];
+const KINDS: [&str; 5] = ["archive", "verify", "scan", "report", "command"];
 const DEFAULT_OUTPUT_LIMIT: u64 = 256 * 1024;
 /// Where names of these are wanted, a mail address does as well.
 const RECIPIENTS: &str = "recipient group";
@@ -131,10 +132,11 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
     let defaults = known.defaults.read(fields, known.recipients.as_ref());
     let work = match fields.present(&KINDS).as_slice() {
         ["archive"] => fields.table("archive").and_then(|table| read_archive(table, known)),
+        ["verify"] => fields.table("verify").and_then(|table| read_verify(table, known)),
         ["scan"] => fields.table("scan").and_then(|table| read_scan(table, known)),
         ["report"] => fields.table("report").and_then(|table| read_report(table, known)),
         ["command"] => fields.table("command").and_then(|table| read_command(table, known)),
-        [] => fields.required("command", None, "give it one of the tables [archive], [scan], [report] or [command]"),
+        [] => fields.required("command", None, "give it one of the tables [archive], [verify], [scan], [report] or [command]"),
         [.., second] => {
             fields.refuse_key(second, Problem::new("a job is of one kind", "a second kind", "make two files of it"));
             None
@@ -150,10 +152,39 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
 
 fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let sources = names(&mut table, "sources", "source", known.sources.as_ref());
-    let store = table.parsed::<AbsolutePath>("store").map_or_else(|| known.state.join("archives"), |path| path.0);
+    let store = store_of(&mut table, known);
     let remove_originals = table.value("remove_originals").unwrap_or(false);
+    let date = table.parsed("date").unwrap_or_default();
+    let codec = table.parsed("compression").unwrap_or_default();
+    let quiet = table.parsed::<Limit>("quiet").map_or(Some(QUIET), |quiet| quiet.0).unwrap_or_default();
+    let keep = table.table("keep").map(read_keep).unwrap_or_default();
     table.finish();
-    Some(Work::Archive(ArchiveSpec { sources: sources?, store, remove_originals }))
+    Some(Work::Archive(ArchiveSpec { sources: sources?, store, remove_originals, date, codec, quiet, keep }))
+}
+
+/// How long a log must have been left alone where nothing else is said.
+const QUIET: Duration = Duration::from_secs(60);
+
+fn read_keep(mut table: Fields<'_, '_>) -> Retention {
+    let mut count = |key| table.number(key, 1..=100_000).map_or(0, |number| number as u32);
+    let (last, daily, weekly, monthly, yearly) =
+        (count("last"), count("daily"), count("weekly"), count("monthly"), count("yearly"));
+    let within = table.parsed::<Period>("within").map(|period| period.0);
+    let max_total = table.parsed::<Bytes>("max_total").map(|bytes| bytes.0);
+    let min_free = table.parsed::<Bytes>("min_free").map(|bytes| bytes.0);
+    table.finish();
+    Retention { last, daily, weekly, monthly, yearly, within, max_total, min_free }
+}
+
+fn store_of(table: &mut Fields<'_, '_>, known: &Known) -> PathBuf {
+    table.parsed::<AbsolutePath>("store").map_or_else(|| known.state.join("archives"), |path| path.0)
+}
+
+fn read_verify(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
+    let store = store_of(&mut table, known);
+    let share = table.parsed::<Share>("share").map_or(100, |share| share.0);
+    table.finish();
+    Some(Work::Verify(VerifySpec { store, share }))
 }
 
 fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {

@@ -50,6 +50,20 @@ impl FromStr for Percent {
     }
 }
 
+/// A part such as `10%`, of one whole.
+pub struct Share(pub u32);
+
+impl FromStr for Share {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let share = text.strip_suffix('%').and_then(|number| number.parse().ok());
+        share.filter(|share| (1..=100).contains(share)).map(Self).ok_or_else(|| {
+            let message = format!("{text:?} is not a part of the whole");
+            Problem::new(message, "a whole number from 1 to 100 with %", "write for example \"10%\"")
+        })
+    }
+}
+
 impl FromStr for Bytes {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {

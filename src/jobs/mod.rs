@@ -6,9 +6,12 @@ mod address_counts;
 pub mod ahead;
 mod alert;
 mod archive;
+pub mod collect;
 mod command;
 mod interests;
+pub mod keep;
 mod live;
+mod log_times;
 mod notice;
 mod report;
 mod rule_texts;
@@ -16,6 +19,7 @@ mod scan;
 pub mod scanner;
 mod status_counts;
 mod top_counts;
+mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -23,8 +27,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use chrono::{DateTime, Utc};
 
 pub use alert::compose as compose_alert;
+pub use archive::alone_in;
 pub use live::Live;
+pub use log_times::log_times;
 pub use notice::compose as compose_notice;
+pub use verify::share_of;
 pub use report::{compose as compose_report, midnight, period_of};
 
 use crate::clock::Clock;
@@ -152,6 +159,7 @@ pub trait JobKind {
 pub fn kind(work: &Work) -> &dyn JobKind {
     match work {
         Work::Archive(spec) => spec,
+        Work::Verify(spec) => spec,
         Work::Scan(spec) => spec,
         Work::Report(spec) => spec,
         Work::Command(spec) => &**spec,

@@ -21,6 +21,8 @@ pub struct Stream {
 /// One file of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFile {
+    /// The folder that the configuration names, without wildcards.
+    pub folder: PathBuf,
     /// Where it is.
     pub path: PathBuf,
     /// Whether its name says that it was rotated away, so that nothing is added to it any more.
@@ -40,7 +42,7 @@ pub enum Rotation {
 
 /// The streams of a source, by path, and what could not be looked at.
 pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
-    let mut found: BTreeMap<PathBuf, Vec<(Rotation, PathBuf)>> = BTreeMap::new();
+    let mut found: BTreeMap<PathBuf, Vec<(Rotation, PathBuf, PathBuf)>> = BTreeMap::new();
     let mut problems = Vec::new();
     for pattern in &source.files {
         // A pattern that isn't one was refused when the configuration was read.
@@ -68,15 +70,17 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
             let (live, rotation) = if own { (entry.path().to_owned(), Rotation::Live) } else { (base, rotation) };
             if matcher.is_match(&live) {
                 let files = found.entry(live).or_default();
-                if !files.iter().any(|(_, path)| path == entry.path()) {
-                    files.push((rotation, entry.into_path()));
+                if !files.iter().any(|(_, path, _)| path == entry.path()) {
+                    files.push((rotation, entry.into_path(), folder.clone()));
                 }
             }
         }
     }
     let streams = found.into_iter().map(|(path, mut files)| {
         files.sort();
-        let files = files.into_iter().map(|(rotation, path)| LogFile { path, rotated: rotation != Rotation::Live });
+        let files = files
+            .into_iter()
+            .map(|(rotation, path, folder)| LogFile { folder, path, rotated: rotation != Rotation::Live });
         Stream { path, files: files.collect() }
     });
     (streams.collect(), problems)

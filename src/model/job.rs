@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::run::words;
-use super::{Expression, Problem};
+use super::{ArchiveSpec, Expression, Problem, VerifySpec};
 
 /// A job's id: the name of its file in `jobs/` without `.toml`.
 ///
@@ -163,11 +163,13 @@ pub struct Job {
     pub work: Work,
 }
 
-/// The four kinds of work; the kind is the name of the table in the job's file.
+/// The kinds of work; the kind is the name of the table in the job's file.
 #[derive(Debug, Clone)]
 pub enum Work {
     /// `[archive]`
     Archive(ArchiveSpec),
+    /// `[verify]`
+    Verify(VerifySpec),
     /// `[scan]`
     Scan(ScanSpec),
     /// `[report]`
@@ -181,22 +183,12 @@ impl Work {
     pub fn kind(&self) -> &'static str {
         match self {
             Work::Archive(_) => "archive",
+            Work::Verify(_) => "verify",
             Work::Scan(_) => "scan",
             Work::Report(_) => "report",
             Work::Command(_) => "command",
         }
     }
-}
-
-/// Collect rotated logs into verified archives.
-#[derive(Debug, Clone)]
-pub struct ArchiveSpec {
-    /// Names of sources.
-    pub sources: Vec<String>,
-    /// The folder that receives the archives.
-    pub store: PathBuf,
-    /// Whether originals are removed once their archive is verified and recorded.
-    pub remove_originals: bool,
 }
 
 /// Read what is new in the sources and apply rules to it.

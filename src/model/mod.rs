@@ -16,13 +16,13 @@ pub mod top;
 mod triage;
 pub mod untrusted;
 
-pub use archive::{ArchiveEntry, Member};
+pub use archive::{ArchiveEntry, ArchiveSpec, Member, VerifySpec};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use format::Format;
 pub use job::{
-    ArchiveSpec, CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
+    CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
     Work,
 };
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};

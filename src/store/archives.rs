@@ -3,60 +3,124 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Result, Store, json, to_json};
 use crate::model::Identity;
 use crate::model::{ArchiveEntry, RunId};
 
+/// An archive on record.
+#[derive(Debug, Clone)]
+pub struct Catalogued {
+    /// Where it is.
+    pub path: PathBuf,
+    /// When it was put on record.
+    pub at: DateTime<Utc>,
+    /// When it was last read and found whole.
+    pub verified: Option<DateTime<Utc>>,
+    /// What was found wrong with it since.
+    pub damage: Option<String>,
+    /// What it holds, without its blocks.
+    pub entry: ArchiveEntry,
+}
+
+/// Which archives.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveFilter {
+    /// Only of this source.
+    pub source: Option<String>,
+    /// Only of this host.
+    pub host: Option<String>,
+    /// Only those with lines from then on, seconds since 1970 UTC, or without known times.
+    pub since: Option<i64>,
+    /// Only those with lines before then.
+    pub until: Option<i64>,
+}
+
+const COLUMNS: &str = "path, at, verified, damage, entry";
+
+fn read_row(row: &Row<'_>) -> rusqlite::Result<Catalogued> {
+    let instant = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    Ok(Catalogued {
+        path: PathBuf::from(row.get::<_, String>(0)?),
+        at: instant(row.get(1)?),
+        verified: row.get::<_, Option<i64>>(2)?.map(instant),
+        damage: row.get(3)?,
+        entry: json(row, 4)?,
+    })
+}
+
 impl Store {
-    /// Puts an archive on record; one that is on record already stays as it is.
+    /// Puts an archive that was just verified on record; `run` made it, if it was made just now. One that is on record already
+    /// stays as it is.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn record_archive(&self, run: RunId, path: &Path, entry: &ArchiveEntry, now: DateTime<Utc>) -> Result<()> {
+    pub fn record_archive(
+        &self,
+        run: Option<RunId>,
+        path: &Path,
+        entry: &ArchiveEntry,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        let entry = entry.without_blocks();
         self.write(|tx| {
-            let sql = "INSERT INTO archives (run, at, path, entry) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
-            if tx.execute(sql, params![run, now.timestamp(), path.to_string_lossy(), to_json(entry)])? == 0 {
+            let sql = "INSERT INTO archives (run, at, path, host, source, first, last, verified, entry)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8) ON CONFLICT DO NOTHING";
+            let (path, at) = (path.to_string_lossy(), now.timestamp());
+            let (host, source) = (&entry.host, &entry.source);
+            let row = params![run, at, path, host, source, entry.first(), entry.last(), to_json(&entry)];
+            if tx.execute(sql, row)? == 0 {
                 return Ok(());
             }
             let archive = tx.last_insert_rowid();
-            let sql =
-                "INSERT OR IGNORE INTO members (content_sha256, source, archive, identity) VALUES (?1, ?2, ?3, ?4)";
+            let sql = "INSERT OR IGNORE INTO members (content_sha256, host, source, archive, head_sha256, identity)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             for member in &entry.members {
-                tx.execute(sql, params![member.content_sha256, entry.source, archive, to_json(&member.identity)])?;
+                let identity = to_json(&member.identity);
+                let row = params![member.content_sha256, host, source, archive, member.head_sha256, identity];
+                tx.execute(sql, row)?;
             }
             Ok(())
         })
     }
 
-    /// Whether a log of a source with this content is in an archive.
+    /// Whether a log of a host's source with this content is or was in an archive.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn has_content(&self, source: &str, content_sha256: &str) -> Result<bool> {
-        let sql = "SELECT 1 FROM members WHERE source = ?1 AND content_sha256 = ?2 LIMIT 1";
-        self.read(|db| Ok(db.query_row(sql, [source, content_sha256], |_| Ok(())).optional()?.is_some()))
+    pub fn has_content(&self, host: &str, source: &str, content_sha256: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM members WHERE host = ?1 AND source = ?2 AND content_sha256 = ?3 LIMIT 1";
+        self.read(|db| Ok(db.query_row(sql, [host, source, content_sha256], |_| Ok(())).optional()?.is_some()))
+    }
+
+    /// Whether any log that is or was in an archive begins like this.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn has_head(&self, head_sha256: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM members WHERE head_sha256 = ?1 LIMIT 1";
+        self.read(|db| Ok(db.query_row(sql, [head_sha256], |_| Ok(())).optional()?.is_some()))
     }
 
     /// Remembers under which identity an archived content was seen last, so that it needn't be read again.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn remember_file(&self, source: &str, content_sha256: &str, identity: &Identity) -> Result<()> {
-        let sql = "UPDATE members SET identity = ?3 WHERE source = ?1 AND content_sha256 = ?2";
-        self.write(|tx| tx.execute(sql, params![source, content_sha256, to_json(identity)]).map(drop))
+    pub fn remember_file(&self, host: &str, source: &str, content_sha256: &str, identity: &Identity) -> Result<()> {
+        let sql = "UPDATE members SET identity = ?4 WHERE host = ?1 AND source = ?2 AND content_sha256 = ?3";
+        self.write(|tx| tx.execute(sql, params![host, source, content_sha256, to_json(identity)]).map(drop))
     }
 
-    /// The archive that holds exactly this file of a source, with its path.
+    /// The archive that holds exactly this file of a source, with its path; `removed`: it was let go since.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn archive_of(&self, source: &str, identity: &Identity) -> Result<Option<(PathBuf, ArchiveEntry)>> {
-        let sql =
-            "SELECT path, entry FROM archives JOIN members ON archive = id WHERE identity = ?1 AND source = ?2 LIMIT 1";
+    pub fn archive_of(&self, source: &str, identity: &Identity) -> Result<Option<(PathBuf, ArchiveEntry, bool)>> {
+        let sql = "SELECT coalesce(path, ''), entry, removed IS NOT NULL FROM archives JOIN members ON archive = id
+                   WHERE identity = ?1 AND members.source = ?2 ORDER BY removed IS NOT NULL LIMIT 1";
         self.read(|db| {
-            let read = |row: &rusqlite::Row<'_>| Ok((PathBuf::from(row.get::<_, String>(0)?), json(row, 1)?));
+            let read = |row: &Row<'_>| Ok((PathBuf::from(row.get::<_, String>(0)?), json(row, 1)?, row.get(2)?));
             db.query_row(sql, [&to_json(identity), source], read).optional()
         })
     }
@@ -70,12 +134,75 @@ impl Store {
         self.read(|db| Ok(db.query_row(sql, [path.to_string_lossy()], |_| Ok(())).optional()?.is_some()))
     }
 
+    /// The archives that were let go but may not be gone.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn half_removed(&self) -> Result<Vec<PathBuf>> {
+        let sql = "SELECT path FROM archives WHERE removed IS NOT NULL AND path IS NOT NULL";
+        let read = |row: &Row<'_>| Ok(PathBuf::from(row.get::<_, String>(0)?));
+        self.read(|db| db.prepare(sql)?.query_map([], read)?.collect())
+    }
+
+    /// The archives on record that were not let go, by path.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn catalogue(&self, filter: &ArchiveFilter) -> Result<Vec<Catalogued>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM archives WHERE removed IS NULL AND (?1 IS NULL OR source = ?1)
+             AND (?2 IS NULL OR host = ?2) AND (?3 IS NULL OR last IS NULL OR last >= ?3)
+             AND (?4 IS NULL OR first IS NULL OR first < ?4) ORDER BY path"
+        );
+        let ArchiveFilter { source, host, since, until } = filter;
+        self.read(|db| db.prepare(&sql)?.query_map(params![source, host, since, until], read_row)?.collect())
+    }
+
+    /// Puts on record what reading an archive again has shown: damage, or that it is whole.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn record_verification(&self, path: &Path, damage: Option<&str>, now: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE archives SET damage = ?2, verified = iif(?2 IS NULL, ?3, verified) WHERE path = ?1";
+        self.write(|tx| tx.execute(sql, params![path.to_string_lossy(), damage, now.timestamp()]).map(drop))
+    }
+
+    /// Puts on record that an archive is let go; its logs stay known, so that they are not archived again.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn record_removal(&self, path: &Path, now: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE archives SET removed = ?2 WHERE path = ?1";
+        self.write(|tx| tx.execute(sql, params![path.to_string_lossy(), now.timestamp()]).map(drop))
+    }
+
+    /// Puts on record that an archive that was let go is gone, so that another one may have its name.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn record_gone(&self, path: &Path) -> Result<()> {
+        let sql = "UPDATE archives SET path = NULL WHERE path = ?1 AND removed IS NOT NULL";
+        self.write(|tx| tx.execute(sql, [path.to_string_lossy()]).map(drop))
+    }
+
+    /// Forgets an archive that is not there any more; its logs may be archived again.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn forget_archive(&self, path: &Path) -> Result<()> {
+        self.write(|tx| {
+            let path = path.to_string_lossy();
+            tx.execute("DELETE FROM members WHERE archive IN (SELECT id FROM archives WHERE path = ?1)", [&path])?;
+            tx.execute("DELETE FROM archives WHERE path = ?1", [&path]).map(drop)
+        })
+    }
+
     /// The archives recorded after one instant, up to and including another, with their paths.
     ///
     /// # Errors
     /// Fails where the database can't be read.
     pub fn archives(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<(String, ArchiveEntry)>> {
-        let sql = "SELECT path, entry FROM archives WHERE at > ?1 AND at <= ?2 ORDER BY id";
+        let sql = "SELECT coalesce(path, ''), entry FROM archives WHERE at > ?1 AND at <= ?2 AND run IS NOT NULL ORDER BY id";
         self.read(|db| {
             let mut statement = db.prepare(sql)?;
             let rows =

@@ -127,20 +127,30 @@ CREATE TABLE tops (
 
 CREATE TABLE archives (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    run INTEGER NOT NULL REFERENCES runs (id),
+    run INTEGER REFERENCES runs (id),
     at INTEGER NOT NULL,
-    path TEXT NOT NULL UNIQUE,
+    path TEXT UNIQUE,
+    host TEXT NOT NULL,
+    source TEXT NOT NULL,
+    first INTEGER,
+    last INTEGER,
+    verified INTEGER,
+    damage TEXT,
+    removed INTEGER,
     entry TEXT NOT NULL
 ) STRICT;
 CREATE INDEX archives_by_run ON archives (run);
 CREATE TABLE members (
     content_sha256 TEXT NOT NULL,
+    host TEXT NOT NULL,
     source TEXT NOT NULL,
     archive INTEGER NOT NULL REFERENCES archives (id),
+    head_sha256 TEXT NOT NULL,
     identity TEXT NOT NULL,
-    PRIMARY KEY (content_sha256, source, archive)
+    PRIMARY KEY (content_sha256, host, source, archive)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_identity ON members (identity);
+CREATE INDEX members_by_head ON members (head_sha256);
 
 CREATE TABLE intents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

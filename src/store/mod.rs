@@ -19,6 +19,7 @@ use chrono::{DateTime, Utc};
 use connection::Shared;
 use rusqlite::{Connection, OpenFlags};
 
+pub use archives::{ArchiveFilter, Catalogued};
 pub use findings::FindingFilter;
 pub use outbox::{DeliveryRow, Frozen, PendingIntent};
 pub use planner::PlannerRow;

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use logkeeper::archive::{manifest_path, verify};
+use logkeeper::archive::{Effort, read_manifest};
 use logkeeper::model::{ArchiveEntry, Outcome};
 
 use crate::support::TestBed;
 
 const AT: &str = "2026-11-21T03:30:00Z";
-const NAME: &str = "state/archives/web1-logs-2026-11-21.tar.gz";
+const FOLDER: &str = "state/archives/web1/logs/2026/11";
+const NAME: &str = "state/archives/web1/logs/2026/11/web1-logs-2026-11-21.tar.gz";
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
@@ -22,7 +23,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 fn bed(more: &str) -> TestBed {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n")
-        .file("jobs/pack.toml", &format!("[archive]\nsources = [\"logs\"]\n{more}"));
+        .file("jobs/pack.toml", &format!("[archive]\nsources = [\"logs\"]\nquiet = \"none\"\ndate = \"run\"\n{more}"));
     bed.file("log/a.log", "live\n")
         .file("log/a.log.1", "yesterday\n")
         .bytes("log/a.log.2.gz", &gzip(b"the day before\n"));
@@ -30,7 +31,12 @@ fn bed(more: &str) -> TestBed {
 }
 
 fn entry(bed: &TestBed, name: &str) -> ArchiveEntry {
-    serde_json::from_slice(&std::fs::read(manifest_path(&bed.path(name))).unwrap()).unwrap()
+    read_manifest(&bed.path(name)).unwrap()
+}
+
+fn verify(path: &std::path::Path, entry: &ArchiveEntry) -> Result<(), String> {
+    let effort = Effort { threads: 0, nice: false };
+    logkeeper::archive::verify(path, entry, effort, &|| false).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -70,7 +76,7 @@ fn nothing_is_archived_twice_even_after_it_was_renamed_and_compressed() {
     bed.bytes("log/a.log.2.gz", &gzip(b"yesterday\n")).file("log/a.log.1", "today\n");
     assert_eq!(bed.run_job("pack", AT).summary, "1 log archived in 1 archive, verified");
     assert!(
-        bed.path("state/archives/web1-logs-2026-11-21-2.tar.gz").exists(),
+        bed.path(format!("{FOLDER}/web1-logs-2026-11-21-2.tar.gz")).exists(),
         "a second archive of a day is another file"
     );
 }
@@ -95,15 +101,15 @@ fn every_flipped_byte_of_an_archive_is_found() {
     let bed = bed("");
     bed.run_job("pack", AT);
     let (path, entry) = (bed.path(NAME), entry(&bed, NAME));
-    verify(&path, &entry, &|| false).unwrap();
+    verify(&path, &entry).unwrap();
     let whole = std::fs::read(&path).unwrap();
     for at in 0..whole.len() {
         let mut broken = whole.clone();
         broken[at] ^= 0x10;
         std::fs::write(&path, &broken).unwrap();
-        assert!(verify(&path, &entry, &|| false).is_err(), "a flip at {at} was not found");
+        assert!(verify(&path, &entry).is_err(), "a flip at {at} was not found");
         std::fs::write(&path, &whole[..at]).unwrap();
-        assert!(verify(&path, &entry, &|| false).is_err(), "a cut at {at} was not found");
+        assert!(verify(&path, &entry).is_err(), "a cut at {at} was not found");
     }
 }
 
@@ -114,11 +120,11 @@ fn what_a_crash_leaves_behind_is_put_right_by_the_next_run() {
     // Published but not recorded: as if killed between the rename and the commit.
     let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
     database.execute_batch("DELETE FROM members; DELETE FROM archives;").unwrap();
-    bed.file("state/archives/.web1-logs-2026-11-20.tar.gz.partial", "half an archive");
+    bed.file("state/archives/web1/logs/2026/11/.web1-logs-2026-11-20.tar.gz.partial", "half an archive");
     let ended = bed.run_job("pack", AT);
     assert_eq!((ended.outcome, ended.summary.as_str()), (Outcome::Succeeded, "nothing new to archive"));
     assert!(ended.notes.iter().any(|note| note.contains("put on record again")), "{:?}", ended.notes);
-    assert!(!bed.path("state/archives/.web1-logs-2026-11-20.tar.gz.partial").exists());
+    assert!(!bed.path("state/archives/web1/logs/2026/11/.web1-logs-2026-11-20.tar.gz.partial").exists());
 }
 
 #[test]
@@ -139,7 +145,7 @@ fn a_killed_run_loses_no_log_and_the_next_finishes_the_work() {
     assert_eq!(last.code, 0, "{last:?}");
     let out = bed.path("out");
     std::fs::create_dir(&out).unwrap();
-    for archive in std::fs::read_dir(bed.path("state/archives")).unwrap().map(|e| e.unwrap().path()) {
+    for archive in logkeeper::archive::Shelf::look(&bed.path("state/archives")).archives {
         let name = archive.file_name().unwrap().to_str().unwrap().to_owned();
         assert!(!name.ends_with(".partial"), "{name} was left");
         if name.ends_with(".tar.gz") {

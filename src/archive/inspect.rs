@@ -1,0 +1,154 @@
+//! What a log is, as far as one must know before it is packed.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::line_blocks::LineBlocks;
+use super::{TextTimes, TimesOf};
+use crate::fs::{identity, open_beneath};
+use crate::model::Identity;
+use crate::model::archive::hex;
+use crate::packed::{MAGIC, Packing};
+
+/// How much of a log's text tells most logs from one another.
+const HEAD: usize = 64 * 1024;
+
+/// How much of a log's end is looked at for its last time.
+const TAIL: u64 = 64 * 1024;
+
+const BLOCK: usize = 1 << 20;
+
+/// A log that may be packed.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    /// The folder that somebody trusted named; no link below it is followed.
+    pub folder: PathBuf,
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it was when it was looked at.
+    pub identity: Identity,
+    /// How it is compressed.
+    pub packing: Option<Packing>,
+    /// SHA-256 of how its text begins.
+    pub head_sha256: String,
+    /// SHA-256 of its text; of a plain log only where it was asked for, because packing tells it, too.
+    pub content_sha256: Option<String>,
+    /// The earliest and latest time in it; of a plain log that of its last lines.
+    pub times: Option<(i64, i64)>,
+}
+
+/// Looks at a log: at the start and the end of a plain one, at all of a compressed one. A compressed log that can't be
+/// decompressed to its end is archived like any other.
+///
+/// # Errors
+/// Fails where the log can't be read, or is no regular file of one name.
+pub fn inspect(folder: &Path, path: &Path, times_of: TimesOf<'_>) -> io::Result<Candidate> {
+    let (mut file, meta) = open_beneath(folder, path)?;
+    let identity = identity(&meta);
+    let mut candidate = Candidate {
+        folder: folder.to_owned(),
+        path: path.to_owned(),
+        identity,
+        packing: None,
+        head_sha256: String::new(),
+        content_sha256: None,
+        times: None,
+    };
+    let mut head = Vec::with_capacity(HEAD);
+    (&file).take(HEAD as u64).read_to_end(&mut head)?;
+    candidate.packing = Packing::of(&head[..head.len().min(MAGIC)]);
+    let mut times = times_of(identity.modified());
+    if let Some(packing) = candidate.packing {
+        file.seek(SeekFrom::Start(0))?;
+        if whole(packing, file, &mut times, &mut candidate).is_ok() {
+            return Ok(candidate);
+        }
+        (candidate.content_sha256, candidate.times) = (None, None);
+    } else {
+        candidate.times = last_time(&mut file, &head, identity.size, &mut times)?;
+    }
+    candidate.head_sha256 = sha256(&head);
+    Ok(candidate)
+}
+
+/// The digest of a plain log's text.
+///
+/// # Errors
+/// Fails where the log can't be read.
+pub fn content_sha256(candidate: &Candidate) -> io::Result<String> {
+    if let Some(known) = &candidate.content_sha256 {
+        return Ok(known.clone());
+    }
+    let (mut file, _) = open_beneath(&candidate.folder, &candidate.path)?;
+    let mut hasher = Hasher::default();
+    io::copy(&mut file, &mut hasher)?;
+    Ok(hasher.finish())
+}
+
+fn whole(packing: Packing, file: File, times: &mut TextTimes, candidate: &mut Candidate) -> io::Result<()> {
+    let mut blocks = LineBlocks::new(packing.reader(file)?, BLOCK);
+    let (mut hasher, mut is_first) = (Hasher::default(), true);
+    while let Some(block) = blocks.next_block()? {
+        if std::mem::take(&mut is_first) {
+            candidate.head_sha256 = sha256(&block[..block.len().min(HEAD)]);
+        }
+        hasher.write_all(&block)?;
+        candidate.times = spanning(candidate.times, times(&block));
+    }
+    if is_first {
+        candidate.head_sha256 = sha256(b"");
+    }
+    candidate.content_sha256 = Some(hasher.finish());
+    Ok(())
+}
+
+/// The times of the last lines; lines that say how the others are to be read stand first.
+fn last_time(file: &mut File, head: &[u8], size: u64, times: &mut TextTimes) -> io::Result<Option<(i64, i64)>> {
+    let start = size.saturating_sub(TAIL);
+    if start > 0 && head.starts_with(b"#") {
+        let end = memchr::memmem::find_iter(head, b"\n").find(|end| head.get(end + 1) != Some(&b'#'));
+        times(&head[..end.map_or(head.len(), |end| end + 1)]);
+    }
+    file.seek(SeekFrom::Start(start))?;
+    let mut tail = Vec::new();
+    (&*file).take(TAIL).read_to_end(&mut tail)?;
+    let cut = if start > 0 { memchr::memchr(b'\n', &tail).map_or(tail.len(), |end| end + 1) } else { 0 };
+    Ok(times(&tail[cut..]))
+}
+
+/// The span of both.
+pub(super) fn spanning(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
+        (one, other) => one.or(other),
+    }
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of what is written to it.
+#[derive(Default, Clone)]
+pub(super) struct Hasher(Sha256);
+
+impl Hasher {
+    /// The digest, hexadecimal.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! `logkeeper archive reindex`
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::times_of;
+use crate::archive::{Effort, Shelf, read_manifest, rebuild, write_manifest};
+use crate::cli::output;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::jobs::keep::check;
+use crate::jobs::{alone_in, counted};
+use crate::model::{ArchiveEntry, Work};
+use crate::runner::refuse_foreign;
+use crate::store::{ArchiveFilter, Store};
+
+#[derive(clap::Args)]
+pub struct Args {}
+
+pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
+    let config = Config::load(&crate::cli::absolute(root))?;
+    refuse_foreign(&config.state)?;
+    let store = Store::open(&config.state)?;
+    let stores: BTreeSet<&Path> = config
+        .jobs
+        .values()
+        .filter_map(|job| if let Work::Archive(spec) = &job.work { Some(spec.store.as_path()) } else { None })
+        .collect();
+    let (mut recorded, mut forgotten, mut problems) = (0, 0, Vec::new());
+    for folder in stores {
+        let _alone = alone_in(folder, &|| Ok(()))?;
+        let shelf = Shelf::look(folder);
+        problems.extend(shelf.problems);
+        for path in &shelf.archives {
+            if store.has_archive(path)? && read_manifest(path).is_ok() {
+                continue;
+            }
+            match entry_of(path, &config) {
+                Ok(entry) => {
+                    store.forget_archive(path)?;
+                    store.record_archive(None, path, &entry, SystemClock.now())?;
+                    recorded += 1;
+                    output::print(&format!("{}: {}\n", path.display(), counted(entry.members.len(), "log")));
+                }
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        let known = store.catalogue(&ArchiveFilter::default())?;
+        for lost in known.iter().filter(|archive| archive.path.starts_with(folder) && !archive.path.exists()) {
+            store.forget_archive(&lost.path)?;
+            forgotten += 1;
+            output::print(&format!("{}: not there, forgotten\n", lost.path.display()));
+        }
+    }
+    let recorded = counted(recorded, "archive");
+    output::print(&format!("{recorded} put on record, {forgotten} forgotten\n"));
+    for problem in &problems {
+        output::complain(&anyhow::anyhow!("{problem}"));
+    }
+    Ok(ExitCode::from(u8::from(!problems.is_empty())))
+}
+
+/// What an archive holds: as its manifest says where it has one that is whole, else as it shows itself.
+fn entry_of(path: &Path, config: &Config) -> anyhow::Result<ArchiveEntry> {
+    if let Ok(entry) = read_manifest(path) {
+        check(path, Effort::up_to(4, false), &|| false)?;
+        return Ok(entry);
+    }
+    let plain = rebuild(path, &|_| Box::new(|_| None))?;
+    let entry = rebuild(path, &times_of(&plain, Some(config)))?;
+    write_manifest(path, &entry)?;
+    Ok(entry)
+}

@@ -1,0 +1,68 @@
+//! `logkeeper archive verify`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::find;
+use crate::archive::Effort;
+use crate::cli::output;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::jobs::keep::{check, check_catalogued};
+use crate::jobs::{counted, share_of};
+use crate::store::{ArchiveFilter, Store};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these: names, or paths of files
+    #[arg(value_name = "ARCHIVE")]
+    archives: Vec<String>,
+    /// Only so many of those on record, those first that were not read for the longest time
+    #[arg(long, value_name = "PERCENT", conflicts_with = "archives", value_parser = percent)]
+    subset: Option<u32>,
+}
+
+fn percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).parse().ok().filter(|number| (1..=100).contains(number));
+    number.ok_or_else(|| "a number from 1 to 100, as 10%".to_owned())
+}
+
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let (mut whole, mut damaged) = (0, 0);
+    let mut tell = |path: &Path, found: Result<(), String>| match found {
+        Ok(()) => {
+            whole += 1;
+            output::print(&format!("{}: whole\n", path.display()));
+        }
+        Err(error) => {
+            damaged += 1;
+            output::print(&format!("{error}\n"));
+        }
+    };
+    let effort = Effort::up_to(4, false);
+    if args.archives.is_empty() {
+        let config = Config::load(&crate::cli::absolute(root))?;
+        let mut archives = Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?;
+        archives.sort_by(|a, b| (a.verified, &a.path).cmp(&(b.verified, &b.path)));
+        archives.truncate(share_of(archives.len(), args.subset.unwrap_or(100)));
+        // Whoever may not write to the database may still look at archives.
+        let record = crate::runner::refuse_foreign(&config.state).ok().and_then(|()| Store::open(&config.state).ok());
+        for archive in archives {
+            let found = check_catalogued(&archive, effort, &|| false).map_err(|error| error.to_string());
+            if let Some(store) = &record {
+                store.record_verification(&archive.path, found.as_ref().err().map(String::as_str), SystemClock.now())?;
+            }
+            tell(&archive.path, found);
+        }
+    }
+    for name in &args.archives {
+        let path: PathBuf = find(root, name)?;
+        tell(&path, check(&path, effort, &|| false).map_err(|error| error.to_string()));
+    }
+    let all = counted(whole + damaged, "archive");
+    output::print(&match damaged {
+        0 => format!("{all} verified, all whole\n"),
+        n => format!("{n} of {all} damaged\n"),
+    });
+    Ok(ExitCode::from(u8::from(damaged > 0)))
+}

@@ -1,0 +1,134 @@
+//! Retention: lets archives go that no rule keeps, and only where that is safe.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::counted;
+use crate::archive::{ArchiveError, Effort, Item, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify};
+use crate::model::ArchiveSpec;
+use crate::store::{ArchiveFilter, Catalogued, Store, StoreError};
+
+/// An archive and what becomes of it.
+pub struct Judged {
+    /// The archive.
+    pub archive: Catalogued,
+    /// Whether it goes, and why.
+    pub verdict: Verdict,
+    group: (String, String),
+}
+
+/// What is to become of each archive of a job, by path.
+///
+/// # Errors
+/// Fails where the catalogue can't be read, or says why nothing may go now.
+pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Result<Vec<Judged>, String>, StoreError> {
+    let mut archives = store.catalogue(&ArchiveFilter::default())?;
+    archives.retain(|archive| archive.path.starts_with(&spec.store) && spec.sources.contains(&archive.entry.source));
+    if let Some(later) = archives.iter().find(|archive| archive.at > now) {
+        let why = "was made in the future: the clock goes wrong, so no archive is removed";
+        return Ok(Err(format!("{} {why}", later.path.display())));
+    }
+    let items: Result<Vec<Item>, String> = archives.iter().map(item).collect();
+    let items = match items {
+        Ok(items) => items,
+        Err(error) => return Ok(Err(error)),
+    };
+    let free = rustix::fs::statvfs(&spec.store).map(|fs| fs.f_bavail * fs.f_frsize).unwrap_or(u64::MAX);
+    let verdicts = retain(&items, &spec.keep, now, free);
+    let judged = archives.into_iter().zip(items).zip(verdicts);
+    Ok(Ok(judged.map(|((archive, item), verdict)| Judged { archive, verdict, group: item.group }).collect()))
+}
+
+fn item(archive: &Catalogued) -> Result<Item, String> {
+    let held = hold(&archive.path).map_err(|error| format!("{}: {error}", archive.path.display()))?;
+    let date = archive.entry.date.parse::<NaiveDate>().unwrap_or(archive.at.date_naive());
+    let manifest = std::fs::metadata(manifest_path(&archive.path)).map_or(0, |meta| meta.len());
+    let group = (archive.entry.host.clone(), archive.entry.source.clone());
+    Ok(Item { group, date, made: archive.at.timestamp(), size: archive.entry.size + manifest, held })
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Pruned {
+    /// The archives that are gone.
+    pub removed: Vec<PathBuf>,
+    /// What went wrong.
+    pub problems: Vec<String>,
+}
+
+/// Removes what may go. Of a source whose newest archive doesn't verify, nothing goes.
+///
+/// # Errors
+/// Fails where the database can't be written, or `stop` says so.
+pub fn prune(
+    judged: &[Judged],
+    store: &Store,
+    now: DateTime<Utc>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Pruned, StoreError> {
+    let mut pruned = Pruned::default();
+    let going: BTreeSet<&(String, String)> =
+        judged.iter().filter(|one| one.verdict.goes).map(|one| &one.group).collect();
+    let mut newest: BTreeMap<&(String, String), &Catalogued> = BTreeMap::new();
+    for Judged { archive, group, .. } in judged.iter().filter(|one| going.contains(&one.group)) {
+        let known = newest.entry(group).or_insert(archive);
+        if (&archive.entry.date, archive.at) > (&known.entry.date, known.at) {
+            *known = archive;
+        }
+    }
+    let mut unsafe_groups = BTreeSet::new();
+    for (group, archive) in newest {
+        match check(&archive.path, Effort::up_to(2, true), stop) {
+            Ok(()) => store.record_verification(&archive.path, None, now)?,
+            Err(ArchiveError::Stopped) => return Ok(pruned),
+            Err(error) => {
+                store.record_verification(&archive.path, Some(&error.to_string()), now)?;
+                let (host, source) = group;
+                pruned.problems.push(format!("no archive of {host}'s {source} is removed: {error}"));
+                unsafe_groups.insert(group);
+            }
+        }
+    }
+    for Judged { archive, .. } in judged.iter().filter(|one| one.verdict.goes && !unsafe_groups.contains(&one.group)) {
+        if stop() {
+            break;
+        }
+        store.record_removal(&archive.path, now)?;
+        match remove_archive(&archive.path) {
+            Ok(()) => {
+                store.record_gone(&archive.path)?;
+                pruned.removed.push(archive.path.clone());
+            }
+            Err(error) => pruned.problems.push(format!("can't remove {}: {error}", archive.path.display())),
+        }
+    }
+    Ok(pruned)
+}
+
+/// Compares an archive with the manifest beside it.
+///
+/// # Errors
+/// Says in which way it doesn't hold.
+pub fn check(path: &Path, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+    verify(path, &read_manifest(path)?, effort, stop)
+}
+
+/// The same archive and manifest as are on record.
+///
+/// # Errors
+/// Says in which way they don't hold.
+pub fn check_catalogued(archive: &Catalogued, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+    let manifest = read_manifest(&archive.path)?;
+    if manifest.without_blocks() != archive.entry {
+        let reason = "its manifest is not the one on record".to_owned();
+        return Err(ArchiveError::Differs { path: archive.path.clone(), reason });
+    }
+    verify(&archive.path, &manifest, effort, stop)
+}
+
+/// `removed 3 archives that no rule keeps`
+pub(super) fn removed_words(removed: &[PathBuf]) -> Option<String> {
+    (!removed.is_empty()).then(|| format!("removed {} that no rule keeps", counted(removed.len(), "archive")))
+}

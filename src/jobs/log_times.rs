@@ -1,0 +1,33 @@
+//! The times in a log, for archives: joins parsers and packing.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use crate::archive::TextTimes;
+use crate::logs::split;
+use crate::model::{Format, Source};
+use crate::parse::{AutoParser, Context, YearRule};
+
+/// Finds the times in a log of that zone and format that was last changed then, seconds since 1970 UTC.
+pub fn log_times(zone: Tz, format: Option<Arc<Format>>, modified: i64) -> TextTimes {
+    let context = Context { zone, year: YearRule::Before(modified) };
+    let mut parser = AutoParser::new(context, format.as_deref());
+    let mut carried = None;
+    Box::new(move |text| {
+        let mut span: Option<(i64, i64)> = None;
+        for line in split(text) {
+            carried = parser.parse(line).and_then(|event| event.time).or(carried);
+            if let Some(time) = carried {
+                span = Some(span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+            }
+        }
+        span
+    })
+}
+
+/// The same for the logs of a source.
+pub(super) fn times_in(source: &Source) -> impl Fn(i64) -> TextTimes {
+    let (zone, format) = (source.zone, source.format.clone());
+    move |modified| log_times(zone, format.clone(), modified)
+}
