@@ -70,7 +70,9 @@ pub fn read(archive: &Path) -> Result<ArchiveEntry, ArchiveError> {
     }
     let Version { version } = serde_json::from_str(sealed.manifest.get()).map_err(broken)?;
     if version > MANIFEST_VERSION {
-        return Err(differs(format!("it has format {version}, this logkeeper knows {MANIFEST_VERSION}: install a newer one")));
+        return Err(differs(format!(
+            "it has format {version}, this logkeeper knows {MANIFEST_VERSION}: install a newer one"
+        )));
     }
     serde_json::from_str(sealed.manifest.get()).map_err(broken)
 }

@@ -202,12 +202,7 @@ impl Writer {
         }
     }
 
-    fn append(
-        &mut self,
-        candidate: &Candidate,
-        mut times: TextTimes,
-        stop: &dyn Fn() -> bool,
-    ) -> Result<(), Failure> {
+    fn append(&mut self, candidate: &Candidate, mut times: TextTimes, stop: &dyn Fn() -> bool) -> Result<(), Failure> {
         let refuse = |error: io::Error| Failure::Log(error.to_string());
         let (file, meta) = open_beneath(&candidate.folder, &candidate.path).map_err(refuse)?;
         if identity(&meta) != candidate.identity {

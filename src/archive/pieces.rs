@@ -1,7 +1,7 @@
 //! The pieces of an archive: each is compressed alone and can be decompressed alone.
 //!
 //! A `.tar.gz` may consist of any number of gzip members (RFC 1952, 2.2), a `.tar.zst` of any number of frames (RFC 8878, 3).
-//! Here each holds about a MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
+//! Here each holds about two MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
 use std::fs::File;
@@ -23,7 +23,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// The most text in one piece, in bytes.
 pub const fn piece_size(codec: Codec) -> usize {
     match codec {
-        Codec::Gzip => 1 << 20,
+        Codec::Gzip => 2 << 20,
         Codec::Zstd => 4 << 20,
     }
 }
@@ -91,6 +91,19 @@ pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>) -> io::Result<
         () if rest > 0 => Err(wrong("it ends too early")),
         () => Ok(text),
     }
+}
+
+/// How the text of a piece begins: at most `length` bytes of it.
+///
+/// # Errors
+/// Fails where its start is damaged.
+pub fn start(codec: Codec, packed: &[u8], length: usize) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match codec {
+        Codec::Gzip => GzDecoder::new(packed).take(length as u64).read_to_end(&mut text)?,
+        Codec::Zstd => zstd::stream::read::Decoder::with_buffer(packed)?.take(length as u64).read_to_end(&mut text)?,
+    };
+    Ok(text)
 }
 
 /// Where a piece is.

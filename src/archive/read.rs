@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::inspect::{Hasher, sha256, spanning};
 use super::lanes::Effort;
 use super::line_blocks::LineBlocks;
-use super::pieces::{Place, Text, most_lanes, piece_size};
+use super::pieces::{self, Place, Text, most_lanes, piece_size};
 use super::{ArchiveError, SUMS, TimesOf, manifest};
 use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
 use crate::model::{ArchiveEntry, Identity, Member};
@@ -116,14 +116,21 @@ impl Opened {
     /// # Errors
     /// Fails where its start can't be read.
     pub fn text(&self, member: &Member) -> io::Result<Option<Box<dyn Read + Send>>> {
-        let Some(first) = member.blocks.first() else { return Ok(None) };
-        let bytes = super::pieces::stored(&self.file, place(first))?;
-        let start = super::pieces::decode(self.entry.codec, &bytes, Some(first.text as usize))?;
+        if member.blocks.is_empty() {
+            return Ok(None);
+        }
+        let start = self.start(member, MAGIC)?;
         let stored = self.stored(member, Effort::up_to(2, false));
-        Ok(Some(match Packing::of(&start[..start.len().min(MAGIC)]) {
+        Ok(Some(match Packing::of(&start) {
             Some(packing) => packing.reader(stored)?,
             None => Box::new(stored),
         }))
+    }
+
+    /// How a log begins as it is stored: at most so many bytes.
+    pub(super) fn start(&self, member: &Member, length: usize) -> io::Result<Vec<u8>> {
+        let Some(first) = member.blocks.first() else { return Ok(Vec::new()) };
+        pieces::start(self.entry.codec, &pieces::stored(&self.file, place(first))?, length)
     }
 }
 
@@ -196,8 +203,12 @@ pub fn rebuild(path: &Path, times_of: TimesOf<'_>) -> Result<ArchiveEntry, Archi
 
 /// Host, source and date as an archive's place in its store tells: `HOST/SOURCE/YYYY/MM/HOST-SOURCE-YYYY-MM-DD.tar.gz`.
 fn labels(path: &Path) -> (String, String, String) {
-    let folders: Vec<String> =
-        path.ancestors().skip(3).filter_map(|at| Some(at.file_name()?.to_string_lossy().into_owned())).take(2).collect();
+    let folders: Vec<String> = path
+        .ancestors()
+        .skip(3)
+        .filter_map(|at| Some(at.file_name()?.to_string_lossy().into_owned()))
+        .take(2)
+        .collect();
     let [source, host] = folders.as_slice() else { return Default::default() };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let date = name.strip_prefix(&format!("{host}-{source}-")).and_then(|rest| rest.get(..10)).unwrap_or_default();
@@ -231,7 +242,19 @@ fn members(file: &File) -> io::Result<(Vec<Member>, Vec<u64>)> {
         let (first, last, blocks) = (None, None, Vec::new());
         let content_sha256 = sha256.clone();
         members.push(Member {
-            name, size, modified, mode, uid, gid, sha256, content_sha256, head_sha256, first, last, identity, blocks,
+            name,
+            size,
+            modified,
+            mode,
+            uid,
+            gid,
+            sha256,
+            content_sha256,
+            head_sha256,
+            first,
+            last,
+            identity,
+            blocks,
         });
     }
     Ok((members, starts))
@@ -330,7 +353,8 @@ fn describe(opened: &Opened, member: &mut Member, times_of: TimesOf<'_>) -> io::
         }
         let found = times(&text);
         span = spanning(span, found);
-        (member.blocks[index].first, member.blocks[index].last) = (found.map(|found| found.0), found.map(|found| found.1));
+        (member.blocks[index].first, member.blocks[index].last) =
+            (found.map(|found| found.0), found.map(|found| found.1));
         index += 1;
     }
     member.head_sha256 = sha256(&start);

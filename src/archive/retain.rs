@@ -148,7 +148,10 @@ mod tests {
             ["2026-11-20", "2026-10-31", "2026-09-30"]
         );
         assert_eq!(left(&items, &Retention { weekly: 2, ..Retention::default() }, 0), ["2026-11-20", "2026-11-15"]);
-        assert_eq!(left(&items, &Retention { yearly: 5, ..Retention::default() }, 0), ["2026-11-20", "2025-12-31", "2024-12-31"]);
+        assert_eq!(
+            left(&items, &Retention { yearly: 5, ..Retention::default() }, 0),
+            ["2026-11-20", "2025-12-31", "2024-12-31"]
+        );
         let week = Retention { within: Some(std::time::Duration::from_secs(3 * 86_400)), ..Retention::default() };
         assert_eq!(left(&items, &week, 0), ["2026-11-20", "2026-11-19", "2026-11-18"]);
     }
@@ -157,8 +160,14 @@ mod tests {
     fn without_rules_all_stay_and_sizes_let_the_oldest_go() {
         let items = daily(5);
         assert_eq!(left(&items, &Retention::default(), 0).len(), 5);
-        assert_eq!(left(&items, &Retention { max_total: Some(25), ..Retention::default() }, 0), ["2026-11-20", "2026-11-19"]);
-        assert_eq!(left(&items, &Retention { min_free: Some(130), ..Retention::default() }, 100), ["2026-11-20", "2026-11-19"]);
+        assert_eq!(
+            left(&items, &Retention { max_total: Some(25), ..Retention::default() }, 0),
+            ["2026-11-20", "2026-11-19"]
+        );
+        assert_eq!(
+            left(&items, &Retention { min_free: Some(130), ..Retention::default() }, 100),
+            ["2026-11-20", "2026-11-19"]
+        );
         assert_eq!(left(&items, &Retention { min_free: Some(100), ..Retention::default() }, 100).len(), 5);
     }
 
@@ -166,8 +175,14 @@ mod tests {
     fn the_newest_and_what_is_held_stay_whatever_the_rules_say() {
         let mut items = daily(4);
         items[3].held = Some("lawsuit".into());
-        assert_eq!(left(&items, &Retention { max_total: Some(1), ..Retention::default() }, 0), ["2026-11-20", "2026-11-17"]);
-        assert_eq!(left(&items[1..], &Retention { yearly: 1, ..Retention::default() }, 0), ["2026-11-19", "2026-11-17"]);
+        assert_eq!(
+            left(&items, &Retention { max_total: Some(1), ..Retention::default() }, 0),
+            ["2026-11-20", "2026-11-17"]
+        );
+        assert_eq!(
+            left(&items[1..], &Retention { yearly: 1, ..Retention::default() }, 0),
+            ["2026-11-19", "2026-11-17"]
+        );
     }
 
     #[test]

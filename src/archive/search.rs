@@ -1,8 +1,7 @@
 //! Searching: only what can hold a line is decompressed.
 
-use std::io;
+use std::io::{self, Read};
 use std::ops::Range;
-
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -16,6 +15,9 @@ use crate::model::archive::Block;
 
 /// How much of a log is looked at together where it has no blocks of its own.
 const BLOCK: usize = 1 << 20;
+
+/// The most text in which a log says how its lines are to be read, in bytes.
+const HEADER: usize = 16 * 1024;
 
 /// What to search for in lines.
 #[derive(Debug, Clone)]
@@ -198,13 +200,19 @@ impl MemberSearch<'_> {
 
     /// The lines at the start of the log that say how the others are to be read.
     fn header(&self) -> io::Result<Vec<u8>> {
-        let Some(text) = self.opened.text(self.member)? else { return Ok(Vec::new()) };
-        let start = LineBlocks::new(text, BLOCK).next_block()?.unwrap_or_default();
+        let start = if is_plain(self.member) {
+            self.opened.start(self.member, HEADER)?
+        } else {
+            let mut start = Vec::new();
+            if let Some(text) = self.opened.text(self.member)? {
+                text.take(HEADER as u64).read_to_end(&mut start)?;
+            }
+            start
+        };
         let lines = start.split_inclusive(|byte| *byte == b'\n').take_while(|line| line.starts_with(b"#"));
         Ok(lines.flatten().copied().collect())
     }
 }
-
 
 #[cfg(test)]
 mod tests {

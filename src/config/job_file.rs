@@ -136,7 +136,11 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
         ["scan"] => fields.table("scan").and_then(|table| read_scan(table, known)),
         ["report"] => fields.table("report").and_then(|table| read_report(table, known)),
         ["command"] => fields.table("command").and_then(|table| read_command(table, known)),
-        [] => fields.required("command", None, "give it one of the tables [archive], [verify], [scan], [report] or [command]"),
+        [] => fields.required(
+            "command",
+            None,
+            "give it one of the tables [archive], [verify], [scan], [report] or [command]",
+        ),
         [.., second] => {
             fields.refuse_key(second, Problem::new("a job is of one kind", "a second kind", "make two files of it"));
             None

@@ -71,9 +71,12 @@ impl JobKind for ArchiveSpec {
         }
         if self.keep.is_set() {
             match judge(self, context.store, context.clock.now())? {
-                Ok(judged) => lines.extend(judged.iter().filter(|one| one.verdict.goes).map(|one| {
-                    format!("would remove {}: {}", one.archive.path.display(), one.verdict.reason)
-                })),
+                Ok(judged) => lines.extend(
+                    judged
+                        .iter()
+                        .filter(|one| one.verdict.goes)
+                        .map(|one| format!("would remove {}: {}", one.archive.path.display(), one.verdict.reason)),
+                ),
                 Err(why) => lines.push(why),
             }
         }

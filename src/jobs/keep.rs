@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::counted;
-use crate::archive::{ArchiveError, Effort, Item, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify};
+use crate::archive::{
+    ArchiveError, Effort, Item, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify,
+};
 use crate::model::ArchiveSpec;
 use crate::store::{ArchiveFilter, Catalogued, Store, StoreError};
 

@@ -17,7 +17,7 @@ pub fn log_times(zone: Tz, format: Option<Arc<Format>>, modified: i64) -> TextTi
     Box::new(move |text| {
         let mut span: Option<(i64, i64)> = None;
         for line in split(text) {
-            carried = parser.parse(line).and_then(|event| event.time).or(carried);
+            carried = parser.time(line).or(carried);
             if let Some(time) = carried {
                 span = Some(span.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
             }

@@ -31,8 +31,8 @@ pub use archive::alone_in;
 pub use live::Live;
 pub use log_times::log_times;
 pub use notice::compose as compose_notice;
-pub use verify::share_of;
 pub use report::{compose as compose_report, midnight, period_of};
+pub use verify::share_of;
 
 use crate::clock::Clock;
 use crate::config::Config;

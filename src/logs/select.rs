@@ -78,9 +78,11 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
     }
     let streams = found.into_iter().map(|(path, mut files)| {
         files.sort();
-        let files = files
-            .into_iter()
-            .map(|(rotation, path, folder)| LogFile { folder, path, rotated: rotation != Rotation::Live });
+        let files = files.into_iter().map(|(rotation, path, folder)| LogFile {
+            folder,
+            path,
+            rotated: rotation != Rotation::Live,
+        });
         Stream { path, files: files.collect() }
     });
     (streams.collect(), problems)

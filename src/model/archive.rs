@@ -178,9 +178,11 @@ impl FromStr for Codec {
         match text {
             "gzip" => Ok(Self::Gzip),
             "zstd" => Ok(Self::Zstd),
-            _ => {
-                Err(Problem::new(format!("{text:?} is no way to compress"), "gzip or zstd", "write \"gzip\" or \"zstd\""))
-            }
+            _ => Err(Problem::new(
+                format!("{text:?} is no way to compress"),
+                "gzip or zstd",
+                "write \"gzip\" or \"zstd\"",
+            )),
         }
     }
 }

@@ -22,8 +22,7 @@ pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use format::Format;
 pub use job::{
-    CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule,
-    Work,
+    CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule, Work,
 };
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
 pub use problem::Problem;

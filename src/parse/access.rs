@@ -32,6 +32,12 @@ impl Parser for Access {
         let plain = Event::plain(Some(time), Category::Access);
         Some(Event { action, peer: Some(peer), user, request, ..plain })
     }
+
+    fn quick_time(&mut self, line: &[u8]) -> Option<i64> {
+        let start = memchr(b'[', line)?;
+        let is_first = start > 0 && line[start - 1] == b' ' && is_stamp(line, start + 1);
+        if is_first { self.time(&line[start + 1..start + 27]) } else { None }
+    }
 }
 
 impl Access {

@@ -202,7 +202,8 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be read.
     pub fn archives(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<(String, ArchiveEntry)>> {
-        let sql = "SELECT coalesce(path, ''), entry FROM archives WHERE at > ?1 AND at <= ?2 AND run IS NOT NULL ORDER BY id";
+        let sql =
+            "SELECT coalesce(path, ''), entry FROM archives WHERE at > ?1 AND at <= ?2 AND run IS NOT NULL ORDER BY id";
         self.read(|db| {
             let mut statement = db.prepare(sql)?;
             let rows =

@@ -59,7 +59,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             zone: zone.name(),
             codec: if args.zstd { Codec::Zstd } else { Codec::Gzip },
         };
-        let PackOutcome { packed, skipped: more } = pack(&bundle, &logs, Effort::up_to(4, false), &times_of, &|| false)?;
+        let PackOutcome { packed, skipped: more } =
+            pack(&bundle, &logs, Effort::up_to(4, false), &times_of, &|| false)?;
         skipped.extend(more);
         if let Some(packed) = packed {
             tell(&packed, args)?;

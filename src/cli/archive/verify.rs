@@ -50,7 +50,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         for archive in archives {
             let found = check_catalogued(&archive, effort, &|| false).map_err(|error| error.to_string());
             if let Some(store) = &record {
-                store.record_verification(&archive.path, found.as_ref().err().map(String::as_str), SystemClock.now())?;
+                store.record_verification(
+                    &archive.path,
+                    found.as_ref().err().map(String::as_str),
+                    SystemClock.now(),
+                )?;
             }
             tell(&archive.path, found);
         }
