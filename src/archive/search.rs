@@ -177,25 +177,22 @@ impl MemberSearch<'_> {
         if self.window.encloses(block) {
             return hits.into_iter().try_for_each(|hit| hand(self.member, &text[hit]));
         }
-        let header = if hits.is_empty() { Vec::new() } else { self.header()? };
+        if hits.is_empty() {
+            return Ok(());
+        }
+        let mut times = (self.times_of)(self.member.modified);
+        times(&self.header()?);
+        let mut at = 0;
         for hit in hits {
             // A line without a time has that of the line before.
-            let own = self.time(&header, &text[hit.clone()]);
-            let time = own.or_else(|| self.time(&header, &text[..hit.end])).or(block.first);
+            times(&text[at..hit.start]);
+            let time = times(&text[hit.clone()]).map(|(_, last)| last).or(block.first);
+            at = hit.end;
             if time.is_none_or(|time| self.window.holds(time)) {
                 hand(self.member, &text[hit])?;
             }
         }
         Ok(())
-    }
-
-    /// The time of the last line of a text.
-    fn time(&self, header: &[u8], text: &[u8]) -> Option<i64> {
-        let mut times = (self.times_of)(self.member.modified);
-        times(header);
-        let line_start = memchr::memrchr(b'\n', text.strip_suffix(b"\n").unwrap_or(text)).map_or(0, |end| end + 1);
-        times(&text[..line_start]);
-        times(&text[line_start..]).map(|(_, last)| last)
     }
 
     /// The lines at the start of the log that say how the others are to be read.

@@ -5,6 +5,8 @@
     reason = "a test that can't go on fails, and rotates logs itself"
 )]
 
+mod archive_command;
+mod archive_crashes;
 mod archives;
 mod broken_configuration;
 mod cgroups;
