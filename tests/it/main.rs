@@ -11,6 +11,7 @@ mod archives;
 mod broken_configuration;
 mod cgroups;
 mod clock_steps;
+mod collecting;
 mod commands;
 mod cron_oracle;
 mod cron_vectors;
