@@ -127,13 +127,19 @@ pub fn stored(file: &File, place: Place) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A piece with its bytes, or why they can't be had.
+type Taken = (Place, io::Result<Vec<u8>>);
+
+/// Is shown the stored bytes of each piece.
+type Watch = Box<dyn FnMut(&[u8]) + Send>;
+
 /// The text of pieces, one after the other, decompressed ahead by other threads.
 pub struct Text<P> {
-    lanes: Lanes<(Place, io::Result<Vec<u8>>), (Place, io::Result<Vec<u8>>)>,
+    lanes: Lanes<Taken, Taken>,
     places: P,
     file: Arc<File>,
     /// Shown the stored bytes of each piece, in their order.
-    watch: Box<dyn FnMut(&[u8]) + Send>,
+    watch: Watch,
     current: io::Cursor<Vec<u8>>,
     ended: bool,
     /// The piece that could not be read, and why.
@@ -149,9 +155,7 @@ impl<P: Iterator<Item = Place>> Text<P> {
         effort: Effort,
         watch: impl FnMut(&[u8]) + Send + 'static,
     ) -> Self {
-        let decode = move |(place, bytes): (Place, io::Result<Vec<u8>>)| {
-            (place, bytes.and_then(|bytes| decode(codec, &bytes, place.text)))
-        };
+        let decode = move |(place, bytes): Taken| (place, bytes.and_then(|bytes| decode(codec, &bytes, place.text)));
         let lanes = Lanes::new(effort, decode);
         Self { lanes, places, file, watch: Box::new(watch), current: io::Cursor::default(), ended: false, broken: None }
     }

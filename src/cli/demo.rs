@@ -45,7 +45,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (app, _) = App::new(config, store, Arc::new(clock));
     let runtime = super::daemon::runtime()?;
     let mut all_well = true;
-    for id in ["archive-logs", "failed-logins", "error-spikes", "failed-logins", "weekly-summary"] {
+    for id in ["archive-logs", "verify-archives", "failed-logins", "error-spikes", "failed-logins", "weekly-summary"] {
         let job = super::job_named(&app.config(), id)?.clone();
         let run = runtime.block_on(run_now::run_here(&app, &job, None, false))?;
         all_well &= run.outcome == Some(Outcome::Succeeded);

@@ -103,7 +103,7 @@ enum Command {
     Report(report::Args),
     /// Send a test mail the way alerts and reports go
     TestMail(test_mail::Args),
-    /// Make four weeks of logs, run all four shipped jobs on them and show what comes out
+    /// Make four weeks of logs, run the shipped jobs on them and show what comes out
     Demo(demo::Args),
     /// Take over what another cron runs
     Import(import::Args),

@@ -29,12 +29,10 @@ impl JobKind for ArchiveSpec {
         tidy(self, context, &mut told)?;
         let (mut archives, mut logs) = (0, 0);
         for source in context.config.sources_named(&self.sources) {
-            for packed in self.pack_source(source, context, &mut told)? {
-                archives += 1;
-                logs += packed.entry.members.len();
-                let held = counted(packed.entry.members.len(), "log");
-                told.notes.push(format!("{} holds {held}", packed.path.display()));
-            }
+            let made = self.pack_source(source, context, &mut told)?;
+            archives += made.len();
+            logs += made.iter().map(|packed| packed.entry.members.len()).sum::<usize>();
+            tell_made(source, &made, &mut told.notes);
             if self.remove_originals {
                 remove_originals(source, context, &mut told)?;
             }
@@ -155,6 +153,18 @@ impl ArchiveSpec {
         told.notes.extend(removed_words(&pruned.removed));
         told.problems.extend(pruned.problems);
         context.check()
+    }
+}
+
+/// Of a backlog with many archives only the first and the last are named.
+fn tell_made(source: &Source, made: &[Packed], notes: &mut Vec<String>) {
+    let logs = |packed: &Packed| counted(packed.entry.members.len(), "log");
+    match made {
+        [first, _, _, .., last] => {
+            let (first, last, name, count) = (first.path.display(), &last.entry.name, &source.name, made.len());
+            notes.push(format!("{name}: {count} archives, from {first} to {last}"));
+        }
+        few => notes.extend(few.iter().map(|packed| format!("{} holds {}", packed.path.display(), logs(packed)))),
     }
 }
 

@@ -1,7 +1,5 @@
 //! The times in a log, for archives: joins parsers and packing.
 
-use std::sync::Arc;
-
 use chrono_tz::Tz;
 
 use crate::archive::TextTimes;
@@ -10,9 +8,9 @@ use crate::model::{Format, Source};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// Finds the times in a log of that zone and format that was last changed then, seconds since 1970 UTC.
-pub fn log_times(zone: Tz, format: Option<Arc<Format>>, modified: i64) -> TextTimes {
+pub fn log_times(zone: Tz, format: Option<&Format>, modified: i64) -> TextTimes {
     let context = Context { zone, year: YearRule::Before(modified) };
-    let mut parser = AutoParser::new(context, format.as_deref());
+    let mut parser = AutoParser::new(context, format);
     let mut carried = None;
     Box::new(move |text| {
         let mut span: Option<(i64, i64)> = None;
@@ -29,5 +27,5 @@ pub fn log_times(zone: Tz, format: Option<Arc<Format>>, modified: i64) -> TextTi
 /// The same for the logs of a source.
 pub(super) fn times_in(source: &Source) -> impl Fn(i64) -> TextTimes {
     let (zone, format) = (source.zone, source.format.clone());
-    move |modified| log_times(zone, format.clone(), modified)
+    move |modified| log_times(zone, format.as_deref(), modified)
 }

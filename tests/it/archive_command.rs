@@ -18,7 +18,7 @@ use crate::support::{TestBed, has, skip};
 fn access(lines: u32) -> String {
     let line = |n: u32| {
         let (hour, minute, second) = (n / 3600, n / 60 % 60, n % 60);
-        let status = if n % 7 == 0 { 404 } else { 200 };
+        let status = if n.is_multiple_of(7) { 404 } else { 200 };
         let path = u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         format!(
             "192.0.2.{} - - [20/Nov/2026:{hour:02}:{minute:02}:{second:02} +0000] \"GET /page/{path} HTTP/1.1\" {status} {n}\n",

@@ -11,7 +11,8 @@ fn the_demo_does_the_whole_job() {
     let ran = bed.run(&["demo", dir.to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{ran:?}");
     for said in [
-        "archived in 3 archives, verified",
+        "archived in 33 archives, verified",
+        "archives verified, all whole",
         "Then it got in as",
         "ALERT: failed-logins: 203.0.113.99",
         "ATTENTION: 2 things",

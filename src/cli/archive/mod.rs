@@ -97,7 +97,7 @@ fn times_of(entry: &ArchiveEntry, config: Option<&Config>) -> impl Fn(i64) -> Te
         (None, Err(_)) => system_zone(),
     };
     let format = source.and_then(|source| source.format.clone());
-    move |modified| log_times(zone, format.clone(), modified)
+    move |modified| log_times(zone, format.as_deref(), modified)
 }
 
 /// A size in the largest unit of which there is at least one.
