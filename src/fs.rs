@@ -71,6 +71,32 @@ pub fn open_beneath(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Me
     Err(wrong("not a file"))
 }
 
+/// Removes a file durably where it is still what it was, following no link on the way from `folder` to it. Gives whether it was.
+///
+/// # Errors
+/// Fails where the way can't be gone or the file can't be removed.
+pub fn remove_beneath(folder: &Path, path: &Path, known: &Identity) -> io::Result<bool> {
+    let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "not in the folder of its source");
+    let below = path.strip_prefix(folder).map_err(|_| wrong())?;
+    let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else { return Err(wrong()) };
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(folder, way, Mode::empty())?;
+    for name in parent.components() {
+        let Component::Normal(name) = name else { return Err(wrong()) };
+        at = rustix::fs::openat(&at, name, way | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let at = rustix::fs::openat(&at, ".", way, Mode::empty())?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(&at, name, flags, Mode::empty())?);
+    if identity(&file.metadata()?) != *known {
+        return Ok(false);
+    }
+    rustix::fs::unlinkat(&at, name, AtFlags::empty())?;
+    rustix::fs::fsync(&at)?;
+    Ok(true)
+}
+
 /// A file in the making in a folder that was reached without following links.
 pub struct NewFile {
     folder: OwnedFd,
@@ -103,7 +129,11 @@ impl NewFile {
             }
             at = rustix::fs::openat(&at, *name, way | OFlags::NOFOLLOW, Mode::empty())?;
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::unlinkat(&at, partial_of(name), AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&at, partial_of(name), flags, Mode::from_raw_mode(0o600))?;
         Ok(Self { folder: at, name: name.to_os_string(), file: file.into() })
     }
@@ -147,12 +177,15 @@ pub fn partial_name(target: &Path) -> PathBuf {
     target.with_file_name(partial_of(target.file_name().unwrap_or_default()))
 }
 
-/// Creates `path` (mode 0640) for writing and truncates what a crashed run left there.
+/// Creates `path` (mode 0640) for writing, after removing what a crashed run, or somebody else, left there.
 ///
 /// # Errors
 /// Fails where the file can't be created.
 pub fn create_partial(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => OpenOptions::new().write(true).create_new(true).mode(0o640).open(path),
+    }
 }
 
 /// Gives a synced temporary file its final name; never replaces an existing file.
@@ -227,9 +260,9 @@ pub fn forget_cached(file: &File) {
 /// # Errors
 /// Fails where it can't be removed or its folder can't be synced.
 pub fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => sync_parent(path),
+    match std::fs::remove_file(path).and_then(|()| sync_parent(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 

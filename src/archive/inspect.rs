@@ -14,7 +14,7 @@ use crate::model::archive::hex;
 use crate::packed::{MAGIC, Packing};
 
 /// How much of a log's text tells most logs from one another.
-const HEAD: usize = 64 * 1024;
+pub(super) const HEAD: usize = 64 * 1024;
 
 /// How much of a log's end is looked at for its last time.
 const TAIL: u64 = 64 * 1024;
@@ -82,24 +82,25 @@ pub fn content_sha256(candidate: &Candidate) -> io::Result<String> {
     if let Some(known) = &candidate.content_sha256 {
         return Ok(known.clone());
     }
-    let (mut file, _) = open_beneath(&candidate.folder, &candidate.path)?;
+    let (mut file, meta) = open_beneath(&candidate.folder, &candidate.path)?;
     let mut hasher = Hasher::default();
     io::copy(&mut file, &mut hasher)?;
+    if identity(&meta) != candidate.identity || identity(&file.metadata()?) != candidate.identity {
+        return Err(io::Error::other("it changed since it was looked at"));
+    }
     Ok(hasher.finish())
 }
 
 fn whole(packing: Packing, file: File, times: &mut TextTimes, candidate: &mut Candidate) -> io::Result<()> {
-    let mut blocks = LineBlocks::new(packing.reader(file)?, BLOCK);
-    let (mut hasher, mut is_first) = (Hasher::default(), true);
+    let mut text = packing.reader(file)?;
+    let mut head = Vec::new();
+    text.as_mut().take(HEAD as u64).read_to_end(&mut head)?;
+    candidate.head_sha256 = sha256(&head);
+    let mut blocks = LineBlocks::new(io::Cursor::new(head).chain(text), BLOCK);
+    let mut hasher = Hasher::default();
     while let Some(block) = blocks.next_block()? {
-        if std::mem::take(&mut is_first) {
-            candidate.head_sha256 = sha256(&block[..block.len().min(HEAD)]);
-        }
         hasher.write_all(&block)?;
         candidate.times = spanning(candidate.times, times(&block));
-    }
-    if is_first {
-        candidate.head_sha256 = sha256(b"");
     }
     candidate.content_sha256 = Some(hasher.finish());
     Ok(())

@@ -24,11 +24,19 @@ struct Sealed<'a> {
     manifest: &'a RawValue,
 }
 
+/// What is added to the name of an archive for that of its manifest.
+pub const MANIFEST: &str = ".manifest.json";
+
+/// The file beside an archive whose name has something added.
+pub fn beside(archive: &Path, added: &str) -> PathBuf {
+    let mut path = archive.as_os_str().to_owned();
+    path.push(added);
+    path.into()
+}
+
 /// The manifest that belongs to an archive.
 pub fn manifest_path(archive: &Path) -> PathBuf {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let stem = [Codec::Gzip, Codec::Zstd].iter().find_map(|codec| name.strip_suffix(codec.suffix()));
-    archive.with_file_name(format!("{}.manifest.json", stem.unwrap_or(&name)))
+    beside(archive, MANIFEST)
 }
 
 /// Whether a file's name is that of an archive.
@@ -70,9 +78,7 @@ pub fn read(archive: &Path) -> Result<ArchiveEntry, ArchiveError> {
     }
     let Version { version } = serde_json::from_str(sealed.manifest.get()).map_err(broken)?;
     if version > MANIFEST_VERSION {
-        return Err(differs(format!(
-            "it has format {version}, this logkeeper knows {MANIFEST_VERSION}: install a newer one"
-        )));
+        return Err(ArchiveError::Newer { path, found: version });
     }
     serde_json::from_str(sealed.manifest.get()).map_err(broken)
 }

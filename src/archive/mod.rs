@@ -58,12 +58,32 @@ pub enum ArchiveError {
         /// In which way.
         reason: String,
     },
+    /// A manifest was written by a newer logkeeper.
+    #[error(
+        "{path} has format {found}, this logkeeper knows {}: install the newer one",
+        crate::model::archive::MANIFEST_VERSION
+    )]
+    Newer {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// The run was told to stop.
     #[error("stopped")]
     Stopped,
 }
 
 impl ArchiveError {
+    /// Whether a manifest can't be read because it is not there or not what was written, so that another one may take its place.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Io { error, .. } => error.kind() == std::io::ErrorKind::NotFound,
+            Self::Differs { .. } => true,
+            Self::Newer { .. } | Self::Stopped => false,
+        }
+    }
+
     fn io(path: &Path) -> impl Fn(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Io { path: path.clone(), error }

@@ -1,5 +1,6 @@
 //! Packing: a temporary file, synced, read back, compared, and only then named.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,7 +12,7 @@ use super::inspect::{Candidate, Hasher, spanning};
 use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
 use super::pieces::{Raw, encode, most_lanes, piece_size};
-use super::{ArchiveError, SUMS, TextTimes, TimesOf, manifest, verify};
+use super::{ArchiveError, SUMS, TextTimes, TimesOf, manifest, manifest_path, verify};
 use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
 use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
 use crate::model::{ArchiveEntry, Member};
@@ -23,7 +24,6 @@ const MAX_PER_DAY: u32 = 1000;
 const END: usize = 1024;
 
 /// What an archive is about.
-#[derive(Debug, Clone)]
 pub struct Bundle<'a> {
     /// The folder that receives it.
     pub folder: PathBuf,
@@ -35,10 +35,12 @@ pub struct Bundle<'a> {
     pub date: String,
     /// What that date is.
     pub date_rule: DateRule,
-    /// The zone of the date and of stamps that have none.
+    /// The zone of stamps that have none.
     pub zone: &'a str,
     /// How it is compressed.
     pub codec: Codec,
+    /// Whether an archive is known under a path where there may be no file.
+    pub is_taken: &'a dyn Fn(&Path) -> bool,
 }
 
 impl Bundle<'_> {
@@ -51,7 +53,8 @@ impl Bundle<'_> {
 
     fn free_name(&self) -> Result<PathBuf, ArchiveError> {
         let paths = (1..=MAX_PER_DAY).map(|n| self.folder.join(self.name(n)));
-        let free = paths.into_iter().find(|path| !path.exists());
+        let is_free = |path: &PathBuf| !path.exists() && !manifest_path(path).exists() && !(self.is_taken)(path);
+        let free = paths.into_iter().find(is_free);
         free.ok_or_else(|| {
             let reason = format!("there are {MAX_PER_DAY} archives of that day already");
             ArchiveError::Differs { path: self.folder.join(self.name(1)), reason }
@@ -175,6 +178,7 @@ struct Writer {
     written: u64,
     /// Those that are in it.
     members: Vec<Member>,
+    names: BTreeSet<Vec<u8>>,
     /// Blocks of the one at work.
     blocks: Vec<Block>,
     /// What stands between the last text and the next: padding and headers.
@@ -195,6 +199,7 @@ impl Writer {
             hasher: Hasher::default(),
             written: 0,
             members: Vec::new(),
+            names: BTreeSet::new(),
             blocks: Vec::new(),
             between: Vec::new(),
             start: None,
@@ -209,19 +214,22 @@ impl Writer {
             return Err(Failure::Log("it changed since it was looked at".to_owned()));
         }
         let name = member_name(&candidate.path);
+        if self.names.contains(&name) {
+            return Err(Failure::Log("a log of that name is in it already".to_owned()));
+        }
         let header = header(&name, meta.len(), candidate.identity.modified(), Owner::of(&meta));
         self.between.extend(header.map_err(refuse)?);
         self.push_between().map_err(Failure::Archive)?;
         // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
         let mut log = LineBlocks::new(file.take(meta.len()), piece_size(self.codec));
         let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
+        let packed = candidate.packing.is_some();
         while let Some(text) = log.next_block().map_err(refuse)? {
             if stop() {
                 return Err(Failure::Stopped);
             }
             read += text.len() as u64;
             hasher.write_all(&text).map_err(Failure::Archive)?;
-            let packed = candidate.packing.is_some();
             let block = if packed { candidate.times } else { times(&text) };
             span = spanning(span, block);
             self.push(Some((text.len() as u32, block)), Raw { text, packed }).map_err(Failure::Archive)?;
@@ -234,6 +242,7 @@ impl Writer {
             return Err(Failure::Log("it changed while it was read".to_owned()));
         }
         let (sha256, Owner { mode, uid, gid }) = (hasher.finish(), Owner::of(&meta));
+        self.names.insert(name.clone());
         self.members.push(Member {
             name: RawName(name),
             size: meta.len(),
@@ -241,7 +250,7 @@ impl Writer {
             mode,
             uid,
             gid,
-            content_sha256: candidate.content_sha256.clone().unwrap_or_else(|| sha256.clone()),
+            content_sha256: candidate.content_sha256.clone().filter(|_| packed).unwrap_or_else(|| sha256.clone()),
             sha256,
             head_sha256: candidate.head_sha256.clone(),
             first: span.map(|span| span.0),

@@ -1,7 +1,7 @@
 //! The pieces of an archive: each is compressed alone and can be decompressed alone.
 //!
 //! A `.tar.gz` may consist of any number of gzip members (RFC 1952, 2.2), a `.tar.zst` of any number of frames (RFC 8878, 3).
-//! Here each holds about two MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
+//! Here each holds one or two MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use flate2::Compression;
-use flate2::bufread::GzDecoder;
+use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use flate2::write::GzEncoder;
 
 use super::lanes::{Effort, Lanes};
@@ -23,15 +23,15 @@ const ZSTD_LEVEL: i32 = 3;
 /// The most text in one piece, in bytes.
 pub const fn piece_size(codec: Codec) -> usize {
     match codec {
-        Codec::Gzip => 2 << 20,
-        Codec::Zstd => 4 << 20,
+        Codec::Gzip => 3 << 19,
+        Codec::Zstd => 2 << 20,
     }
 }
 
-/// So many lanes hold no more than about 20 MiB.
+/// So many lanes hold about 16 MiB at most.
 pub const fn most_lanes(codec: Codec) -> usize {
     match codec {
-        Codec::Gzip => 4,
+        Codec::Gzip => 3,
         Codec::Zstd => 2,
     }
 }
@@ -52,7 +52,7 @@ pub fn encode(codec: Codec, raw: &Raw) -> io::Result<Vec<u8>> {
     match codec {
         Codec::Gzip => {
             let level = if raw.packed { Compression::none() } else { Compression::new(GZIP_LEVEL) };
-            let mut encoder = GzEncoder::new(Vec::with_capacity(raw.text.len() / 6 + 256), level);
+            let mut encoder = GzEncoder::new(Vec::with_capacity(room(raw)), level);
             encoder.write_all(&raw.text)?;
             encoder.finish()
         }
@@ -62,6 +62,11 @@ pub fn encode(codec: Codec, raw: &Raw) -> io::Result<Vec<u8>> {
             encoder.compress(&raw.text)
         }
     }
+}
+
+/// How many bytes a piece will need, about: what was compressed before becomes no smaller.
+fn room(raw: &Raw) -> usize {
+    if raw.packed { raw.text.len() + raw.text.len() / 1024 + 256 } else { raw.text.len() / 6 + 256 }
 }
 
 /// Decompresses what must be exactly one piece of at most [`piece_size`] bytes, or of `length` where that is known.
@@ -93,6 +98,26 @@ pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>) -> io::Result<
     }
 }
 
+/// Decompresses the pieces between two logs: headers, padding, the digests at the end.
+///
+/// # Errors
+/// Fails where they are damaged or hold more than anybody writes there.
+pub fn decode_between(codec: Codec, packed: &[u8]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let most = MOST_BETWEEN + 1;
+    match codec {
+        Codec::Gzip => MultiGzDecoder::new(packed).take(most).read_to_end(&mut text)?,
+        Codec::Zstd => zstd::stream::read::Decoder::with_buffer(packed)?.take(most).read_to_end(&mut text)?,
+    };
+    if text.len() as u64 == most {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "there is too much between two logs"));
+    }
+    Ok(text)
+}
+
+/// The most bytes between two logs: the digests of about half a million.
+const MOST_BETWEEN: u64 = 64 << 20;
+
 /// How the text of a piece begins: at most `length` bytes of it.
 ///
 /// # Errors
@@ -113,7 +138,7 @@ pub struct Place {
     pub offset: u64,
     /// In bytes.
     pub length: u64,
-    /// The length of its text, where that is known.
+    /// The length of its text where it is one piece of a log; else there may be several pieces.
     pub text: Option<usize>,
 }
 
@@ -122,6 +147,12 @@ pub struct Place {
 /// # Errors
 /// Fails where the archive is too short or can't be read.
 pub fn stored(file: &File, place: Place) -> io::Result<Vec<u8>> {
+    // A manifest may say anything.
+    let is_there =
+        place.offset.checked_add(place.length).is_some_and(|end| file.metadata().is_ok_and(|m| end <= m.len()));
+    if !is_there || place.length > MOST_BETWEEN || place.text.is_some_and(|text| text as u64 > MOST_BETWEEN) {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off"));
+    }
     let mut bytes = vec![0; usize::try_from(place.length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, place.offset)?;
     Ok(bytes)
@@ -155,7 +186,13 @@ impl<P: Iterator<Item = Place>> Text<P> {
         effort: Effort,
         watch: impl FnMut(&[u8]) + Send + 'static,
     ) -> Self {
-        let decode = move |(place, bytes): Taken| (place, bytes.and_then(|bytes| decode(codec, &bytes, place.text)));
+        let decode = move |(place, bytes): Taken| {
+            let decode = |bytes: Vec<u8>| match place.text {
+                Some(_) => decode(codec, &bytes, place.text),
+                None => decode_between(codec, &bytes),
+            };
+            (place, bytes.and_then(decode))
+        };
         let lanes = Lanes::new(effort, decode);
         Self { lanes, places, file, watch: Box::new(watch), current: io::Cursor::default(), ended: false, broken: None }
     }

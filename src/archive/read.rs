@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inspect::{Hasher, sha256, spanning};
+use super::inspect::{HEAD, Hasher, sha256, spanning};
 use super::lanes::Effort;
 use super::line_blocks::LineBlocks;
 use super::pieces::{self, Place, Text, most_lanes, piece_size};
@@ -16,9 +16,6 @@ use crate::model::{ArchiveEntry, Identity, Member};
 use crate::packed::{MAGIC, Packing};
 
 const BLOCK: usize = 1 << 20;
-
-/// How much of a log's text tells most logs from one another.
-const HEAD: usize = 64 * 1024;
 
 /// An archive open for reading.
 pub struct Opened {
@@ -40,16 +37,15 @@ impl Opened {
         Ok(Self { entry, file: Arc::new(file), in_pieces })
     }
 
-    /// Opens an archive by the manifest beside it; one that has none, also of another program, is read to know what it holds.
+    /// Opens an archive by the manifest beside it; one that has none, also of another program, or a damaged one, is read to know what
+    /// it holds.
     ///
     /// # Errors
     /// Fails where it can't be read.
-    pub fn new(path: &Path) -> Result<Self, ArchiveError> {
+    pub fn new(path: &Path, times_of: TimesOf<'_>) -> Result<Self, ArchiveError> {
         match manifest::read(path) {
             Ok(entry) => Self::with(path, entry),
-            Err(ArchiveError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Self::with(path, rebuild(path, &|_| Box::new(|_| None))?)
-            }
+            Err(error) if error.is_lost() => Self::with(path, rebuild(path, times_of)?),
             Err(error) => Err(error),
         }
     }
@@ -69,7 +65,7 @@ impl Opened {
                 places.push(between(at, block.offset));
             }
             places.push(place(block));
-            at = block.offset + u64::from(block.length);
+            at = block.offset.saturating_add(block.length.into());
         }
         places.push(between(at, self.entry.size));
         places
@@ -143,13 +139,13 @@ pub(super) fn place(block: &Block) -> Place {
 }
 
 /// Whether a member of a tar file is a log and not a folder, a link, or the list of digests at the end.
-fn is_log<R: Read>(entry: &tar::Entry<'_, R>) -> bool {
+pub(super) fn is_log<R: Read>(entry: &tar::Entry<'_, R>) -> bool {
     let kind = entry.header().entry_type();
     (kind.is_file() || kind.is_contiguous()) && *entry.path_bytes() != *SUMS
 }
 
 /// The tar file in a file that may be compressed in any way.
-fn unpacked(file: &File) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn unpacked(file: &File) -> io::Result<Box<dyn Read + Send>> {
     let mut file = file.try_clone()?;
     file.seek(SeekFrom::Start(0))?;
     let mut start = Vec::new();
@@ -360,12 +356,14 @@ fn describe(opened: &Opened, member: &mut Member, times_of: TimesOf<'_>) -> io::
     member.head_sha256 = sha256(&start);
     if let Some(packing) = Packing::of(&start[..start.len().min(MAGIC)]) {
         let mut times = times_of(member.modified);
-        let mut text = LineBlocks::new(packing.reader(opened.stored(member, Effort::up_to(2, false)))?, BLOCK);
-        let (mut hasher, mut head, mut found) = (Hasher::default(), None, None);
+        let reader = || packing.reader(opened.stored(member, Effort::up_to(2, false)));
+        let mut head = Vec::new();
+        let begun = reader()?.take(HEAD as u64).read_to_end(&mut head);
+        let mut text = LineBlocks::new(reader()?, BLOCK);
+        let (mut hasher, mut found) = (Hasher::default(), None);
         let whole = loop {
             match text.next_block() {
                 Ok(Some(block)) => {
-                    head.get_or_insert_with(|| sha256(&block[..block.len().min(HEAD)]));
                     hasher.write_all(&block)?;
                     found = spanning(found, times(&block));
                 }
@@ -373,9 +371,9 @@ fn describe(opened: &Opened, member: &mut Member, times_of: TimesOf<'_>) -> io::
                 Err(_) => break false,
             }
         };
-        if whole {
+        if whole && begun.is_ok() {
             member.content_sha256 = hasher.finish();
-            member.head_sha256 = head.unwrap_or_else(|| sha256(b""));
+            member.head_sha256 = sha256(&head);
             span = found;
         } else {
             span = None;

@@ -17,8 +17,10 @@ pub struct Item {
     pub made: i64,
     /// Its size in bytes, with its manifest.
     pub size: u64,
-    /// Why somebody wants it to stay, whatever the rules say.
+    /// Why it stays whatever the rules say: somebody wants it, or it is damaged or not there.
     pub held: Option<String>,
+    /// Whether it can be read; one that can't takes no other's place.
+    pub whole: bool,
 }
 
 /// What becomes of an archive, and why.
@@ -30,8 +32,8 @@ pub struct Verdict {
     pub reason: String,
 }
 
-/// Decides about each archive of a store. The newest of each group stays, and what is held stays. `free` is how many bytes
-/// the store's file system has left.
+/// Decides about each archive of a store. Those of a group's newest date stay, and what is held stays. An archive is no copy of
+/// another one of its date, so of a date that is kept all stay. `free` is how many bytes the store's file system has left.
 pub fn retain(items: &[Item], keep: &Retention, now: DateTime<Utc>, free: u64) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = items.iter().map(|_| gone("no rule keeps it")).collect();
     let mut groups: BTreeMap<&(String, String), Vec<usize>> = BTreeMap::new();
@@ -39,10 +41,10 @@ pub fn retain(items: &[Item], keep: &Retention, now: DateTime<Utc>, free: u64) -
         groups.entry(&item.group).or_default().push(index);
     }
     for group in groups.values_mut() {
-        group.sort_by_key(|index| std::cmp::Reverse((items[*index].date, items[*index].made)));
+        group.sort_by_key(|index| std::cmp::Reverse((items[*index].date, items[*index].made, *index)));
         by_rules(items, group, keep, now, &mut verdicts);
     }
-    let newest: BTreeSet<usize> = groups.values().filter_map(|group| group.first().copied()).collect();
+    let newest: BTreeSet<usize> = groups.values().flat_map(|group| newest(items, group)).collect();
     by_size(items, &newest, keep, free, &mut verdicts);
     verdicts
 }
@@ -53,6 +55,12 @@ fn stays(reason: impl Into<String>) -> Verdict {
 
 fn gone(reason: impl Into<String>) -> Verdict {
     Verdict { goes: true, reason: reason.into() }
+}
+
+/// The archives of a group's newest date of which one can be read.
+fn newest<'a>(items: &'a [Item], group: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+    let date = group.iter().find(|index| items[**index].whole).map(|index| items[*index].date);
+    group.iter().copied().filter(move |index| Some(items[*index].date) == date)
 }
 
 /// A rule that keeps the newest archive of each of the last so many periods: its name, its number, the period of a date.
@@ -66,15 +74,23 @@ fn by_rules(items: &[Item], group: &[usize], keep: &Retention, now: DateTime<Utc
         ("month", keep.monthly, |date| (date.year(), date.month())),
         ("year", keep.yearly, |date| (date.year(), 0)),
     ];
-    let mut seen: [BTreeSet<(i32, u32)>; 4] = Default::default();
-    for (rank, &index) in group.iter().enumerate() {
+    // Of each rule the periods that have had theirs, with the date that it was.
+    let mut seen: [BTreeMap<(i32, u32), NaiveDate>; 4] = Default::default();
+    let newest: BTreeSet<usize> = newest(items, group).collect();
+    let mut rank = 0;
+    for &index in group {
         let item = &items[index];
         let mut reasons = Vec::new();
-        if rank < keep.last as usize {
+        if rank < keep.last {
             reasons.push(format!("one of the last {}", keep.last));
         }
+        rank += u32::from(item.whole);
         for ((name, count, period), seen) in periods.iter().zip(&mut seen) {
-            if seen.len() < *count as usize && seen.insert(period(item.date)) {
+            let period = period(item.date);
+            if item.whole && seen.len() < *count as usize {
+                seen.entry(period).or_insert(item.date);
+            }
+            if seen.get(&period) == Some(&item.date) {
                 reasons.push(format!("the newest of its {name}"));
             }
         }
@@ -84,9 +100,9 @@ fn by_rules(items: &[Item], group: &[usize], keep: &Retention, now: DateTime<Utc
         {
             reasons.push(format!("{age} days old"));
         }
-        verdicts[index] = match (&item.held, rank) {
-            (Some(why), _) => stays(format!("on hold: {why}")),
-            (None, 0) => stays("the newest of its source"),
+        verdicts[index] = match &item.held {
+            Some(why) => stays(why.clone()),
+            None if newest.contains(&index) => stays("the newest of its source"),
             _ if !reasons.is_empty() => stays(reasons.join(", ")),
             _ if !keep.has_rules() => stays("no rule of dates"),
             _ => gone("no rule keeps it"),
@@ -99,7 +115,7 @@ fn by_size(items: &[Item], newest: &BTreeSet<usize>, keep: &Retention, free: u64
     let sum = |verdicts: &[Verdict], goes: bool| -> u64 {
         items.iter().zip(verdicts).filter(|(_, verdict)| verdict.goes == goes).map(|(item, _)| item.size).sum()
     };
-    let (mut total, mut free) = (sum(verdicts, false), free + sum(verdicts, true));
+    let (mut total, mut free) = (sum(verdicts, false), free.saturating_add(sum(verdicts, true)));
     let mut by_age: Vec<usize> = (0..items.len()).filter(|index| !verdicts[*index].goes).collect();
     by_age.sort_by_key(|index| (items[*index].date, items[*index].made));
     for index in by_age {
@@ -111,7 +127,7 @@ fn by_size(items: &[Item], newest: &BTreeSet<usize>, keep: &Retention, free: u64
         };
         if item.held.is_none() && !newest.contains(&index) {
             verdicts[index] = gone(reason);
-            (total, free) = (total - item.size, free + item.size);
+            (total, free) = (total - item.size, free.saturating_add(item.size));
         }
     }
 }
@@ -128,6 +144,7 @@ mod tests {
             made: 0,
             size: 10,
             held: None,
+            whole: true,
         };
         (0..days).map(item).collect()
     }
@@ -183,6 +200,25 @@ mod tests {
             left(&items[1..], &Retention { yearly: 1, ..Retention::default() }, 0),
             ["2026-11-19", "2026-11-17"]
         );
+    }
+
+    #[test]
+    fn archives_of_one_day_are_no_copies_of_each_other() {
+        let mut items = [daily(3), daily(3), daily(3)].concat();
+        assert_eq!(left(&items, &Retention { daily: 2, ..Retention::default() }, 0).len(), 6);
+        assert_eq!(left(&items, &Retention { last: 1, ..Retention::default() }, 0), ["2026-11-20"; 3]);
+        items.truncate(6);
+        assert_eq!(left(&items, &Retention { max_total: Some(1), ..Retention::default() }, 0), ["2026-11-20"; 2]);
+    }
+
+    #[test]
+    fn what_can_not_be_read_takes_no_others_place() {
+        let mut items = daily(60);
+        for index in [0, 20] {
+            (items[index].whole, items[index].held) = (false, Some("damaged".into()));
+        }
+        let kept = left(&items, &Retention { monthly: 2, ..Retention::default() }, 0);
+        assert_eq!(kept, ["2026-11-20", "2026-11-19", "2026-10-31", "2026-10-30"]);
     }
 
     #[test]

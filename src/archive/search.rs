@@ -85,23 +85,34 @@ impl Window {
 }
 
 /// Hands over each line of an archive that a pattern fits and that was written in a window, in the archive's order. Lines of logs
-/// without known times are in every window.
+/// without known times are in every window. What can't be read is passed over and told in the end.
 ///
 /// # Errors
-/// Fails where the archive can't be read or `hand` fails.
+/// Fails where `hand` fails.
 pub fn search(
     opened: &Opened,
     pattern: &Pattern,
     window: Window,
     times_of: TimesOf<'_>,
     hand: &mut dyn FnMut(&Member, &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+) -> io::Result<Vec<String>> {
+    let mut problems = Vec::new();
     let members = opened.entry.members.iter().filter(|member| member.size > 0);
     for member in members.filter(|member| window.touches(member.first, member.last)) {
         let search = MemberSearch { opened, pattern, window, times_of, member };
-        if is_plain(member) { search.blocks(hand)? } else { search.stream(hand)? }
+        if is_plain(member) {
+            search.blocks(&mut problems, hand)?;
+        } else if member.blocks.is_empty() {
+            search.others(&mut problems, hand)?;
+        } else {
+            match opened.text(member) {
+                Ok(Some(text)) => search.stream(text, &mut problems, hand)?,
+                Ok(None) => {}
+                Err(error) => problems.push(format!("{}: {error}", member.name)),
+            }
+        }
     }
-    Ok(())
+    Ok(problems)
 }
 
 /// Whether the blocks of a log are its text: of one that was compressed before, they are parts of something that can only be
@@ -118,10 +129,13 @@ struct MemberSearch<'a> {
     member: &'a Member,
 }
 
+/// Is given what was found.
+type Hand<'a> = &'a mut dyn FnMut(&Member, &[u8]) -> io::Result<()>;
+
 type Hits = io::Result<(Vec<u8>, Vec<Range<usize>>)>;
 
 impl MemberSearch<'_> {
-    fn blocks(&self, hand: &mut dyn FnMut(&Member, &[u8]) -> io::Result<()>) -> io::Result<()> {
+    fn blocks(&self, problems: &mut Vec<String>, hand: Hand<'_>) -> io::Result<()> {
         let codec = self.opened.entry.codec;
         let (file, pattern) = (self.opened.file.clone(), self.pattern.clone());
         let look = move |at: Place| -> Hits {
@@ -142,21 +156,44 @@ impl MemberSearch<'_> {
                     None => lanes.pop(),
                 };
             }
-            if let Some(hits) = done {
-                let (text, hits) = hits?;
-                self.hand_over(&text, hits, block, hand)?;
+            match done {
+                Some(Ok((text, hits))) => self.hand_over(&text, hits, block, hand)?,
+                Some(Err(error)) => {
+                    let end = block.offset.saturating_add(block.length.into());
+                    problems.push(format!("{}: bytes {} to {end}: {error}", self.member.name, block.offset));
+                }
+                None => {}
             }
         }
         Ok(())
     }
 
-    fn stream(&self, hand: &mut dyn FnMut(&Member, &[u8]) -> io::Result<()>) -> io::Result<()> {
-        let Some(text) = self.opened.text(self.member)? else {
-            return Err(io::Error::other("it has no blocks; make its manifest with \"logkeeper archive reindex\""));
-        };
+    /// A log in an archive that doesn't consist of known pieces.
+    fn others(&self, problems: &mut Vec<String>, hand: Hand<'_>) -> io::Result<()> {
+        let mut stopped = Ok(());
+        let read = self.opened.each(
+            |member| member == self.member,
+            |_, text| -> io::Result<()> {
+                stopped = self.stream(text, problems, hand);
+                Ok(())
+            },
+        );
+        problems.extend(read.err().map(|error| format!("{}: {error}", self.member.name)));
+        stopped
+    }
+
+    fn stream(&self, text: impl Read, problems: &mut Vec<String>, hand: Hand<'_>) -> io::Result<()> {
         let mut text = LineBlocks::new(text, BLOCK);
         let mut times = (self.times_of)(self.member.modified);
-        while let Some(text) = text.next_block()? {
+        loop {
+            let text = match text.next_block() {
+                Ok(Some(text)) => text,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    problems.push(format!("{}: {error}", self.member.name));
+                    return Ok(());
+                }
+            };
             let span = if self.window.is_open() { None } else { times(&text) };
             let (first, last) = (span.map(|span| span.0), span.map(|span| span.1));
             let block = Block { offset: 0, length: 0, text: text.len() as u32, first, last };
@@ -164,16 +201,9 @@ impl MemberSearch<'_> {
                 self.hand_over(&text, self.pattern.lines(&text), &block, hand)?;
             }
         }
-        Ok(())
     }
 
-    fn hand_over(
-        &self,
-        text: &[u8],
-        hits: Vec<Range<usize>>,
-        block: &Block,
-        hand: &mut dyn FnMut(&Member, &[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn hand_over(&self, text: &[u8], hits: Vec<Range<usize>>, block: &Block, hand: Hand<'_>) -> io::Result<()> {
         if self.window.encloses(block) {
             return hits.into_iter().try_for_each(|hit| hand(self.member, &text[hit]));
         }

@@ -1,13 +1,13 @@
 //! The store: a folder in which archives lie by host, source, year and month.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::manifest::{is_archive_name, manifest_path};
+use super::manifest::{MANIFEST, beside, is_archive_name, manifest_path};
 use crate::fs::{remove, replace};
-use crate::model::archive::Codec;
 
 /// What is in a store.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Shelf {
     pub fn look(store: &Path) -> Self {
         let mut shelf = Self::default();
         let mut manifests = Vec::new();
-        for entry in WalkDir::new(store).sort_by_file_name() {
+        for entry in WalkDir::new(store).max_depth(5).sort_by_file_name() {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if error.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => continue,
@@ -34,17 +34,19 @@ impl Shelf {
                     continue;
                 }
             };
-            let Some(name) = entry.file_name().to_str().filter(|_| entry.file_type().is_file()) else { continue };
+            if !entry.file_type().is_file() || !is_ours(store, entry.path()) {
+                continue;
+            }
+            let name = entry.file_name().to_string_lossy().into_owned();
             match () {
                 () if name.starts_with('.') && name.ends_with(".partial") => shelf.leftovers.push(entry.into_path()),
-                () if is_archive_name(name) => shelf.archives.push(entry.into_path()),
-                () if name.ends_with(".manifest.json") => manifests.push(entry.into_path()),
+                () if is_archive_name(&name) => shelf.archives.push(entry.into_path()),
+                () if name.ends_with(MANIFEST) => manifests.push(entry.into_path()),
                 () => {}
             }
         }
-        let has_archive = |manifest: &PathBuf| shelf.archives.iter().any(|path| manifest_path(path) == *manifest);
-        manifests.retain(|manifest| !has_archive(manifest));
-        shelf.leftovers.extend(manifests);
+        let with_archive: BTreeSet<PathBuf> = shelf.archives.iter().map(|path| manifest_path(path)).collect();
+        shelf.leftovers.extend(manifests.into_iter().filter(|manifest| !with_archive.contains(manifest)));
         shelf
     }
 
@@ -55,11 +57,20 @@ impl Shelf {
     }
 }
 
+/// Whether a file lies where archives do, and is called as they are: HOST/SOURCE/YYYY/MM/HOST-SOURCE-… Anything else in the store
+/// is somebody else's.
+fn is_ours(store: &Path, path: &Path) -> bool {
+    let names: Option<Vec<&str>> =
+        path.strip_prefix(store).ok().and_then(|below| below.iter().map(|name| name.to_str()).collect());
+    let Some([host, source, year, month, name]) = names.as_deref() else { return false };
+    let is_number = |text: &str, digits: usize| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = name.strip_prefix('.').unwrap_or(name);
+    is_number(year, 4) && is_number(month, 2) && name.starts_with(&format!("{host}-{source}-{year}-{month}-"))
+}
+
 /// The file that says that an archive must not be removed, and why.
 pub fn hold_path(archive: &Path) -> PathBuf {
-    let name = archive.file_name().unwrap_or_default().to_string_lossy();
-    let stem = [Codec::Gzip, Codec::Zstd].iter().find_map(|codec| name.strip_suffix(codec.suffix()));
-    archive.with_file_name(format!("{}.hold", stem.unwrap_or(&name)))
+    beside(archive, ".hold")
 }
 
 /// Why an archive must not be removed; `None` where it may.

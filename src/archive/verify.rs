@@ -1,6 +1,6 @@
 //! Verifying: an archive is read as a stranger would read it and compared with what it should hold.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use super::inspect::Hasher;
 use super::lanes::Effort;
 use super::pack::sum_line;
 use super::pieces::{Text, decode, most_lanes, stored};
-use super::read::{Opened, place};
+use super::read::{Opened, is_log, place, unpacked};
 use super::{ArchiveError, SUMS};
 use crate::model::{ArchiveEntry, Member};
 
@@ -40,6 +40,9 @@ pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, stop: &dyn Fn()
 /// Reads it from one end to the other; says in which way it differs.
 fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
     let entry = &opened.entry;
+    if !opened.in_pieces() {
+        return read_others(opened, stop);
+    }
     let effort = Effort { threads: effort.threads.min(most_lanes(entry.codec)), ..effort };
     let whole = Arc::<Mutex<Hasher>>::default();
     let watched = whole.clone();
@@ -55,6 +58,27 @@ fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Res
     Ok((digest != entry.sha256).then(|| "its bytes are not those that were written".to_owned()))
 }
 
+/// The same for an archive that doesn't consist of known pieces.
+fn read_others(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+    let mut text = match unpacked(&opened.file) {
+        Ok(text) => text,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    if let Some(reason) = compare(&mut text, &opened.entry, stop)? {
+        return Ok(Some(reason));
+    }
+    let mut whole = Hasher::default();
+    let rewound = (&*opened.file).seek(SeekFrom::Start(0));
+    match rewound.map(|_| copy(&mut &*opened.file, &mut whole, stop)) {
+        Ok(copied) => match copied? {
+            Ok(_) if whole.finish() == opened.entry.sha256 => Ok(None),
+            Ok(_) => Ok(Some("its bytes are not those that were written".to_owned())),
+            Err(error) => Ok(Some(error.to_string())),
+        },
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}
+
 fn compare(
     text: &mut impl Read,
     entry: &ArchiveEntry,
@@ -63,6 +87,7 @@ fn compare(
     let mut archive = tar::Archive::new(text);
     let mut expected = entry.members.iter();
     let mut sums_seen = false;
+    let is_ours = entry.members.iter().all(|member| member.size == 0 || !member.blocks.is_empty());
     let entries = match archive.entries() {
         Ok(entries) => entries,
         Err(error) => return Ok(Some(error.to_string())),
@@ -72,6 +97,9 @@ fn compare(
             Ok(member) => member,
             Err(error) => return Ok(Some(error.to_string())),
         };
+        if !is_ours && !is_log(&member) {
+            continue;
+        }
         let mut hasher = Hasher::default();
         let size = match copy(&mut member, &mut hasher, stop)? {
             Ok(size) => size,
@@ -81,7 +109,7 @@ fn compare(
         match expected.next() {
             Some(known) if *known.name.0 == *name && known.size == size && known.sha256 == sha256 => {}
             Some(known) => return Ok(Some(format!("member {} is not what was packed", known.name))),
-            None if *name == *SUMS && !sums_seen => {
+            None if *name == *SUMS && !sums_seen && is_ours => {
                 let mut sums = Hasher::default();
                 // Writing to a digest can't fail.
                 let _ = entry.members.iter().try_for_each(|member| sums.write_all(&sum_line(member)));
@@ -96,7 +124,7 @@ fn compare(
     if let Some(missing) = expected.next() {
         return Ok(Some(format!("member {} is missing", missing.name)));
     }
-    if !sums_seen {
+    if !sums_seen && is_ours {
         return Ok(Some("its end with the digests is missing".to_owned()));
     }
     Ok(io::copy(&mut archive.into_inner(), &mut io::sink()).err().map(|error| error.to_string()))
@@ -149,7 +177,7 @@ pub(super) fn block(opened: &Opened, member: &Member, index: usize) -> Result<Ve
     let at = place(&member.blocks[index]);
     let text = stored(&opened.file, at).and_then(|bytes| decode(opened.entry.codec, &bytes, at.text));
     text.map_err(|error| {
-        let (name, count, end) = (&member.name, member.blocks.len(), at.offset + at.length);
+        let (name, count, end) = (&member.name, member.blocks.len(), at.offset.saturating_add(at.length));
         format!("{name}: block {} of {count} (bytes {} to {end}): {error}", index + 1, at.offset)
     })
 }

@@ -1,7 +1,7 @@
 //! `[archive]`: collect rotated logs that are in no archive yet, pack them, and only then, if asked, remove them.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -10,21 +10,31 @@ use super::collect::{Collected, collect, rotated};
 use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
 use super::{Context, JobError, JobKind, counted, scan};
-use crate::archive::{ArchiveError, Bundle, Candidate, Effort, Packed, Shelf, pack, read_manifest, remove_archive};
+use crate::archive::{
+    ArchiveError, Bundle, Candidate, Effort, Packed, Shelf, hold, pack, read_manifest, remove_archive,
+};
+use crate::logs::{LogFile, Writers};
 use crate::model::archive::DateRule;
-use crate::model::{ArchiveSpec, Outcome, Source};
+use crate::model::{ArchiveSpec, Identity, Outcome, Source, Work};
 use crate::store::{ArchiveFilter, Ended};
+
+/// Seconds in a day.
+const DAY: i64 = 86_400;
 
 /// What a run has to tell.
 #[derive(Default)]
 struct Told {
     notes: Vec<String>,
+    /// What went wrong with single files.
     problems: Vec<String>,
+    /// Archives that could not be made.
+    failures: Vec<String>,
 }
 
 impl JobKind for ArchiveSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
         let mut told = Told::default();
+        self.refuse_nested(context)?;
         let _alone = alone_in(&self.store, &|| context.check())?;
         tidy(self, context, &mut told)?;
         let (mut archives, mut logs) = (0, 0);
@@ -34,7 +44,7 @@ impl JobKind for ArchiveSpec {
             logs += made.iter().map(|packed| packed.entry.members.len()).sum::<usize>();
             tell_made(source, &made, &mut told.notes);
             if self.remove_originals {
-                remove_originals(source, context, &mut told)?;
+                self.let_originals_go(source, context, &mut told)?;
             }
         }
         if self.keep.is_set() {
@@ -44,7 +54,13 @@ impl JobKind for ArchiveSpec {
             0 => "nothing new to archive".to_owned(),
             n => format!("{} archived in {}, verified", counted(logs, "log"), counted(n, "archive")),
         };
-        let outcome = if told.problems.is_empty() { Outcome::Succeeded } else { Outcome::Partial };
+        let outcome = match (told.failures.is_empty(), told.problems.is_empty()) {
+            (true, true) => Outcome::Succeeded,
+            (true, false) => Outcome::Partial,
+            (false, _) => Outcome::Failed,
+        };
+        let summary =
+            if told.failures.is_empty() { summary } else { format!("{summary}; {}", told.failures.join("; ")) };
         told.notes.extend(told.problems);
         Ok(Ended { notes: told.notes, ..Ended::new(outcome, summary) })
     }
@@ -52,7 +68,7 @@ impl JobKind for ArchiveSpec {
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
         let mut lines = Vec::new();
         for source in context.config.sources_named(&self.sources) {
-            let Collected { logs, waiting, problems } = collect(self, source, context)?;
+            let Collected { logs, waiting, problems } = collect(self, source, false, context)?;
             for (host, log) in logs {
                 let date = self.date_of(&log, context);
                 let name = format!("{host}-{}-{date}{}", source.name, self.codec.suffix());
@@ -85,7 +101,7 @@ impl JobKind for ArchiveSpec {
 impl ArchiveSpec {
     /// Packs what is new of a source: one archive for each host and date.
     fn pack_source(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<Vec<Packed>, JobError> {
-        let Collected { logs, waiting, problems } = collect(self, source, context)?;
+        let Collected { logs, waiting, problems } = collect(self, source, true, context)?;
         told.notes.extend(waiting);
         told.problems.extend(problems);
         let mut bundles: BTreeMap<(String, String), Vec<Candidate>> = BTreeMap::new();
@@ -101,22 +117,25 @@ impl ArchiveSpec {
                 source: &source.name,
                 date,
                 date_rule: self.date,
-                zone: self.zone(context).name(),
+                zone: source.zone.name(),
                 codec: self.codec,
+                // One that can't be asked about is taken.
+                is_taken: &|path| context.store.has_archive(path).unwrap_or(true),
             };
             let stop = || context.check().is_err();
             let done = match pack(&bundle, &logs, Effort::up_to(4, true), &times_in(source), &stop) {
                 Ok(done) => done,
                 Err(ArchiveError::Stopped) => return context.check().map(|()| made),
                 Err(error) => {
-                    return Err(JobError::Failed(format!("{error}; no log was removed, the next run tries again")));
+                    told.failures.push(format!("{error}: these logs stay where they are for the next run"));
+                    continue;
                 }
             };
             let skipped = done.skipped.iter();
             told.problems.extend(skipped.map(|(path, why)| format!("{} was not archived: {why}", path.display())));
             if let Some(packed) = done.packed {
                 let now = context.clock.now();
-                context.store.record_archive(Some(context.run), &packed.path, &packed.entry, now)?;
+                context.store.record_archive(Some(context.run), &self.store, &packed.path, &packed.entry, now)?;
                 made.push(packed);
             }
         }
@@ -132,12 +151,74 @@ impl ArchiveSpec {
     fn date_of(&self, log: &Candidate, context: &Context<'_>) -> String {
         let modified = log.identity.modified();
         let instant = match self.date {
-            DateRule::Content => log.times.map_or(modified, |(_, last)| last),
+            // What was written after the log's last change is no time, whatever it looks like.
+            DateRule::Content => log.times.map_or(modified, |(_, last)| last).min(modified + DAY),
             DateRule::File => modified,
             DateRule::Run => context.at.timestamp(),
         };
         let instant = DateTime::<Utc>::from_timestamp(instant, 0).unwrap_or(context.at);
         instant.with_timezone(&self.zone(context)).format("%Y-%m-%d").to_string()
+    }
+
+    /// Refuses to work in a store that lies in another job's, whose rules would be those of both.
+    fn refuse_nested(&self, context: &Context<'_>) -> Result<(), JobError> {
+        let others = context.config.jobs.values().filter_map(|job| match &job.work {
+            Work::Archive(spec) => Some((&job.id, &spec.store)),
+            _ => None,
+        });
+        let lies_in = |one: &Path, other: &Path| one != other && one.starts_with(other);
+        let nested = |store: &Path| lies_in(store, &self.store) || lies_in(&self.store, store);
+        others.into_iter().find(|(_, store)| nested(store)).map_or(Ok(()), |(id, store)| {
+            let (own, other) = (self.store.display(), store.display());
+            Err(JobError::CouldNotStart(format!(
+                "the stores of this job and of {id} lie in one another ({own}, {other}); give them the same or separate ones"
+            )))
+        })
+    }
+
+    /// Removes the rotated logs of a source that are in a whole archive, of every archive job that collects them, and that every
+    /// scan has read.
+    fn let_originals_go(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
+        let mut removed = 0;
+        let mut checked: BTreeMap<PathBuf, bool> = BTreeMap::new();
+        for LogFile { folder, path, .. } in rotated(source, &mut Vec::new()) {
+            context.check()?;
+            let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+            let identity = crate::fs::identity(&meta);
+            let Some(archive) = context.store.archive_of(&self.store, &source.name, &identity)? else { continue };
+            if let Some(job) = unarchived_by(source, &identity, context)? {
+                told.notes.push(format!("{} stays until job {job} has archived it", path.display()));
+                continue;
+            }
+            if let Some(job) = scan::unread_by(&path, &identity, context)? {
+                told.notes.push(format!("{} stays until job {job} has read it", path.display()));
+                continue;
+            }
+            // One that was let go was whole until the rules said that nobody needs it any more.
+            if let Some(archive) = archive
+                && !still_holds(&archive, &mut checked, context, told)?
+            {
+                told.problems.push(format!(
+                    "{} stays: its archive {} does not hold",
+                    path.display(),
+                    archive.display()
+                ));
+                continue;
+            }
+            // A line that is written to it between a look and the removal would be lost.
+            if Writers::look().have(&identity) {
+                told.notes.push(format!("{} stays: a program has it open for writing", path.display()));
+                continue;
+            }
+            match crate::fs::remove_beneath(&folder, &path, &identity) {
+                Ok(was_it) => removed += usize::from(was_it),
+                Err(error) => told.problems.push(format!("can't remove {}: {error}", path.display())),
+            }
+        }
+        if removed > 0 {
+            told.notes.push(format!("removed {}", counted(removed, "archived original")));
+        }
+        Ok(())
     }
 
     fn let_go(&self, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
@@ -172,6 +253,10 @@ fn tell_made(source: &Source, made: &[Packed], notes: &mut Vec<String>) {
 /// that were published but not recorded.
 fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
     for path in context.store.half_removed()?.iter().filter(|path| path.starts_with(&spec.store)) {
+        if !matches!(hold(path), Ok(None)) && path.exists() {
+            context.store.keep_archive(path)?;
+            continue;
+        }
         match remove_archive(path) {
             Ok(()) => context.store.record_gone(path)?,
             Err(error) => told.problems.push(format!("can't remove {}: {error}", path.display())),
@@ -180,10 +265,21 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
     let shelf = Shelf::look(&spec.store);
     told.problems.extend(shelf.problems);
     let known = context.store.catalogue(&ArchiveFilter::default())?;
-    let known = known.iter().filter(|archive| archive.path.starts_with(&spec.store));
-    for lost in known.filter(|archive| shelf.archives.binary_search(&archive.path).is_err()) {
-        let help = "if that is meant, \"logkeeper archive reindex\" forgets it";
-        told.problems.push(format!("{} is on record but not there; {help}", lost.path.display()));
+    let known: Vec<&Path> =
+        known.iter().map(|archive| archive.path.as_path()).filter(|path| path.starts_with(&spec.store)).collect();
+    let there: BTreeSet<&Path> = shelf.archives.iter().map(PathBuf::as_path).collect();
+    let lost: Vec<&Path> = known.iter().copied().filter(|path| !there.contains(path)).collect();
+    if there.is_empty() && !lost.is_empty() {
+        let (store, count) = (spec.store.display(), counted(lost.len(), "archive"));
+        return Err(JobError::CouldNotStart(format!(
+            "{store} is empty, but {count} should be there: is its disk mounted? If they are gone for good, \
+             \"logkeeper archive reindex --forget\" forgets them"
+        )));
+    }
+    if let [first, more @ ..] = lost.as_slice() {
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        let help = "if that is meant, \"logkeeper archive reindex --forget\" forgets what is not there";
+        told.problems.push(format!("{}{more} should be there but is not; {help}", first.display()));
     }
     for path in &shelf.leftovers {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -196,7 +292,7 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
         if context.store.has_archive(path)? {
             continue;
         }
-        match adopt(path, context)? {
+        match adopt(&spec.store, path, context)? {
             Ok(()) => told.notes.push(format!("{} was verified and put on record again", path.display())),
             Err(reason) => told.problems.push(format!("{} is not on record and can't be: {reason}", path.display())),
         }
@@ -204,47 +300,50 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
     Ok(())
 }
 
-fn adopt(path: &Path, context: &Context<'_>) -> Result<Result<(), String>, JobError> {
+fn adopt(store: &Path, path: &Path, context: &Context<'_>) -> Result<Result<(), String>, JobError> {
     let whole = check(path, Effort::up_to(4, true), &|| context.check().is_err()).and_then(|()| read_manifest(path));
     match whole {
-        Ok(entry) => Ok(Ok(context.store.record_archive(Some(context.run), path, &entry, context.clock.now())?)),
+        Ok(entry) => {
+            context.store.record_archive(Some(context.run), store, path, &entry, context.clock.now())?;
+            Ok(Ok(()))
+        }
         Err(ArchiveError::Stopped) => context.check().map(|()| Ok(())),
         Err(error) => Ok(Err(format!("{error}; \"logkeeper archive reindex\" tells more"))),
     }
 }
 
-/// Removes the rotated logs of a source that are in a verified archive which is still there, and that every scan of
-/// the source has read.
-fn remove_originals(source: &Source, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
-    let mut removed = 0;
-    for path in rotated(source, &mut Vec::new()).into_iter().map(|file| file.path) {
-        context.check()?;
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
-        let identity = crate::fs::identity(&meta);
-        let Some((archive, entry, let_go)) = context.store.archive_of(&source.name, &identity)? else { continue };
-        // It was there and whole until the rules said that nobody needs it any more.
-        let is_there = let_go || std::fs::metadata(&archive).is_ok_and(|meta| meta.len() == entry.size);
-        if !is_there {
-            told.problems.push(format!("{} stays: its archive {} is not there", path.display(), archive.display()));
-            continue;
-        }
-        if let Some(job) = scan::unread_by(source, &identity, context)? {
-            told.notes.push(format!("{} stays until job {job} has read it", path.display()));
-            continue;
-        }
-        let same = std::fs::symlink_metadata(&path).is_ok_and(|meta| crate::fs::identity(&meta) == identity);
-        if !same {
-            continue;
-        }
-        match crate::fs::remove(&path) {
-            Ok(()) => removed += 1,
-            Err(error) => told.problems.push(format!("can't remove {}: {error}", path.display())),
+/// The other archive job that collects a file and has not archived it yet, if there is one.
+fn unarchived_by(source: &Source, identity: &Identity, context: &Context<'_>) -> Result<Option<String>, JobError> {
+    for job in context.config.jobs.values().filter(|job| job.enabled && job.id != context.job.id) {
+        if let Work::Archive(spec) = &job.work
+            && spec.sources.contains(&source.name)
+            && context.store.archive_of(&spec.store, &source.name, identity)?.is_none()
+        {
+            return Ok(Some(job.id.to_string()));
         }
     }
-    if removed > 0 {
-        told.notes.push(format!("removed {}", counted(removed, "archived original")));
+    Ok(None)
+}
+
+/// Whether an archive holds now what it should; looked at once a run.
+fn still_holds(
+    archive: &Path,
+    checked: &mut BTreeMap<PathBuf, bool>,
+    context: &Context<'_>,
+    told: &mut Told,
+) -> Result<bool, JobError> {
+    if let Some(known) = checked.get(archive) {
+        return Ok(*known);
     }
-    Ok(())
+    let found = match check(archive, Effort::up_to(4, true), &|| context.check().is_err()) {
+        Ok(()) => None,
+        Err(ArchiveError::Stopped) => return context.check().map(|()| false),
+        Err(error) => Some(error.to_string()),
+    };
+    context.store.record_verification(archive, found.as_deref(), context.clock.now())?;
+    checked.insert(archive.to_owned(), found.is_none());
+    told.problems.extend(found.clone());
+    Ok(found.is_none())
 }
 
 /// Waits until nobody else works in the same store, and holds it until dropped.

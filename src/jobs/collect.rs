@@ -1,11 +1,13 @@
 //! Collecting: which rotated logs of a source are finished and in no archive yet.
 
+use std::path::PathBuf;
+
 use super::log_times::times_in;
 use super::{Context, JobError};
 use crate::archive::{Candidate, content_sha256, inspect};
 use crate::fs::identity;
 use crate::logs::{self, LogFile, Writers, unfinished};
-use crate::model::{ArchiveSpec, Source};
+use crate::model::{ArchiveSpec, Identity, Source};
 
 /// What a look at a source has brought.
 #[derive(Debug, Default)]
@@ -18,15 +20,21 @@ pub struct Collected {
     pub problems: Vec<String>,
 }
 
-/// Collects the rotated logs of a source. Nothing on the disk changes.
-pub fn collect(spec: &ArchiveSpec, source: &Source, context: &Context<'_>) -> Result<Collected, JobError> {
+/// Collects the rotated logs of a source. Nothing on the disk changes; that a known text has another name now is put on record where
+/// `remember` says so.
+pub fn collect(
+    spec: &ArchiveSpec,
+    source: &Source,
+    remember: bool,
+    context: &Context<'_>,
+) -> Result<Collected, JobError> {
     let mut collected = Collected::default();
     let writers = Writers::look();
     for file in rotated(source, &mut collected.problems) {
         context.check()?;
         let Ok(meta) = std::fs::symlink_metadata(&file.path) else { continue };
         let identity = identity(&meta);
-        if identity.size == 0 || context.store.archive_of(&source.name, &identity)?.is_some() {
+        if identity.size == 0 || context.store.archive_of(&spec.store, &source.name, &identity)?.is_some() {
             continue;
         }
         if let Some(reason) = unfinished(&identity, &writers, spec.quiet, context.clock.now().timestamp()) {
@@ -34,8 +42,22 @@ pub fn collect(spec: &ArchiveSpec, source: &Source, context: &Context<'_>) -> Re
             continue;
         }
         let host = host_of(source, &file, context);
-        match candidate(source, &host, &file, &collected, context)? {
-            Ok(candidate) => collected.logs.extend(candidate.map(|candidate| (host, candidate))),
+        match candidate(spec, source, &host, &file, &collected, context)? {
+            Ok(Found::New(log)) => {
+                if log.packing.is_some() && log.content_sha256.is_none() {
+                    let path = log.path.display();
+                    collected.waiting.push(format!("{path} can't be decompressed to its end; it is archived as it is"));
+                }
+                collected.logs.push((host, log));
+            }
+            Ok(Found::Archived(content, identity)) if remember => {
+                context.store.remember_file(&host, &source.name, &content, &identity)?;
+            }
+            Ok(Found::Archived(..)) => {}
+            Ok(Found::Twin(twin)) => {
+                let (path, twin) = (file.path.display(), twin.display());
+                collected.waiting.push(format!("{path} has the same text as {twin} and is archived with it"));
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => collected.problems.push(format!("{} was not archived: {error}", file.path.display())),
         }
@@ -43,14 +65,23 @@ pub fn collect(spec: &ArchiveSpec, source: &Source, context: &Context<'_>) -> Re
     Ok(collected)
 }
 
-/// The log, unless its text is in an archive or collected already.
+/// What a log turned out to be.
+enum Found {
+    New(Candidate),
+    /// Its text, by its digest, is in an archive.
+    Archived(String, Identity),
+    /// Its text was collected under this path already.
+    Twin(PathBuf),
+}
+
 fn candidate(
+    spec: &ArchiveSpec,
     source: &Source,
     host: &str,
     file: &LogFile,
     collected: &Collected,
     context: &Context<'_>,
-) -> Result<std::io::Result<Option<Candidate>>, JobError> {
+) -> Result<std::io::Result<Found>, JobError> {
     let mut candidate = match inspect(&file.folder, &file.path, &times_in(source)) {
         Ok(candidate) => candidate,
         Err(error) => return Ok(Err(error)),
@@ -58,30 +89,38 @@ fn candidate(
     let twins = || collected.logs.iter().filter(|(other, _)| other == host).map(|(_, log)| log);
     let begins_alike = |log: &Candidate| log.head_sha256 == candidate.head_sha256;
     if !context.store.has_head(&candidate.head_sha256)? && !twins().any(begins_alike) {
-        return Ok(Ok(Some(candidate)));
+        return Ok(Ok(Found::New(candidate)));
     }
     let content = match content_sha256(&candidate) {
         Ok(content) => content,
         Err(error) => return Ok(Err(error)),
     };
     candidate.content_sha256 = Some(content.clone());
-    if context.store.has_content(host, &source.name, &content)? {
-        context.store.remember_file(host, &source.name, &content, &candidate.identity)?;
-        return Ok(Ok(None));
+    let modified = candidate.identity.modified();
+    if context.store.has_content(&spec.store, host, &source.name, &content, modified)? {
+        return Ok(Ok(Found::Archived(content, candidate.identity)));
     }
     let is_twin = |log: &Candidate| {
         log.head_sha256 == candidate.head_sha256 && content_sha256(log).is_ok_and(|other| other == content)
     };
-    Ok(Ok((!twins().any(is_twin)).then_some(candidate)))
+    let twin = twins().find(|log| is_twin(log)).map(|log| log.path.clone());
+    Ok(Ok(twin.map_or_else(|| Found::New(candidate.clone()), Found::Twin)))
 }
+
+/// Longer names of hosts are cut, so that a file name can hold them.
+const LONGEST_HOST: usize = 64;
 
 /// The host whose log a file is, as a name for folders.
 fn host_of(source: &Source, file: &LogFile, context: &Context<'_>) -> String {
     let told = source.host_of(&file.path);
     let host = if told.is_empty() { &context.config.host } else { &told };
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let host: String = host.chars().map(plain).collect();
-    if host.starts_with('.') { host.replacen('.', "-", 1) } else { host }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let letter = |(at, byte): (usize, u8)| match byte {
+        b'.' if at == 0 => "_".to_owned(),
+        byte if is_plain(byte) => char::from(byte).to_string(),
+        byte => format!("_{byte:02x}"),
+    };
+    host.bytes().take(LONGEST_HOST).enumerate().map(letter).collect()
 }
 
 /// The rotated files of a source.

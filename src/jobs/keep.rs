@@ -30,14 +30,19 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
     archives.retain(|archive| archive.path.starts_with(&spec.store) && spec.sources.contains(&archive.entry.source));
     if let Some(later) = archives.iter().find(|archive| archive.at > now) {
         let why = "was made in the future: the clock goes wrong, so no archive is removed";
-        return Ok(Err(format!("{} {why}", later.path.display())));
+        let help = "if it is right now, \"logkeeper archive reindex\" mends the record";
+        return Ok(Err(format!("{} {why}; {help}", later.path.display())));
     }
     let items: Result<Vec<Item>, String> = archives.iter().map(item).collect();
     let items = match items {
         Ok(items) => items,
         Err(error) => return Ok(Err(error)),
     };
-    let free = rustix::fs::statvfs(&spec.store).map(|fs| fs.f_bavail * fs.f_frsize).unwrap_or(u64::MAX);
+    let free = match rustix::fs::statvfs(&spec.store) {
+        Ok(fs) => fs.f_bavail.saturating_mul(fs.f_frsize),
+        Err(_) if archives.is_empty() => u64::MAX,
+        Err(error) => return Ok(Err(format!("{}: {error}", spec.store.display()))),
+    };
     let verdicts = retain(&items, &spec.keep, now, free);
     let judged = archives.into_iter().zip(items).zip(verdicts);
     Ok(Ok(judged.map(|((archive, item), verdict)| Judged { archive, verdict, group: item.group }).collect()))
@@ -45,10 +50,16 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
 
 fn item(archive: &Catalogued) -> Result<Item, String> {
     let held = hold(&archive.path).map_err(|error| format!("{}: {error}", archive.path.display()))?;
+    let whole = archive.damage.is_none() && archive.path.exists();
+    let held = match held {
+        Some(why) => Some(format!("on hold: {why}")),
+        None if !whole => Some("damaged or not there; see \"logkeeper archive list\"".to_owned()),
+        None => None,
+    };
     let date = archive.entry.date.parse::<NaiveDate>().unwrap_or(archive.at.date_naive());
     let manifest = std::fs::metadata(manifest_path(&archive.path)).map_or(0, |meta| meta.len());
     let group = (archive.entry.host.clone(), archive.entry.source.clone());
-    Ok(Item { group, date, made: archive.at.timestamp(), size: archive.entry.size + manifest, held })
+    Ok(Item { group, date, made: archive.at.timestamp(), size: archive.entry.size + manifest, held, whole })
 }
 
 /// What was done.
@@ -73,14 +84,18 @@ pub fn prune(
     let mut pruned = Pruned::default();
     let going: BTreeSet<&(String, String)> =
         judged.iter().filter(|one| one.verdict.goes).map(|one| &one.group).collect();
-    let mut newest: BTreeMap<&(String, String), &Catalogued> = BTreeMap::new();
-    for Judged { archive, group, .. } in judged.iter().filter(|one| going.contains(&one.group)) {
-        let known = newest.entry(group).or_insert(archive);
-        if (&archive.entry.date, archive.at) > (&known.entry.date, known.at) {
-            *known = archive;
+    let mut newest: BTreeMap<&(String, String), Vec<&Catalogued>> = BTreeMap::new();
+    let whole = |one: &&Judged| one.archive.damage.is_none() && one.archive.path.exists();
+    for Judged { archive, group, .. } in judged.iter().filter(|one| going.contains(&one.group)).filter(whole) {
+        let known = newest.entry(group).or_default();
+        known.retain(|other| other.entry.date >= archive.entry.date);
+        if known.iter().all(|other| other.entry.date == archive.entry.date) {
+            known.push(archive);
         }
     }
-    let mut unsafe_groups = BTreeSet::new();
+    let mut unsafe_groups: BTreeSet<&(String, String)> =
+        going.iter().copied().filter(|group| !newest.contains_key(group)).collect();
+    let newest = newest.into_iter().flat_map(|(group, archives)| archives.into_iter().map(move |one| (group, one)));
     for (group, archive) in newest {
         match check(&archive.path, Effort::up_to(2, true), stop) {
             Ok(()) => store.record_verification(&archive.path, None, now)?,
@@ -96,6 +111,14 @@ pub fn prune(
     for Judged { archive, .. } in judged.iter().filter(|one| one.verdict.goes && !unsafe_groups.contains(&one.group)) {
         if stop() {
             break;
+        }
+        match hold(&archive.path) {
+            Ok(None) => {}
+            Ok(Some(_)) => continue,
+            Err(error) => {
+                pruned.problems.push(format!("{}: {error}", archive.path.display()));
+                continue;
+            }
         }
         store.record_removal(&archive.path, now)?;
         match remove_archive(&archive.path) {

@@ -404,15 +404,16 @@ fn counts_in_words(record: &ScanRecord) -> String {
     format!("read {} lines of {}: {}", record.lines, counted(record.files as usize, "file"), counts.join(", "))
 }
 
-/// The scan job that has not read a file of this source to its end, if there is one.
+/// The scan job that reads this file, also as one of another source, and has not come to its end, if there is one.
 pub(super) fn unread_by(
-    source: &Source,
+    path: &std::path::Path,
     identity: &crate::model::Identity,
     context: &Context<'_>,
 ) -> Result<Option<String>, JobError> {
     for job in context.config.jobs.values().filter(|job| job.enabled) {
         let crate::model::Work::Scan(spec) = &job.work else { continue };
-        if !spec.sources.contains(&source.name) {
+        let sources: Vec<Source> = context.config.sources_named(&spec.sources).cloned().collect();
+        if !logs::Patterns::new(&sources).may_hold(path) {
             continue;
         }
         let state = restored(context.store.scan_state(job.id.as_str())?, &mut Vec::new());

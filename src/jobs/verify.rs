@@ -16,6 +16,10 @@ impl JobKind for VerifySpec {
                 Err(ArchiveError::Stopped) => return context.check().map(|()| unreachable!("it said to stop")),
                 Err(error) => Some(error.to_string()),
             };
+            // Another job may have let it go meanwhile.
+            if !context.store.has_archive(&archive.path)? {
+                continue;
+            }
             context.store.record_verification(&archive.path, found.as_deref(), context.clock.now())?;
             damaged.extend(found);
         }
@@ -39,7 +43,7 @@ impl VerifySpec {
     fn due(&self, context: &Context<'_>) -> Result<Vec<Catalogued>, JobError> {
         let mut archives = context.store.catalogue(&ArchiveFilter::default())?;
         archives.retain(|archive| archive.path.starts_with(&self.store));
-        archives.sort_by(|a, b| (a.verified, &a.path).cmp(&(b.verified, &b.path)));
+        archives.sort_by(|a, b| (a.checked, &a.path).cmp(&(b.checked, &b.path)));
         archives.truncate(share_of(archives.len(), self.share));
         Ok(archives)
     }

@@ -158,6 +158,9 @@ fn journal_folders(source: &Source) -> Vec<PathBuf> {
 /// assert_eq!(rotation_of("access.log.2.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log-20261120.zst").0, "access.log");
 /// assert_eq!(rotation_of("access.log-2026-11-20.gz").0, "access.log");
+/// assert_eq!(rotation_of("access.log.2026-11-20.gz").0, "access.log");
+/// assert_eq!(rotation_of("access.log-20261120-143000").0, "access.log");
+/// assert_eq!(rotation_of("access-20261120.log").0, "access-20261120.log");
 /// assert_eq!(rotation_of("access.log").0, "access.log");
 /// ```
 pub fn rotation_of(name: &str) -> (&str, Rotation) {
@@ -171,16 +174,25 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
     {
         return (base, Rotation::Numbered(std::cmp::Reverse(number)));
     }
-    if let Some((base, date)) = plain.rsplit_once('-')
+    // With the time of day after the date, which comes after the date alone.
+    if let Some((rest, time)) = plain.rsplit_once(['-', '_', 'T'])
+        && digits(time, 4..=6)
+        && let Some((base, date)) = rest.rsplit_once(['-', '.'])
+        && digits(date, 8..=8)
+    {
+        return (base, Rotation::Dated(date.to_owned() + time));
+    }
+    // 20261120, 2026112014, or seconds since 1970.
+    if let Some((base, date)) = plain.rsplit_once(['-', '.'])
         && digits(date, 8..=10)
     {
         return (base, Rotation::Dated(date.to_owned()));
     }
     if let Some((base, date)) = plain.len().checked_sub(11).and_then(|at| plain.split_at_checked(at))
-        && let [b'-', _, _, _, _, b'-', _, _, b'-', _, _] = date.as_bytes()
-        && date.bytes().all(|b| b == b'-' || b.is_ascii_digit())
+        && let [b'-' | b'.', _, _, _, _, b'-', _, _, b'-', _, _] = date.as_bytes()
+        && date[1..].bytes().all(|b| b == b'-' || b.is_ascii_digit())
     {
-        return (base, Rotation::Dated(date.replace('-', "")));
+        return (base, Rotation::Dated(date[1..].replace('-', "")));
     }
     if plain.len() < name.len() {
         return (plain, Rotation::Dated(String::new()));

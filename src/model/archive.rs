@@ -26,7 +26,7 @@ pub struct ArchiveEntry {
     pub date: String,
     /// What that date is.
     pub date_rule: DateRule,
-    /// The zone of that date, and of stamps in its logs that have none.
+    /// The zone of stamps in its logs that have none.
     pub zone: String,
     /// How it is compressed.
     pub codec: Codec,

@@ -18,6 +18,8 @@ pub struct Catalogued {
     pub at: DateTime<Utc>,
     /// When it was last read and found whole.
     pub verified: Option<DateTime<Utc>>,
+    /// When it was last read, whatever came out.
+    pub checked: Option<DateTime<Utc>>,
     /// What was found wrong with it since.
     pub damage: Option<String>,
     /// What it holds, without its blocks.
@@ -37,7 +39,7 @@ pub struct ArchiveFilter {
     pub until: Option<i64>,
 }
 
-const COLUMNS: &str = "path, at, verified, damage, entry";
+const COLUMNS: &str = "path, at, verified, checked, damage, entry";
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Catalogued> {
     let instant = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
@@ -45,34 +47,35 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Catalogued> {
         path: PathBuf::from(row.get::<_, String>(0)?),
         at: instant(row.get(1)?),
         verified: row.get::<_, Option<i64>>(2)?.map(instant),
-        damage: row.get(3)?,
-        entry: json(row, 4)?,
+        checked: row.get::<_, Option<i64>>(3)?.map(instant),
+        damage: row.get(4)?,
+        entry: json(row, 5)?,
     })
 }
 
 impl Store {
-    /// Puts an archive that was just verified on record; `run` made it, if it was made just now. One that is on record already
-    /// stays as it is.
+    /// Puts an archive of a folder, which was just verified, on record; `run` made it, if it was made just now.
     ///
     /// # Errors
-    /// Fails where the database can't be written.
+    /// Fails where the database can't be written, or there is one on record under that path.
     pub fn record_archive(
         &self,
         run: Option<RunId>,
+        store: &Path,
         path: &Path,
         entry: &ArchiveEntry,
         now: DateTime<Utc>,
     ) -> Result<()> {
         let entry = entry.without_blocks();
         self.write(|tx| {
-            let sql = "INSERT INTO archives (run, at, path, host, source, first, last, verified, entry)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?2, ?8) ON CONFLICT DO NOTHING";
-            let (path, at) = (path.to_string_lossy(), now.timestamp());
+            let sql = "INSERT INTO archives (run, at, path, store, host, source, first, last, verified, checked, entry)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?2, ?2, ?9)";
+            let (path, at, store) = (path.to_string_lossy(), now.timestamp(), store.to_string_lossy());
             let (host, source) = (&entry.host, &entry.source);
-            let row = params![run, at, path, host, source, entry.first(), entry.last(), to_json(&entry)];
-            if tx.execute(sql, row)? == 0 {
-                return Ok(());
-            }
+            // One log without times may hold any.
+            let is_timed = entry.members.iter().all(|member| member.size == 0 || member.first.is_some());
+            let (first, last) = if is_timed { (entry.first(), entry.last()) } else { (None, None) };
+            tx.execute(sql, params![run, at, path, store, host, source, first, last, to_json(&entry)])?;
             let archive = tx.last_insert_rowid();
             let sql = "INSERT OR IGNORE INTO members (content_sha256, host, source, archive, head_sha256, identity)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -85,13 +88,25 @@ impl Store {
         })
     }
 
-    /// Whether a log of a host's source with this content is or was in an archive.
+    /// Whether a log with this content, last changed then (seconds since 1970 UTC), is in a whole archive of a folder, or was in one that was
+    /// let go. What was let go is known by its time as well: the same text may be written again, and compressing and renaming keep it.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn has_content(&self, host: &str, source: &str, content_sha256: &str) -> Result<bool> {
-        let sql = "SELECT 1 FROM members WHERE host = ?1 AND source = ?2 AND content_sha256 = ?3 LIMIT 1";
-        self.read(|db| Ok(db.query_row(sql, [host, source, content_sha256], |_| Ok(())).optional()?.is_some()))
+    pub fn has_content(
+        &self,
+        store: &Path,
+        host: &str,
+        source: &str,
+        content_sha256: &str,
+        modified: i64,
+    ) -> Result<bool> {
+        let sql = "SELECT 1 FROM members JOIN archives ON archive = id
+                   WHERE store = ?1 AND members.host = ?2 AND members.source = ?3 AND content_sha256 = ?4
+                   AND iif(removed IS NULL, damage IS NULL, json_extract(identity, '$.modified_ns') / 1000000000 = ?5)
+                   LIMIT 1";
+        let values = params![store.to_string_lossy(), host, source, content_sha256, modified];
+        self.read(|db| Ok(db.query_row(sql, values, |_| Ok(())).optional()?.is_some()))
     }
 
     /// Whether any log that is or was in an archive begins like this.
@@ -112,16 +127,17 @@ impl Store {
         self.write(|tx| tx.execute(sql, params![host, source, content_sha256, to_json(identity)]).map(drop))
     }
 
-    /// The archive that holds exactly this file of a source, with its path; `removed`: it was let go since.
+    /// The archive of a folder that holds exactly this file of a source, unless it is damaged; one that was let go since has no path.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn archive_of(&self, source: &str, identity: &Identity) -> Result<Option<(PathBuf, ArchiveEntry, bool)>> {
-        let sql = "SELECT coalesce(path, ''), entry, removed IS NOT NULL FROM archives JOIN members ON archive = id
-                   WHERE identity = ?1 AND members.source = ?2 ORDER BY removed IS NOT NULL LIMIT 1";
+    pub fn archive_of(&self, store: &Path, source: &str, identity: &Identity) -> Result<Option<Option<PathBuf>>> {
+        let sql = "SELECT iif(removed IS NULL, path, NULL) FROM archives JOIN members ON archive = id
+                   WHERE identity = ?1 AND members.source = ?2 AND store = ?3 AND (removed IS NOT NULL OR damage IS NULL)
+                   ORDER BY removed IS NOT NULL LIMIT 1";
         self.read(|db| {
-            let read = |row: &Row<'_>| Ok((PathBuf::from(row.get::<_, String>(0)?), json(row, 1)?, row.get(2)?));
-            db.query_row(sql, [&to_json(identity), source], read).optional()
+            let read = |row: &Row<'_>| Ok(row.get::<_, Option<String>>(0)?.map(PathBuf::from));
+            db.query_row(sql, params![to_json(identity), source, store.to_string_lossy()], read).optional()
         })
     }
 
@@ -163,7 +179,8 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be written.
     pub fn record_verification(&self, path: &Path, damage: Option<&str>, now: DateTime<Utc>) -> Result<()> {
-        let sql = "UPDATE archives SET damage = ?2, verified = iif(?2 IS NULL, ?3, verified) WHERE path = ?1";
+        let sql =
+            "UPDATE archives SET damage = ?2, checked = ?3, verified = iif(?2 IS NULL, ?3, verified) WHERE path = ?1";
         self.write(|tx| tx.execute(sql, params![path.to_string_lossy(), damage, now.timestamp()]).map(drop))
     }
 
@@ -183,6 +200,24 @@ impl Store {
     pub fn record_gone(&self, path: &Path) -> Result<()> {
         let sql = "UPDATE archives SET path = NULL WHERE path = ?1 AND removed IS NOT NULL";
         self.write(|tx| tx.execute(sql, [path.to_string_lossy()]).map(drop))
+    }
+
+    /// Takes back that an archive is let go.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn keep_archive(&self, path: &Path) -> Result<()> {
+        let sql = "UPDATE archives SET removed = NULL WHERE path = ?1";
+        self.write(|tx| tx.execute(sql, [path.to_string_lossy()]).map(drop))
+    }
+
+    /// Has archives that were made in the future, as a wrong clock said, be made now.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn mend_archive_times(&self, now: DateTime<Utc>) -> Result<()> {
+        let sql = "UPDATE archives SET at = ?1 WHERE at > ?1";
+        self.write(|tx| tx.execute(sql, [now.timestamp()]).map(drop))
     }
 
     /// Forgets an archive that is not there any more; its logs may be archived again.

@@ -130,11 +130,13 @@ CREATE TABLE archives (
     run INTEGER REFERENCES runs (id),
     at INTEGER NOT NULL,
     path TEXT UNIQUE,
+    store TEXT NOT NULL,
     host TEXT NOT NULL,
     source TEXT NOT NULL,
     first INTEGER,
     last INTEGER,
     verified INTEGER,
+    checked INTEGER,
     damage TEXT,
     removed INTEGER,
     entry TEXT NOT NULL
@@ -150,6 +152,7 @@ CREATE TABLE members (
     PRIMARY KEY (content_sha256, host, source, archive)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX members_by_identity ON members (identity);
+CREATE INDEX members_by_archive ON members (archive);
 CREATE INDEX members_by_head ON members (head_sha256);
 
 CREATE TABLE intents (

@@ -193,10 +193,15 @@ fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &
         date_rule: DateRule::Run,
         zone: "UTC",
         codec,
+        is_taken: &|_| false,
     };
     let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|| false).unwrap();
     assert!(done.skipped.is_empty(), "{:?}", done.skipped);
     done.packed.unwrap().path
+}
+
+fn times_unknown(_: i64) -> TextTimes {
+    Box::new(|_| None)
 }
 
 #[test]
@@ -217,7 +222,7 @@ fn the_bytes_of_an_archive_are_the_same_for_any_number_of_threads() {
         }
         let large = manifest.members.iter().find(|member| member.name.0.ends_with(b"large.log.1")).unwrap();
         assert!(large.blocks.len() > 1);
-        let opened = Opened::new(&one).unwrap();
+        let opened = Opened::new(&one, &times_unknown).unwrap();
         let mut lines = 0_i64;
         let count = |_: &_, text: &mut dyn std::io::Read| -> std::io::Result<()> {
             let mut whole = Vec::new();
@@ -323,4 +328,83 @@ fn lines_without_a_time_are_found_with_the_line_before() {
         "2026-11-20T08:00:00Z",
     ]);
     assert_eq!(printed(&mut search), (0, "\tat Foo.java:7\n".to_owned()));
+}
+
+#[test]
+fn empty_and_very_many_logs_are_archived_like_others() {
+    let bed = TestBed::new();
+    fs::create_dir(bed.path("logs")).unwrap();
+    let logs: Vec<PathBuf> =
+        (0..600).map(|n| bed.path("logs").join(format!("{}{n}.log.1", "long-".repeat(40)))).collect();
+    for (n, log) in logs.iter().enumerate() {
+        fs::write(log, if n % 3 == 0 { String::new() } else { access(2) }).unwrap();
+    }
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let archive = packed(&bed, &logs, codec, 2, &format!("{codec:?}"));
+        let (code, text) = printed(logkeeper(&bed.path("")).arg("verify").arg(&archive));
+        assert_eq!(code, 0, "{text}");
+        let out = bed.path(format!("out-{codec:?}"));
+        let (code, text) = printed(logkeeper(&bed.path("")).arg("restore").arg(&archive).arg("--to").arg(&out));
+        assert_eq!(code, 0, "{text}");
+        assert_same(&logs, &out, "ours");
+    }
+}
+
+#[test]
+fn damage_costs_a_search_and_cat_only_its_part() {
+    let bed = TestBed::new();
+    for (name, lines) in [("a.log.1", 40_000), ("b.log.1", 30), ("c.log.1", 300)] {
+        bed.file(&format!("logs/{name}"), &access(lines));
+    }
+    let logs: Vec<PathBuf> = ["a.log.1", "b.log.1", "c.log.1"].map(|name| bed.path("logs").join(name)).into();
+    let archive = packed(&bed, &logs, Codec::Gzip, 2, "store");
+    let block = read_manifest(&archive).unwrap().members[0].blocks[0];
+    let mut broken = fs::read(&archive).unwrap();
+    broken[block.offset as usize + 1000] ^= 0x40;
+    fs::write(&archive, &broken).unwrap();
+    let lost = access(40_000).as_bytes()[..block.text as usize].iter().filter(|byte| **byte == b'\n').count();
+    let found = logkeeper(&bed.path("")).args(["search", "-c", "GET"]).arg(&archive).output().unwrap();
+    assert_eq!(found.status.code(), Some(2), "{found:?}");
+    assert_eq!(String::from_utf8(found.stdout).unwrap(), format!("{}\n", 40_330 - lost));
+    let cat = logkeeper(&bed.path("")).arg("cat").arg(&archive).output().unwrap();
+    assert!(
+        cat.status.code() == Some(1) && String::from_utf8_lossy(&cat.stderr).contains("a.log.1"),
+        "{:?}",
+        cat.stderr
+    );
+    assert!(cat.stdout.ends_with((access(30) + &access(300)).as_bytes()), "the logs after it come out");
+
+    // A manifest that can't be read is made up for by reading the archive.
+    let whole = packed(&bed, &logs[1..], Codec::Gzip, 2, "second");
+    fs::write(logkeeper::archive::manifest_path(&whole), "{\"sha256\": \"0\", \"manifest\": {}}").unwrap();
+    let cat = logkeeper(&bed.path("")).arg("cat").arg(&whole).output().unwrap();
+    assert!(cat.stdout == (access(30) + &access(300)).into_bytes(), "{cat:?}");
+}
+
+#[test]
+fn a_manifest_that_lies_harms_nobody() {
+    let bed = TestBed::new();
+    bed.file("logs/a.log.1", &access(30));
+    let archive = packed(&bed, &[bed.path("logs/a.log.1")], Codec::Gzip, 1, "store");
+    let manifest = read_manifest(&archive).unwrap();
+    for (size, offset, length, text) in [
+        (1 << 60, 0, 10, 10),
+        (100, u64::MAX - 9, 10, 10),
+        (100, 0, u32::MAX, 10),
+        (100, 0, 10, u32::MAX),
+        (0, 0, 0, 0),
+    ] {
+        let mut lie = manifest.clone();
+        lie.size = size;
+        let block = &mut lie.members[0].blocks[0];
+        (block.offset, block.length, block.text) = (offset, length, text);
+        logkeeper::archive::write_manifest(&archive, &lie).unwrap();
+        for what in ["verify", "cat", "restore", "search"] {
+            let mut command = logkeeper(&bed.path(""));
+            command.arg(what);
+            let (code, text) =
+                printed(if what == "search" { command.arg("x").arg(&archive) } else { command.arg(&archive) });
+            assert!((1..=2).contains(&code), "{what} with {lie:?}: {code} {text}");
+        }
+    }
 }

@@ -31,7 +31,12 @@ const BROKEN: [(&str, &str, &str, &str); 24] = [
         "jobs/x.toml:3:10",
         "did you mean \"failed-logins\"?",
     ),
-    ("jobs/x.toml", "schedule = \"0 12 * * 5\"\n", "jobs/x.toml:1:1", "[archive], [scan], [report] or [command]"),
+    (
+        "jobs/x.toml",
+        "schedule = \"0 12 * * 5\"\n",
+        "jobs/x.toml:1:1",
+        "[archive], [verify], [scan], [report] or [command]",
+    ),
     (
         "jobs/x.toml",
         "[command]\nshell = \"true\"\n[report]\nperiod = \"weekly\"\nto = [\"admins\"]\n",

@@ -1,11 +1,13 @@
 //! `logkeeper archive cat`
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::find;
+use super::{find, open};
 use crate::archive::Opened;
+use crate::cli::output;
+use crate::model::untrusted::{printable, without_line_break};
 use crate::model::{Member, Problem};
 
 #[derive(clap::Args)]
@@ -21,20 +23,65 @@ pub struct Args {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = Opened::new(&find(root, &args.archive)?)?;
+    let opened = open(&find(root, &args.archive)?)?;
     refuse_unknown(&opened, &args.members)?;
-    let mut out = io::stdout().lock();
-    let printed = opened.each(
+    let mut out = Out { out: io::stdout().lock(), to_person: io::stdout().is_terminal(), failed: None };
+    let mut problems = Vec::new();
+    let read = opened.each(
         |member| is_wanted(member, &args.members),
-        |member, text| match opened.text(member)? {
-            Some(mut text) if !args.stored => io::copy(&mut text, &mut out).map(drop),
-            _ => io::copy(text, &mut out).map(drop),
+        |member, text| -> io::Result<()> {
+            let whole = match opened.text(member) {
+                Ok(Some(mut text)) if !args.stored => io::copy(&mut text, &mut out),
+                Ok(_) => io::copy(text, &mut out),
+                Err(error) => Err(error),
+            };
+            match out.failed.take() {
+                Some(error) => Err(error),
+                None => Ok(problems.extend(whole.err().map(|error| format!("{}: {error}", member.name)))),
+            }
         },
     );
-    match printed.and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(anyhow::anyhow!("{}: {error}", args.archive)),
-        Ok(()) => Ok(ExitCode::SUCCESS),
+    match read.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+        Err(error) => problems.push(error.to_string()),
+        Ok(()) => {}
+    }
+    for problem in &problems {
+        output::complain(&anyhow::anyhow!("{}: {problem}", args.archive));
+    }
+    Ok(ExitCode::from(u8::from(!problems.is_empty())))
+}
+
+/// Standard output, which keeps its own failures apart from the archive's, and gives a terminal no orders from a log.
+struct Out {
+    out: io::StdoutLock<'static>,
+    to_person: bool,
+    failed: Option<io::Error>,
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = if self.to_person {
+            let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+            let shown: String = lines
+                .map(|line| {
+                    let end = if line.ends_with(b"\n") { "\n" } else { "" };
+                    printable(without_line_break(line)) + end
+                })
+                .collect();
+            self.out.write_all(shown.as_bytes()).map(|()| bytes.len())
+        } else {
+            self.out.write(bytes)
+        };
+        written.map_err(|error| {
+            let kind = error.kind();
+            self.failed = Some(error);
+            kind.into()
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

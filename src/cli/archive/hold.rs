@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{catalogue, find};
-use crate::archive::{add_hold, end_hold, hold};
+use crate::archive::{add_hold, end_hold, hold, is_archive_name};
 use crate::cli::output;
 use crate::model::Problem;
 use crate::store::ArchiveFilter;
@@ -42,8 +42,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
                 let help = "add --why \"lawsuit 7\": others will wonder";
                 return Err(Problem::new("say why", "", help).into());
             }
-            if !path.exists() {
-                return Err(Problem::new(format!("there is no file {}", path.display()), "", "name an archive").into());
+            if !path.exists() || !is_archive_name(&path.file_name().unwrap_or_default().to_string_lossy()) {
+                return Err(Problem::new(format!("{} is no archive", path.display()), "", "name an archive").into());
             }
             add_hold(&path, why).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
             output::print(&format!("{} stays until \"logkeeper archive hold rm\"\n", path.display()));

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use chrono::DateTime;
 use chrono_tz::Tz;
 
-use super::{find, size};
-use crate::archive::{Opened, hold};
+use super::{find, open, size};
+use crate::archive::hold;
 use crate::cli::output;
 use crate::cli::scan::configured;
 use crate::config::system_zone;
@@ -32,7 +32,7 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.archive {
         let zone = configured(root)?.map_or_else(system_zone, |config| config.zone);
-        list_logs(&Opened::new(&find(root, name)?)?.entry, zone, args.json)?;
+        list_logs(&open(&find(root, name)?)?.entry, zone, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (config, store) = crate::cli::open(root)?;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::scan::configured;
-use crate::archive::TextTimes;
+use crate::archive::{Opened, TextTimes};
 use crate::config::{Config, system_zone};
 use crate::jobs::log_times;
 use crate::model::{ArchiveEntry, Problem};
@@ -44,7 +44,7 @@ enum What {
     Prune(prune::Args),
     /// Have archives stay whatever the rules say
     Hold(hold::Args),
-    /// Put the archives that are in the store on record again, and forget those that aren't
+    /// Put the archives that are in the store on record again
     Reindex(reindex::Args),
 }
 
@@ -71,7 +71,7 @@ fn catalogue(root: &Path, filter: &ArchiveFilter) -> anyhow::Result<Vec<Catalogu
 /// The file of an archive: a path, or the name of one on record, with or without its ending.
 fn find(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let path = Path::new(name);
-    if name.contains('/') || path.exists() {
+    if name.contains('/') {
         return Ok(path.to_owned());
     }
     let is_it = |archive: &Catalogued| {
@@ -82,10 +82,20 @@ fn find(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
         Some(config) => Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?,
         None => Vec::new(),
     };
-    found.into_iter().find(is_it).map(|archive| archive.path).ok_or_else(|| {
-        let help = "\"logkeeper archive list\" shows those on record; else give the path of its file";
-        Problem::new(format!("there is no archive {name}"), "", help).into()
-    })
+    let mut found: Vec<PathBuf> = found.into_iter().filter(is_it).map(|archive| archive.path).collect();
+    match found.len() {
+        0 if path.exists() => Ok(path.to_owned()),
+        0 => {
+            let help = "\"logkeeper archive list\" shows those on record; else give the path of its file";
+            Err(Problem::new(format!("there is no archive {name}"), "", help).into())
+        }
+        1 => Ok(found.swap_remove(0)),
+        n => {
+            let paths: Vec<String> = found.iter().map(|path| path.display().to_string()).collect();
+            let help = format!("give the path of the one that you mean: {}", paths.join(", "));
+            Err(Problem::new(format!("{n} archives are called {name}"), "", &help).into())
+        }
+    }
 }
 
 /// Finds times in the logs of an archive as its source says they are written.
@@ -98,6 +108,12 @@ fn times_of(entry: &ArchiveEntry, config: Option<&Config>) -> impl Fn(i64) -> Te
     };
     let format = source.and_then(|source| source.format.clone());
     move |modified| log_times(zone, format.as_deref(), modified)
+}
+
+/// Opens an archive for reading; the times in one without a manifest are found as well as may be.
+fn open(path: &Path) -> anyhow::Result<Opened> {
+    let zone = system_zone();
+    Ok(Opened::new(path, &|modified| log_times(zone, None, modified))?)
 }
 
 /// A size in the largest unit of which there is at least one.

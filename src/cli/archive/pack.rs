@@ -10,9 +10,10 @@ use crate::archive::{Bundle, Candidate, Effort, PackOutcome, Packed, TextTimes, 
 use crate::cli::output;
 use crate::cli::scan::configured;
 use crate::config::system_zone;
-use crate::jobs::{counted, log_times};
+use crate::jobs::{alone_in, counted, log_times};
 use crate::model::Problem;
 use crate::model::archive::{Codec, DateRule};
+use crate::model::untrusted::printable;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -58,7 +59,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             date_rule: DateRule::Content,
             zone: zone.name(),
             codec: if args.zstd { Codec::Zstd } else { Codec::Gzip },
+            is_taken: &|_| false,
         };
+        let _alone = alone_in(&args.into, &|| Ok(()))?;
         let PackOutcome { packed, skipped: more } =
             pack(&bundle, &logs, Effort::up_to(4, false), &times_of, &|| false)?;
         skipped.extend(more);
@@ -67,7 +70,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     for (path, reason) in &skipped {
-        output::complain(&anyhow::anyhow!("{} is not in it: {reason}", path.display()));
+        let path = printable(path.as_os_str().as_encoded_bytes());
+        output::complain(&anyhow::anyhow!("{path} is not in it: {reason}"));
     }
     Ok(ExitCode::from(u8::from(!skipped.is_empty())))
 }

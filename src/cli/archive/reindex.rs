@@ -16,9 +16,13 @@ use crate::runner::refuse_foreign;
 use crate::store::{ArchiveFilter, Store};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Forget archives on record that are not there
+    #[arg(long)]
+    forget: bool,
+}
 
-pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
+pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&crate::cli::absolute(root))?;
     refuse_foreign(&config.state)?;
     let store = Store::open(&config.state)?;
@@ -27,30 +31,38 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
         .values()
         .filter_map(|job| if let Work::Archive(spec) = &job.work { Some(spec.store.as_path()) } else { None })
         .collect();
+    let now = SystemClock.now();
+    store.mend_archive_times(now)?;
     let (mut recorded, mut forgotten, mut problems) = (0, 0, Vec::new());
+    let known = store.catalogue(&ArchiveFilter::default())?;
     for folder in stores {
         let _alone = alone_in(folder, &|| Ok(()))?;
         let shelf = Shelf::look(folder);
         problems.extend(shelf.problems);
         for path in &shelf.archives {
-            if store.has_archive(path)? && read_manifest(path).is_ok() {
+            let on_record = known.iter().find(|archive| archive.path == *path).map(|archive| &archive.entry);
+            if read_manifest(path).is_ok_and(|entry| on_record == Some(&entry.without_blocks())) {
                 continue;
             }
             match entry_of(path, &config) {
                 Ok(entry) => {
                     store.forget_archive(path)?;
-                    store.record_archive(None, path, &entry, SystemClock.now())?;
+                    store.record_archive(None, folder, path, &entry, now)?;
                     recorded += 1;
                     output::print(&format!("{}: {}\n", path.display(), counted(entry.members.len(), "log")));
                 }
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
-        let known = store.catalogue(&ArchiveFilter::default())?;
-        for lost in known.iter().filter(|archive| archive.path.starts_with(folder) && !archive.path.exists()) {
+    }
+    for lost in known.iter().filter(|archive| !archive.path.exists()) {
+        if args.forget {
             store.forget_archive(&lost.path)?;
             forgotten += 1;
             output::print(&format!("{}: not there, forgotten\n", lost.path.display()));
+        } else {
+            let help = "where it is gone for good, and not on a disk that is not mounted, add --forget";
+            problems.push(format!("{} is not there; {help}", lost.path.display()));
         }
     }
     let recorded = counted(recorded, "archive");
@@ -63,9 +75,13 @@ pub fn run(root: &Path, _: &Args) -> anyhow::Result<ExitCode> {
 
 /// What an archive holds: as its manifest says where it has one that is whole, else as it shows itself.
 fn entry_of(path: &Path, config: &Config) -> anyhow::Result<ArchiveEntry> {
-    if let Ok(entry) = read_manifest(path) {
-        check(path, Effort::up_to(4, false), &|| false)?;
-        return Ok(entry);
+    match read_manifest(path) {
+        Ok(entry) => {
+            check(path, Effort::up_to(4, false), &|| false)?;
+            return Ok(entry);
+        }
+        Err(error) if error.is_lost() => {}
+        Err(error) => return Err(error.into()),
     }
     let plain = rebuild(path, &|_| Box::new(|_| None))?;
     let entry = rebuild(path, &times_of(&plain, Some(config)))?;

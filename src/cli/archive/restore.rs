@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::cat::{is_wanted, refuse_unknown};
-use super::find;
-use crate::archive::{Opened, Restored, restore};
+use super::{find, open};
+use crate::archive::{Restored, restore};
 use crate::cli::output;
 use crate::jobs::counted;
 use crate::model::untrusted::printable;
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = Opened::new(&find(root, &args.archive)?)?;
+    let opened = open(&find(root, &args.archive)?)?;
     refuse_unknown(&opened, &args.members)?;
     crate::fs::create_folder(&args.to).map_err(|error| anyhow::anyhow!("{}: {error}", args.to.display()))?;
     let done = restore(&opened, |member| is_wanted(member, &args.members), &args.to);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use chrono_tz::Tz;
 
-use super::{find, times_of};
+use super::{find, open, times_of};
 use crate::archive::{Opened, Pattern, Window, search};
 use crate::cli::output;
 use crate::cli::scan::configured;
@@ -15,6 +15,9 @@ use crate::config::{Config, system_zone};
 use crate::model::untrusted::{printable, without_line_break};
 use crate::model::{Member, Problem};
 use crate::store::{ArchiveFilter, Store};
+
+/// Not everything could be searched.
+const UNREADABLE: u8 = 2;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,10 +33,10 @@ pub struct Args {
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
     /// Only of this source
-    #[arg(long)]
+    #[arg(long, conflicts_with = "archives")]
     source: Option<String>,
     /// Only of this host
-    #[arg(long)]
+    #[arg(long, conflicts_with = "archives")]
     host: Option<String>,
     /// The pattern is a plain text
     #[arg(short = 'F', long)]
@@ -63,25 +66,32 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         Problem::new(format!("{:?} is no pattern: {error}", args.pattern), "", "with -F it is a plain text")
     })?;
     let mut found = Found::new(args);
-    let (mut result, mut failed) = (Ok(()), false);
+    let mut failed = false;
     for path in paths(root, args, window, config.as_ref())? {
-        let searched = Opened::new(&path).map_err(io::Error::other).and_then(|opened| {
-            let times = times_of(&opened.entry, config.as_ref());
-            search(&opened, &pattern, window, &times, &mut |member, line| found.line(&opened, member, line))
-        });
-        match searched {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-            Err(error) if found.broken => result = Err(error),
+        let opened = match open(&path) {
+            Ok(opened) => opened,
             Err(error) => {
                 failed = true;
-                output::complain(&anyhow::anyhow!("{}: {error}", path.display()));
+                output::complain(&error);
+                continue;
             }
-            Ok(()) => {}
+        };
+        let times = times_of(&opened.entry, config.as_ref());
+        let hand = &mut |member: &Member, line: &[u8]| found.line(&opened, member, line);
+        match search(&opened, &pattern, window, &times, hand) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(error.into()),
+            Ok(problems) => {
+                failed |= !problems.is_empty();
+                for problem in problems {
+                    output::complain(&anyhow::anyhow!("{}: {problem}", path.display()));
+                }
+            }
         }
     }
     found.end()?;
-    result?;
-    Ok(ExitCode::from(u8::from(failed || found.lines == 0)))
+    // As grep has it.
+    Ok(ExitCode::from(if failed { UNREADABLE } else { u8::from(found.lines == 0) }))
 }
 
 fn paths(root: &Path, args: &Args, window: Window, config: Option<&Config>) -> anyhow::Result<Vec<PathBuf>> {
@@ -102,15 +112,13 @@ struct Found<'a> {
     out: io::BufWriter<io::StdoutLock<'static>>,
     to_person: bool,
     lines: u64,
-    /// Whether it is the output that failed.
-    broken: bool,
 }
 
 impl<'a> Found<'a> {
     fn new(args: &'a Args) -> Self {
         let out = io::stdout();
         let to_person = out.is_terminal();
-        Self { args, out: io::BufWriter::with_capacity(64 * 1024, out.lock()), to_person, lines: 0, broken: false }
+        Self { args, out: io::BufWriter::with_capacity(64 * 1024, out.lock()), to_person, lines: 0 }
     }
 
     fn line(&mut self, opened: &Opened, member: &Member, line: &[u8]) -> io::Result<()> {
@@ -118,12 +126,12 @@ impl<'a> Found<'a> {
         if self.args.count {
             return Ok(());
         }
-        self.print(opened, member, line).inspect_err(|_| self.broken = true)
+        self.print(opened, member, line)
     }
 
     fn print(&mut self, opened: &Opened, member: &Member, line: &[u8]) -> io::Result<()> {
         if self.args.names {
-            write!(self.out, "{}:{}: ", opened.entry.name, member.name)?;
+            write!(self.out, "{}:{}: ", printable(opened.entry.name.as_bytes()), member.name)?;
         }
         if self.to_person {
             // A terminal must not take orders from a log.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::find;
-use crate::archive::Effort;
+use super::{find, open};
+use crate::archive::{Effort, manifest_path};
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -43,7 +43,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if args.archives.is_empty() {
         let config = Config::load(&crate::cli::absolute(root))?;
         let mut archives = Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?;
-        archives.sort_by(|a, b| (a.verified, &a.path).cmp(&(b.verified, &b.path)));
+        archives.sort_by(|a, b| (a.checked, &a.path).cmp(&(b.checked, &b.path)));
         archives.truncate(share_of(archives.len(), args.subset.unwrap_or(100)));
         // Whoever may not write to the database may still look at archives.
         let record = crate::runner::refuse_foreign(&config.state).ok().and_then(|()| Store::open(&config.state).ok());
@@ -61,6 +61,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     for name in &args.archives {
         let path: PathBuf = find(root, name)?;
+        if !manifest_path(&path).exists() {
+            // Another program's, or its manifest is lost: all that can be said is that it can be read.
+            open(&path)?;
+            output::print(&format!("{}: it can be read, but has no manifest to compare it with\n", path.display()));
+            continue;
+        }
         tell(&path, check(&path, effort, &|| false).map_err(|error| error.to_string()));
     }
     let all = counted(whole + damaged, "archive");
