@@ -183,7 +183,7 @@ pub fn partial_name(target: &Path) -> PathBuf {
 /// Fails where the file can't be created.
 pub fn create_partial(path: &Path) -> io::Result<File> {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => OpenOptions::new().write(true).create_new(true).mode(0o640).open(path),
     }
 }

@@ -35,10 +35,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
                 Ok(_) => io::copy(text, &mut out),
                 Err(error) => Err(error),
             };
-            match out.failed.take() {
-                Some(error) => Err(error),
-                None => Ok(problems.extend(whole.err().map(|error| format!("{}: {error}", member.name)))),
+            if let Some(error) = out.failed.take() {
+                return Err(error);
             }
+            problems.extend(whole.err().map(|error| format!("{}: {error}", member.name)));
+            Ok(())
         },
     );
     match read.and_then(|()| out.flush()) {
