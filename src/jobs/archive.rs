@@ -11,7 +11,7 @@ use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
 use super::{Context, JobError, JobKind, counted, scan};
 use crate::archive::{
-    ArchiveError, Bundle, Candidate, Effort, Packed, Shelf, hold, pack, read_manifest, remove_archive,
+    ArchiveError, Bundle, Candidate, Effort, MANIFEST, Packed, Shelf, hold, pack, read_manifest, remove_archive,
 };
 use crate::logs::{LogFile, Writers};
 use crate::model::archive::DateRule;
@@ -282,6 +282,13 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
         told.problems.push(format!("{}{more} should be there but is not; {help}", first.display()));
     }
     for path in &shelf.leftovers {
+        // What is missing may be on its way; then its manifest is needed.
+        let archive = path.to_str().and_then(|path| path.strip_suffix(MANIFEST)).map(Path::new);
+        if let Some(archive) = archive
+            && context.store.has_archive(archive)?
+        {
+            continue;
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match crate::fs::remove(path) {
             Ok(()) => told.notes.push(format!("removed {name}, which an interrupted run had left")),

@@ -38,7 +38,7 @@ fn a_dry_run_changes_nothing() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n").file("log/a.log", "x\n").file("log/a.log.1", "y\n");
     bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
-    bed.file("jobs/pack.toml", "[archive]\nsources = [\"logs\"]\n");
+    bed.file("jobs/pack.toml", "[archive]\nsources = [\"logs\"]\nquiet = \"none\"\n");
     bed.file("jobs/sum.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\"]\n");
     bed.file("jobs/cmd.toml", "[command]\nshell = \"touch DIR/touched\"\n");
     for (job, says) in
