@@ -89,7 +89,8 @@ fn pack(what: &str, into: &Path, logs: &str, more: &[&str], peer: &[String], oth
 }
 
 fn only_archive(into: &Path) -> String {
-    let is_archive = |path: &std::path::PathBuf| path.to_string_lossy().contains(".tar.");
+    let is_archive =
+        |path: &std::path::PathBuf| logkeeper::archive::is_archive_name(&path.file_name().unwrap().to_string_lossy());
     fs::read_dir(into).unwrap().map(|entry| entry.unwrap().path()).find(is_archive).unwrap().display().to_string()
 }
 
