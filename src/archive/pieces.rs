@@ -1,7 +1,7 @@
 //! The pieces of an archive: each is compressed alone and can be decompressed alone.
 //!
 //! A `.tar.gz` may consist of any number of gzip members (RFC 1952, 2.2), a `.tar.zst` of any number of frames (RFC 8878, 3).
-//! Here each holds one or two MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
+//! Here each holds up to two and a half MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
 use std::fs::File;
@@ -24,7 +24,7 @@ const ZSTD_LEVEL: i32 = 3;
 pub const fn piece_size(codec: Codec) -> usize {
     match codec {
         Codec::Gzip => 3 << 19,
-        Codec::Zstd => 2 << 20,
+        Codec::Zstd => 5 << 19,
     }
 }
 
