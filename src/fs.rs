@@ -42,33 +42,20 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Identity)> {
 /// # Errors
 /// Fails where a part of the way is a link, the file has a second name or is no regular file, or it can't be opened.
 pub fn open_beneath(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Metadata)> {
-    let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason);
-    let below = path.strip_prefix(folder).map_err(|_| wrong("not in the folder of its source"))?;
-    let mut names = below.components().peekable();
-    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let mut at = rustix::fs::open(start, way, Mode::empty())?;
-    while let Some(name) = names.next() {
-        let Component::Normal(name) = name else { return Err(wrong("not in the folder of its source")) };
-        if names.peek().is_some() {
-            at = rustix::fs::openat(&at, name, way | OFlags::NOFOLLOW, Mode::empty())?;
-            continue;
-        }
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|error| match error {
-            rustix::io::Errno::LOOP => wrong("it is a link"),
-            error => error.into(),
-        })?;
-        let file = File::from(file);
-        let meta = file.metadata()?;
-        return match (meta.is_file(), meta.nlink()) {
-            (false, _) => Err(wrong("not a regular file")),
-            (true, 1) => Ok((file, meta)),
-            (true, 0) => Err(io::ErrorKind::NotFound.into()),
-            (true, names) => Err(wrong(&format!("it has {names} names (hard links)"))),
-        };
+    let (at, name) = way_to(folder, below(folder, path)?, false)?;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|error| match error {
+        rustix::io::Errno::LOOP => invalid("it is a link"),
+        error => error.into(),
+    })?;
+    let file = File::from(file);
+    let meta = file.metadata()?;
+    match (meta.is_file(), meta.nlink()) {
+        (false, _) => Err(invalid("not a regular file")),
+        (true, 1) => Ok((file, meta)),
+        (true, 0) => Err(io::ErrorKind::NotFound.into()),
+        (true, names) => Err(invalid(&format!("it has {names} names (hard links)"))),
     }
-    Err(wrong("not a file"))
 }
 
 /// Removes a file durably where it is still what it was, following no link on the way from `folder` to it. Gives whether it was.
@@ -76,25 +63,55 @@ pub fn open_beneath(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Me
 /// # Errors
 /// Fails where the way can't be gone or the file can't be removed.
 pub fn remove_beneath(folder: &Path, path: &Path, known: &Identity) -> io::Result<bool> {
-    let wrong = || io::Error::new(io::ErrorKind::InvalidInput, "not in the folder of its source");
-    let below = path.strip_prefix(folder).map_err(|_| wrong())?;
-    let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else { return Err(wrong()) };
-    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut at = rustix::fs::open(folder, way, Mode::empty())?;
-    for name in parent.components() {
-        let Component::Normal(name) = name else { return Err(wrong()) };
-        at = rustix::fs::openat(&at, name, way | OFlags::NOFOLLOW, Mode::empty())?;
-    }
-    let way = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let at = rustix::fs::openat(&at, ".", way, Mode::empty())?;
+    let (at, name) = way_to(folder, below(folder, path)?, false)?;
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(&at, name, flags, Mode::empty())?);
     if identity(&file.metadata()?) != *known {
         return Ok(false);
     }
     rustix::fs::unlinkat(&at, name, AtFlags::empty())?;
-    rustix::fs::fsync(&at)?;
+    sync_folder(&at)?;
     Ok(true)
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+fn below<'a>(folder: &Path, path: &'a Path) -> io::Result<&'a Path> {
+    path.strip_prefix(folder).map_err(|_| invalid("not in the folder of its source"))
+}
+
+/// The folder of a place below a folder, reached without following a link, and the name there; with `make`, the folders between are
+/// created (mode 0750).
+fn way_to<'a>(folder: &Path, below: &'a Path, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+    let names: Option<Vec<&OsStr>> = below
+        .components()
+        .filter(|component| *component != Component::CurDir)
+        .map(|component| if let Component::Normal(name) = component { Some(name) } else { None })
+        .collect();
+    let names = names.ok_or_else(|| invalid("its name would lead out of the folder"))?;
+    let Some((name, above)) = names.split_last() else { return Err(invalid("it has no name")) };
+    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut at = rustix::fs::open(start, way, Mode::empty())?;
+    for name in above {
+        if make {
+            match rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o750)) {
+                Ok(()) => sync_folder(&at)?,
+                Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        at = rustix::fs::openat(&at, *name, way | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok((at, name))
+}
+
+/// Syncs a folder that may be open only as a place.
+fn sync_folder(at: &OwnedFd) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::fsync(rustix::fs::openat(at, ".", flags, Mode::empty())?)?)
 }
 
 /// A file in the making in a folder that was reached without following links.
@@ -111,24 +128,7 @@ impl NewFile {
     /// # Errors
     /// Fails where the way would lead out of the folder, goes over a link, or can't be made.
     pub fn beneath(folder: &Path, below: &Path) -> io::Result<Self> {
-        let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidInput, reason);
-        let names: Option<Vec<&OsStr>> = below
-            .components()
-            .filter(|component| *component != Component::CurDir)
-            .map(|component| if let Component::Normal(name) = component { Some(name) } else { None })
-            .collect();
-        let names = names.ok_or_else(|| wrong("its name would lead out of the folder"))?;
-        let Some((name, above)) = names.split_last() else { return Err(wrong("it has no name")) };
-        let way = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let mut at = rustix::fs::open(folder, way, Mode::empty())?;
-        for name in above {
-            match rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o750)) {
-                Ok(()) => rustix::fs::fsync(&at)?,
-                Err(rustix::io::Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            at = rustix::fs::openat(&at, *name, way | OFlags::NOFOLLOW, Mode::empty())?;
-        }
+        let (at, name) = way_to(folder, below, true)?;
         match rustix::fs::unlinkat(&at, partial_of(name), AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -152,7 +152,7 @@ impl NewFile {
             self.discard()?;
             return done;
         }
-        Ok(rustix::fs::fsync(&self.folder)?)
+        sync_folder(&self.folder)
     }
 
     /// Removes it.
@@ -161,7 +161,7 @@ impl NewFile {
     /// Fails where it can't be removed.
     pub fn discard(self) -> io::Result<()> {
         rustix::fs::unlinkat(&self.folder, partial_of(&self.name), AtFlags::empty())?;
-        Ok(rustix::fs::fsync(&self.folder)?)
+        sync_folder(&self.folder)
     }
 }
 

@@ -63,10 +63,11 @@ pub fn inspect(folder: &Path, path: &Path, times_of: TimesOf<'_>) -> io::Result<
     let mut times = times_of(identity.modified());
     if let Some(packing) = candidate.packing {
         file.seek(SeekFrom::Start(0))?;
-        if whole(packing, file, &mut times, &mut candidate).is_ok() {
+        if let Ok(text) = packing.reader(file).and_then(|text| read_text(text, &mut times)) {
+            candidate.head_sha256 = text.head_sha256;
+            (candidate.content_sha256, candidate.times) = (Some(text.sha256), text.times);
             return Ok(candidate);
         }
-        (candidate.content_sha256, candidate.times) = (None, None);
     } else {
         candidate.times = last_time(&mut file, &head, identity.size, &mut times)?;
     }
@@ -91,19 +92,28 @@ pub fn content_sha256(candidate: &Candidate) -> io::Result<String> {
     Ok(hasher.finish())
 }
 
-fn whole(packing: Packing, file: File, times: &mut TextTimes, candidate: &mut Candidate) -> io::Result<()> {
-    let mut text = packing.reader(file)?;
+/// What reading a text to its end tells.
+pub(super) struct WholeText {
+    pub sha256: String,
+    pub head_sha256: String,
+    pub times: Option<(i64, i64)>,
+}
+
+/// Reads a text to its end.
+///
+/// # Errors
+/// Fails where it can't be read.
+pub(super) fn read_text(mut text: impl Read, times: &mut TextTimes) -> io::Result<WholeText> {
     let mut head = Vec::new();
-    text.as_mut().take(HEAD as u64).read_to_end(&mut head)?;
-    candidate.head_sha256 = sha256(&head);
+    text.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+    let head_sha256 = sha256(&head);
     let mut blocks = LineBlocks::new(io::Cursor::new(head).chain(text), BLOCK);
-    let mut hasher = Hasher::default();
+    let (mut hasher, mut span) = (Hasher::default(), None);
     while let Some(block) = blocks.next_block()? {
         hasher.write_all(&block)?;
-        candidate.times = spanning(candidate.times, times(&block));
+        span = spanning(span, times(&block));
     }
-    candidate.content_sha256 = Some(hasher.finish());
-    Ok(())
+    Ok(WholeText { sha256: hasher.finish(), head_sha256, times: span })
 }
 
 /// The times of the last lines; lines that say how the others are to be read stand first.

@@ -1,14 +1,13 @@
 //! Reading archives: ours by their blocks, others' from one end to the other.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inspect::{HEAD, Hasher, sha256, spanning};
+use super::inspect::{HEAD, Hasher, read_text, sha256, spanning};
 use super::lanes::Effort;
-use super::line_blocks::LineBlocks;
 use super::pieces::{self, Place, Text, most_lanes, piece_size};
 use super::{ArchiveError, SUMS, TimesOf, manifest};
 use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
@@ -355,28 +354,11 @@ fn describe(opened: &Opened, member: &mut Member, times_of: TimesOf<'_>) -> io::
     }
     member.head_sha256 = sha256(&start);
     if let Some(packing) = Packing::of(&start[..start.len().min(MAGIC)]) {
-        let mut times = times_of(member.modified);
-        let reader = || packing.reader(opened.stored(member, Effort::up_to(2, false)));
-        let mut head = Vec::new();
-        let begun = reader()?.take(HEAD as u64).read_to_end(&mut head);
-        let mut text = LineBlocks::new(reader()?, BLOCK);
-        let (mut hasher, mut found) = (Hasher::default(), None);
-        let whole = loop {
-            match text.next_block() {
-                Ok(Some(block)) => {
-                    hasher.write_all(&block)?;
-                    found = spanning(found, times(&block));
-                }
-                Ok(None) => break true,
-                Err(_) => break false,
-            }
-        };
-        if whole && begun.is_ok() {
-            member.content_sha256 = hasher.finish();
-            member.head_sha256 = sha256(&head);
-            span = found;
-        } else {
-            span = None;
+        let text = packing.reader(opened.stored(member, Effort::up_to(2, false)));
+        // One that can't be decompressed to its end is known by what is stored, and has no times.
+        span = None;
+        if let Ok(text) = text.and_then(|text| read_text(text, &mut times_of(member.modified))) {
+            (member.content_sha256, member.head_sha256, span) = (text.sha256, text.head_sha256, text.times);
         }
         for block in &mut member.blocks {
             (block.first, block.last) = (span.map(|span| span.0), span.map(|span| span.1));

@@ -51,7 +51,7 @@ fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Res
         let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes);
     };
     let mut text = Text::new(opened.file.clone(), entry.codec, opened.places().into_iter(), effort, watch);
-    if let Some(reason) = compare(&mut text, entry, stop)? {
+    if let Some(reason) = compare(&mut text, opened, stop)? {
         return Ok(Some(text.broken.map_or(reason, |(at, why)| format!("at byte {}: {why}", at.offset))));
     }
     let digest = whole.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
@@ -64,7 +64,7 @@ fn read_others(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String
         Ok(text) => text,
         Err(error) => return Ok(Some(error.to_string())),
     };
-    if let Some(reason) = compare(&mut text, &opened.entry, stop)? {
+    if let Some(reason) = compare(&mut text, opened, stop)? {
         return Ok(Some(reason));
     }
     let mut whole = Hasher::default();
@@ -79,15 +79,12 @@ fn read_others(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String
     }
 }
 
-fn compare(
-    text: &mut impl Read,
-    entry: &ArchiveEntry,
-    stop: &dyn Fn() -> bool,
-) -> Result<Option<String>, ArchiveError> {
+fn compare(text: &mut impl Read, opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+    let entry = &opened.entry;
     let mut archive = tar::Archive::new(text);
     let mut expected = entry.members.iter();
     let mut sums_seen = false;
-    let is_ours = entry.members.iter().all(|member| member.size == 0 || !member.blocks.is_empty());
+    let is_ours = opened.in_pieces();
     let entries = match archive.entries() {
         Ok(entries) => entries,
         Err(error) => return Ok(Some(error.to_string())),

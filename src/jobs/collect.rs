@@ -7,6 +7,7 @@ use super::{Context, JobError};
 use crate::archive::{Candidate, content_sha256, inspect};
 use crate::fs::identity;
 use crate::logs::{self, LogFile, Writers, unfinished};
+use crate::model::archive::plain_name;
 use crate::model::{ArchiveSpec, Identity, Source};
 
 /// What a look at a source has brought.
@@ -107,20 +108,11 @@ fn candidate(
     Ok(Ok(twin.map_or_else(|| Found::New(candidate.clone()), Found::Twin)))
 }
 
-/// Longer names of hosts are cut, so that a file name can hold them.
-const LONGEST_HOST: usize = 64;
-
 /// The host whose log a file is, as a name for folders.
 fn host_of(source: &Source, file: &LogFile, context: &Context<'_>) -> String {
     let told = source.host_of(&file.path);
     let host = if told.is_empty() { &context.config.host } else { &told };
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let letter = |(at, byte): (usize, u8)| match byte {
-        b'.' if at == 0 => "_".to_owned(),
-        byte if is_plain(byte) => char::from(byte).to_string(),
-        byte => format!("_{byte:02x}"),
-    };
-    host.bytes().take(LONGEST_HOST).enumerate().map(letter).collect()
+    plain_name(host)
 }
 
 /// The rotated files of a source.

@@ -278,6 +278,19 @@ pub struct VerifySpec {
     pub share: u32,
 }
 
+/// A name as part of an archive's name and of folders: letters, digits, `._-`, and other bytes as `_` with their number.
+pub fn plain_name(text: &str) -> String {
+    let letter = |(at, byte): (usize, u8)| match byte {
+        b'.' if at == 0 => "_".to_owned(),
+        byte if byte.is_ascii_alphanumeric() || b"._-".contains(&byte) => char::from(byte).to_string(),
+        byte => format!("_{byte:02x}"),
+    };
+    text.bytes().take(LONGEST_NAME).enumerate().map(letter).collect()
+}
+
+/// Longer names are cut, so that a file name can hold them.
+const LONGEST_NAME: usize = 64;
+
 /// Bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;

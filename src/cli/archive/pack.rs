@@ -12,7 +12,7 @@ use crate::cli::scan::configured;
 use crate::config::system_zone;
 use crate::jobs::{alone_in, counted, log_times};
 use crate::model::Problem;
-use crate::model::archive::{Codec, DateRule};
+use crate::model::archive::{Codec, DateRule, plain_name};
 use crate::model::untrusted::printable;
 
 #[derive(clap::Args)]
@@ -90,9 +90,8 @@ fn tell(packed: &Packed, args: &Args) -> anyhow::Result<()> {
 fn source_name(args: &Args) -> Result<String, Problem> {
     let first = args.files[0].file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = args.name.as_deref().unwrap_or(first.split('.').next().unwrap_or_default());
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = name.chars().map(plain).collect();
-    if name.is_empty() || name.starts_with('.') {
+    let name = plain_name(name);
+    if name.is_empty() {
         return Err(Problem::new("the archive needs a name", "", "give it one, as --name web-access"));
     }
     Ok(name)
