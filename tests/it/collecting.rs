@@ -114,8 +114,11 @@ fn a_log_that_changes_while_it_is_packed_costs_only_itself() {
         let found: BTreeMap<String, Vec<u8>> = archived(&bed.path("state/archives")).into_iter().collect();
         assert_eq!(found["a.log.1"], b"first\n", "{change}: {ended:?}");
         assert_eq!(found["z.log.1"], b"last\n", "{change}: {ended:?}");
-        let changed = found.get("m.log.1").is_none_or(|text| !text.is_empty() && large.as_bytes().starts_with(text));
-        assert!(changed || change == "grow", "{change}: something else is in the archive");
+        let is_ours = |text: &Vec<u8>| match change {
+            "grow" => text.starts_with(large.as_bytes()) && text[large.len()..].chunks(5).all(|line| line == b"more\n"),
+            _ => !text.is_empty() && large.as_bytes().starts_with(text),
+        };
+        assert!(found.get("m.log.1").is_none_or(is_ours), "{change}: something else is in the archive");
         assert_eq!(bed.run(&["archive", "verify"]).code, 0);
     }
 }
@@ -207,10 +210,7 @@ fn rules_let_old_archives_go_but_nothing_that_is_held_and_not_the_newest() {
     let held = bed.run(&["archive", "hold", "add", "web1-logs-2026-11-11", "--why", "lawsuit"]);
     assert_eq!(held.code, 0, "{held:?}");
     let dry = bed.run(&["archive", "prune", "--dry-run"]);
-    assert!(
-        dry.stdout.contains("web1-logs-2026-11-11.tar.gz stays on hold: lawsuit")
-            || dry.stdout.contains("on hold: lawsuit")
-    );
+    assert!(dry.stdout.contains("on hold: lawsuit"), "{dry:?}");
     assert!(dry.stdout.contains("no rule keeps it") && dry.stdout.contains("the newest of its source"), "{dry:?}");
     let left = || -> Vec<String> {
         let shelf = Shelf::look(&bed.path("state/archives"));
@@ -246,7 +246,8 @@ fn rules_let_old_archives_go_but_nothing_that_is_held_and_not_the_newest() {
     assert_eq!(bed.run_job("pack", AT).summary, "nothing new to archive", "what was let go is not archived again");
     assert_eq!(bed.run(&["archive", "hold", "rm", "web1-logs-2026-11-11"]).code, 0);
     let pruned = bed.run(&["archive", "prune"]);
-    assert!(pruned.code == 1 && pruned.stderr.contains("in the future") || pruned.code == 0, "{pruned:?}");
+    assert!(pruned.code == 0 && pruned.stdout.contains("removed 1 archive"), "{pruned:?}");
+    assert_eq!(left(), ["14", "15", "15"]);
 }
 
 #[test]
