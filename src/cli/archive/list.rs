@@ -56,12 +56,13 @@ fn row(archive: &Catalogued, zone: Tz) -> Vec<String> {
         (None, _) => String::new(),
     };
     vec![
-        entry.name.clone(),
+        // As the other subcommands take it, too, so that a row fits a window.
+        entry.name.strip_suffix(entry.codec.suffix()).unwrap_or(&entry.name).to_owned(),
         minute(entry.first(), zone),
         minute(entry.last(), zone),
         entry.members.len().to_string(),
         size(entry.size),
-        archive.verified.map_or("never".to_owned(), |at| minute(Some(at.timestamp()), zone)),
+        archive.verified.map_or("never".to_owned(), |at| at.with_timezone(&zone).format("%Y-%m-%d").to_string()),
         remark,
     ]
 }
