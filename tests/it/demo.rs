@@ -11,7 +11,7 @@ fn the_demo_does_the_whole_job() {
     let ran = bed.run(&["demo", dir.to_str().unwrap()]);
     assert_eq!(ran.code, 0, "{ran:?}");
     for said in [
-        "archived in 33 archives, verified",
+        "33 logs archived in ",
         "archives verified, all whole",
         "Then it got in as",
         "ALERT: failed-logins: 203.0.113.99",
