@@ -42,8 +42,20 @@ pub fn open_regular(path: &Path) -> io::Result<(File, Identity)> {
 /// # Errors
 /// Fails where a part of the way is a link, the file has a second name or is no regular file, or it can't be opened.
 pub fn open_beneath(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Metadata)> {
+    open_only(folder, path, OFlags::RDONLY)
+}
+
+/// The same for reading and writing.
+///
+/// # Errors
+/// As there.
+pub fn open_beneath_to_write(folder: &Path, path: &Path) -> io::Result<(File, std::fs::Metadata)> {
+    open_only(folder, path, OFlags::RDWR)
+}
+
+fn open_only(folder: &Path, path: &Path, access: OFlags) -> io::Result<(File, std::fs::Metadata)> {
     let (at, name) = way_to(folder, below(folder, path)?, false)?;
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&at, name, flags, Mode::empty()).map_err(|error| match error {
         rustix::io::Errno::LOOP => invalid("it is a link"),
         error => error.into(),
@@ -72,6 +84,44 @@ pub fn remove_beneath(folder: &Path, path: &Path, known: &Identity) -> io::Resul
     rustix::fs::unlinkat(&at, name, AtFlags::empty())?;
     sync_folder(&at)?;
     Ok(true)
+}
+
+/// Gives a file another name durably, following no link on the way from `folder` to both; never replaces an existing file.
+///
+/// # Errors
+/// `AlreadyExists` where `to` exists; else fails where a way can't be gone or the file can't be renamed.
+pub fn rename_beneath(folder: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    let (from_folder, from) = way_to(folder, below(folder, from)?, false)?;
+    let (to_folder, to) = way_to(folder, below(folder, to)?, false)?;
+    rename_new((from_folder.as_fd(), Path::new(from)), (to_folder.as_fd(), Path::new(to)))?;
+    sync_folder(&to_folder)?;
+    sync_folder(&from_folder)
+}
+
+/// Creates an empty file with these permissions, owner and group, following no link on the way from `folder` to it.
+///
+/// # Errors
+/// `AlreadyExists` where it exists; else fails where it can't be created or can't be given away.
+pub fn create_beneath(folder: &Path, path: &Path, mode: u32, owner: (u32, u32)) -> io::Result<()> {
+    let (at, name) = way_to(folder, below(folder, path)?, false)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(&at, name, flags, Mode::from_raw_mode(0o600))?);
+    // With the mode last, nobody but its owner ever opens what is not theirs.
+    let done = own(&file, owner).and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)));
+    done?;
+    sync_folder(&at)
+}
+
+/// Gives a file an owner and a group, where it has others.
+///
+/// # Errors
+/// Fails where that is not allowed.
+pub fn own(file: &File, (uid, gid): (u32, u32)) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if (meta.uid(), meta.gid()) == (uid, gid) {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(uid), Some(gid))
 }
 
 fn invalid(reason: &str) -> io::Error {
@@ -118,7 +168,7 @@ fn sync_folder(at: &OwnedFd) -> io::Result<()> {
 pub struct NewFile {
     folder: OwnedFd,
     name: OsString,
-    /// What is written.
+    /// What is written; it can be read as well.
     pub file: File,
 }
 
@@ -133,7 +183,7 @@ impl NewFile {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&at, partial_of(name), flags, Mode::from_raw_mode(0o600))?;
         Ok(Self { folder: at, name: name.to_os_string(), file: file.into() })
     }
@@ -146,7 +196,8 @@ impl NewFile {
         let done = self.file.sync_all().and_then(|()| {
             let mut name = self.name.clone();
             name.push(added);
-            rename_new(self.folder.as_fd(), Path::new(&partial_of(&self.name)), Path::new(&name))
+            let partial = partial_of(&self.name);
+            rename_new((self.folder.as_fd(), Path::new(&partial)), (self.folder.as_fd(), Path::new(&name)))
         });
         if done.is_err() {
             self.discard()?;
@@ -193,16 +244,16 @@ pub fn create_partial(path: &Path) -> io::Result<File> {
 /// # Errors
 /// `AlreadyExists` where `target` exists; else what the rename or the sync of the folder says.
 pub fn publish_new(partial: &Path, target: &Path) -> io::Result<()> {
-    rename_new(rustix::fs::CWD, partial, target)?;
+    rename_new((rustix::fs::CWD, partial), (rustix::fs::CWD, target))?;
     sync_parent(target)
 }
 
-fn rename_new(folder: BorrowedFd<'_>, partial: &Path, target: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(folder, partial, folder, target, RenameFlags::NOREPLACE) {
+fn rename_new((at, name): (BorrowedFd<'_>, &Path), (to, target): (BorrowedFd<'_>, &Path)) -> io::Result<()> {
+    match rustix::fs::renameat_with(at, name, to, target, RenameFlags::NOREPLACE) {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
             // A file system without RENAME_NOREPLACE (NFS): a hard link refuses an existing name too.
-            rustix::fs::linkat(folder, partial, folder, target, AtFlags::empty())?;
-            Ok(rustix::fs::unlinkat(folder, partial, AtFlags::empty())?)
+            rustix::fs::linkat(at, name, to, target, AtFlags::empty())?;
+            Ok(rustix::fs::unlinkat(at, name, AtFlags::empty())?)
         }
         other => Ok(other?),
     }

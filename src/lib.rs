@@ -20,6 +20,7 @@ pub mod demo;
 pub mod detect;
 pub mod fs;
 pub mod jobs;
+pub mod logrotate;
 pub mod logs;
 pub mod model;
 pub mod notify;

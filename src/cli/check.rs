@@ -136,7 +136,10 @@ fn warnings(job: &Job, daemon: Uid) -> Vec<String> {
         Work::Archive(archive) if archive.remove_originals && !root => {
             found.push(root_needed("removing originals of other accounts"));
         }
-        Work::Archive(_) | Work::Verify(_) | Work::Scan(_) | Work::Report(_) => {}
+        Work::Rotate(rotate) if !root && !rotate.files.is_empty() => {
+            found.push(root_needed("rotating logs of other accounts"));
+        }
+        Work::Rotate(_) | Work::Archive(_) | Work::Verify(_) | Work::Scan(_) | Work::Report(_) => {}
     }
     if let Some(schedule) = job.schedule.as_ref().filter(|schedule| !schedule.expression.is_at_boot())
         && next::following(schedule, SystemClock.now(), 1).next().is_none()

@@ -8,15 +8,15 @@ use chrono_tz::Tz;
 
 use super::fields::{Fields, Placed, Text};
 use super::main_file::{Main, unsafe_secret};
-use super::values::{AbsolutePath, Address, Bytes, Limit, Percent, Period, Share, Umask, Zone};
+use super::values::{AbsolutePath, Address, Bytes, Limit, Pattern, Percent, Period, Share, Umask, Zone};
 use crate::model::archive::Retention;
 use crate::model::problem::nearest;
 use crate::model::{
-    ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Overlap, Policy, Problem, ReportKind,
-    ReportSpec, ScanSpec, Schedule, VerifySpec, Work,
+    ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Method, Names, Overlap, Policy, Problem,
+    ReportKind, ReportSpec, RotateSpec, ScanSpec, Schedule, Signal, SignalSpec, VerifySpec, Work,
 };
 
-const KINDS: [&str; 5] = ["archive", "verify", "scan", "report", "command"];
+const KINDS: [&str; 6] = ["archive", "rotate", "verify", "scan", "report", "command"];
 const DEFAULT_OUTPUT_LIMIT: u64 = 256 * 1024;
 /// Where names of these are wanted, a mail address does as well.
 const RECIPIENTS: &str = "recipient group";
@@ -132,6 +132,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
     let defaults = known.defaults.read(fields, known.recipients.as_ref());
     let work = match fields.present(&KINDS).as_slice() {
         ["archive"] => fields.table("archive").and_then(|table| read_archive(table, known)),
+        ["rotate"] => fields.table("rotate").and_then(|table| read_rotate(table, known)),
         ["verify"] => fields.table("verify").and_then(|table| read_verify(table, known)),
         ["scan"] => fields.table("scan").and_then(|table| read_scan(table, known)),
         ["report"] => fields.table("report").and_then(|table| read_report(table, known)),
@@ -139,7 +140,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
         [] => fields.required(
             "command",
             None,
-            "give it one of the tables [archive], [verify], [scan], [report] or [command]",
+            "give it one of the tables [archive], [rotate], [verify], [scan], [report] or [command]",
         ),
         [.., second] => {
             fields.refuse_key(second, Problem::new("a job is of one kind", "a second kind", "make two files of it"));
@@ -191,6 +192,47 @@ fn read_verify(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     Some(Work::Verify(VerifySpec { store, share }))
 }
 
+fn read_rotate(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
+    let records = table.value("records").unwrap_or(false);
+    let files = table.parsed_list::<Pattern>("files");
+    let files = if records {
+        Some(files.unwrap_or_default())
+    } else {
+        table.required("files", files, "name the live logs: files = [\"/var/log/nginx/*.log\"]")
+    };
+    let signal: Option<Signal> = table.parsed("signal");
+    let pid_file = table.parsed::<AbsolutePath>("pid_file").map(|path| path.0);
+    if signal.is_some() != pid_file.is_some() {
+        let key = if signal.is_some() { "pid_file" } else { "signal" };
+        table.required(key, None::<()>, "a signal needs both, as signal = \"USR1\" and pid_file = \"/run/nginx.pid\"");
+    }
+    let spec = RotateSpec {
+        files: Vec::new(),
+        records,
+        method: table.parsed("method").unwrap_or(Method::Rename),
+        names: table.parsed("names").unwrap_or(Names::Dated),
+        every: table.parsed("every"),
+        min_size: table.parsed::<Bytes>("min_size").map_or(0, |bytes| bytes.0),
+        max_size: table.parsed::<Bytes>("max_size").map(|bytes| bytes.0),
+        create: table.parsed("create").unwrap_or_default(),
+        compress: table.parsed("compress"),
+        keep: table.number("keep", 1..=100_000).map(|number| number as u32),
+        max_age: table.parsed::<Period>("max_age").map(|period| period.0),
+        missing_ok: table.value("missing_ok").unwrap_or(false),
+        signal: signal.zip(pid_file).map(|(signal, pid_file)| SignalSpec { signal, pid_file }),
+        before: table.table("before").and_then(|table| read_program(table, known)).map(Box::new),
+        after: table.table("after").and_then(|table| read_program(table, known)).map(Box::new),
+        each: table.value("each").unwrap_or(false),
+    };
+    if spec.each && spec.before.is_none() && spec.after.is_none() {
+        let help = "add [rotate.after], or remove it";
+        table.refuse_key("each", Problem::new("each is about the commands", "no command is there", help));
+    }
+    table.finish();
+    let files = files?.into_iter().map(|placed| placed.value.0).collect();
+    Some(Work::Rotate(Box::new(RotateSpec { files, ..spec })))
+}
+
 fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let sources = names(&mut table, "sources", "source", known.sources.as_ref());
     let rules = names(&mut table, "rules", "rule", Some(&known.rules));
@@ -209,7 +251,11 @@ fn read_report(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     Some(Work::Report(ReportSpec { period: period?, to: to? }))
 }
 
-fn read_command(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
+fn read_command(table: Fields<'_, '_>, known: &Known) -> Option<Work> {
+    read_program(table, known).map(|spec| Work::Command(Box::new(spec)))
+}
+
+fn read_program(mut table: Fields<'_, '_>, known: &Known) -> Option<CommandSpec> {
     let argv = read_argv(&mut table);
     let secrets: BTreeMap<String, String> = table.value("secrets").unwrap_or_default();
     let secrets: BTreeMap<String, PathBuf> =
@@ -251,7 +297,7 @@ fn read_command(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
         table.refuse_key(key, Problem::new(message, "a name without =", "write NAME = \"value\""));
     }
     table.finish();
-    Some(Work::Command(Box::new(CommandSpec { argv: argv?, ..spec })))
+    Some(CommandSpec { argv: argv?, ..spec })
 }
 
 fn read_argv(table: &mut Fields<'_, '_>) -> Option<Vec<String>> {

@@ -38,6 +38,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "jobs/archive-logs.toml",
     "jobs/error-spikes.toml",
     "jobs/failed-logins.toml",
+    "jobs/rotate-records.toml",
     "jobs/verify-archives.toml",
     "jobs/weekly-summary.toml",
 ];

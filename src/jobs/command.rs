@@ -47,7 +47,7 @@ impl JobKind for CommandSpec {
 }
 
 /// Runs a command under a supervisor.
-fn supervised(spec: &CommandSpec, context: &Context<'_>) -> Result<Report, JobError> {
+pub(super) fn supervised(spec: &CommandSpec, context: &Context<'_>) -> Result<Report, JobError> {
     let about = vec![
         ("LOGKEEPER_JOB".to_owned(), context.job.id.to_string()),
         ("LOGKEEPER_RUN".to_owned(), context.run.to_string()),

@@ -14,6 +14,7 @@ mod live;
 mod log_times;
 mod notice;
 mod report;
+mod rotate;
 mod rule_texts;
 mod scan;
 pub mod scanner;
@@ -160,6 +161,7 @@ pub fn kind(work: &Work) -> &dyn JobKind {
     match work {
         Work::Archive(spec) => spec,
         Work::Verify(spec) => spec,
+        Work::Rotate(spec) => &**spec,
         Work::Scan(spec) => spec,
         Work::Report(spec) => spec,
         Work::Command(spec) => &**spec,

@@ -1,10 +1,11 @@
-//! Logs: selecting files, opening them plain or compressed, and remembering how far they were read.
+//! Logs: selecting files, opening them plain or compressed, remembering how far they were read, and rotating them.
 
 mod cursor;
 mod evtx;
 mod finished;
 mod journal;
 mod lines;
+pub mod rotate;
 mod select;
 
 pub use cursor::{Cursor, Plan, Position, plan};

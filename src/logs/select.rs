@@ -214,16 +214,7 @@ mod tests {
     use super::*;
 
     fn source(pattern: String) -> Source {
-        Source {
-            name: "logs".into(),
-            files: vec![pattern],
-            journal: vec![],
-            journal_folder: None,
-            zone: chrono_tz::UTC,
-            format: None,
-            host_pattern: None,
-            web_logins: Default::default(),
-        }
+        Source { name: "logs".into(), files: vec![pattern], ..Source::default() }
     }
 
     #[test]

@@ -163,6 +163,14 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// What the names of files end with that are compressed so.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Codec::Gzip => ".gz",
+            Codec::Zstd => ".zst",
+        }
+    }
+
     /// What the names of its archives end with.
     pub fn suffix(self) -> &'static str {
         match self {

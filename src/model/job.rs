@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::run::words;
-use super::{ArchiveSpec, Expression, Problem, VerifySpec};
+use super::{ArchiveSpec, Expression, Problem, RotateSpec, VerifySpec};
 
 /// A job's id: the name of its file in `jobs/` without `.toml`.
 ///
@@ -170,6 +170,8 @@ pub enum Work {
     Archive(ArchiveSpec),
     /// `[verify]`
     Verify(VerifySpec),
+    /// `[rotate]`
+    Rotate(Box<RotateSpec>),
     /// `[scan]`
     Scan(ScanSpec),
     /// `[report]`
@@ -184,6 +186,7 @@ impl Work {
         match self {
             Work::Archive(_) => "archive",
             Work::Verify(_) => "verify",
+            Work::Rotate(_) => "rotate",
             Work::Scan(_) => "scan",
             Work::Report(_) => "report",
             Work::Command(_) => "command",

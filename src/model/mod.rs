@@ -8,6 +8,7 @@ pub mod format;
 pub mod job;
 pub mod mail;
 pub mod problem;
+pub mod rotate;
 pub mod rule;
 pub mod run;
 pub mod source;
@@ -26,6 +27,7 @@ pub use job::{
 };
 pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
 pub use problem::Problem;
+pub use rotate::{Create, Every, Method, Names, RotateSpec, Signal, SignalSpec};
 pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};
 pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source, WebLogins};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Event, Format, StatusClass};
 
 /// A named set of log files: patterns, format, time zone; or the systemd journal where no file matches.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Source {
     /// The name of its table in the configuration.
     pub name: String,

@@ -155,6 +155,14 @@ CREATE INDEX members_by_identity ON members (identity);
 CREATE INDEX members_by_archive ON members (archive);
 CREATE INDEX members_by_head ON members (head_sha256);
 
+CREATE TABLE rotations (
+    log TEXT PRIMARY KEY,
+    job TEXT NOT NULL,
+    target TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    told INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE intents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     at INTEGER NOT NULL,

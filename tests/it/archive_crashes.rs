@@ -1,6 +1,6 @@
 //! Archives and machines that die: whatever happens, every line is in a log or in a verified archive, and nothing needs a hand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,10 @@ use std::time::Duration;
 use logkeeper::archive::{Effort, Opened, Shelf, read_manifest, verify};
 
 use crate::cuts::Random;
+use crate::support::strace::{points, traced};
 use crate::support::{TestBed, has, sequences, skip};
 
 const JOB: &str = "[archive]\nsources = [\"logs\"]\nquiet = \"none\"\nremove_originals = true\n";
-
-/// System calls that change what is on the disk. A process that is killed at another one leaves what it would have left at the
-/// one of these before, so a sweep over these is a sweep over all.
-const CHANGING: [&str; 11] = [
-    "openat",
-    "write",
-    "pwrite64",
-    "fsync",
-    "fdatasync",
-    "ftruncate",
-    "rename",
-    "renameat2",
-    "unlink",
-    "unlinkat",
-    "mkdir",
-];
 
 /// A configuration and three rotated logs of two days, one of them compressed.
 fn small() -> (TestBed, BTreeMap<String, Vec<u8>>) {
@@ -83,63 +68,16 @@ fn assert_next_run_mends(bed: &TestBed, logs: &BTreeMap<String, Vec<u8>>, when: 
     assert_eq!(bed.run(&["archive", "verify"]).code, 0, "{when}");
 }
 
-/// Runs the job under strace with an injection, which hits the chosen call of every thread: one that can't tell another that there
-/// is something to do makes the run hang, and is then killed.
-fn traced(bed: &TestBed, inject: &str) {
-    let program = bed.command(&["run-now", "pack"]);
-    let mut traced = Command::new("timeout");
-    traced
-        .args(["-k", "5", "10", "strace", "-f", "-qq", "-o", "/dev/null", "-e", inject])
-        .arg(program.get_program())
-        .args(program.get_args());
-    traced.env("LOGKEEPER_CONFIG", bed.path("")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    traced.status().unwrap();
-}
-
-/// Each changing call of a whole run that touches a file below its folder: which one, and the how many-th of its thread.
-fn calls() -> BTreeSet<(&'static str, usize)> {
-    let (bed, _) = small();
-    let log = bed.path("calls");
-    let program = bed.command(&["run-now", "pack"]);
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-y", "-qq", "-o"]).arg(&log).arg("-e").arg(format!("trace={}", CHANGING.join(",")));
-    traced.arg(program.get_program()).args(program.get_args()).env("LOGKEEPER_CONFIG", bed.path(""));
-    assert!(traced.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().success());
-    let mut counts: BTreeMap<(&str, String), usize> = BTreeMap::new();
-    let mut calls = BTreeSet::new();
-    for line in fs::read_to_string(log).unwrap().lines() {
-        let (pid, rest) = line.split_once(' ').unwrap();
-        let call = CHANGING.into_iter().find(|call| rest.trim_start().starts_with(&format!("{call}(")));
-        if let Some(call) = call {
-            let count = counts.entry((call, pid.to_owned())).or_default();
-            *count += 1;
-            let changes = call != "openat" || rest.contains("O_CREAT");
-            if changes && rest.contains(&*bed.path("").to_string_lossy()) {
-                calls.insert((call, *count));
-            }
-        }
-    }
-    calls
-}
-
-/// The points of a sweep: all where `LOGKEEPER_SEQUENCES` asks for full length, else fewer of those that there are most of, the
-/// database's.
-fn points() -> Vec<(&'static str, usize)> {
-    let is_taken =
-        |(call, when): &(&str, usize)| sequences(0) > 0 || when % (if *call == "pwrite64" { 15 } else { 2 }) == 1;
-    calls().into_iter().filter(is_taken).collect()
-}
-
 #[test]
 fn a_kill_at_any_system_call_loses_nothing_and_the_next_run_mends_it() {
     if !has("strace") {
         return skip("a_kill_at_any_system_call_loses_nothing_and_the_next_run_mends_it", "strace");
     }
-    let points = points();
+    let points = points(&small().0, "pack");
     assert!(points.len() > 20, "{points:?}");
     for (call, when) in points {
         let (bed, logs) = small();
-        traced(&bed, &format!("inject={call}:signal=KILL:when={when}"));
+        traced(&bed, "pack", &format!("inject={call}:signal=KILL:when={when}"));
         let when = format!("killed at {call} {when}");
         assert_nothing_lost(&bed, &logs, &when);
         assert_next_run_mends(&bed, &logs, &when);
@@ -152,12 +90,12 @@ fn a_full_or_failing_disk_at_any_write_loses_nothing_and_the_next_run_mends_it()
         return skip("a_full_or_failing_disk_at_any_write_loses_nothing_and_the_next_run_mends_it", "strace");
     }
     for error in ["ENOSPC", "EIO"] {
-        for (call, when) in points() {
+        for (call, when) in points(&small().0, "pack") {
             if ["openat", "unlink", "unlinkat"].contains(&call) {
                 continue;
             }
             let (bed, logs) = small();
-            traced(&bed, &format!("inject={call}:error={error}:when={when}"));
+            traced(&bed, "pack", &format!("inject={call}:error={error}:when={when}"));
             let when = format!("{error} at {call} {when}");
             assert_nothing_lost(&bed, &logs, &when);
             assert_next_run_mends(&bed, &logs, &when);

@@ -30,6 +30,7 @@ mod loggen;
 mod mail;
 mod planner_model;
 mod policies;
+mod rotating;
 mod rules;
 mod run_now;
 mod scan_command;

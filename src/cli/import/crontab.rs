@@ -8,7 +8,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{next, output};
+use super::{Told, print, share_like};
+use crate::cli::{self, next, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::crontab::{self, Crontab, Imported, Layout, Written};
@@ -19,18 +20,6 @@ const COMPARED: usize = 1000;
 
 #[derive(clap::Args)]
 pub struct Args {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(clap::Subcommand)]
-enum What {
-    /// Write a job file for every line of crontabs, doing the same
-    Crontab(CrontabArgs),
-}
-
-#[derive(clap::Args)]
-struct CrontabArgs {
     /// Crontabs, anacrontabs, run-parts folders such as /etc/cron.daily, or - for standard input
     #[arg(required_unless_present_any = ["system", "user"])]
     files: Vec<PathBuf>,
@@ -64,19 +53,8 @@ struct Source {
     jobs: Vec<Written>,
 }
 
-/// What became of one line.
-#[derive(serde::Serialize)]
-struct Told {
-    file: PathBuf,
-    line: usize,
-    job: Option<String>,
-    state: &'static str,
-    detail: String,
-}
-
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let What::Crontab(args) = &args.what;
-    let root = super::absolute(root);
+    let root = cli::absolute(root);
     let config = Config::load(&root)?;
     let sources = read_sources(args, &config)?;
     let mut told = if args.check { compare(&sources, &config) } else { write(&sources, &root, args)? };
@@ -86,12 +64,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if args.json {
         output::print_json(&told)?;
     } else {
-        let place = |told: &Told| format!("{}:{}", told.file.display(), told.line);
-        let rows = told.iter().map(|told| {
-            let job = told.job.clone().unwrap_or_else(|| "-".to_owned());
-            vec![told.state.to_uppercase(), place(told), job, told.detail.clone()]
-        });
-        output::print_table(&["STATE", "LINE", "JOB", "DETAIL"], rows.collect());
+        print(&told);
         if !args.check {
             output::print(
                 "\nNow: logkeeper check; logkeeper import crontab --check with the same files; then stop cron.\n",
@@ -103,10 +76,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::from(cli::FAILED) })
 }
 
-fn read_sources(args: &CrontabArgs, config: &Config) -> anyhow::Result<Vec<Source>> {
+fn read_sources(args: &Args, config: &Config) -> anyhow::Result<Vec<Source>> {
     let mut paths = args.files.clone();
     if args.system {
         paths.extend([args.etc.join("crontab")].into_iter().filter(|path| path.exists()));
@@ -118,7 +91,7 @@ fn read_sources(args: &CrontabArgs, config: &Config) -> anyhow::Result<Vec<Sourc
     let mail_to = config.recipients.contains_key("admins").then_some("admins");
     let zone = crate::config::system_zone();
     let read = |path: PathBuf| {
-        let path = if path == Path::new("-") { path } else { super::absolute(&path) };
+        let path = if path == Path::new("-") { path } else { cli::absolute(&path) };
         let crontab = read_one(&path, args)?;
         let owner = args.user.clone().unwrap_or_else(|| owner_of(&path));
         let home = |user: &str| {
@@ -139,7 +112,7 @@ fn owner_of(path: &Path) -> String {
     account(&uid.to_string()).map_or_else(|| uid.to_string(), |user| user.name)
 }
 
-fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
+fn read_one(path: &Path, args: &Args) -> anyhow::Result<Crontab> {
     let unreadable = |error: std::io::Error| {
         let help = "name a file that can be read, or - for standard input";
         Problem::new(format!("can't read {}: {error}", path.display()), "", help)
@@ -166,10 +139,10 @@ fn read_one(path: &Path, args: &CrontabArgs) -> anyhow::Result<Crontab> {
     Ok(crontab::read(&text, layout))
 }
 
-fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<Vec<Told>> {
+fn write(sources: &[Source], root: &Path, args: &Args) -> anyhow::Result<Vec<Told>> {
     let mut imported = Imported::load(root);
     if args.system {
-        imported.etc = super::absolute(&args.etc);
+        imported.etc = cli::absolute(&args.etc);
         imported.cron_d = Some(crontab::cron_d_files(&imported.etc.join("cron.d")));
     }
     let mut told = Vec::new();
@@ -200,14 +173,6 @@ fn write(sources: &[Source], root: &Path, args: &CrontabArgs) -> anyhow::Result<
     }
     imported.save(root)?;
     Ok(told)
-}
-
-/// Lets everybody read a job whose crontab everybody may read, so that a daemon without root can; and nobody else otherwise.
-fn share_like(job: &Path, crontab: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let shared = std::fs::metadata(crontab).is_ok_and(|meta| meta.permissions().mode() & 0o004 != 0);
-    let mode = if shared { 0o644 } else { 0o640 };
-    std::fs::set_permissions(job, std::fs::Permissions::from_mode(mode))
 }
 
 /// What a job's schedule means, or why it can't be carried over: a file that is wrong would break the whole configuration.
