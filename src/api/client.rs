@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
-use crate::model::{JobId, OutputLine, Run, RunId};
+use crate::model::{Glance, JobId, Run, RunId};
 
 /// Why the daemon could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +56,11 @@ impl Client {
         self.ask(Method::POST, &format!("/jobs/{job}/runs{query}")).await
     }
 
-    /// What a running command has printed from line number `from` on, and the number of the next line.
+    /// What a running command has printed from line number `from` on, and how far the run is.
     ///
     /// # Errors
     /// Says why that can't be told.
-    pub async fn output(&mut self, run: RunId, from: usize) -> Result<(Vec<OutputLine>, usize), ClientError> {
+    pub async fn glance(&mut self, run: RunId, from: usize) -> Result<Glance, ClientError> {
         self.ask(Method::GET, &format!("/runs/{run}/output?from={from}")).await
     }
 

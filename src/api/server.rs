@@ -16,7 +16,7 @@ use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use tokio::net::UnixListener;
 
-use crate::model::{JobId, OutputLine, Run, RunId};
+use crate::model::{Glance, JobId, Run, RunId};
 use crate::runner::{App, EndError};
 use crate::threads::blocking;
 
@@ -149,13 +149,9 @@ struct OutputQuery {
     from: usize,
 }
 
-/// What a running command has printed, and the number of the next line.
-async fn output(
-    State(app): State<Arc<App>>,
-    Path(run): Path<RunId>,
-    Query(query): Query<OutputQuery>,
-) -> Json<(Vec<OutputLine>, usize)> {
-    Json(app.output(run, query.from))
+/// What a running command has printed, and how far the run is.
+async fn output(State(app): State<Arc<App>>, Path(run): Path<RunId>, Query(query): Query<OutputQuery>) -> Json<Glance> {
+    Json(app.glance(run, query.from))
 }
 
 /// Stops a run.

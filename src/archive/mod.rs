@@ -36,6 +36,9 @@ pub type TextTimes = Box<dyn FnMut(&[u8]) -> Option<(i64, i64)> + Send>;
 /// Makes what finds the times in a log that was last changed then, seconds since 1970 UTC.
 pub type TimesOf<'a> = &'a dyn Fn(i64) -> TextTimes;
 
+/// Told after each block how many bytes of logs were read since the last time; gives whether to stop.
+pub type Step<'a> = &'a dyn Fn(u64) -> bool;
+
 /// The member that lists the digests of the others.
 const SUMS: &[u8] = b"SHA256SUMS";
 

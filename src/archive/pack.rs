@@ -12,7 +12,7 @@ use super::inspect::{Candidate, Hasher, spanning};
 use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
 use super::pieces::{Raw, encode, most_lanes, piece_size};
-use super::{ArchiveError, SUMS, TextTimes, TimesOf, manifest, manifest_path, verify};
+use super::{ArchiveError, SUMS, Step, TextTimes, TimesOf, manifest, manifest_path, verify};
 use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
 use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
 use crate::model::{ArchiveEntry, Member};
@@ -90,12 +90,12 @@ pub fn pack(
     candidates: &[Candidate],
     effort: Effort,
     times_of: TimesOf<'_>,
-    stop: &dyn Fn() -> bool,
+    step: Step<'_>,
 ) -> Result<Outcome, ArchiveError> {
     create_folder(&bundle.folder).map_err(ArchiveError::io(&bundle.folder))?;
     let target = bundle.free_name()?;
     let partial = partial_name(&target);
-    let done = write(bundle, &target, &partial, candidates, effort, times_of, stop);
+    let done = write(bundle, &target, &partial, candidates, effort, times_of, step);
     if !matches!(&done, Ok(Outcome { packed: Some(_), .. })) {
         // The next run removes it where this fails too.
         let _ = std::fs::remove_file(&partial);
@@ -110,14 +110,14 @@ fn write(
     candidates: &[Candidate],
     effort: Effort,
     times_of: TimesOf<'_>,
-    stop: &dyn Fn() -> bool,
+    step: Step<'_>,
 ) -> Result<Outcome, ArchiveError> {
     let io = ArchiveError::io(partial);
     let file = create_partial(partial).map_err(&io)?;
     let mut writer = Writer::new(bundle.codec, file, effort);
     let mut skipped = Vec::new();
     for candidate in candidates {
-        match writer.append(candidate, times_of(candidate.identity.modified()), stop) {
+        match writer.append(candidate, times_of(candidate.identity.modified()), step) {
             Ok(()) => {}
             Err(Failure::Log(reason)) => {
                 writer.take_back().map_err(&io)?;
@@ -145,7 +145,7 @@ fn write(
         sha256,
         members,
     };
-    verify(partial, &entry, effort, stop)?;
+    verify(partial, &entry, effort, step)?;
     // The manifest first: an archive that is there has one.
     manifest::write(target, &entry)?;
     publish_new(partial, target).map_err(ArchiveError::io(target))?;
@@ -207,7 +207,7 @@ impl Writer {
         }
     }
 
-    fn append(&mut self, candidate: &Candidate, mut times: TextTimes, stop: &dyn Fn() -> bool) -> Result<(), Failure> {
+    fn append(&mut self, candidate: &Candidate, mut times: TextTimes, step: Step<'_>) -> Result<(), Failure> {
         let refuse = |error: io::Error| Failure::Log(error.to_string());
         let (file, meta) = open_beneath(&candidate.folder, &candidate.path).map_err(refuse)?;
         if identity(&meta) != candidate.identity {
@@ -225,7 +225,7 @@ impl Writer {
         let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
         let packed = candidate.packing.is_some();
         while let Some(text) = log.next_block().map_err(refuse)? {
-            if stop() {
+            if step(text.len() as u64) {
                 return Err(Failure::Stopped);
             }
             read += text.len() as u64;

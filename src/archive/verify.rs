@@ -9,7 +9,7 @@ use super::lanes::Effort;
 use super::pack::sum_line;
 use super::pieces::{Text, decode, most_lanes, stored};
 use super::read::{Opened, is_log, place, unpacked};
-use super::{ArchiveError, SUMS};
+use super::{ArchiveError, SUMS, Step};
 use crate::model::{ArchiveEntry, Member};
 
 /// How many damaged places are named.
@@ -19,16 +19,16 @@ const NAMED: usize = 20;
 ///
 /// # Errors
 /// Names the members and blocks that are damaged, or says why the archive can't be read.
-pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
     let opened = Opened::with(path, entry.clone())?;
     let differs = |reason: String| ArchiveError::Differs { path: path.to_owned(), reason };
     let size = opened.file.metadata().map_err(ArchiveError::io(path))?.len();
-    let reason = match read_through(&opened, effort, stop)? {
+    let reason = match read_through(&opened, effort, step)? {
         None if size == entry.size => return Ok(()),
         None => format!("it has {size} bytes instead of {}", entry.size),
         Some(reason) => reason,
     };
-    let places = damaged_places(&opened, stop)?;
+    let places = damaged_places(&opened, step)?;
     if places.is_empty() {
         return Err(differs(format!("{reason}; every log in it is whole")));
     }
@@ -38,10 +38,10 @@ pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, stop: &dyn Fn()
 }
 
 /// Reads it from one end to the other; says in which way it differs.
-fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+fn read_through(opened: &Opened, effort: Effort, step: Step<'_>) -> Result<Option<String>, ArchiveError> {
     let entry = &opened.entry;
     if !opened.in_pieces() {
-        return read_others(opened, stop);
+        return read_others(opened, step);
     }
     let effort = Effort { threads: effort.threads.min(most_lanes(entry.codec)), ..effort };
     let whole = Arc::<Mutex<Hasher>>::default();
@@ -51,7 +51,7 @@ fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Res
         let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes);
     };
     let mut text = Text::new(opened.file.clone(), entry.codec, opened.places().into_iter(), effort, watch);
-    if let Some(reason) = compare(&mut text, opened, stop)? {
+    if let Some(reason) = compare(&mut text, opened, step)? {
         return Ok(Some(text.broken.map_or(reason, |(at, why)| format!("at byte {}: {why}", at.offset))));
     }
     let digest = whole.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
@@ -59,17 +59,17 @@ fn read_through(opened: &Opened, effort: Effort, stop: &dyn Fn() -> bool) -> Res
 }
 
 /// The same for an archive that doesn't consist of known pieces.
-fn read_others(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+fn read_others(opened: &Opened, step: Step<'_>) -> Result<Option<String>, ArchiveError> {
     let mut text = match unpacked(&opened.file) {
         Ok(text) => text,
         Err(error) => return Ok(Some(error.to_string())),
     };
-    if let Some(reason) = compare(&mut text, opened, stop)? {
+    if let Some(reason) = compare(&mut text, opened, step)? {
         return Ok(Some(reason));
     }
     let mut whole = Hasher::default();
     let rewound = (&*opened.file).seek(SeekFrom::Start(0));
-    match rewound.map(|_| copy(&mut &*opened.file, &mut whole, stop)) {
+    match rewound.map(|_| copy(&mut &*opened.file, &mut whole, &|_| step(0))) {
         Ok(copied) => match copied? {
             Ok(_) if whole.finish() == opened.entry.sha256 => Ok(None),
             Ok(_) => Ok(Some("its bytes are not those that were written".to_owned())),
@@ -79,7 +79,7 @@ fn read_others(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String
     }
 }
 
-fn compare(text: &mut impl Read, opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Option<String>, ArchiveError> {
+fn compare(text: &mut impl Read, opened: &Opened, step: Step<'_>) -> Result<Option<String>, ArchiveError> {
     let entry = &opened.entry;
     let mut archive = tar::Archive::new(text);
     let mut expected = entry.members.iter();
@@ -98,7 +98,7 @@ fn compare(text: &mut impl Read, opened: &Opened, stop: &dyn Fn() -> bool) -> Re
             continue;
         }
         let mut hasher = Hasher::default();
-        let size = match copy(&mut member, &mut hasher, stop)? {
+        let size = match copy(&mut member, &mut hasher, step)? {
             Ok(size) => size,
             Err(error) => return Ok(Some(error.to_string())),
         };
@@ -127,18 +127,18 @@ fn compare(text: &mut impl Read, opened: &Opened, stop: &dyn Fn() -> bool) -> Re
     Ok(io::copy(&mut archive.into_inner(), &mut io::sink()).err().map(|error| error.to_string()))
 }
 
-fn copy(from: &mut impl Read, to: &mut Hasher, stop: &dyn Fn() -> bool) -> Result<io::Result<u64>, ArchiveError> {
+fn copy(from: &mut impl Read, to: &mut Hasher, step: Step<'_>) -> Result<io::Result<u64>, ArchiveError> {
     let (mut buffer, mut copied) = (vec![0; 256 * 1024], 0);
     loop {
-        if stop() {
-            return Err(ArchiveError::Stopped);
-        }
         match from.read(&mut buffer) {
             Ok(0) => return Ok(Ok(copied)),
             Ok(read) => {
                 // Writing to a digest can't fail.
                 let _ = to.write_all(&buffer[..read]);
                 copied += read as u64;
+                if step(read as u64) {
+                    return Err(ArchiveError::Stopped);
+                }
             }
             Err(error) => return Ok(Err(error)),
         }
@@ -146,13 +146,13 @@ fn copy(from: &mut impl Read, to: &mut Hasher, stop: &dyn Fn() -> bool) -> Resul
 }
 
 /// Every block that can't be read, and every log that can but isn't what was packed.
-fn damaged_places(opened: &Opened, stop: &dyn Fn() -> bool) -> Result<Vec<String>, ArchiveError> {
+fn damaged_places(opened: &Opened, step: Step<'_>) -> Result<Vec<String>, ArchiveError> {
     let mut places = Vec::new();
     for member in &opened.entry.members {
         let before = places.len();
         let mut hasher = Hasher::default();
         for index in 0..member.blocks.len() {
-            if stop() {
+            if step(0) {
                 return Err(ArchiveError::Stopped);
             }
             match block(opened, member, index) {

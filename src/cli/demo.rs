@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut all_well = true;
     for id in ["archive-logs", "verify-archives", "failed-logins", "error-spikes", "failed-logins", "weekly-summary"] {
         let job = super::job_named(&app.config(), id)?.clone();
-        let run = runtime.block_on(run_now::run_here(&app, &job, None, false))?;
+        let run = runtime.block_on(run_now::run_here(&app, &job, None, false, None))?;
         all_well &= run.outcome == Some(Outcome::Succeeded);
         output::print(&super::show::told(&run, true));
         if id == "error-spikes" {

@@ -13,6 +13,7 @@ mod import;
 mod jobs;
 mod next;
 mod output;
+mod progress;
 mod report;
 mod rules;
 mod run_now;

@@ -1,5 +1,6 @@
 //! `logkeeper run-now JOB…`
 
+use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::output;
+use super::progress::Bar;
 use super::show::told;
 use crate::api::{Client, ClientError, socket_path};
 use crate::clock::{Clock, SystemClock};
@@ -15,7 +17,7 @@ use crate::config::Config;
 use crate::daemon::outbox;
 use crate::jobs::{self, Cancel, Context, Live};
 use crate::model::untrusted::printable;
-use crate::model::{Job, Outcome, OutputLine, Problem, Run, RunId};
+use crate::model::{Glance, Job, Outcome, OutputLine, Problem, Run, RunId};
 use crate::runner::{App, Lock};
 use crate::store::Store;
 use crate::supervise::Pool;
@@ -84,8 +86,8 @@ async fn through_daemon(
     }
     let mut ended = Vec::new();
     for run in started {
-        let end =
-            if args.follow && !args.json { follow(&mut client, config, run).await? } else { client.end(run).await? };
+        let watched = !args.json && (args.follow || std::io::stderr().is_terminal());
+        let end = if watched { watch(&mut client, config, run, args.follow).await? } else { client.end(run).await? };
         if !args.json {
             output::print(&told(&end, !args.follow));
         }
@@ -94,24 +96,38 @@ async fn through_daemon(
     Ok(ended)
 }
 
-/// Shows what a run of the daemon's prints until it ends, and returns it.
-pub async fn follow(client: &mut Client, config: &Config, run: RunId) -> anyhow::Result<Run> {
+/// Shows how far a run of the daemon's is and, if wanted, what it prints, until it ends, and returns it.
+pub async fn watch(client: &mut Client, config: &Config, run: RunId, show: bool) -> anyhow::Result<Run> {
+    let bar = Bar::new(0);
     let mut waiting = Client::connect(&socket_path(&config.state)).await?;
     let end = waiting.end(run);
     tokio::pin!(end);
     let mut seen = 0;
     loop {
         let ended = tokio::time::timeout(GLANCE, &mut end).await.ok();
-        let (lines, next) = client.output(run, seen).await?;
-        show_lines(&lines, next - seen.min(next) - lines.len());
-        seen = next;
+        let glance = client.glance(run, seen).await?;
+        show_glance(&glance, seen, show, &bar);
+        seen = glance.next;
         let Some(ended) = ended.transpose()? else { continue };
+        if !show {
+            return Ok(ended);
+        }
         // What came at the very end is only on record.
         let rest = ended.output.len().saturating_sub(seen);
         if seen == 0 || rest > 0 && !ended.output.iter().any(|line| line.text.starts_with("[…")) {
             show_lines(&ended.output[ended.output.len() - rest..], 0);
         }
         return Ok(ended);
+    }
+}
+
+fn show_glance(glance: &Glance, seen: usize, show: bool, bar: &Bar) {
+    if let Some(progress) = glance.progress {
+        bar.set(progress);
+    }
+    let missed = glance.next - seen.min(glance.next) - glance.lines.len();
+    if show && !(glance.lines.is_empty() && missed == 0) {
+        bar.print(|| show_lines(&glance.lines, missed));
     }
 }
 
@@ -134,7 +150,9 @@ async fn here(config: Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<
     blocking(move || recovering.recover()).await??;
     let mut runs = Vec::new();
     for job in jobs {
-        let run = run_here(&app, job, args.at, args.follow && !args.json).await?;
+        let bar = (!args.json).then(|| Bar::new(0));
+        let run = run_here(&app, job, args.at, args.follow && !args.json, bar.as_ref()).await?;
+        drop(bar);
         if !args.json {
             output::print(&told(&run, !args.follow));
         }
@@ -144,7 +162,13 @@ async fn here(config: Config, jobs: &[Arc<Job>], args: &Args) -> anyhow::Result<
 }
 
 /// Runs a job in this process and hands over the mail that is due.
-pub async fn run_here(app: &Arc<App>, job: &Arc<Job>, at: Option<DateTime<Utc>>, show: bool) -> anyhow::Result<Run> {
+pub async fn run_here(
+    app: &Arc<App>,
+    job: &Arc<Job>,
+    at: Option<DateTime<Utc>>,
+    show: bool,
+    bar: Option<&Bar>,
+) -> anyhow::Result<Run> {
     let run = app.store.request_run(job, at, app.clock.now())?;
     let id = run.id;
     app.begin(vec![run]);
@@ -153,14 +177,14 @@ pub async fn run_here(app: &Arc<App>, job: &Arc<Job>, at: Option<DateTime<Utc>>,
     let mut seen = 0;
     let run = loop {
         let end = tokio::time::timeout(GLANCE, &mut ended).await.ok();
-        if show {
-            let (lines, next) = app.output(id, seen);
-            show_lines(&lines, next - seen - lines.len());
-            seen = next;
+        if let Some(bar) = bar {
+            let glance = app.glance(id, seen);
+            show_glance(&glance, seen, show, bar);
+            seen = glance.next;
         }
         if let Some(end) = end.transpose()? {
-            if show {
-                show_lines(&end.output[seen.min(end.output.len())..], 0);
+            if let Some(bar) = bar.filter(|_| show) {
+                bar.print(|| show_lines(&end.output[seen.min(end.output.len())..], 0));
             }
             break end;
         }

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use chrono::TimeDelta;
+use indicatif::HumanBytes;
 
 use super::{output, run_now};
 use crate::api::{Client, socket_path};
 use crate::config::Config;
 use crate::model::untrusted::printable;
-use crate::model::{Problem, Run, RunId, Stream};
+use crate::model::{Problem, Progress, Run, RunId, Stream};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -32,8 +33,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if follow {
         run = watch(&config, args.run)?;
     }
+    let progress = run.outcome.is_none().then(|| progress_of(&config, run.id)).flatten();
     if args.json {
-        output::print_json(&run)?;
+        let mut json = serde_json::to_value(&run)?;
+        json["progress"] = serde_json::to_value(progress)?;
+        output::print_json(&json)?;
         return Ok(ExitCode::SUCCESS);
     }
     output::print(&told(&run, !follow));
@@ -51,6 +55,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(&format!("  {what:<10} {}\n", stamp(at)));
         }
     }
+    if let Some(progress) = progress {
+        let (percent, done, total) = (progress.percent(), HumanBytes(progress.done), HumanBytes(progress.total));
+        output::print(&format!("  progress   {percent} %: {done} of {total}\n"));
+    }
     if let Some((cpu, peak)) = run.cpu_ms.zip(run.peak_bytes) {
         let cpu = output::duration(TimeDelta::milliseconds(cpu));
         output::print(&format!("  processor time {cpu}, at most {} MiB of memory\n", (peak + (1 << 20) - 1) >> 20));
@@ -58,11 +66,19 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// How far a run is; `None` where that isn't known.
+fn progress_of(config: &Config, run: RunId) -> Option<Progress> {
+    super::daemon::runtime().ok()?.block_on(async {
+        let mut client = Client::connect(&socket_path(&config.state)).await.ok()?;
+        client.glance(run, usize::MAX).await.ok()?.progress
+    })
+}
+
 /// Shows what a run prints until it ends.
 fn watch(config: &Config, run: RunId) -> anyhow::Result<Run> {
     super::daemon::runtime()?.block_on(async {
         let mut client = Client::connect(&socket_path(&config.state)).await?;
-        run_now::follow(&mut client, config, run).await
+        run_now::watch(&mut client, config, run, true).await
     })
 }
 

@@ -37,9 +37,18 @@ impl JobKind for ArchiveSpec {
         self.refuse_nested(context)?;
         let _alone = alone_in(&self.store, &|| context.check())?;
         tidy(self, context, &mut told)?;
-        let (mut archives, mut logs) = (0, 0);
+        let mut found = Vec::new();
         for source in context.config.sources_named(&self.sources) {
-            let made = self.pack_source(source, context, &mut told)?;
+            let Collected { logs, waiting, problems } = collect(self, source, true, context)?;
+            told.notes.extend(waiting);
+            told.problems.extend(problems);
+            // Each is read once to be packed and once to be verified.
+            context.live.expect(2 * logs.iter().map(|(_, log)| log.identity.size).sum::<u64>());
+            found.push((source, logs));
+        }
+        let (mut archives, mut logs) = (0, 0);
+        for (source, found) in found {
+            let made = self.pack_source(source, found, context, &mut told)?;
             archives += made.len();
             logs += made.iter().map(|packed| packed.entry.members.len()).sum::<usize>();
             tell_made(source, &made, &mut told.notes);
@@ -100,10 +109,13 @@ impl JobKind for ArchiveSpec {
 
 impl ArchiveSpec {
     /// Packs what is new of a source: one archive for each host and date.
-    fn pack_source(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<Vec<Packed>, JobError> {
-        let Collected { logs, waiting, problems } = collect(self, source, true, context)?;
-        told.notes.extend(waiting);
-        told.problems.extend(problems);
+    fn pack_source(
+        &self,
+        source: &Source,
+        logs: Vec<(String, Candidate)>,
+        context: &Context<'_>,
+        told: &mut Told,
+    ) -> Result<Vec<Packed>, JobError> {
         let mut bundles: BTreeMap<(String, String), Vec<Candidate>> = BTreeMap::new();
         for (host, log) in logs {
             let date = self.date_of(&log, context);
@@ -122,8 +134,8 @@ impl ArchiveSpec {
                 // One that can't be asked about is taken.
                 is_taken: &|path| context.store.has_archive(path).unwrap_or(true),
             };
-            let stop = || context.check().is_err();
-            let done = match pack(&bundle, &logs, Effort::up_to(4, true), &times_in(source), &stop) {
+            let step = |bytes| context.step(bytes);
+            let done = match pack(&bundle, &logs, Effort::up_to(4, true), &times_in(source), &step) {
                 Ok(done) => done,
                 Err(ArchiveError::Stopped) => return context.check().map(|()| made),
                 Err(error) => {
@@ -230,7 +242,7 @@ impl ArchiveSpec {
                 return Ok(());
             }
         };
-        let pruned = prune(&judged, context.store, now, &|| context.check().is_err())?;
+        let pruned = prune(&judged, context.store, now, &|_| context.check().is_err())?;
         told.notes.extend(removed_words(&pruned.removed));
         told.problems.extend(pruned.problems);
         context.check()
@@ -308,7 +320,7 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
 }
 
 fn adopt(store: &Path, path: &Path, context: &Context<'_>) -> Result<Result<(), String>, JobError> {
-    let whole = check(path, Effort::up_to(4, true), &|| context.check().is_err()).and_then(|()| read_manifest(path));
+    let whole = check(path, Effort::up_to(4, true), &|_| context.check().is_err()).and_then(|()| read_manifest(path));
     match whole {
         Ok(entry) => {
             context.store.record_archive(Some(context.run), store, path, &entry, context.clock.now())?;
@@ -342,7 +354,7 @@ fn still_holds(
     if let Some(known) = checked.get(archive) {
         return Ok(*known);
     }
-    let found = match check(archive, Effort::up_to(4, true), &|| context.check().is_err()) {
+    let found = match check(archive, Effort::up_to(4, true), &|_| context.check().is_err()) {
         Ok(()) => None,
         Err(ArchiveError::Stopped) => return context.check().map(|()| false),
         Err(error) => Some(error.to_string()),

@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use super::counted;
 use crate::archive::{
-    ArchiveError, Effort, Item, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify,
+    ArchiveError, Effort, Item, Step, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify,
 };
 use crate::model::ArchiveSpec;
 use crate::store::{ArchiveFilter, Catalogued, Store, StoreError};
@@ -74,13 +74,8 @@ pub struct Pruned {
 /// Removes what may go. Of a source whose newest archive doesn't verify, nothing goes.
 ///
 /// # Errors
-/// Fails where the database can't be written, or `stop` says so.
-pub fn prune(
-    judged: &[Judged],
-    store: &Store,
-    now: DateTime<Utc>,
-    stop: &dyn Fn() -> bool,
-) -> Result<Pruned, StoreError> {
+/// Fails where the database can't be written, or `step` says so.
+pub fn prune(judged: &[Judged], store: &Store, now: DateTime<Utc>, step: Step<'_>) -> Result<Pruned, StoreError> {
     let mut pruned = Pruned::default();
     let going: BTreeSet<&(String, String)> =
         judged.iter().filter(|one| one.verdict.goes).map(|one| &one.group).collect();
@@ -97,7 +92,7 @@ pub fn prune(
         going.iter().copied().filter(|group| !newest.contains_key(group)).collect();
     let newest = newest.into_iter().flat_map(|(group, archives)| archives.into_iter().map(move |one| (group, one)));
     for (group, archive) in newest {
-        match check(&archive.path, Effort::up_to(2, true), stop) {
+        match check(&archive.path, Effort::up_to(2, true), &|_| step(0)) {
             Ok(()) => store.record_verification(&archive.path, None, now)?,
             Err(ArchiveError::Stopped) => return Ok(pruned),
             Err(error) => {
@@ -109,7 +104,7 @@ pub fn prune(
         }
     }
     for Judged { archive, .. } in judged.iter().filter(|one| one.verdict.goes && !unsafe_groups.contains(&one.group)) {
-        if stop() {
+        if step(0) {
             break;
         }
         match hold(&archive.path) {
@@ -136,21 +131,21 @@ pub fn prune(
 ///
 /// # Errors
 /// Says in which way it doesn't hold.
-pub fn check(path: &Path, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
-    verify(path, &read_manifest(path)?, effort, stop)
+pub fn check(path: &Path, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
+    verify(path, &read_manifest(path)?, effort, step)
 }
 
 /// The same archive and manifest as are on record.
 ///
 /// # Errors
 /// Says in which way they don't hold.
-pub fn check_catalogued(archive: &Catalogued, effort: Effort, stop: &dyn Fn() -> bool) -> Result<(), ArchiveError> {
+pub fn check_catalogued(archive: &Catalogued, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
     let manifest = read_manifest(&archive.path)?;
     if manifest.without_blocks() != archive.entry {
         let reason = "its manifest is not the one on record".to_owned();
         return Err(ArchiveError::Differs { path: archive.path.clone(), reason });
     }
-    verify(&archive.path, &manifest, effort, stop)
+    verify(&archive.path, &manifest, effort, step)
 }
 
 /// `removed 3 archives that no rule keeps`

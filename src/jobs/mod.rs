@@ -57,13 +57,19 @@ pub struct Context<'a> {
     pub clock: &'a dyn Clock,
     /// Tells when to stop.
     pub cancel: &'a Cancel,
-    /// Shows those who watch what a command prints.
+    /// Shows those who watch what a command prints, and how far the run is.
     pub live: &'a Live,
     /// Runs commands.
     pub supervisors: &'a Pool,
 }
 
 impl Context<'_> {
+    /// Told once per block of work how many bytes are done since the last time; gives whether to stop.
+    pub fn step(&self, bytes: u64) -> bool {
+        self.live.advance(bytes);
+        self.check().is_err()
+    }
+
     /// Looked at once per block of work.
     ///
     /// # Errors

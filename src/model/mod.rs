@@ -29,7 +29,7 @@ pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tl
 pub use problem::Problem;
 pub use rotate::{Create, Every, Method, Names, RotateSpec, Signal, SignalSpec};
 pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};
-pub use run::{Outcome, OutputLine, Run, RunId, Slot, Stream, Trigger};
+pub use run::{Glance, Outcome, OutputLine, Progress, Run, RunId, Slot, Stream, Trigger};
 pub use source::{Identity, Source, WebLogins};
 pub use tally::Tally;
 pub use top::{Top, TopKind};

@@ -128,6 +128,33 @@ pub struct OutputLine {
     pub text: String,
 }
 
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Bytes gone through.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
+impl Progress {
+    /// The whole hundredths.
+    pub fn percent(self) -> u64 {
+        (u128::from(self.done) * 100).checked_div(u128::from(self.total)).map_or(0, |percent| percent as u64)
+    }
+}
+
+/// What is seen of a run that goes on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Glance {
+    /// What its command printed lately.
+    pub lines: Vec<OutputLine>,
+    /// The number of the line that comes next.
+    pub next: usize,
+    /// How far it is, where that is known.
+    pub progress: Option<Progress>,
+}
+
 /// A run as on record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Diagnostic};
 use crate::jobs::{self, Cancel, Context, JobError, Live, Stop};
-use crate::model::{CatchUp, Job, JobId, Outcome, OutputLine, Problem, RunId, Slot, Trigger};
+use crate::model::{CatchUp, Glance, Job, JobId, Outcome, Problem, RunId, Slot, Trigger};
 use crate::schedule::due;
 use crate::store::{Aftermath, Ended, OpenRun, QueuedRun, Store, StoreError};
 use crate::supervise::Pool;
@@ -127,10 +127,10 @@ impl App {
         self.lock_runs().dispatch.holds(run)
     }
 
-    /// What a running command has printed from line number `from` on, and the number of the next line.
-    pub fn output(&self, run: RunId, from: usize) -> (Vec<OutputLine>, usize) {
+    /// What a running command has printed from line number `from` on, and how far the run is.
+    pub fn glance(&self, run: RunId, from: usize) -> Glance {
         let live = self.lock_runs().handles.get(&run).map(|handle| handle.live.clone());
-        live.map_or((Vec::new(), from), |live| live.from(from))
+        live.map_or(Glance { next: from, ..Glance::default() }, |live| live.glance(from))
     }
 
     /// From now on no run begins.

@@ -195,7 +195,7 @@ fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &
         codec,
         is_taken: &|_| false,
     };
-    let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|| false).unwrap();
+    let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|_| false).unwrap();
     assert!(done.skipped.is_empty(), "{:?}", done.skipped);
     done.packed.unwrap().path
 }
@@ -252,7 +252,7 @@ fn every_damage_is_found_and_what_is_whole_comes_out() {
     let archive = packed(&bed, &logs, Codec::Gzip, 2, "store");
     let manifest = read_manifest(&archive).unwrap();
     let whole = fs::read(&archive).unwrap();
-    let check = || logkeeper::archive::verify(&archive, &manifest, Effort { threads: 2, nice: false }, &|| false);
+    let check = || logkeeper::archive::verify(&archive, &manifest, Effort { threads: 2, nice: false }, &|_| false);
     let mut random = Random(3);
     for n in 0..crate::support::sequences(60).min(1000) {
         let (at, mut broken) = (random.below(whole.len()), whole.clone());

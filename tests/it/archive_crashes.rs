@@ -34,7 +34,7 @@ fn archived(store: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for path in Shelf::look(store).archives {
         let Ok(entry) = read_manifest(&path) else { continue };
-        if verify(&path, &entry, Effort { threads: 0, nice: false }, &|| false).is_err() {
+        if verify(&path, &entry, Effort { threads: 0, nice: false }, &|_| false).is_err() {
             continue;
         }
         let each = |member: &logkeeper::model::Member, text: &mut dyn Read| -> std::io::Result<()> {

@@ -36,7 +36,7 @@ fn entry(bed: &TestBed, name: &str) -> ArchiveEntry {
 
 fn verify(path: &std::path::Path, entry: &ArchiveEntry) -> Result<(), String> {
     let effort = Effort { threads: 0, nice: false };
-    logkeeper::archive::verify(path, entry, effort, &|| false).map_err(|error| error.to_string())
+    logkeeper::archive::verify(path, entry, effort, &|_| false).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -35,7 +35,7 @@ const BROKEN: [(&str, &str, &str, &str); 24] = [
         "jobs/x.toml",
         "schedule = \"0 12 * * 5\"\n",
         "jobs/x.toml:1:1",
-        "[archive], [verify], [scan], [report] or [command]",
+        "[archive], [rotate], [verify], [scan], [report] or [command]",
     ),
     (
         "jobs/x.toml",

@@ -30,6 +30,7 @@ mod loggen;
 mod mail;
 mod planner_model;
 mod policies;
+mod progress;
 mod rotating;
 mod rules;
 mod run_now;

@@ -8,6 +8,7 @@ use chrono::DateTime;
 use super::size;
 use crate::archive::{Bundle, Candidate, Effort, PackOutcome, Packed, TextTimes, inspect, pack};
 use crate::cli::output;
+use crate::cli::progress::Bar;
 use crate::cli::scan::configured;
 use crate::config::system_zone;
 use crate::jobs::{alone_in, counted, log_times};
@@ -62,8 +63,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             is_taken: &|_| false,
         };
         let _alone = alone_in(&args.into, &|| Ok(()))?;
-        let PackOutcome { packed, skipped: more } =
-            pack(&bundle, &logs, Effort::up_to(4, false), &times_of, &|| false)?;
+        // Each is read once to be packed and once to be verified.
+        let bar = Bar::new(2 * logs.iter().map(|log| log.identity.size).sum::<u64>());
+        let step = |bytes| {
+            bar.advance(bytes);
+            false
+        };
+        let done = pack(&bundle, &logs, Effort::up_to(4, false), &times_of, &step);
+        drop(bar);
+        let PackOutcome { packed, skipped: more } = done?;
         skipped.extend(more);
         if let Some(packed) = packed {
             tell(&packed, args)?;

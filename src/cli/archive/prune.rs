@@ -45,7 +45,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(judged) => {
                 rows.extend(judged.iter().map(row));
                 if !args.dry_run {
-                    let pruned = prune(&judged, &store, now, &|| false)?;
+                    let pruned = prune(&judged, &store, now, &|_| false)?;
                     removed += pruned.removed.len();
                     problems.extend(pruned.problems);
                 }

@@ -77,7 +77,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
 fn entry_of(path: &Path, config: &Config) -> anyhow::Result<ArchiveEntry> {
     match read_manifest(path) {
         Ok(entry) => {
-            check(path, Effort::up_to(4, false), &|| false)?;
+            check(path, Effort::up_to(4, false), &|_| false)?;
             return Ok(entry);
         }
         Err(error) if error.is_lost() => {}

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{find, open};
-use crate::archive::{Effort, manifest_path};
+use crate::archive::{Effort, manifest_path, read_manifest};
 use crate::cli::output;
+use crate::cli::progress::Bar;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::jobs::keep::{check, check_catalogued};
@@ -29,15 +30,23 @@ fn percent(text: &str) -> Result<u32, String> {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (mut whole, mut damaged) = (0, 0);
-    let mut tell = |path: &Path, found: Result<(), String>| match found {
-        Ok(()) => {
-            whole += 1;
-            output::print(&format!("{}: whole\n", path.display()));
-        }
-        Err(error) => {
-            damaged += 1;
-            output::print(&format!("{error}\n"));
-        }
+    let bar = Bar::new(0);
+    let step = |bytes| {
+        bar.advance(bytes);
+        false
+    };
+    let mut tell = |path: &Path, found: Result<(), String>| {
+        let line = match found {
+            Ok(()) => {
+                whole += 1;
+                format!("{}: whole\n", path.display())
+            }
+            Err(error) => {
+                damaged += 1;
+                format!("{error}\n")
+            }
+        };
+        bar.print(|| output::print(&line));
     };
     let effort = Effort::up_to(4, false);
     if args.archives.is_empty() {
@@ -45,10 +54,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let mut archives = Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?;
         archives.sort_by(|a, b| (a.checked, &a.path).cmp(&(b.checked, &b.path)));
         archives.truncate(share_of(archives.len(), args.subset.unwrap_or(100)));
+        bar.expect(archives.iter().flat_map(|archive| &archive.entry.members).map(|member| member.size).sum());
         // Whoever may not write to the database may still look at archives.
         let record = crate::runner::refuse_foreign(&config.state).ok().and_then(|()| Store::open(&config.state).ok());
         for archive in archives {
-            let found = check_catalogued(&archive, effort, &|| false).map_err(|error| error.to_string());
+            let found = check_catalogued(&archive, effort, &step).map_err(|error| error.to_string());
             if let Some(store) = &record {
                 store.record_verification(
                     &archive.path,
@@ -67,8 +77,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(&format!("{}: it can be read, but has no manifest to compare it with\n", path.display()));
             continue;
         }
-        tell(&path, check(&path, effort, &|| false).map_err(|error| error.to_string()));
+        bar.expect(read_manifest(&path).map_or(0, |entry| entry.members.iter().map(|member| member.size).sum()));
+        tell(&path, check(&path, effort, &step).map_err(|error| error.to_string()));
     }
+    drop(bar);
     let all = counted(whole + damaged, "archive");
     output::print(&match damaged {
         0 => format!("{all} verified, all whole\n"),
