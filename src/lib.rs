@@ -14,6 +14,7 @@ pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copies;
 pub mod crontab;
 pub mod daemon;
 pub mod demo;

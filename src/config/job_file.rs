@@ -95,6 +95,7 @@ pub struct Known {
     sources: Option<BTreeSet<String>>,
     recipients: Option<BTreeSet<String>>,
     groups: Option<BTreeSet<String>>,
+    copies: Option<BTreeSet<String>>,
     rules: BTreeSet<String>,
     jobs: BTreeSet<String>,
 }
@@ -109,6 +110,7 @@ impl Known {
             defaults: main.map_or_else(Defaults::default, |main| main.defaults.clone()),
             sources: main.map(|main| main.sources.keys().cloned().collect()),
             recipients: main.map(|main| main.recipients.keys().cloned().collect()),
+            copies: main.map(|main| main.copies.keys().cloned().collect()),
             groups: main.map(|main| main.groups.keys().cloned().collect()),
             rules,
             jobs,
@@ -163,8 +165,10 @@ fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let codec = table.parsed("compression").unwrap_or_default();
     let quiet = table.parsed::<Limit>("quiet").map_or(Some(QUIET), |quiet| quiet.0).unwrap_or_default();
     let keep = table.table("keep").map(read_keep).unwrap_or_default();
+    let copies = optional_names(&mut table, "copies", "place of copies", known.copies.as_ref());
     table.finish();
-    Some(Work::Archive(ArchiveSpec { sources: sources?, store, remove_originals, date, codec, quiet, keep }))
+    let (sources, copies) = (sources?, copies?);
+    Some(Work::Archive(ArchiveSpec { sources, store, remove_originals, date, codec, quiet, keep, copies }))
 }
 
 /// How long a log must have been left alone where nothing else is said.

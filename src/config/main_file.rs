@@ -12,8 +12,8 @@ use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
 use super::{Config, Keep};
 use crate::model::{
-    Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, Selection, SmtpSpec, Source, StatusClass, Tls,
-    Triage, WebLogins,
+    CopyPlace, Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, S3Spec, Selection, SmtpSpec, Source,
+    StatusClass, Tls, Triage, WebLogins,
 };
 
 /// How many runs go on together unless the main file says otherwise.
@@ -28,6 +28,7 @@ pub struct Main {
     host: String,
     state: PathBuf,
     pub(super) sources: BTreeMap<String, Source>,
+    pub(super) copies: BTreeMap<String, CopyPlace>,
     mail: MailSpec,
     pub(super) recipients: BTreeMap<String, Vec<String>>,
     pub(super) defaults: Defaults,
@@ -50,7 +51,8 @@ impl Main {
 
     /// The whole configuration.
     pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Arc<Job>>) -> Config {
-        let Self { zone, host, state, sources, mail, recipients, max_parallel, groups, keep, triage, .. } = self;
+        let Self { zone, host, state, sources, copies, mail, recipients, max_parallel, groups, keep, triage, .. } =
+            self;
         let root = root.to_owned();
         let chained = jobs.values().filter(|job| !job.after.is_empty()).cloned().collect();
         Config {
@@ -61,6 +63,7 @@ impl Main {
             state,
             sources,
             rules,
+            copies,
             mail,
             recipients,
             max_parallel,
@@ -96,12 +99,14 @@ pub(super) fn read(
     let max_parallel = fields.number("max_parallel", 1..=MOST_PARALLEL).map_or(DEFAULT_PARALLEL, |n| n as usize);
     let groups = fields.table("groups").map(read_groups).unwrap_or_default();
     let keep = fields.table("keep").map(read_keep).unwrap_or_default();
+    let copies = fields.tables("copies").into_iter();
+    let copies = copies.filter_map(|(name, table)| Some((name, read_place(table, root)?))).collect();
     let triage = fields.table("triage").map(read_triage).unwrap_or_default();
     let mail = match fields.table("mail") {
         Some(table) => read_mail(table, &host, &state, root)?,
         None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
     };
-    Some(Main { zone, host, state, sources, mail, recipients, defaults, max_parallel, groups, keep, triage })
+    Some(Main { zone, host, state, sources, copies, mail, recipients, defaults, max_parallel, groups, keep, triage })
 }
 
 /// How many runs may go on together in each group.
@@ -325,6 +330,48 @@ fn read_smtp(mut table: Fields<'_, '_>, root: &Path) -> Option<SmtpSpec> {
         Tls::None => 25,
     };
     Some(SmtpSpec { host: host?, port: port.unwrap_or(standard), tls, user, password_file, ca_file })
+}
+
+fn read_place(mut table: Fields<'_, '_>, root: &Path) -> Option<CopyPlace> {
+    let folder = table.parsed::<AbsolutePath>("folder").map(|path| path.0);
+    let bucket = table.parsed::<Text>("bucket").map(|text| text.0);
+    if let Some(folder) = folder {
+        if bucket.is_some() {
+            let help = "make two places of it";
+            table.refuse_key("bucket", Problem::new("a place is a folder or a bucket", "besides folder", help));
+        }
+        table.finish();
+        return Some(CopyPlace::Folder(folder));
+    }
+    let bucket = table.required("bucket", bucket, "write folder = \"/mnt/backup\", or bucket = \"NAME\" for S3")?;
+    let secret = |table: &mut Fields<'_, '_>, key| {
+        let path = table.parsed::<Text>(key).map(|text| root.join(text.0));
+        if let Some(problem) = path.as_deref().and_then(unsafe_secret) {
+            table.refuse_key(key, problem);
+        }
+        table.required(key, path, "name a file beside config/ and jobs/ that holds it, mode 0600")
+    };
+    let (key_id_file, secret_file) = (secret(&mut table, "key_id_file"), secret(&mut table, "secret_file"));
+    let endpoint = table.made("endpoint", endpoint);
+    let prefix = table.parsed::<Text>("prefix").map_or_else(String::new, |text| text.0.trim_matches('/').to_owned());
+    let region = table.parsed::<Text>("region").map_or_else(|| "us-east-1".to_owned(), |text| text.0);
+    let ca_file = table.parsed::<Text>("ca_file").map(|text| root.join(text.0));
+    table.finish();
+    let (key_id_file, secret_file) = (key_id_file?, secret_file?);
+    Some(CopyPlace::S3(S3Spec { bucket, prefix, region, endpoint, key_id_file, secret_file, ca_file }))
+}
+
+/// Where a service is: over TLS, or on this machine.
+fn endpoint(text: &str) -> Result<String, Problem> {
+    let host = text.split_once("://").map_or("", |(_, host)| host);
+    let local = ["localhost", "127.0.0.1"]
+        .iter()
+        .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));
+    if !host.is_empty() && (text.starts_with("https://") || local && text.starts_with("http://")) {
+        return Ok(text.trim_end_matches('/').to_owned());
+    }
+    let help = "write for example endpoint = \"https://s3.example.org\"";
+    Err(Problem::new(format!("{text:?} is not where a service is"), "https://…; http:// only for localhost", help))
 }
 
 fn read_folder(mut table: Fields<'_, '_>, state: &Path) -> Option<FolderSpec> {

@@ -25,7 +25,7 @@ pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
 
-use crate::model::{Format, Job, JobId, MailSpec, Problem, Rule, Source, Triage};
+use crate::model::{CopyPlace, Format, Job, JobId, MailSpec, Problem, Rule, Source, Triage};
 
 /// Where the configuration lies unless told otherwise.
 pub const DEFAULT_ROOT: &str = "/etc/logkeeper";
@@ -45,6 +45,8 @@ pub struct Config {
     pub sources: BTreeMap<String, Source>,
     /// Rules by name.
     pub rules: BTreeMap<String, Rule>,
+    /// Places that get copies of archives, by name.
+    pub copies: BTreeMap<String, CopyPlace>,
     /// How mail leaves.
     pub mail: MailSpec,
     /// Addresses by recipient group.

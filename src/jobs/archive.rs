@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::collect::{Collected, collect, rotated};
+use super::copies::{Copied, Lookout, copy_archives};
 use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
 use super::{Context, JobError, JobKind, counted, scan};
@@ -54,6 +55,13 @@ impl JobKind for ArchiveSpec {
             tell_made(source, &made, &mut told.notes);
             if self.remove_originals {
                 self.let_originals_go(source, context, &mut told)?;
+            }
+        }
+        if !self.copies.is_empty() {
+            let Copied { made, problems } = copy_archives(self, context)?;
+            told.problems.extend(problems);
+            if made > 0 {
+                told.notes.push(format!("copied {}, and read the copies back", counted(made, "archive")));
             }
         }
         if self.keep.is_set() {
@@ -242,7 +250,8 @@ impl ArchiveSpec {
                 return Ok(());
             }
         };
-        let pruned = prune(&judged, context.store, now, &|_| context.check().is_err())?;
+        let mut lookout = Lookout::new(self, context.config, context.store);
+        let pruned = prune(&judged, &mut lookout, context.store, now, &|_| context.check().is_err())?;
         told.notes.extend(removed_words(&pruned.removed));
         told.problems.extend(pruned.problems);
         context.check()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+use super::copies::Lookout;
 use super::counted;
 use crate::archive::{
     ArchiveError, Effort, Item, Step, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify,
@@ -33,7 +34,15 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
         let help = "if it is right now, \"logkeeper archive reindex\" mends the record";
         return Ok(Err(format!("{} {why}; {help}", later.path.display())));
     }
-    let items: Result<Vec<Item>, String> = archives.iter().map(item).collect();
+    let mut uncopied = Vec::new();
+    for archive in &archives {
+        let copies = spec.copies.iter().map(|place| Ok((place, store.copy_of(&archive.path, place)?)));
+        let copies: Vec<_> = copies.collect::<Result<_, StoreError>>()?;
+        let missing = copies.into_iter().find(|(_, copy)| copy.as_ref().is_none_or(|copy| copy.version.is_none()));
+        uncopied.push(missing.map(|(place, _)| place));
+    }
+    let items: Result<Vec<Item>, String> =
+        archives.iter().zip(uncopied).map(|(archive, uncopied)| item(archive, uncopied)).collect();
     let items = match items {
         Ok(items) => items,
         Err(error) => return Ok(Err(error)),
@@ -48,13 +57,13 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
     Ok(Ok(judged.map(|((archive, item), verdict)| Judged { archive, verdict, group: item.group }).collect()))
 }
 
-fn item(archive: &Catalogued) -> Result<Item, String> {
+fn item(archive: &Catalogued, uncopied: Option<&String>) -> Result<Item, String> {
     let held = hold(&archive.path).map_err(|error| format!("{}: {error}", archive.path.display()))?;
     let whole = archive.damage.is_none() && archive.path.exists();
     let held = match held {
         Some(why) => Some(format!("on hold: {why}")),
         None if !whole => Some("damaged or not there; see \"logkeeper archive list\"".to_owned()),
-        None => None,
+        None => uncopied.map(|place| format!("not copied to {place} yet")),
     };
     let date = archive.entry.date.parse::<NaiveDate>().unwrap_or(archive.at.date_naive());
     let manifest = std::fs::metadata(manifest_path(&archive.path)).map_or(0, |meta| meta.len());
@@ -71,11 +80,18 @@ pub struct Pruned {
     pub problems: Vec<String>,
 }
 
-/// Removes what may go. Of a source whose newest archive doesn't verify, nothing goes.
+/// Removes what may go. Of a source whose newest archive doesn't verify, nothing goes; nor does an archive whose copies are not
+/// there any more.
 ///
 /// # Errors
 /// Fails where the database can't be written, or `step` says so.
-pub fn prune(judged: &[Judged], store: &Store, now: DateTime<Utc>, step: Step<'_>) -> Result<Pruned, StoreError> {
+pub fn prune(
+    judged: &[Judged],
+    lookout: &mut Lookout<'_>,
+    store: &Store,
+    now: DateTime<Utc>,
+    step: Step<'_>,
+) -> Result<Pruned, StoreError> {
     let mut pruned = Pruned::default();
     let going: BTreeSet<&(String, String)> =
         judged.iter().filter(|one| one.verdict.goes).map(|one| &one.group).collect();
@@ -114,6 +130,10 @@ pub fn prune(judged: &[Judged], store: &Store, now: DateTime<Utc>, step: Step<'_
                 pruned.problems.push(format!("{}: {error}", archive.path.display()));
                 continue;
             }
+        }
+        if let Some(why) = lookout.missing(archive, &|| step(0))? {
+            pruned.problems.push(format!("{} stays: {why}", archive.path.display()));
+            continue;
         }
         store.record_removal(&archive.path, now)?;
         match remove_archive(&archive.path) {

@@ -8,6 +8,7 @@ mod alert;
 mod archive;
 pub mod collect;
 mod command;
+pub mod copies;
 mod interests;
 pub mod keep;
 mod live;

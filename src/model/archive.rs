@@ -275,6 +275,8 @@ pub struct ArchiveSpec {
     pub quiet: Duration,
     /// Which archives stay.
     pub keep: Retention,
+    /// Names of places that get a copy of each archive; none is let go before it is there.
+    pub copies: Vec<String>,
 }
 
 /// Read archives again and compare them with what they should hold.

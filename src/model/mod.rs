@@ -1,6 +1,7 @@
 //! The nouns of logkeeper. No I/O, no async, no clock.
 
 pub mod archive;
+pub mod copies;
 pub mod cron;
 pub mod event;
 pub mod finding;
@@ -18,6 +19,7 @@ mod triage;
 pub mod untrusted;
 
 pub use archive::{ArchiveEntry, ArchiveSpec, Member, VerifySpec};
+pub use copies::{CopyPlace, S3Spec};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};

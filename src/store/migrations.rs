@@ -155,6 +155,16 @@ CREATE INDEX members_by_identity ON members (identity);
 CREATE INDEX members_by_archive ON members (archive);
 CREATE INDEX members_by_head ON members (head_sha256);
 
+CREATE TABLE copies (
+    archive INTEGER NOT NULL REFERENCES archives (id),
+    place TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version TEXT,
+    at INTEGER,
+    noted TEXT,
+    PRIMARY KEY (archive, place)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE rotations (
     log TEXT PRIMARY KEY,
     job TEXT NOT NULL,

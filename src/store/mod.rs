@@ -2,6 +2,7 @@
 
 mod archives;
 mod connection;
+mod copies;
 mod exemptions;
 mod findings;
 mod migrations;
@@ -21,6 +22,7 @@ use connection::Shared;
 use rusqlite::{Connection, OpenFlags};
 
 pub use archives::{ArchiveFilter, Catalogued};
+pub use copies::Copy;
 pub use findings::FindingFilter;
 pub use outbox::{DeliveryRow, Frozen, PendingIntent};
 pub use planner::PlannerRow;

@@ -13,6 +13,7 @@ mod cgroups;
 mod clock_steps;
 mod collecting;
 mod commands;
+mod copies;
 mod cron_oracle;
 mod cron_vectors;
 mod cuts;

@@ -1,6 +1,7 @@
 //! `logkeeper archive`: one file per subcommand.
 
 mod cat;
+mod fetch;
 mod hold;
 mod list;
 mod pack;
@@ -40,6 +41,8 @@ enum What {
     Search(search::Args),
     /// Take logs out of an archive
     Restore(restore::Args),
+    /// Get an archive back from a place that has a copy
+    Fetch(fetch::Args),
     /// Remove the archives that the rules of their jobs don't keep
     Prune(prune::Args),
     /// Have archives stay whatever the rules say
@@ -56,6 +59,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         What::Cat(args) => cat::run(root, args),
         What::Search(args) => search::run(root, args),
         What::Restore(args) => restore::run(root, args),
+        What::Fetch(args) => fetch::run(root, args),
         What::Prune(args) => prune::run(root, args),
         What::Hold(args) => hold::run(root, args),
         What::Reindex(args) => reindex::run(root, args),

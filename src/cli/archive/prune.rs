@@ -7,6 +7,7 @@ use crate::archive::Verdict;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::jobs::copies::Lookout;
 use crate::jobs::keep::{Judged, judge, prune};
 use crate::jobs::{alone_in, counted};
 use crate::model::{ArchiveSpec, Problem, Work};
@@ -45,7 +46,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(judged) => {
                 rows.extend(judged.iter().map(row));
                 if !args.dry_run {
-                    let pruned = prune(&judged, &store, now, &|_| false)?;
+                    let pruned = prune(&judged, &mut Lookout::new(spec, &config, &store), &store, now, &|_| false)?;
                     removed += pruned.removed.len();
                     problems.extend(pruned.problems);
                 }

@@ -1,0 +1,234 @@
+//! Copies in a bucket of S3, or of what understands its protocol, through object_store.
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path as FilePath;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{Certificate, ClientOptions, ObjectStoreExt, PutPayload, RetryConfig};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+
+use super::{CopyError, Place, Seen, Sending};
+use crate::model::S3Spec;
+
+/// The size of a part of a large object. S3 takes up to 10,000 parts of at least 5 MiB.
+const PART: u64 = 8 << 20;
+
+/// How many parts an object may have.
+const MOST_PARTS: u64 = 10_000;
+
+/// The longest one request may take: a part over a slow line.
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long reaching the service may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether to stop.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// A bucket.
+pub struct Bucket {
+    store: AmazonS3,
+    runtime: Runtime,
+    prefix: String,
+    name: String,
+}
+
+/// How far a large object is: what an interrupted sending notes.
+#[derive(Serialize, Deserialize)]
+struct Upload {
+    id: String,
+    part: u64,
+    tags: Vec<String>,
+}
+
+impl Bucket {
+    /// Reads the credentials; nothing is sent yet.
+    pub fn new(spec: &S3Spec) -> Result<Self, CopyError> {
+        // That another part of the program was faster is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let endpoint = spec.endpoint.as_deref().unwrap_or_default();
+        let mut client = ClientOptions::new()
+            .with_connect_timeout(CONNECT)
+            .with_timeout(DEADLINE)
+            .with_read_timeout(DEADLINE)
+            .with_allow_http(is_local(endpoint));
+        if let Some(path) = &spec.ca_file {
+            let pem = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+            for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| unusable(path, &error))? {
+                client = client.with_root_certificate(certificate);
+            }
+        }
+        let retry = RetryConfig { max_retries: 3, retry_timeout: Duration::from_secs(60), ..RetryConfig::default() };
+        let mut builder = AmazonS3Builder::new()
+            .with_bucket_name(&spec.bucket)
+            .with_region(&spec.region)
+            .with_access_key_id(first_line(&spec.key_id_file)?)
+            .with_secret_access_key(first_line(&spec.secret_file)?)
+            .with_client_options(client)
+            .with_retry(retry);
+        if let Some(endpoint) = &spec.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        let name = format!("bucket {}", spec.bucket);
+        let store = builder.build().map_err(|error| CopyError::Place(format!("{name}: {}", causes(&error))))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| CopyError::Place(format!("{name}: {error}")))?;
+        Ok(Self { store, runtime, prefix: spec.prefix.clone(), name })
+    }
+
+    fn path(&self, key: &str) -> Result<Path, CopyError> {
+        let full = format!("{}/{key}", self.prefix);
+        Path::parse(full.trim_start_matches('/')).map_err(|error| CopyError::One(format!("{key}: {error}")))
+    }
+
+    /// Waits for an answer, unless it is told to stop.
+    fn wait<T>(
+        &self,
+        stop: &dyn Fn() -> bool,
+        answer: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, CopyError> {
+        self.runtime.block_on(async {
+            tokio::pin!(answer);
+            loop {
+                match tokio::time::timeout(GLANCE, &mut answer).await {
+                    Ok(done) => return done.map_err(|error| self.failed(&error)),
+                    Err(_) if stop() => return Err(CopyError::Stopped),
+                    Err(_) => {}
+                }
+            }
+        })
+    }
+
+    fn failed(&self, error: &object_store::Error) -> CopyError {
+        let text = format!("{}: {}", self.name, causes(error));
+        match error {
+            object_store::Error::NotFound { .. }
+            | object_store::Error::AlreadyExists { .. }
+            | object_store::Error::Precondition { .. } => CopyError::One(text),
+            _ => CopyError::Place(text),
+        }
+    }
+
+    /// Sends the parts that are not there yet.
+    fn send_parts(&self, path: &Path, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+        let known: Option<Upload> = sending.noted.as_deref().and_then(|noted| serde_json::from_str(noted).ok());
+        let mut upload = match known {
+            Some(upload) => upload,
+            None => Upload {
+                id: self.wait(stop, self.store.create_multipart(path))?,
+                part: PART.max(sending.size.div_ceil(MOST_PARTS)),
+                tags: Vec::new(),
+            },
+        };
+        note(sending, &upload)?;
+        while upload.tags.len() as u64 * upload.part < sending.size {
+            let index = upload.tags.len();
+            let payload = part_of(sending, index as u64 * upload.part, upload.part)?;
+            let part = self.wait(stop, self.store.put_part(path, &upload.id, index, payload))?;
+            upload.tags.push(part.content_id);
+            note(sending, &upload)?;
+        }
+        let parts = upload.tags.iter().map(|tag| PartId { content_id: tag.clone() }).collect();
+        self.wait(stop, self.store.complete_multipart(path, &upload.id, parts)).map(drop)
+    }
+}
+
+impl Place for Bucket {
+    fn look(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<Option<Seen>, CopyError> {
+        let path = self.path(key)?;
+        let head = async {
+            match self.store.head(&path).await {
+                Ok(meta) => Ok(Some(meta)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        let seen = self.wait(stop, head)?;
+        Ok(seen.map(|meta| Seen { size: meta.size, version: meta.e_tag.unwrap_or_default() }))
+    }
+
+    fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+        let path = self.path(sending.key)?;
+        if sending.size <= PART {
+            let payload = part_of(sending, 0, PART)?;
+            return self.wait(stop, self.store.put(&path, payload)).map(drop);
+        }
+        match self.send_parts(&path, sending, stop) {
+            // The service forgot the parts: from the beginning.
+            Err(CopyError::One(_)) if sending.noted.is_some() => {
+                let anew = Sending { noted: None, ..*sending };
+                self.send_parts(&path, &anew, stop)
+            }
+            done => done,
+        }
+    }
+
+    fn read(&mut self, key: &str, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+        let path = self.path(key)?;
+        let size = self.wait(stop, self.store.head(&path))?.size;
+        let mut at = 0;
+        while at < size {
+            let range = at..size.min(at + PART);
+            let bytes = self.wait(stop, self.store.get_range(&path, range.clone()))?;
+            to.write_all(&bytes).map_err(|error| CopyError::One(error.to_string()))?;
+            if bytes.is_empty() {
+                return Err(CopyError::One(format!("{}: {key} ends early", self.name)));
+            }
+            at += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+        let path = self.path(key)?;
+        self.wait(stop, self.store.delete(&path))
+    }
+}
+
+fn note(sending: &Sending<'_>, upload: &Upload) -> Result<(), CopyError> {
+    let text = serde_json::to_string(upload).map_err(io::Error::from);
+    text.and_then(|text| (sending.note)(&text)).map_err(|error| CopyError::One(error.to_string()))
+}
+
+fn part_of(sending: &Sending<'_>, at: u64, length: u64) -> Result<PutPayload, CopyError> {
+    let length = length.min(sending.size.saturating_sub(at));
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+    sending.file.read_exact_at(&mut bytes, at).map_err(|error| CopyError::One(error.to_string()))?;
+    Ok(bytes.into())
+}
+
+fn first_line(path: &FilePath) -> Result<String, CopyError> {
+    let text = std::fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+fn unusable(path: &FilePath, error: &dyn std::error::Error) -> CopyError {
+    CopyError::Place(format!("{}: {}", path.display(), causes(error)))
+}
+
+/// Whether a service is on this machine, where nobody listens in.
+pub fn is_local(endpoint: &str) -> bool {
+    let host = endpoint.strip_prefix("http://").unwrap_or_default();
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    matches!(host, "localhost" | "127.0.0.1")
+}
+
+/// An error with what caused it, on one line; what is said twice only once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
