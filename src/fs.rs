@@ -98,20 +98,6 @@ pub fn rename_beneath(folder: &Path, from: &Path, to: &Path) -> io::Result<()> {
     sync_folder(&from_folder)
 }
 
-/// Creates an empty file with these permissions, owner and group, following no link on the way from `folder` to it.
-///
-/// # Errors
-/// `AlreadyExists` where it exists; else fails where it can't be created or can't be given away.
-pub fn create_beneath(folder: &Path, path: &Path, mode: u32, owner: (u32, u32)) -> io::Result<()> {
-    let (at, name) = way_to(folder, below(folder, path)?, false)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::openat(&at, name, flags, Mode::from_raw_mode(0o600))?);
-    // With the mode last, nobody but its owner ever opens what is not theirs.
-    let done = own(&file, owner).and_then(|()| file.set_permissions(std::fs::Permissions::from_mode(mode)));
-    done?;
-    sync_folder(&at)
-}
-
 /// Gives a file an owner and a group, where it has others.
 ///
 /// # Errors
@@ -142,9 +128,7 @@ fn way_to<'a>(folder: &Path, below: &'a Path, make: bool) -> io::Result<(OwnedFd
         .collect();
     let names = names.ok_or_else(|| invalid("its name would lead out of the folder"))?;
     let Some((name, above)) = names.split_last() else { return Err(invalid("it has no name")) };
-    let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let start = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let mut at = rustix::fs::open(start, way, Mode::empty())?;
+    let mut at = open_folder(folder)?;
     for name in above {
         if make {
             match rustix::fs::mkdirat(&at, *name, Mode::from_raw_mode(0o750)) {
@@ -153,9 +137,41 @@ fn way_to<'a>(folder: &Path, below: &'a Path, make: bool) -> io::Result<(OwnedFd
                 Err(error) => return Err(error.into()),
             }
         }
-        at = rustix::fs::openat(&at, *name, way | OFlags::NOFOLLOW, Mode::empty())?;
+        at = rustix::fs::openat(&at, *name, WAY | OFlags::NOFOLLOW, Mode::empty())?;
     }
     Ok((at, name))
+}
+
+/// How a folder is opened as a place.
+const WAY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Opens a folder that is named in full by who may be trusted. A link on the way to it is followed only where nobody but root and this
+/// account could have put it there.
+fn open_folder(path: &Path) -> io::Result<OwnedFd> {
+    let start = if path.is_absolute() { Path::new("/") } else { Path::new(".") };
+    let mut at = rustix::fs::open(start, WAY, Mode::empty())?;
+    for component in path.components() {
+        let name = match component {
+            Component::Normal(name) => name,
+            Component::ParentDir => OsStr::new(".."),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => continue,
+        };
+        at = match rustix::fs::openat(&at, name, WAY | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                let place = rustix::fs::fstat(&at)?;
+                let ours = place.st_uid == 0 || place.st_uid == rustix::process::geteuid().as_raw();
+                if !ours || place.st_mode & 0o022 != 0 {
+                    let name = name.to_string_lossy();
+                    let reason =
+                        format!("{name} on the way to {} is a link that others could have made", path.display());
+                    return Err(invalid(&reason));
+                }
+                rustix::fs::openat(&at, name, WAY, Mode::empty())?
+            }
+            opened => opened?,
+        };
+    }
+    Ok(at)
 }
 
 /// Syncs a folder that may be open only as a place.

@@ -29,7 +29,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let daemon = daemon_account(&config);
     let found = config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config)));
-    let warnings: Vec<String> = found.chain(unreadable_password(&config, daemon)).collect();
+    let found = found.chain(unreadable_password(&config, daemon));
+    let warnings: Vec<String> = found.chain(rotated_twice(&config)).collect();
     if args.json {
         let jobs = config.jobs.values().map(|job| {
             let zone = job.schedule.as_ref().map_or(config.zone, |schedule| schedule.zone);
@@ -93,6 +94,22 @@ fn slots_of(job: &Job, config: &Config, depth: usize) -> Option<String> {
         (None, Some(first)) if depth < config.jobs.len() => slots_of(config.jobs.get(first)?, config, depth + 1),
         _ => None,
     }
+}
+
+/// Logs that two jobs rotate: each would do it again.
+fn rotated_twice(config: &Config) -> Vec<String> {
+    let mut known: std::collections::BTreeMap<std::path::PathBuf, &crate::model::JobId> = Default::default();
+    let mut found = Vec::new();
+    for job in config.jobs.values().filter(|job| job.enabled) {
+        let Work::Rotate(rotate) = &job.work else { continue };
+        let source = crate::model::Source { files: rotate.files.clone(), ..Default::default() };
+        for stream in crate::logs::streams(&source).0 {
+            if let Some(other) = known.insert(stream.path.clone(), &job.id) {
+                found.push(format!("{} is rotated by two jobs, {other} and {}", stream.path.display(), job.id));
+            }
+        }
+    }
+    found
 }
 
 /// As whom the daemon runs: as the owner of its state folder; before its first start, as whoever checks.

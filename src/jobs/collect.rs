@@ -31,11 +31,18 @@ pub fn collect(
 ) -> Result<Collected, JobError> {
     let mut collected = Collected::default();
     let writers = Writers::look();
+    let under_way = context.store.unfinished_rotations()?;
     for file in rotated(source, &mut collected.problems) {
         context.check()?;
         let Ok(meta) = std::fs::symlink_metadata(&file.path) else { continue };
         let identity = identity(&meta);
         if identity.size == 0 || context.store.archive_of(&spec.store, &source.name, &identity)?.is_some() {
+            continue;
+        }
+        if under_way.iter().any(|rotation| rotation.target == file.path) {
+            collected
+                .waiting
+                .push(format!("{} waits: its rotation is under way, or was interrupted", file.path.display()));
             continue;
         }
         if let Some(reason) = unfinished(&identity, &writers, spec.quiet, context.clock.now().timestamp()) {

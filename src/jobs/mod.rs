@@ -16,6 +16,7 @@ mod log_times;
 mod notice;
 mod report;
 mod rotate;
+mod rotate_tell;
 mod rule_texts;
 mod scan;
 pub mod scanner;
@@ -38,7 +39,7 @@ pub use verify::share_of;
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::model::{Job, RunId, Work};
+use crate::model::{Job, Outcome, RunId, Work};
 use crate::store::{Ended, Store, StoreError};
 use crate::supervise::Pool;
 
@@ -92,6 +93,15 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// How a run that stopped has ended.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Stop::Timeout => Outcome::TimedOut,
+            Stop::Cancelled => Outcome::Cancelled,
+            Stop::Ending => Outcome::Interrupted,
+        }
+    }
+
     /// What a run that stopped says about it.
     pub fn words(self, job: &Job) -> String {
         match (self, job.policy.timeout) {

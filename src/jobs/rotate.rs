@@ -1,20 +1,20 @@
 //! `[rotate]`: give logs that grew another name, have their programs begin new ones, compress what is finished, and let go what is old.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use rustix::process::Pid;
 
-use super::command::supervised;
-use super::{Context, JobError, JobKind, counted, scan};
-use crate::logs::{self, LogFile, Patterns, Stream, Writers, unfinished};
-use crate::model::{
-    CommandSpec, Create, Identity, Method, Names, Outcome, OutputLine, RotateSpec, Signal, SignalSpec, Source, Work,
+use super::{Context, JobError, JobKind, Stop, alone_in, counted, scan};
+use crate::fs::identity;
+use crate::logs::rotate::{
+    Like, compress, copy_truncate, create, is_copy, is_there, make_room, rename, take_back, tidy,
 };
-use crate::store::Ended;
-use crate::supervise::End;
+use crate::logs::{self, LogFile, Patterns, Stream, Writers, unfinished};
+use crate::model::{Create, Method, Names, Outcome, OutputLine, RotateSpec, Source, Work};
+use crate::store::{Ended, Rotation};
 
 /// What must have passed since the last write to a rotated log before it is compressed: a program may need a moment to open the
 /// new one.
@@ -25,41 +25,36 @@ type Judged = (Stream, Result<(), String>);
 
 /// What a run has done and has to tell.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     rotated: usize,
     compressed: usize,
     removed: usize,
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// What went wrong with single logs.
     problems: Vec<String>,
     /// Why the whole is not done.
-    failures: Vec<String>,
-    output: Vec<OutputLine>,
+    pub(super) failures: Vec<String>,
+    pub(super) output: Vec<OutputLine>,
 }
 
 impl JobKind for RotateSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
+        // One after the other: two rotations of one log would take each other's files away.
+        let _alone = alone_in(&context.config.state, &|| context.check())?;
         let mut told = Told::default();
-        let source = self.source(context);
-        let untold = self.mend(&source, context, &mut told)?;
-        let (streams, troubles) = logs::streams(&source);
-        told.problems.extend(troubles);
-        told.problems.extend(self.missing(&streams));
-        let due = self.due(streams, context)?.into_iter().filter_map(|(stream, due)| due.is_ok().then_some(stream));
-        self.rotate(due.collect(), untold, context, &mut told)?;
-        if told.failures.is_empty() {
-            self.compress_finished(&source, context, &mut told)?;
-            self.let_go(&source, context, &mut told)?;
+        match self.work(context, &mut told) {
+            Err(JobError::Stopped(stop)) => Ok(told.stopped(stop, context)),
+            done => done.map(|()| told.ended()),
         }
-        Ok(told.ended())
     }
 
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
         let source = self.source(context);
         let (streams, mut lines) = logs::streams(&source);
         lines.extend(self.missing(&streams));
+        let rotations = context.store.rotations(&context.job.id)?;
         for stream in &streams {
-            for (file, why) in self.old(stream, context) {
+            for (file, why) in self.old(stream, &rotations, context) {
                 let stays = self.needed(&file.path, context)?.map_or_else(String::new, |why| format!(", but {why}"));
                 lines.push(format!("would remove {}: {why}{stays}", file.path.display()));
             }
@@ -69,7 +64,7 @@ impl JobKind for RotateSpec {
             lines.push(match due {
                 Ok(()) => match self.target(&stream, context) {
                     Some(target) => format!("would rotate {path} to {}", target.display()),
-                    None => format!("would not rotate {path}: it was rotated in this very second"),
+                    None => format!("would not rotate {path}: {TWICE}"),
                 },
                 Err(why) => format!("would leave {path} alone: {why}"),
             });
@@ -81,36 +76,59 @@ impl JobKind for RotateSpec {
     }
 }
 
+/// Why there is no name for a rotated log.
+const TWICE: &str = "rotated logs with the name of this day and this second are there already";
+
 impl Told {
     fn ended(mut self) -> Ended {
-        let done = [(self.rotated, "rotated"), (self.compressed, "compressed"), (self.removed, "removed")];
-        let done: Vec<String> = done
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .enumerate()
-            .map(
-                |(place, (n, what))| {
-                    if place == 0 { format!("{} {what}", counted(n, "log")) } else { format!("{n} {what}") }
-                },
-            )
-            .collect();
-        let done = match (done.is_empty(), self.failures.is_empty()) {
-            (true, true) => "nothing to rotate".to_owned(),
-            (true, false) => "nothing was rotated".to_owned(),
-            (false, _) => done.join(", "),
-        };
         let outcome = match (self.failures.is_empty(), self.problems.is_empty()) {
             (true, true) => Outcome::Succeeded,
             (true, false) => Outcome::Partial,
             (false, _) => Outcome::Failed,
         };
-        let summary = if self.failures.is_empty() { done } else { format!("{done}; {}", self.failures.join("; ")) };
+        let summary = match (self.done(), self.failures.is_empty()) {
+            (done, true) => done.unwrap_or_else(|| "nothing to rotate".to_owned()),
+            (done, false) => {
+                format!("{}; {}", done.as_deref().unwrap_or("nothing was rotated"), self.failures.join("; "))
+            }
+        };
         self.notes.extend(self.problems);
         Ended { notes: self.notes, output: self.output, ..Ended::new(outcome, summary) }
+    }
+
+    /// What was done until then is told, too.
+    fn stopped(mut self, stop: Stop, context: &Context<'_>) -> Ended {
+        let done = self.done().map_or_else(String::new, |done| format!("; {done}"));
+        let summary = format!("{}{done}", stop.words(context.job));
+        self.notes.extend(self.problems);
+        Ended { notes: self.notes, output: self.output, ..Ended::new(stop.outcome(), summary) }
+    }
+
+    fn done(&self) -> Option<String> {
+        let done = [(self.rotated, "rotated"), (self.compressed, "compressed"), (self.removed, "removed")];
+        let mut done = done.into_iter().filter(|(n, _)| *n > 0);
+        let (n, what) = done.next()?;
+        let first = format!("{} {what}", counted(n, "log"));
+        Some(done.fold(first, |told, (n, what)| format!("{told}, {n} {what}")))
     }
 }
 
 impl RotateSpec {
+    fn work(&self, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
+        let source = self.source(context);
+        let untold = self.mend(&source, context, told)?;
+        let (streams, troubles) = logs::streams(&source);
+        told.problems.extend(troubles);
+        told.problems.extend(self.missing(&streams));
+        let due = self.due(streams, context)?.into_iter().filter_map(|(stream, due)| due.is_ok().then_some(stream));
+        self.rotate(due.collect(), untold, context, told)?;
+        if told.failures.is_empty() {
+            self.compress_finished(&source, context, told)?;
+            self.let_go(&source, context, told)?;
+        }
+        Ok(())
+    }
+
     /// The logs as a source, which knows their rotated siblings.
     fn source(&self, context: &Context<'_>) -> Source {
         let mut files = self.files.clone();
@@ -136,7 +154,8 @@ impl RotateSpec {
         let is_there =
             |name: &&String| streams.iter().any(|stream| stream.path == Path::new(name) && live(stream).is_some());
         let named = self.files.iter().filter(|name| !self.missing_ok && !name.contains(['*', '?', '[', '{']));
-        named.filter(|name| !is_there(name)).map(|name| format!("{name} is not there")).collect()
+        let help = "if that is meant, set missing_ok = true";
+        named.filter(|name| !is_there(name)).map(|name| format!("{name} is not there; {help}")).collect()
     }
 
     /// The logs that are there, each with whether its turn has come.
@@ -146,6 +165,10 @@ impl RotateSpec {
         let judged = streams.into_iter().filter_map(|stream| {
             let meta = std::fs::symlink_metadata(&live(&stream)?.path).ok()?;
             let known = rotations.iter().find(|rotation| rotation.log == stream.path).map(|rotation| rotation.at);
+            if known == Some(context.at) {
+                // A retry has the instant of the run that failed.
+                return Some((stream, Err("it was rotated for this instant already".to_owned())));
+            }
             let last = known.or_else(|| last_change(stream.files.iter().rfind(|file| file.rotated)?));
             let due = self.is_due(meta.len(), last, context.at, zone);
             Some((stream, due))
@@ -153,19 +176,27 @@ impl RotateSpec {
         Ok(judged.collect())
     }
 
-    /// Ends what an interrupted run began. Gives the logs that were rotated, and whose programs don't know yet.
-    fn mend(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<Vec<PathBuf>, JobError> {
-        let mut untold = Vec::new();
+    /// Ends what an interrupted run began. Gives the rotations of which programs don't know yet.
+    fn mend(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<Vec<Rotation>, JobError> {
         let (streams, _) = logs::streams(source);
         for stream in &streams {
-            let tidied = logs::rotate::tidy(stream);
+            let tidied = tidy(stream);
             told.problems.extend(tidied.err().map(|error| format!("{}: {error}", stream.path.display())));
         }
+        let mut untold = Vec::new();
         for rotation in context.store.rotations(&context.job.id)?.into_iter().filter(|rotation| !rotation.told) {
             let stream = streams.iter().find(|stream| stream.path == rotation.log);
-            let begun = stream.map_or(Ok(false), |stream| self.mend_one(stream, &rotation.target));
-            match begun {
-                Ok(true) => untold.push(rotation.log),
+            let mended = match stream {
+                Some(stream) => self.mend_one(stream, &rotation),
+                // Where the folder can be looked into, both are gone.
+                None => std::fs::read_dir(rotation.log.parent().unwrap_or(Path::new("/"))).map(|_| false),
+            };
+            match mended {
+                Ok(true) => {
+                    let rotation = Rotation { done: true, ..rotation };
+                    context.store.record_rotation(&context.job.id, &rotation)?;
+                    untold.push(rotation);
+                }
                 Ok(false) => context.store.forget_rotation(&rotation.log)?,
                 Err(error) => told.problems.push(format!("{}: {error}", rotation.log.display())),
             }
@@ -174,91 +205,81 @@ impl RotateSpec {
     }
 
     /// Whether the log was rotated.
-    fn mend_one(&self, stream: &Stream, target: &Path) -> std::io::Result<bool> {
+    fn mend_one(&self, stream: &Stream, rotation: &Rotation) -> io::Result<bool> {
         let Some(LogFile { folder, .. }) = stream.files.first() else { return Ok(false) };
         let log = LogFile { folder: folder.clone(), path: stream.path.clone(), rotated: false };
-        let meta = match std::fs::symlink_metadata(target) {
+        let meta = match std::fs::symlink_metadata(&rotation.target) {
             Ok(meta) => meta,
             // Compressed by now, or never made.
-            Err(_) => return Ok(logs::rotate::is_there(stream, target)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(is_there(stream, &rotation.target)),
+            Err(error) => return Err(error),
         };
-        if log.path.exists() {
-            let only_copied = self.method == Method::CopyTruncate && logs::rotate::take_back(&log, target)?;
-            return Ok(!only_copied);
+        if let Ok(live) = std::fs::symlink_metadata(&log.path) {
+            if (live.dev(), live.ino()) != (meta.dev(), meta.ino()) {
+                let only_copied = !rotation.done && self.method == Method::CopyTruncate;
+                return Ok(!(only_copied && take_back(&log, &rotation.target)?));
+            }
+            // A file system on which renaming takes two steps.
+            crate::fs::remove_beneath(&log.folder, &log.path, &identity(&live))?;
         }
-        if let Some((mode, owner)) = self.created(&meta)? {
-            crate::fs::create_beneath(&log.folder, &log.path, mode, owner)?;
+        if let Some(like) = self.created(&meta)? {
+            create(&log, like)?;
         }
         Ok(true)
     }
 
-    /// Permissions, owner and group of the new log.
-    fn created(&self, old: &std::fs::Metadata) -> std::io::Result<Option<(u32, (u32, u32))>> {
-        let unknown =
-            |what: &str, name: &str| std::io::Error::other(format!("there is no {what} {name:?} on this machine"));
-        match &self.create {
-            Create::None => Ok(None),
-            Create::Same => Ok(Some((old.mode() & 0o777, (old.uid(), old.gid())))),
-            Create::As { mode, owner, group } => {
-                let uid = owner.as_ref().map(|name| match nix::unistd::User::from_name(name) {
-                    Ok(Some(user)) => Ok(user.uid.as_raw()),
-                    _ => Err(unknown("account", name)),
-                });
-                let gid = group.as_ref().map(|name| match nix::unistd::Group::from_name(name) {
-                    Ok(Some(group)) => Ok(group.gid.as_raw()),
-                    _ => Err(unknown("group", name)),
-                });
-                let owner = (uid.transpose()?.unwrap_or(old.uid()), gid.transpose()?.unwrap_or(old.gid()));
-                Ok(Some((mode.unwrap_or(old.mode() & 0o777), owner)))
-            }
-        }
+    /// What the new log is like; `None` where there is none.
+    fn created(&self, old: &std::fs::Metadata) -> io::Result<Option<Like>> {
+        let unknown = |what: &str, name: &str| io::Error::other(format!("there is no {what} {name:?} on this machine"));
+        let Create::As { mode, owner, group } = &self.create else {
+            let same = (old.mode() & 0o777, (old.uid(), old.gid()));
+            return Ok((self.create == Create::Same).then_some(same));
+        };
+        let uid = owner.as_ref().map(|name| match (name.parse(), nix::unistd::User::from_name(name)) {
+            (Ok(number), _) => Ok(number),
+            (_, Ok(Some(user))) => Ok(user.uid.as_raw()),
+            _ => Err(unknown("account", name)),
+        });
+        let gid = group.as_ref().map(|name| match (name.parse(), nix::unistd::Group::from_name(name)) {
+            (Ok(number), _) => Ok(number),
+            (_, Ok(Some(group))) => Ok(group.gid.as_raw()),
+            _ => Err(unknown("group", name)),
+        });
+        let owner = (uid.transpose()?.unwrap_or(old.uid()), gid.transpose()?.unwrap_or(old.gid()));
+        Ok(Some((mode.unwrap_or(old.mode() & 0o777), owner)))
     }
 
     /// Rotates what is due, and has programs told, of earlier rotations as well.
     fn rotate(
         &self,
         due: Vec<Stream>,
-        mut untold: Vec<PathBuf>,
+        mut untold: Vec<Rotation>,
         context: &Context<'_>,
         told: &mut Told,
     ) -> Result<(), JobError> {
-        if !self.each && !due.is_empty() && !self.command(&self.before, "before", None, context, told)? {
-            return Ok(());
-        }
-        for stream in due {
-            context.check()?;
-            let path = stream.path.clone();
-            if self.each && !self.command(&self.before, "before", Some(&path), context, told)? {
-                continue;
+        if self.each {
+            for rotation in untold {
+                self.tell(&[rotation], context, told)?;
             }
-            match self.rotate_one(&stream, context, told)? {
-                Ok(()) => told.rotated += 1,
-                Err(error) => {
-                    told.problems.push(format!("{} was not rotated: {error}", path.display()));
-                    continue;
+            for stream in due {
+                context.check()?;
+                if self.prepare(Some(&stream.path), context, told)?
+                    && let Some(rotation) = self.rotate_one(&stream, context, told)?
+                {
+                    self.tell(&[rotation], context, told)?;
                 }
             }
-            untold.retain(|log| *log != path);
-            untold.push(path);
-        }
-        if untold.is_empty() {
             return Ok(());
         }
-        if let Some(signal) = &self.signal
-            && !self.send(signal, told)
-        {
-            return Ok(());
-        }
-        if !self.each {
-            let done = self.command(&self.after, "after", None, context, told)?;
-            return if done { Ok(context.store.end_rotations(&untold)?) } else { Ok(()) };
-        }
-        for log in untold {
-            if self.command(&self.after, "after", Some(&log), context, told)? {
-                context.store.end_rotations(&[log])?;
+        if !due.is_empty() && self.prepare(None, context, told)? {
+            for stream in due {
+                context.check()?;
+                let rotation = self.rotate_one(&stream, context, told)?;
+                untold.retain(|earlier| earlier.log != stream.path);
+                untold.extend(rotation);
             }
         }
-        Ok(())
+        self.tell(&untold, context, told)
     }
 
     fn rotate_one(
@@ -266,145 +287,103 @@ impl RotateSpec {
         stream: &Stream,
         context: &Context<'_>,
         told: &mut Told,
-    ) -> Result<std::io::Result<()>, JobError> {
-        let Some(log) = live(stream) else { return Ok(Err(std::io::ErrorKind::NotFound.into())) };
+    ) -> Result<Option<Rotation>, JobError> {
+        let path = stream.path.display();
+        let Some(log) = live(stream) else { return Ok(None) };
         let Some(target) = self.target(stream, context) else {
-            return Ok(Err(std::io::Error::other("it was rotated in this very second")));
+            told.problems.push(format!("{path} was not rotated: {TWICE}"));
+            return Ok(None);
         };
-        let created = std::fs::symlink_metadata(&log.path).and_then(|meta| self.created(&meta));
-        let room = if self.names == Names::Numbered { logs::rotate::make_room(stream) } else { Ok(()) };
-        let created = match room.and(created) {
-            Ok(created) => created,
-            Err(error) => return Ok(Err(error)),
+        let like = std::fs::symlink_metadata(&log.path).and_then(|meta| self.created(&meta));
+        let room = if self.names == Names::Numbered { make_room(stream) } else { Ok(()) };
+        let like = match room.and(like) {
+            Ok(like) => like,
+            Err(error) => {
+                told.problems.push(format!("{path} was not rotated: {error}"));
+                return Ok(None);
+            }
         };
-        context.store.begin_rotation(&context.job.id, &log.path, &target, context.at)?;
-        let done = match self.method {
-            Method::Rename => logs::rotate::rename(log, &target, created).map(|trouble| {
-                let path = log.path.display();
-                told.problems.extend(trouble.map(|error| format!("{path} was renamed, but then: {error}")));
-            }),
-            Method::CopyTruncate => logs::rotate::copy_truncate(log, &target).map(|gap| {
-                let (path, gap) = (log.path.display(), gap.as_micros().max(1));
-                let at = context.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-                told.notes.push(format!(
-                    "{path} was copied and emptied at {at}: a line written within these {gap} µs is lost"
-                ));
-            }),
-        };
-        // A copy that could not be taken back is known by the next run.
-        if done.is_err() && (self.method == Method::Rename || !logs::rotate::is_copy(log, &target)) {
-            context.store.forget_rotation(&log.path)?;
+        let before = context.store.rotations(&context.job.id)?.into_iter().find(|known| known.log == stream.path);
+        let rotation = Rotation { log: stream.path.clone(), target, at: context.at, done: false, told: false };
+        context.store.record_rotation(&context.job.id, &rotation)?;
+        match self.turn(log, &rotation.target, like, context, told) {
+            Ok(done) => {
+                told.rotated += 1;
+                // What is not done yet is tried again by the next run.
+                let rotation = Rotation { done, ..rotation };
+                context.store.record_rotation(&context.job.id, &rotation)?;
+                Ok(Some(rotation))
+            }
+            Err(error) => {
+                let in_the_way = error.kind() == io::ErrorKind::AlreadyExists;
+                let target = rotation.target.display();
+                let why = if in_the_way { format!("{target} is in the way; move it away") } else { error.to_string() };
+                told.problems.push(format!("{path} was not rotated: {why}"));
+                match before {
+                    // A copy that could not be taken back is known by the next run.
+                    _ if self.method == Method::CopyTruncate && is_copy(log, &rotation.target) => {}
+                    Some(before) => context.store.record_rotation(&context.job.id, &before)?,
+                    None => context.store.forget_rotation(&log.path)?,
+                }
+                context.check().map(|()| None)
+            }
         }
-        Ok(done)
     }
 
-    /// Runs one of the two commands; gives whether all is well.
-    fn command(
+    /// Gives whether all was done.
+    fn turn(
         &self,
-        command: &Option<Box<CommandSpec>>,
-        which: &str,
-        log: Option<&Path>,
+        log: &LogFile,
+        target: &Path,
+        like: Option<Like>,
         context: &Context<'_>,
         told: &mut Told,
-    ) -> Result<bool, JobError> {
-        let Some(command) = command else { return Ok(true) };
-        let mut command = CommandSpec::clone(command);
-        if let Some(log) = log {
-            let log = log.to_string_lossy().into_owned();
-            if let [shell, dash_c, _] = command.argv.as_slice()
-                && (shell.as_str(), dash_c.as_str()) == ("/bin/sh", "-c")
-            {
-                command.argv.extend(["logkeeper".to_owned(), log.clone()]);
-            }
-            command.env.insert("LOGKEEPER_LOG".to_owned(), log);
+    ) -> io::Result<bool> {
+        let path = log.path.display();
+        if self.method == Method::Rename {
+            let trouble = rename(log, target, like)?;
+            let done = trouble.is_none();
+            told.problems.extend(trouble.map(|error| format!("{path} was renamed, but then: {error}")));
+            return Ok(done);
         }
-        let why = match supervised(&command, context) {
-            Ok(report) => {
-                told.output.extend(report.output);
-                match report.end {
-                    End::Exited(code) if command.success_codes.contains(&code) => return Ok(true),
-                    End::Exited(code) => format!("exit code {code}"),
-                    End::Signalled(signal) => format!("ended by signal {signal}"),
-                    End::NotStarted(reason) => reason,
-                }
-            }
-            Err(JobError::CouldNotStart(reason) | JobError::Failed(reason)) => reason,
-            Err(other) => return Err(other),
-        };
-        context.check()?;
-        let about = log.map_or_else(String::new, |log| format!(" for {}", log.display()));
-        told.failures.push(format!("the command {which} rotation failed{about}: {why}"));
-        Ok(false)
-    }
-
-    /// Sends the signal; gives whether that is done, which it also is where nobody is there.
-    fn send(&self, SignalSpec { signal, pid_file }: &SignalSpec, told: &mut Told) -> bool {
-        let file = pid_file.display();
-        let text = match std::fs::read_to_string(pid_file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                told.notes
-                    .push(format!("SIG{signal} was sent to nobody: {file} is not there, so its program doesn't run"));
-                return true;
-            }
-            Err(error) => {
-                told.failures.push(format!("SIG{signal} was not sent: {file}: {error}"));
-                return false;
-            }
-        };
-        let Some(pid) = text.trim().parse().ok().filter(|pid| *pid > 1).and_then(Pid::from_raw) else {
-            told.failures.push(format!("SIG{signal} was not sent: {file} holds no process number"));
-            return false;
-        };
-        let number = match signal {
-            Signal::Hup => rustix::process::Signal::HUP,
-            Signal::Usr1 => rustix::process::Signal::USR1,
-            Signal::Usr2 => rustix::process::Signal::USR2,
-        };
-        match rustix::process::kill_process(pid, number) {
-            Ok(()) => true,
-            Err(rustix::io::Errno::SRCH) => {
-                told.notes.push(format!("SIG{signal} was sent to nobody: there is no process {pid} any more ({file})"));
-                true
-            }
-            Err(error) => {
-                told.failures.push(format!("SIG{signal} was not sent to process {pid} ({file}): {error}"));
-                false
-            }
-        }
+        let gap = copy_truncate(log, target, &|| context.check().is_err())?.as_micros().max(1);
+        let at = context.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        told.notes.push(format!("{path} was copied and emptied at {at}: a line written within these {gap} µs is lost"));
+        Ok(true)
     }
 
     fn compress_finished(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
         let Some(codec) = self.compress else { return Ok(()) };
         let writers = Writers::look();
-        let files = logs::streams(source).0.into_iter().flat_map(|stream| stream.files);
-        for file in files.filter(|file| file.rotated) {
+        let rotations = context.store.rotations(&context.job.id)?;
+        let streams = logs::streams(source).0.into_iter().filter(|stream| is_rotated(stream, &rotations));
+        for file in streams.flat_map(|stream| stream.files).filter(|file| file.rotated) {
             context.check()?;
             let Ok(meta) = std::fs::symlink_metadata(&file.path) else { continue };
             let packed = crate::packed::SUFFIXES.iter().any(|suffix| file.path.to_string_lossy().ends_with(suffix));
-            if packed
-                || unfinished(&crate::fs::identity(&meta), &writers, QUIET, context.clock.now().timestamp()).is_some()
-            {
+            let now = context.clock.now().timestamp();
+            if packed || unfinished(&identity(&meta), &writers, QUIET, now).is_some() {
                 continue;
             }
-            match logs::rotate::compress(&file, codec) {
+            match compress(&file, codec, &|| context.check().is_err()) {
                 Ok(size) => told.compressed += usize::from(size.is_some()),
                 Err(error) => told.problems.push(format!("{} was not compressed: {error}", file.path.display())),
             }
         }
-        Ok(())
+        context.check()
     }
 
     fn let_go(&self, source: &Source, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
+        let rotations = context.store.rotations(&context.job.id)?;
         for stream in logs::streams(source).0 {
-            for (LogFile { folder, path, .. }, _) in self.old(&stream, context) {
+            for (LogFile { folder, path, .. }, _) in self.old(&stream, &rotations, context) {
                 context.check()?;
                 let Ok(meta) = std::fs::symlink_metadata(path) else { continue };
                 if let Some(why) = self.needed(path, context)? {
                     told.notes.push(format!("{} {why}", path.display()));
                     continue;
                 }
-                match crate::fs::remove_beneath(folder, path, &crate::fs::identity(&meta)) {
+                match crate::fs::remove_beneath(folder, path, &identity(&meta)) {
                     Ok(was_it) => told.removed += usize::from(was_it),
                     Err(error) => told.problems.push(format!("can't remove {}: {error}", path.display())),
                 }
@@ -413,24 +392,37 @@ impl RotateSpec {
         Ok(())
     }
 
-    /// The rotated logs that are to go, and why; never the newest for its age alone, so that a wrong clock doesn't cost all.
-    fn old<'s>(&self, stream: &'s Stream, context: &Context<'_>) -> Vec<(&'s LogFile, String)> {
-        let newest_first = stream.files.iter().filter(|file| file.rotated).rev().enumerate();
-        let old = newest_first.filter_map(|(place, file)| {
+    /// The rotated logs that are to go, and why, by when they were last written to: names may follow one rule and then another. Never
+    /// the one that was rotated last, nor for its age alone the newest, so that a wrong clock doesn't cost all.
+    fn old<'s>(&self, stream: &'s Stream, rotations: &[Rotation], context: &Context<'_>) -> Vec<(&'s LogFile, String)> {
+        if !is_rotated(stream, rotations) {
+            return Vec::new();
+        }
+        let rotated = stream.files.iter().filter(|file| file.rotated);
+        let mut rotated: Vec<(DateTime<Utc>, &LogFile)> =
+            rotated.filter_map(|file| Some((last_change(file)?, file))).collect();
+        rotated.sort_by_key(|(changed, _)| *changed);
+        let last = rotations.iter().find(|rotation| rotation.log == stream.path);
+        let is_last = |file: &LogFile| last.is_some_and(|last| logs::rotate::same_log(&file.path, &last.target));
+        let newest_first = rotated.into_iter().rev().enumerate().filter(|(_, (_, file))| !is_last(file));
+        let old = newest_first.filter_map(|(place, (changed, file))| {
             if let Some(keep) = self.keep.filter(|keep| place >= *keep as usize) {
                 return Some((file, format!("{keep} newer ones are there")));
             }
-            let age = context.at.signed_duration_since(last_change(file)?).to_std().ok()?;
+            let age = context.at.signed_duration_since(changed).to_std().ok()?;
             let most = self.max_age.filter(|most| place > 0 && age > *most)?;
             Some((file, format!("it is older than {}", humantime::format_duration(most))))
         });
         old.collect()
     }
 
-    /// Why a rotated log has to stay: another job is not done with it.
+    /// Why a rotated log has to stay: somebody writes to it, or another job is not done with it.
     fn needed(&self, path: &Path, context: &Context<'_>) -> Result<Option<String>, JobError> {
         let Ok(meta) = std::fs::symlink_metadata(path) else { return Ok(None) };
-        let identity: Identity = crate::fs::identity(&meta);
+        let identity = identity(&meta);
+        if Writers::look().have(&identity) {
+            return Ok(Some("stays: a program has it open for writing".to_owned()));
+        }
         if identity.size == 0 {
             return Ok(None);
         }
@@ -446,6 +438,12 @@ impl RotateSpec {
         }
         Ok(scan::unread_by(path, &identity, context)?.map(|job| format!("stays until job {job} has read it")))
     }
+}
+
+/// Whether there is a log of which the others were rotated away. Where there never was one, names such as `worker.1` may be those of
+/// live logs.
+fn is_rotated(stream: &Stream, rotations: &[Rotation]) -> bool {
+    live(stream).is_some() || rotations.iter().any(|rotation| rotation.log == stream.path)
 }
 
 fn live(stream: &Stream) -> Option<&LogFile> {

@@ -3,11 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Names in an included folder that logrotate leaves alone.
-const TABOO: [&str; 16] = [
-    "~",
+/// What names in an included folder end with that logrotate leaves alone (its default `tabooext`).
+const TABOO: [&str; 17] = [
     ",v",
-    ".bak",
     ".cfsaved",
     ".disabled",
     ".dpkg-bak",
@@ -21,6 +19,9 @@ const TABOO: [&str; 16] = [
     ".rpmsave",
     ".swp",
     ".ucf-dist",
+    ".ucf-new",
+    ".ucf-old",
+    "~",
 ];
 
 /// How deep files include one another, at most.
@@ -81,83 +82,139 @@ fn read_file(path: &Path, depth: usize, parsed: &mut Parsed) -> io::Result<()> {
         let entries = std::fs::read_dir(path)?.filter_map(Result::ok).map(|entry| entry.path());
         let mut files: Vec<PathBuf> = entries.filter(|file| file.is_file() && !is_taboo(file)).collect();
         files.sort();
-        return files.iter().try_for_each(|file| read_file(file, depth, parsed));
+        for file in files {
+            if let Err(error) = read_file(&file, depth, parsed) {
+                parsed.refused.push((file, 1, format!("can't be read: {error}")));
+            }
+        }
+        return Ok(());
     }
     let bytes = std::fs::read(path)?;
     let text = String::from_utf8_lossy(&bytes);
+    let mut reading = Reading { path, depth, parsed, open: None, patterns: None };
     let mut lines = (1..).zip(text.lines());
-    let mut open: Option<Entry> = None;
-    let mut patterns: Option<(usize, Vec<String>)> = None;
     while let Some((line, text)) = lines.next() {
-        let refuse = |parsed: &mut Parsed, why: &str| parsed.refused.push((path.to_owned(), line, why.to_owned()));
-        let text = text.trim();
-        if text.is_empty() || text.starts_with('#') {
-            continue;
+        let parts = parts(text);
+        for (place, part) in parts.iter().enumerate() {
+            let opens = parts.get(place + 1) == Some(&"{");
+            let script = is_script(part.split_whitespace().next().unwrap_or_default()).then(|| {
+                let script: Vec<&str> =
+                    lines.by_ref().map(|(_, text)| text).take_while(|text| text.trim() != "endscript").collect();
+                script.join("\n")
+            });
+            reading.part(line, part, opens, script);
         }
-        if text == "}" {
-            match open.take() {
-                Some(entry) => parsed.entries.push(entry),
-                None => refuse(parsed, "there is no { to this }"),
+    }
+    reading.end();
+    Ok(())
+}
+
+/// A file being read.
+struct Reading<'a> {
+    path: &'a Path,
+    depth: usize,
+    parsed: &'a mut Parsed,
+    /// The entry whose brace is open.
+    open: Option<Entry>,
+    /// Patterns whose brace is yet to come, and the line of the first.
+    patterns: Option<(usize, Vec<String>)>,
+}
+
+impl Reading<'_> {
+    /// `opens` says that a brace follows.
+    fn part(&mut self, line: usize, part: &str, opens: bool, script: Option<String>) {
+        match part {
+            "{" => match self.patterns.take().filter(|_| self.open.is_none()) {
+                Some((line, patterns)) => {
+                    let directives = self.parsed.global.clone();
+                    self.open = Some(Entry { file: self.path.to_owned(), line, patterns, directives });
+                }
+                None => self.refuse(line, "there is no log to this {"),
+            },
+            "}" => match self.open.take() {
+                Some(entry) => self.parsed.entries.push(entry),
+                None => self.refuse(line, "there is no { to this }"),
+            },
+            part if self.open.is_none() && (opens || self.patterns.is_some() || part.starts_with(['/', '"', '\''])) => {
+                self.patterns.get_or_insert((line, Vec::new())).1.extend(words(part));
             }
-            continue;
+            part => self.directive(line, part, script),
         }
-        let is_pattern = text.starts_with(['/', '"', '\'']) || text.ends_with('{') || patterns.is_some();
-        if open.is_none() && is_pattern {
-            let (names, opens) = text.strip_suffix('{').map_or((text, false), |names| (names, true));
-            let (_, known) = patterns.get_or_insert((line, Vec::new()));
-            known.extend(words(names));
-            if opens && let Some((line, patterns)) = patterns.take() {
-                let directives = parsed.global.clone();
-                open = Some(Entry { file: path.to_owned(), line, patterns, directives });
-            }
-            continue;
-        }
-        let mut split = words(text).into_iter();
-        let Some(name) = split.next() else { continue };
-        let words = split.collect();
-        let mut directive = Directive { file: path.to_owned(), line, name, words, script: None };
-        if is_script(&directive.name) {
-            let script: Vec<&str> =
-                lines.by_ref().map(|(_, text)| text).take_while(|text| text.trim() != "endscript").collect();
-            directive.script = Some(script.join("\n"));
-        }
-        match &mut open {
+    }
+
+    fn directive(&mut self, line: usize, part: &str, script: Option<String>) {
+        let mut words = words(part).into_iter();
+        let Some(name) = words.next() else { return };
+        let directive = Directive { file: self.path.to_owned(), line, name, words: words.collect(), script };
+        match &mut self.open {
             Some(entry) => entry.directives.push(directive),
             None if directive.name == "include" => {
                 let included = directive.words.first().map(PathBuf::from).unwrap_or_default();
-                let read = if depth < DEEPEST {
-                    read_file(&included, depth + 1, parsed)
+                let read = if self.depth < DEEPEST {
+                    read_file(&included, self.depth + 1, self.parsed)
                 } else {
                     Err(io::Error::other("files include one another without end"))
                 };
                 if let Err(error) = read {
-                    refuse(parsed, &format!("can't read {}: {error}", included.display()));
+                    self.refuse(line, &format!("can't read {}: {error}", included.display()));
                 }
             }
-            None => parsed.global.push(directive),
+            None => self.parsed.global.push(directive),
         }
     }
-    let unfinished = open.map(|entry| entry.line).or(patterns.map(|(line, _)| line));
-    parsed.refused.extend(unfinished.map(|line| (path.to_owned(), line, "its { … } is not complete".to_owned())));
-    Ok(())
+
+    fn refuse(&mut self, line: usize, why: &str) {
+        self.parsed.refused.push((self.path.to_owned(), line, why.to_owned()));
+    }
+
+    fn end(mut self) {
+        let unfinished = self.open.take().map(|entry| entry.line).or(self.patterns.take().map(|(line, _)| line));
+        if let Some(line) = unfinished {
+            self.refuse(line, "its { … } is not complete");
+        }
+    }
+}
+
+/// The parts of a line: braces by themselves, and what stands between them; without its comment.
+fn parts(line: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut quote, mut start, mut before) = (None, 0, ' ');
+    let mut end = line.len();
+    for (at, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#') if before.is_whitespace() => {
+                end = at;
+                break;
+            }
+            (None, '{' | '}') => {
+                parts.extend([&line[start..at], &line[at..=at]]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    parts.push(&line[start.min(end)..end]);
+    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 fn is_taboo(file: &Path) -> bool {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with('.') || TABOO.iter().any(|end| name.ends_with(end))
+    name.contains(".rhn-cfg-tmp-") || TABOO.iter().any(|end| name.ends_with(end))
 }
 
 fn is_script(name: &str) -> bool {
     matches!(name, "prerotate" | "postrotate" | "firstaction" | "lastaction" | "preremove")
 }
 
-/// The words of a line; in quotes they may hold blanks. What follows a `#` after a blank is a comment.
+/// The words of a part; in quotes they may hold blanks.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let (word, after) = match first {
-            '#' => break,
             quote @ ('"' | '\'') => rest[1..].split_once(quote).unwrap_or((&rest[1..], "")),
             _ => rest.split_at(rest.find([' ', '\t', '=']).unwrap_or(rest.len())),
         };
@@ -208,7 +265,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         std::fs::write(&path, "}\n\n/var/log/x {\n daily\n").unwrap();
-        let lines: Vec<usize> = read(&[path]).unwrap().refused.iter().map(|(_, line, _)| *line).collect();
+        let lines: Vec<usize> =
+            read(std::slice::from_ref(&path)).unwrap().refused.iter().map(|(_, line, _)| *line).collect();
         assert_eq!(lines, [1, 3]);
+        // As logrotate reads them, too.
+        std::fs::write(&path, "/a { daily\n} # end\n/b {}\n/c\n{ size=1 }\nrelative {\n}\n").unwrap();
+        let parsed = read(&[path]).unwrap();
+        let found: Vec<(&str, usize)> =
+            parsed.entries.iter().map(|entry| (&*entry.patterns[0], entry.directives.len())).collect();
+        assert_eq!(found, [("/a", 1), ("/b", 0), ("/c", 1), ("relative", 0)]);
+        assert_eq!(parsed.refused, vec![]);
     }
 }

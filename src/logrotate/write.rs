@@ -1,12 +1,12 @@
 //! Writing job files that do what logrotate's entries say.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use toml::Value;
 
 use super::{Directive, Entry};
-use crate::model::{Create, JobId};
+use crate::model::{Create, JobId, Problem};
 
 /// What a job doesn't do as the entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +31,13 @@ pub struct Written {
 }
 
 /// What an entry asks for, in the words of a `[rotate]` table.
+#[derive(Default)]
 struct Wanted {
-    schedule: &'static str,
-    weekday: Option<String>,
     every: Option<&'static str>,
+    /// The day of the week, from Sunday as 0, where one is given.
+    weekday: Option<String>,
+    /// Rotated for its size alone.
+    size: Option<String>,
     rotate: i64,
     min_size: Option<String>,
     max_size: Option<String>,
@@ -44,49 +47,46 @@ struct Wanted {
     zstd: bool,
     dated: bool,
     missing_ok: bool,
+    not_empty: bool,
     shared: bool,
     max_age: Option<String>,
     before: Option<String>,
     after: Option<String>,
+    /// Why there can't be a job.
+    refused: Option<String>,
+    /// What differs, by the directive that says so.
+    notes: BTreeMap<String, Note>,
 }
-
-/// What logrotate does where nothing is said (logrotate.conf(5)).
-const UNSAID: Wanted = Wanted {
-    schedule: DAILY,
-    weekday: None,
-    every: Some("daily"),
-    rotate: 0,
-    min_size: None,
-    max_size: None,
-    copytruncate: false,
-    create: None,
-    compress: false,
-    zstd: false,
-    dated: false,
-    missing_ok: false,
-    shared: false,
-    max_age: None,
-    before: None,
-    after: None,
-};
 
 /// When distributions start logrotate.
 const DAILY: &str = "0 0 * * *";
-/// How often the size of logs is looked at that may be rotated before their time.
 const HOURLY: &str = "0 * * * *";
 
-/// The job file for an entry. `zone` is the machine's, `taken` holds the ids of jobs from other entries.
-pub fn job_file(entry: &Entry, zone: &str, taken: &mut BTreeSet<String>) -> Option<Written> {
-    let mut wanted = UNSAID;
-    let mut notes = Vec::new();
+/// The job file for an entry, or why there can't be one. `zone` is the machine's, `taken` holds the ids of jobs from other entries.
+///
+/// # Errors
+/// Says what no job does.
+pub fn job_file(entry: &Entry, zone: &str, taken: &mut BTreeSet<String>) -> Result<Written, String> {
+    let mut wanted = Wanted::default();
     for directive in &entry.directives {
         if let Err(text) = wanted.take(directive) {
-            notes.push(Note { file: directive.file.clone(), line: directive.line, text });
+            let note = Note { file: directive.file.clone(), line: directive.line, text };
+            wanted.notes.insert(directive.name.clone(), note);
         }
     }
+    if let Some(pattern) = entry.patterns.iter().find(|pattern| !pattern.starts_with('/')) {
+        return Err(format!("{pattern:?} is not a full path"));
+    }
+    if let Some(why) = wanted.refused.take() {
+        return Err(why);
+    }
+    let mut notes: Vec<Note> = std::mem::take(&mut wanted.notes).into_values().collect();
+    let mut note = |text: &str| notes.push(Note { file: entry.file.clone(), line: entry.line, text: text.to_owned() });
     if wanted.rotate == 0 {
-        let text = "rotate 0: one rotated log stays here, until the next rotation".to_owned();
-        notes.push(Note { file: entry.file.clone(), line: entry.line, text });
+        note("rotate 0: one rotated log stays here, until the next rotation");
+    }
+    if !wanted.not_empty && wanted.size.is_none() {
+        note("empty logs are left alone; logrotate rotates them unless told notifempty");
     }
     let name = entry.file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(48).collect();
@@ -96,26 +96,19 @@ pub fn job_file(entry: &Entry, zone: &str, taken: &mut BTreeSet<String>) -> Opti
         number += 1;
         id = format!("rotate-{}-{number}", name.trim_matches('-'));
     }
-    Some(Written { id: id.parse().ok()?, text: wanted.job_text(entry, zone), notes })
+    let id = id.parse().map_err(|problem: Problem| problem.to_string())?;
+    Ok(Written { id, text: wanted.job_text(entry, zone), notes })
 }
 
 impl Wanted {
-    /// Takes a directive in; says what of it can't be done.
+    /// Takes a directive in; says what of it is done otherwise.
     fn take(&mut self, directive: &Directive) -> Result<(), String> {
         let Directive { name, words, script, .. } = directive;
         let first = words.first().cloned();
         let size = || first.as_deref().and_then(bytes).ok_or_else(|| format!("{name}: this is no size"));
-        let mut every = |schedule, every| (self.schedule, self.every, self.weekday) = (schedule, Some(every), None);
         match name.as_str() {
-            "hourly" => every(HOURLY, "hourly"),
-            "daily" => every(DAILY, "daily"),
-            "weekly" => {
-                every("0 0 * * 0", "weekly");
-                self.weekday = first.filter(|day| matches!(day.as_str(), "0" | "1" | "2" | "3" | "4" | "5" | "6"));
-            }
-            "monthly" => every("0 0 1 * *", "monthly"),
-            "yearly" => every("0 0 1 1 *", "yearly"),
-            "size" => (self.schedule, self.every, self.min_size) = (DAILY, None, Some(size()?)),
+            "hourly" | "daily" | "weekly" | "monthly" | "yearly" => self.take_period(name, first.as_deref())?,
+            "size" => (self.every, self.weekday, self.size) = (None, None, Some(size()?)),
             "minsize" => self.min_size = Some(size()?),
             "maxsize" => self.max_size = Some(size()?),
             "rotate" => {
@@ -146,55 +139,71 @@ impl Wanted {
             "nocreate" => self.create = None,
             "dateext" => self.dated = true,
             "nodateext" => self.dated = false,
-            "dateformat" if first.as_deref() == Some("-%Y%m%d") => {}
+            "dateformat" if first.as_deref() == Some("-%Y%m%d") => drop(self.notes.remove("dateformat")),
             "missingok" => self.missing_ok = true,
             "nomissingok" => self.missing_ok = false,
+            "notifempty" => self.not_empty = true,
+            "ifempty" => self.not_empty = false,
             "sharedscripts" => self.shared = true,
             "nosharedscripts" => self.shared = false,
             "prerotate" => self.before.clone_from(script),
             "postrotate" => self.after.clone_from(script),
-            // What is so here in any case: finished logs only are compressed, links are not followed, empty logs left alone.
-            "delaycompress" | "nodelaycompress" | "su" | "notifempty" | "nomail" | "noolddir" | "nocopy"
-            | "noshred" | "norenamecopy" | "compressext" | "uncompresscmd" => {}
+            "copy" | "renamecopy" => self.refused = Some(format!("{name}: no job leaves the log as it is")),
+            "nocopy" | "norenamecopy" => self.refused = None,
+            // What is so here in any case: finished logs only are compressed.
+            "delaycompress" | "nodelaycompress" | "compressext" | "uncompresscmd" => {}
+            "nomail" | "noolddir" | "noshred" => drop(self.notes.remove(&name[2..])),
             "start" if first.as_deref() == Some("1") => {}
-            "ifempty" => return Err("ifempty: empty logs are left alone".to_owned()),
-            "dateformat" | "datehourago" | "dateyesterday" => {
-                return Err(format!("{name}: rotated logs are called NAME-YYYYMMDD, by the day of the run"));
-            }
-            "olddir" => return Err("olddir: rotated logs stay beside the live one".to_owned()),
-            "firstaction" | "lastaction" | "preremove" => {
-                return Err(format!("{name}: this script is not run; [rotate.before] and [rotate.after] are there"));
-            }
-            other => return Err(format!("{other}: not done")),
+            other => return Err(differs(other)),
         }
         Ok(())
     }
 
+    fn take_period(&mut self, name: &str, day: Option<&str>) -> Result<(), String> {
+        let known = ["hourly", "daily", "weekly", "monthly", "yearly"];
+        (self.every, self.size, self.weekday) = (known.into_iter().find(|known| *known == name), None, None);
+        match (name, day) {
+            ("weekly", Some("7")) => Err("weekly 7: rotated on Sundays".to_owned()),
+            ("weekly", day) => {
+                self.weekday = day.map(str::to_owned);
+                Ok(())
+            }
+            ("hourly", _) => {
+                Err("hourly: rotated every hour; logrotate itself is often started but once a day".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn job_text(&self, entry: &Entry, zone: &str) -> String {
-        let mut lines = vec![format!("# Imported from {}:{}, to do the same.", entry.file.display(), entry.line)];
+        let mut lines = vec![format!("# Imported from {}:{}.", entry.file.display(), entry.line)];
         let mut line = |key: &str, value: Value| lines.push(format!("{key} = {value}"));
-        let day = self.weekday.as_ref().map(|day| format!("0 0 * * {day}"));
-        // A log that may be rotated before its time needs to be told when that is.
-        let hourly = self.max_size.is_some() && self.every.is_some();
-        line("schedule", text(if hourly { HOURLY } else { day.as_deref().unwrap_or(self.schedule) }));
+        // Looked at as often as logrotate would; what is due is said by the calendar.
+        let schedule = match (self.every, &self.weekday) {
+            (_, Some(day)) => format!("0 0 * * {day}"),
+            (Some("hourly"), _) => HOURLY.to_owned(),
+            _ => DAILY.to_owned(),
+        };
+        line("schedule", text(&schedule));
         line("zone", text(zone));
         lines.push("\n[rotate]".to_owned());
         let mut line = |key: &str, value: Value| lines.push(format!("{key} = {value}"));
         line("files", Value::Array(entry.patterns.iter().map(|pattern| text(pattern)).collect()));
-        if let Some(every) = self.every.filter(|_| hourly) {
-            line("every", text(every));
-        }
-        let texts = [("min_size", &self.min_size), ("max_size", &self.max_size), ("max_age", &self.max_age)];
+        let every = self.every.or(self.size.is_none().then_some("daily")).filter(|_| self.weekday.is_none());
+        let texts = [
+            ("every", every),
+            ("min_size", self.size.as_deref().or(self.min_size.as_deref())),
+            ("max_size", self.max_size.as_deref()),
+            ("max_age", self.max_age.as_deref()),
+            ("method", Some(if self.copytruncate { "copytruncate" } else { "rename" })),
+            ("names", Some(if self.dated { "dated" } else { "numbered" })),
+            ("create", Some(self.create.as_deref().unwrap_or("none"))),
+            ("compress", self.compress.then_some(if self.zstd { "zstd" } else { "gzip" })),
+        ];
         for (key, value) in texts {
             if let Some(value) = value {
                 line(key, text(value));
             }
-        }
-        line("method", text(if self.copytruncate { "copytruncate" } else { "rename" }));
-        line("names", text(if self.dated { "dated" } else { "numbered" }));
-        line("create", text(self.create.as_deref().unwrap_or("none")));
-        if self.compress {
-            line("compress", text(if self.zstd { "zstd" } else { "gzip" }));
         }
         if self.rotate >= 0 {
             line("keep", Value::Integer(self.rotate.max(1)));
@@ -211,6 +220,22 @@ impl Wanted {
         }
         lines.join("\n") + "\n"
     }
+}
+
+/// What is done instead of a directive that no job knows.
+fn differs(directive: &str) -> String {
+    let instead = match directive {
+        "dateformat" | "datehourago" | "dateyesterday" => {
+            "rotated logs are called NAME-YYYYMMDD, by the day of the run"
+        }
+        "olddir" => "rotated logs stay beside the live one",
+        "su" => "done as logkeeper's own account; links that others could have made are refused",
+        "firstaction" | "lastaction" | "preremove" => {
+            "this script is not run; [rotate.before] and [rotate.after] are there"
+        }
+        _ => "not done",
+    };
+    format!("{directive}: {instead}")
 }
 
 /// `10k` as a size of ours.

@@ -20,7 +20,7 @@ use crate::packed::{self, MAGIC, Packing};
 const MOST_NUMBERED: u32 = 9999;
 
 /// How often what was added to a log while it was copied is copied, too, before the log is emptied all the same.
-const LATE_COPIES: usize = 1000;
+const LATE_COPIES: u32 = 50;
 
 /// What a log rotated at that time of the wall clock is called; `None` where two of that second are there.
 pub fn target(stream: &Stream, names: Names, at: NaiveDateTime) -> Option<PathBuf> {
@@ -33,7 +33,7 @@ pub fn target(stream: &Stream, names: Names, at: NaiveDateTime) -> Option<PathBu
         return Some(named(".1".to_owned()));
     }
     let forms = ["-%Y%m%d", "-%Y%m%d-%H%M%S"].map(|form| at.format(form).to_string());
-    let is_free = |target: &PathBuf| !stream.files.iter().any(|file| text_name(&file.path) == text_name(target));
+    let is_free = |target: &PathBuf| !stream.files.iter().any(|file| same_log(&file.path, target));
     forms.into_iter().map(named).find(is_free)
 }
 
@@ -45,7 +45,12 @@ fn text_name(path: &Path) -> &str {
 
 /// Whether a rotated log is there, compressed by now or not.
 pub fn is_there(stream: &Stream, target: &Path) -> bool {
-    stream.files.iter().any(|file| file.rotated && text_name(&file.path) == text_name(target))
+    stream.files.iter().any(|file| file.rotated && same_log(&file.path, target))
+}
+
+/// Whether two names are those of one rotated log, compressed or not.
+pub fn same_log(one: &Path, other: &Path) -> bool {
+    text_name(one) == text_name(other)
 }
 
 /// Makes number 1 free: numbered logs move on by one, up to the first number that is free, the oldest first.
@@ -78,32 +83,66 @@ fn renumbered(path: &Path, number: u32) -> PathBuf {
     path.with_file_name(format!("{base}.{number}{rest}"))
 }
 
+/// Permissions, owner and group of a new log.
+pub type Like = (u32, (u32, u32));
+
 /// Gives a log its new name and, if asked, makes a new one in its place. Gives what went wrong after it was renamed.
 ///
 /// # Errors
-/// Fails where it can't be renamed.
-pub fn rename(log: &LogFile, target: &Path, create: Option<(u32, (u32, u32))>) -> io::Result<Option<io::Error>> {
+/// Fails where it can't be renamed or no new one can be made; then it is as it was.
+pub fn rename(log: &LogFile, target: &Path, create: Option<Like>) -> io::Result<Option<io::Error>> {
+    // Made before, so that its program never waits for a log that can't be made.
+    let new = create.map(|like| prepared(log, like)).transpose()?;
     let renamed = fs::rename_beneath(&log.folder, &log.path, target);
     // Where the disk fails after the renaming, its program needs a new log all the same.
     if renamed.is_err() && (log.path.exists() || !target.exists()) {
+        if let Some(new) = new {
+            new.discard()?;
+        }
         return renamed.map(|()| None);
     }
-    let created = create.map_or(Ok(()), |(mode, owner)| fs::create_beneath(&log.folder, &log.path, mode, owner));
-    // Its program may have been faster.
-    let created = created.err().filter(|error| error.kind() != io::ErrorKind::AlreadyExists);
-    Ok(renamed.err().or(created))
+    let begun = new.map_or(Ok(()), begin);
+    Ok(renamed.err().or(begun.err()))
+}
+
+/// Makes a new, empty log.
+///
+/// # Errors
+/// Fails where it can't be made.
+pub fn create(log: &LogFile, like: Like) -> io::Result<()> {
+    begin(prepared(log, like)?)
+}
+
+fn prepared(log: &LogFile, (mode, owner): Like) -> io::Result<NewFile> {
+    let new = NewFile::beneath(&log.folder, log.path.strip_prefix(&log.folder).unwrap_or(&log.path))?;
+    let done = fs::own(&new.file, owner).and_then(|()| new.file.set_permissions(Permissions::from_mode(mode)));
+    match done {
+        Ok(()) => Ok(new),
+        Err(error) => {
+            new.discard()?;
+            Err(error)
+        }
+    }
+}
+
+fn begin(new: NewFile) -> io::Result<()> {
+    match new.publish("") {
+        // Its program was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
 }
 
 /// Copies a log and empties it, once the copy is proven. Gives the time in which a written line would be lost.
 ///
 /// # Errors
 /// Fails where it can't be copied; then it is as it was.
-pub fn copy_truncate(log: &LogFile, target: &Path) -> io::Result<Duration> {
+pub fn copy_truncate(log: &LogFile, target: &Path, stop: &dyn Fn() -> bool) -> io::Result<Duration> {
     let (live, meta) = fs::open_beneath_to_write(&log.folder, &log.path)?;
     let new = NewFile::beneath(&log.folder, target.strip_prefix(&log.folder).unwrap_or(target))?;
     let copy = new.file.try_clone()?;
-    let done = io::copy(&mut &live, &mut &copy).and_then(|copied| like(&copy, &meta).map(|()| copied));
-    let mut copied = match done {
+    let done = copy_watched(&live, &mut &copy, stop).and_then(|copied| like(&copy, &meta).map(|()| copied));
+    let copied = match done {
         Ok(copied) => copied,
         Err(error) => {
             new.discard()?;
@@ -112,7 +151,8 @@ pub fn copy_truncate(log: &LogFile, target: &Path) -> io::Result<Duration> {
     };
     let published = new.publish("").and_then(|()| {
         fs::forget_cached(&copy);
-        if begin_alike(&live, &copy, copied)? {
+        let (here, there) = (fs::identity(&copy.metadata()?), fs::identity(&std::fs::symlink_metadata(target)?));
+        if (here.device, here.inode) == (there.device, there.inode) && begin_alike(&live, &copy, copied)? {
             return Ok(());
         }
         Err(io::Error::other("its copy turned out different, or it was changed while it was copied"))
@@ -122,19 +162,29 @@ pub fn copy_truncate(log: &LogFile, target: &Path) -> io::Result<Duration> {
         let _ = fs::remove_beneath(&log.folder, target, &fs::identity(&copy.metadata()?));
         return published.map(|()| Duration::ZERO);
     }
-    for _ in 0..LATE_COPIES {
+    empty(&live, &copy, copied)
+}
+
+/// Empties a log that was copied up to there, with what came since copied as well.
+fn empty(live: &File, copy: &File, mut copied: u64) -> io::Result<Duration> {
+    for late in 0.. {
         let looked = Instant::now();
         let length = live.metadata()?.len();
-        if length <= copied {
-            live.set_len(0)?;
-            return Ok(looked.elapsed());
+        if length < copied {
+            return Err(io::Error::other("somebody else emptied it while it was copied"));
         }
-        copied += io::copy(&mut (&live).take(length - copied), &mut &copy)?;
+        let more = length - copied;
+        copied += io::copy(&mut (&*live).take(more), &mut &*copy)?;
+        // One that is written to faster than the disk syncs is emptied at last, and its last lines synced after that.
+        if more == 0 || late == LATE_COPIES {
+            live.set_len(0)?;
+            let gap = looked.elapsed();
+            copy.sync_all()?;
+            return Ok(gap);
+        }
         copy.sync_all()?;
     }
-    let looked = Instant::now();
-    live.set_len(0)?;
-    Ok(looked.elapsed())
+    Ok(Duration::ZERO)
 }
 
 /// Removes what interrupted runs left half-written.
@@ -146,8 +196,8 @@ pub fn tidy(stream: &Stream) -> io::Result<()> {
     let name = stream.path.file_name().unwrap_or_default().to_string_lossy();
     for entry in std::fs::read_dir(at)?.filter_map(Result::ok) {
         let found = entry.file_name().to_string_lossy().into_owned();
-        let is_of_it = found.strip_prefix('.').is_some_and(|rest| rest.starts_with(&*name));
-        if is_of_it && found.ends_with(".partial") {
+        let whole = found.strip_prefix('.').and_then(|rest| rest.strip_suffix(".partial"));
+        if whole.is_some_and(|whole| whole == name || rotation_of(whole).0 == name) {
             fs::remove_beneath(folder, &entry.path(), &fs::identity(&entry.metadata()?))?;
         }
     }
@@ -198,8 +248,8 @@ fn begin_alike(one: &File, other: &File, length: u64) -> io::Result<bool> {
 ///
 /// # Errors
 /// Fails where anything of that can't be done; the log then stays as it is.
-pub fn compress(log: &LogFile, codec: Codec) -> io::Result<Option<u64>> {
-    let (mut file, meta) = fs::open_beneath(&log.folder, &log.path)?;
+pub fn compress(log: &LogFile, codec: Codec, stop: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
+    let (file, meta) = fs::open_beneath(&log.folder, &log.path)?;
     let mut start = [0; MAGIC];
     let length = file.read_at(&mut start, 0)?;
     if Packing::of(&start[..length]).is_some() {
@@ -208,13 +258,14 @@ pub fn compress(log: &LogFile, codec: Codec) -> io::Result<Option<u64>> {
     let mut target = log.path.clone().into_os_string();
     target.push(codec.extension());
     let target = PathBuf::from(target);
-    let text = sha256(&mut file)?;
+    let text = sha256(&file, stop)?;
     let known = fs::identity(&meta);
     if !target.exists() {
         let new = NewFile::beneath(&log.folder, target.strip_prefix(&log.folder).unwrap_or(&target))?;
-        file.seek(SeekFrom::Start(0))?;
-        let written = packed::compress(codec, &mut file, &mut &new.file).and_then(|()| like(&new.file, &meta));
-        if let Err(error) = written.and_then(|()| proven(&new.file, codec, &text)) {
+        (&file).seek(SeekFrom::Start(0))?;
+        let written = packed::compress(codec, &mut watched(&file, stop), &mut &new.file);
+        let written = written.and_then(|()| like(&new.file, &meta));
+        if let Err(error) = written.and_then(|()| proven(&new.file, codec, &text, stop)) {
             new.discard()?;
             return Err(error);
         }
@@ -222,7 +273,10 @@ pub fn compress(log: &LogFile, codec: Codec) -> io::Result<Option<u64>> {
     }
     // The same where an interrupted run had published it.
     let (compressed, new_meta) = fs::open_beneath(&log.folder, &target)?;
-    proven(&compressed, codec, &text)?;
+    proven(&compressed, codec, &text, stop).map_err(|error| {
+        let there = target.display();
+        io::Error::other(format!("{error}; where {there} was there before, move one of the two away"))
+    })?;
     if !fs::remove_beneath(&log.folder, &log.path, &known)? {
         let identity: Identity = fs::identity(&new_meta);
         fs::remove_beneath(&log.folder, &target, &identity)?;
@@ -240,7 +294,7 @@ fn like(copy: &File, original: &std::fs::Metadata) -> io::Result<()> {
 }
 
 /// Fails where a compressed file, read from the disk, doesn't hold that text.
-fn proven(file: &File, codec: Codec, text: &[u8]) -> io::Result<()> {
+fn proven(file: &File, codec: Codec, text: &[u8], stop: &dyn Fn() -> bool) -> io::Result<()> {
     fs::forget_cached(file);
     let mut file = file.try_clone()?;
     file.seek(SeekFrom::Start(0))?;
@@ -248,13 +302,13 @@ fn proven(file: &File, codec: Codec, text: &[u8]) -> io::Result<()> {
         Codec::Gzip => Packing::Gzip,
         Codec::Zstd => Packing::Zstd,
     };
-    if sha256(&mut packing.reader(file)?)? == text {
+    if sha256(packing.reader(file)?, stop)? == text {
         return Ok(());
     }
     Err(io::Error::other("what was compressed turned out different"))
 }
 
-fn sha256(input: &mut impl Read) -> io::Result<Vec<u8>> {
+fn sha256(input: impl Read, stop: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
     struct Hash(Sha256);
     impl Write for Hash {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -266,6 +320,21 @@ fn sha256(input: &mut impl Read) -> io::Result<Vec<u8>> {
         }
     }
     let mut hash = Hash(Sha256::new());
-    io::copy(input, &mut hash)?;
+    copy_watched(input, &mut hash, stop)?;
     Ok(hash.0.finalize().to_vec())
+}
+
+fn copy_watched(input: impl Read, output: &mut impl Write, stop: &dyn Fn() -> bool) -> io::Result<u64> {
+    io::copy(&mut watched(input, stop), output)
+}
+
+/// Reads until it is told to stop.
+fn watched<'a, R: Read + 'a>(input: R, stop: &'a dyn Fn() -> bool) -> impl Read + 'a {
+    struct Watched<'a, R>(R, &'a dyn Fn() -> bool);
+    impl<R: Read> Read for Watched<'_, R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.1() { Err(io::Error::other("the run was stopped")) } else { self.0.read(buffer) }
+        }
+    }
+    io::BufReader::with_capacity(256 * 1024, Watched(input, stop))
 }

@@ -97,7 +97,7 @@ words! {
         Hourly = "hourly",
         /// A day.
         Daily = "daily",
-        /// A week from Monday on.
+        /// A week from Sunday on, as `@weekly` has it.
         Weekly = "weekly",
         /// A month.
         Monthly = "monthly",
@@ -114,7 +114,7 @@ impl Every {
         let first = match self {
             Every::Hourly => return day.and_time(NaiveTime::MIN) + chrono::Duration::hours(local.hour().into()),
             Every::Daily => day,
-            Every::Weekly => day - Days::new(day.weekday().num_days_from_monday().into()),
+            Every::Weekly => day - Days::new(day.weekday().num_days_from_sunday().into()),
             Every::Monthly => day - Days::new(day.day0().into()),
             Every::Yearly => day - Days::new(day.ordinal0().into()),
         };
@@ -206,8 +206,8 @@ mod tests {
         let same = |every: Every, a: &str, b: &str| every.start(at(a), berlin) == every.start(at(b), berlin);
         assert!(same(Every::Daily, "2026-11-20T23:00:00Z", "2026-11-21T22:59:59Z"));
         assert!(!same(Every::Daily, "2026-11-20T22:59:59Z", "2026-11-20T23:00:00Z"));
-        assert!(same(Every::Weekly, "2026-11-15T23:00:00Z", "2026-11-22T22:59:59Z"));
-        assert!(!same(Every::Weekly, "2026-11-22T22:59:59Z", "2026-11-22T23:00:00Z"));
+        assert!(same(Every::Weekly, "2026-11-14T23:00:00Z", "2026-11-21T22:59:59Z"));
+        assert!(!same(Every::Weekly, "2026-11-21T22:59:59Z", "2026-11-21T23:00:00Z"));
         assert!(same(Every::Monthly, "2026-10-31T23:00:00Z", "2026-11-30T22:59:59Z"));
         assert!(!same(Every::Yearly, "2026-12-31T22:59:59Z", "2026-12-31T23:00:00Z"));
         assert!(!same(Every::Hourly, "2026-11-20T10:59:59Z", "2026-11-20T11:00:00Z"));

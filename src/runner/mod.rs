@@ -479,9 +479,7 @@ fn unresumable(run: &QueuedRun, now: DateTime<Utc>) -> Option<&'static str> {
 
 fn failed(job: &Job, error: &JobError) -> Ended {
     let outcome = match error {
-        JobError::Stopped(Stop::Timeout) => Outcome::TimedOut,
-        JobError::Stopped(Stop::Cancelled) => Outcome::Cancelled,
-        JobError::Stopped(Stop::Ending) => Outcome::Interrupted,
+        JobError::Stopped(stop) => stop.outcome(),
         JobError::CouldNotStart(_) => Outcome::CouldNotStart,
         JobError::Store(_) | JobError::Failed(_) => Outcome::Failed,
     };

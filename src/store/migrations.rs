@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 
 use super::StoreError;
 
@@ -170,6 +170,7 @@ CREATE TABLE rotations (
     job TEXT NOT NULL,
     target TEXT NOT NULL,
     at INTEGER NOT NULL,
+    done INTEGER NOT NULL,
     told INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
@@ -211,7 +212,12 @@ pub(super) fn apply(connection: &mut Connection, path: &Path) -> super::Result<(
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
     for (step, sql) in (1..=known).zip(STEPS).skip(found as usize) {
-        let transaction = connection.transaction().map_err(failed)?;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        // Another process may have been faster.
+        let reached: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+        if reached >= step {
+            continue;
+        }
         transaction.execute_batch(sql).map_err(failed)?;
         transaction.pragma_update(None, "user_version", step).map_err(failed)?;
         transaction.commit().map_err(failed)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{Result, Store};
 use crate::model::JobId;
@@ -17,29 +17,34 @@ pub struct Rotation {
     pub target: PathBuf,
     /// The instant the rotation was about.
     pub at: DateTime<Utc>,
+    /// Whether all of it was done.
+    pub done: bool,
     /// Whether those who write to the log were told.
     pub told: bool,
 }
 
-impl Store {
-    /// Puts on record that a job is about to rotate a log.
-    ///
-    /// # Errors
-    /// Fails where the database can't be written.
-    pub fn begin_rotation(&self, job: &JobId, log: &Path, target: &Path, at: DateTime<Utc>) -> Result<()> {
-        let sql = "INSERT INTO rotations (log, job, target, at, told) VALUES (?1, ?2, ?3, ?4, 0)
-                   ON CONFLICT (log) DO UPDATE SET job = ?2, target = ?3, at = ?4, told = 0";
-        let values = params![log.to_string_lossy(), job.as_str(), target.to_string_lossy(), at.timestamp()];
-        self.write(|tx| tx.execute(sql, values).map(drop))
-    }
+fn read_row(row: &Row<'_>) -> rusqlite::Result<Rotation> {
+    Ok(Rotation {
+        log: PathBuf::from(row.get::<_, String>(0)?),
+        target: PathBuf::from(row.get::<_, String>(1)?),
+        at: DateTime::from_timestamp(row.get(2)?, 0).unwrap_or_default(),
+        done: row.get(3)?,
+        told: row.get(4)?,
+    })
+}
 
-    /// Puts on record that those who write to these logs were told.
+impl Store {
+    /// Puts the state of a rotation on record, in the place of what was there of its log.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn end_rotations(&self, logs: &[PathBuf]) -> Result<()> {
-        let sql = "UPDATE rotations SET told = 1 WHERE log = ?1";
-        self.write(|tx| logs.iter().try_for_each(|log| tx.execute(sql, [log.to_string_lossy()]).map(drop)))
+    pub fn record_rotation(&self, job: &JobId, rotation: &Rotation) -> Result<()> {
+        let sql = "INSERT INTO rotations (log, job, target, at, done, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                   ON CONFLICT (log) DO UPDATE SET job = ?2, target = ?3, at = ?4, done = ?5, told = ?6";
+        let Rotation { log, target, at, done, told } = rotation;
+        let (log, target) = (log.to_string_lossy(), target.to_string_lossy());
+        let values = params![log, job.as_str(), target, at.timestamp(), done, told];
+        self.write(|tx| tx.execute(sql, values).map(drop))
     }
 
     /// Forgets a rotation that did not happen.
@@ -57,16 +62,20 @@ impl Store {
     /// Fails where the database can't be read.
     pub fn rotations(&self, job: &JobId) -> Result<Vec<Rotation>> {
         self.read(|db| {
-            let mut select = db.prepare("SELECT log, target, at, told FROM rotations WHERE job = ?1 ORDER BY log")?;
-            let rows = select.query_map([job.as_str()], |row| {
-                Ok(Rotation {
-                    log: PathBuf::from(row.get::<_, String>(0)?),
-                    target: PathBuf::from(row.get::<_, String>(1)?),
-                    at: DateTime::from_timestamp(row.get(2)?, 0).unwrap_or_default(),
-                    told: row.get(3)?,
-                })
-            })?;
-            rows.collect()
+            let sql = "SELECT log, target, at, done, told FROM rotations WHERE job = ?1 ORDER BY log";
+            let mut select = db.prepare(sql)?;
+            select.query_map([job.as_str()], read_row)?.collect()
+        })
+    }
+
+    /// Rotations that are under way or were interrupted: what they rotate to may not be what it will be.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn unfinished_rotations(&self) -> Result<Vec<Rotation>> {
+        self.read(|db| {
+            let mut select = db.prepare("SELECT log, target, at, done, told FROM rotations WHERE NOT done")?;
+            select.query_map([], read_row)?.collect()
         })
     }
 }

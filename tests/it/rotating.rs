@@ -12,7 +12,7 @@ use flate2::read::MultiGzDecoder;
 use logkeeper::model::Outcome;
 
 use crate::support::strace::{points, traced};
-use crate::support::{TestBed, has, skip, wait_until};
+use crate::support::{TestBed, has, sequences, skip, wait_until};
 
 fn bed(rotate: &str) -> TestBed {
     let bed = TestBed::new();
@@ -180,6 +180,7 @@ fn numbered_logs_move_on_as_far_as_the_first_free_number() {
 #[test]
 fn a_compressed_log_keeps_time_mode_and_owner_and_waits_until_nobody_writes_to_it() {
     let bed = bed("compress = \"gzip\"\ncreate = \"none\"\n");
+    bed.file("log/a.log", "").file("log/b.log", "");
     bed.file("log/a.log-20271101", "old\n").file("log/b.log-20271101", "open\n");
     let path = bed.path("log/a.log-20271101");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
@@ -190,10 +191,10 @@ fn a_compressed_log_keeps_time_mode_and_owner_and_waits_until_nobody_writes_to_i
     assert_eq!(bed.run_job("turn", "2027-11-20T00:00:00Z").summary, "1 log compressed");
     let after = fs::metadata(bed.path("log/a.log-20271101.gz")).unwrap();
     assert_eq!((after.mtime(), after.mode()), (before.mtime(), before.mode()));
-    assert_eq!(names(&bed), ["a.log-20271101.gz", "b.log-20271101"]);
+    assert_eq!(names(&bed)[1..], ["a.log-20271101.gz", "b.log", "b.log-20271101"]);
     drop(open);
     bed.run_job("turn", "2027-11-20T00:00:00Z");
-    assert_eq!(names(&bed), ["a.log-20271101.gz", "b.log-20271101.gz"]);
+    assert_eq!(names(&bed)[1..], ["a.log-20271101.gz", "b.log", "b.log-20271101.gz"]);
 }
 
 #[test]
@@ -223,9 +224,10 @@ fn a_new_log_is_as_the_job_says() {
 
 #[test]
 fn commands_run_before_and_after_once_or_for_each_log() {
-    for (each, expected) in
-        [("", "before\nafter\n"), ("each = true\n", "before a.log\nafter a.log\nbefore b.log\nafter b.log\n")]
-    {
+    for (each, expected) in [
+        ("", "before *.log\nafter *.log\n"),
+        ("each = true\n", "before a.log\nafter a.log\nbefore b.log\nafter b.log\n"),
+    ] {
         let line = |which: &str| format!("[rotate.{which}]\nshell = \"echo {which} ${{1##*/}} >> DIR/told\"\n");
         let bed = bed(&format!("{each}{}{}", line("before"), line("after")));
         bed.file("log/a.log", "x\n").file("log/b.log", "y\n");
@@ -345,12 +347,13 @@ fn an_old_log_goes_only_after_every_scan_has_read_and_every_archive_has_packed_i
 #[test]
 fn age_alone_never_costs_the_newest() {
     let bed = bed("max_age = \"30d\"\n");
+    bed.file("log/a.log", "");
     for name in ["a.log-20260901", "a.log-20260902", "a.log-20260903"] {
         bed.file(&format!("log/{name}"), "x\n");
         age(&bed.path("log").join(name));
     }
     assert_eq!(bed.run_job("turn", "2036-01-01T00:00:00Z").summary, "2 logs removed");
-    assert_eq!(names(&bed), ["a.log-20260903"]);
+    assert_eq!(names(&bed), ["a.log", "a.log-20260903"]);
 }
 
 #[test]
@@ -378,6 +381,13 @@ fn small(rotate: &str) -> TestBed {
     let bed = bed(&more);
     let text = |from: u32| (from..from + 20).map(|n| format!("{n}\n")).collect::<String>();
     bed.file("log/a.log", &text(0)).file("log/b.log", &text(20));
+    for name in ["a.log", "b.log"] {
+        let path = bed.path("log").join(name);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1234), Some(1235)).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
+    }
     for (name, from) in [("a.log.1", 40), ("a.log.2", 60), ("b.log-20261101", 80)] {
         bed.file(&format!("log/{name}"), &text(from));
         age(&bed.path("log").join(name));
@@ -392,7 +402,11 @@ fn assert_next_run_mends(bed: &TestBed, when: &str) {
     assert_eq!(ran.code, 0, "{when}: {ran:?}");
     assert_eq!(numbers(&bed.path("log")), (0..100).collect::<Vec<_>>(), "{when}: {:?}", names(bed));
     assert!(!names(bed).iter().any(|name| name.ends_with(".partial")), "{when}: {:?}", names(bed));
-    assert!(bed.path("log/a.log").exists() && bed.path("log/b.log").exists(), "{when}: {:?}", names(bed));
+    for name in ["a.log", "b.log"] {
+        let meta = fs::metadata(bed.path("log").join(name)).unwrap_or_else(|error| panic!("{when}: {name}: {error}"));
+        let owner = if nix::unistd::geteuid().is_root() { (1234, 1235) } else { (meta.uid(), meta.gid()) };
+        assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o604, owner.0, owner.1), "{when}: {name}");
+    }
     assert!(bed.path("told").exists(), "{when}");
 }
 
@@ -418,9 +432,9 @@ fn a_full_or_failing_disk_at_any_write_a_rotation_loses_and_doubles_nothing() {
         return skip("a_full_or_failing_disk_at_any_write_a_rotation_loses_and_doubles_nothing", "strace");
     }
     for rotate in SWEPT {
-        for error in ["ENOSPC", "EIO"] {
+        for error in if sequences(0) > 0 { ["ENOSPC", "EIO"].as_slice() } else { &["ENOSPC"] } {
             for (call, when) in points(&small(rotate), "turn") {
-                if ["openat", "unlink", "unlinkat"].contains(&call) {
+                if ["unlink", "unlinkat"].contains(&call) {
                     continue;
                 }
                 let bed = small(rotate);
@@ -504,22 +518,13 @@ fn what_an_imported_entry_does_otherwise_is_listed_with_its_line() {
     let ran = bed.run(&["import", "logrotate", &bed.path("conf").to_string_lossy(), "--json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     let told: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
-    let told: Vec<(String, u64)> = told
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|told| (told["state"].as_str().unwrap().to_owned(), told["line"].as_u64().unwrap()))
-        .collect();
-    let expected = [
-        ("written", 3),
-        ("differs", 2),
-        ("differs", 6),
-        ("differs", 9),
-        ("differs", 10),
-        ("refused", 12),
-        ("refused", 14),
-    ];
-    assert_eq!(told, expected.map(|(state, line)| (state.to_owned(), line)));
+    let told = told.as_array().unwrap().iter();
+    let mut told: Vec<(&str, u64)> =
+        told.map(|told| (told["state"].as_str().unwrap(), told["line"].as_u64().unwrap())).collect();
+    told.sort_unstable();
+    let mut expected: Vec<(&str, u64)> = [2, 3, 4, 6, 7, 9, 10].map(|line| ("differs", line)).into();
+    expected.extend([("refused", 12), ("refused", 14), ("written", 3)]);
+    assert_eq!(told, expected);
     let job = fs::read_to_string(bed.path("jobs/rotate-conf.toml")).unwrap();
     for line in
         ["schedule = \"0 * * * *\"", "every = \"hourly\"", "max_size = \"100K\"", "keep = 7", "create = \"none\""]
@@ -527,4 +532,115 @@ fn what_an_imported_entry_does_otherwise_is_listed_with_its_line() {
         assert!(job.contains(line), "{line}: {job}");
     }
     assert_eq!(bed.run(&["check"]).code, 0);
+}
+
+#[test]
+fn a_log_that_was_rotated_last_stays_whatever_the_others_are_called() {
+    let bed = bed("keep = 3\n");
+    for n in 1..=5 {
+        bed.file(&format!("log/a.log.{n}"), "old\n");
+        let file = fs::File::options().write(true).open(bed.path(format!("log/a.log.{n}"))).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000 - 86_400 * n)).unwrap();
+    }
+    bed.file("log/a.log", "new\n");
+    assert_eq!(bed.run_job("turn", "2027-11-20T00:00:00Z").summary, "1 log rotated, 3 removed");
+    assert_eq!(names(&bed), ["a.log", "a.log-20271120", "a.log.1", "a.log.2"]);
+    // A machine that thinks it is 1970.
+    bed.file("log/a.log", "newer\n");
+    let file = fs::File::options().write(true).open(bed.path("log/a.log")).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    bed.run_job("turn", "1970-01-01T00:00:00Z");
+    assert_eq!(fs::read_to_string(bed.path("log/a.log-19700101")).unwrap(), "newer\n");
+}
+
+#[test]
+fn live_logs_with_numbers_for_names_are_let_alone() {
+    let bed = TestBed::new();
+    let job = "[rotate]\nfiles = [\"DIR/log/*\"]\nkeep = 1\ncompress = \"gzip\"\n";
+    bed.main("").file("jobs/turn.toml", job);
+    for n in 1..=4 {
+        bed.file(&format!("log/worker.{n}"), "x\n");
+        age(&bed.path(format!("log/worker.{n}")));
+    }
+    assert_eq!(bed.run_job("turn", "2027-11-20T00:00:00Z").summary, "nothing to rotate");
+    assert_eq!(names(&bed), ["worker.1", "worker.2", "worker.3", "worker.4"]);
+    // Nor goes what somebody writes to.
+    bed.file("log/worker", "live\n");
+    let open = fs::File::options().append(true).open(bed.path("log/worker.3")).unwrap();
+    let ended = bed.run_job("turn", "2027-11-20T00:00:00Z");
+    assert!(bed.path("log/worker.3").exists(), "{ended:?}");
+    assert!(ended.notes.iter().any(|note| note.contains("worker.3 stays: a program has it open")), "{ended:?}");
+    drop(open);
+}
+
+#[test]
+fn a_retry_and_two_runs_at_once_rotate_once() {
+    let bed = bed("names = \"numbered\"\n[rotate.after]\nshell = \"sleep 0.2; test -e DIR/good\"\n");
+    bed.file("log/a.log", "x\n");
+    assert_eq!(run(&bed, "turn", "2025-11-20T00:00:00Z").0, 1);
+    bed.file("log/a.log", "y\n").file("good", "");
+    assert_eq!(run(&bed, "turn", "2025-11-20T00:00:00Z").0, 0);
+    assert_eq!(names(&bed), ["a.log", "a.log.1"]);
+    // Another program takes its time; both empty the same log.
+    let bed = TestBed::new();
+    let job = "overlap = \"allow\"\n[rotate]\nfiles = [\"DIR/log/*.log\"]\nmethod = \"copytruncate\"\n";
+    bed.main("").file("jobs/a.toml", job).file("jobs/b.toml", job);
+    let text: String = (0..200_000).map(|n| format!("{n}\n")).collect();
+    bed.file("log/a.log", &text);
+    std::thread::scope(|scope| {
+        for job in ["a", "b"] {
+            let bed = &bed;
+            scope.spawn(move || bed.run_job(job, "2027-11-20T00:00:00Z"));
+        }
+    });
+    assert_eq!(numbers(&bed.path("log")).len(), 200_000);
+    assert!(bed.run(&["check"]).stdout.contains("a.log is rotated by two jobs, a and b"));
+}
+
+#[test]
+fn a_copy_is_taken_back_only_where_the_log_was_not_emptied() {
+    let bed = bed("method = \"copytruncate\"\n[rotate.after]\nrun = [\"/bin/false\"]\n");
+    bed.file("log/a.log", "started\n");
+    assert_eq!(run(&bed, "turn", "2025-11-20T00:00:00Z").0, 1);
+    // It begins as before.
+    bed.file("log/a.log", "started\n");
+    assert_eq!(run(&bed, "turn", "2025-11-21T00:00:00Z").0, 1);
+    assert_eq!(texts(&bed.path("log")).values().filter(|text| *text == "started\n").count(), 2);
+}
+
+#[test]
+fn a_link_that_others_could_have_made_leads_nowhere() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("a_link_that_others_could_have_made_leads_nowhere", "root");
+    }
+    let bed = TestBed::new();
+    bed.main("").file("jobs/turn.toml", "[rotate]\nfiles = [\"DIR/home/logs/*\"]\nkeep = 1\n");
+    bed.file("secret/shadow", "secret\n").file("secret/shadow.1", "secret\n").file("secret/shadow.2", "secret\n");
+    fs::create_dir(bed.path("home")).unwrap();
+    std::os::unix::fs::symlink(bed.path("secret"), bed.path("home/logs")).unwrap();
+    std::os::unix::fs::chown(bed.path("home"), Some(1234), Some(1234)).unwrap();
+    let ended = bed.run_job("turn", "2027-11-20T00:00:00Z");
+    assert!(ended.notes.iter().any(|note| note.contains("is a link that others could have made")), "{ended:?}");
+    let mut found: Vec<_> = fs::read_dir(bed.path("secret")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    found.sort();
+    assert_eq!(found, ["shadow", "shadow.1", "shadow.2"]);
+    // One that root made does.
+    std::os::unix::fs::chown(bed.path("home"), Some(0), Some(0)).unwrap();
+    assert_eq!(bed.run_job("turn", "2027-11-20T00:00:00Z").summary, "1 log rotated, 1 removed");
+}
+
+#[test]
+fn an_account_can_have_its_own_processes_signalled_only() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("an_account_can_have_its_own_processes_signalled_only", "root");
+    }
+    let bed = bed("signal = \"USR1\"\npid_file = \"DIR/pid\"\n");
+    let mut innocent = Command::new("sleep").arg("60").spawn().unwrap();
+    bed.file("pid", &innocent.id().to_string()).file("log/a.log", "x\n");
+    std::os::unix::fs::chown(bed.path("pid"), Some(1234), Some(1234)).unwrap();
+    let ended = bed.run_job("turn", "2027-11-20T00:00:00Z");
+    assert!(ended.summary.contains("belongs to another account than process"), "{ended:?}");
+    assert!(innocent.try_wait().unwrap().is_none());
+    innocent.kill().unwrap();
+    innocent.wait().unwrap();
 }

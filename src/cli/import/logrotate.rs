@@ -41,18 +41,19 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut taken = BTreeSet::new();
     for entry in &parsed.entries {
-        let Some(written) = logrotate::job_file(entry, zone.name(), &mut taken) else { continue };
+        let written = match logrotate::job_file(entry, zone.name(), &mut taken) {
+            Ok(written) => written,
+            Err(why) => {
+                told.push(tell(&entry.file, entry.line, None, "refused", why));
+                continue;
+            }
+        };
         let path = root.join("jobs").join(format!("{}.toml", written.id));
         let id = || Some(written.id.to_string());
         let logs = entry.patterns.join(" ");
         if path.exists() && !args.force {
             let detail = "kept as it is; --force overwrites it".to_owned();
             told.push(tell(&entry.file, entry.line, id(), "exists", detail));
-            continue;
-        }
-        if let Some(pattern) = entry.patterns.iter().find(|pattern| !pattern.starts_with('/')) {
-            let detail = format!("{pattern:?} is not a full path");
-            told.push(tell(&entry.file, entry.line, None, "refused", detail));
             continue;
         }
         crate::fs::replace(&path, written.text.as_bytes())?;

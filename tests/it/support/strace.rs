@@ -8,7 +8,7 @@ use super::{TestBed, sequences};
 
 /// System calls that change what is on the disk. A process that is killed at another one leaves what it would have left at the
 /// one of these before, so a sweep over these is a sweep over all.
-const CHANGING: [&str; 11] = [
+const CHANGING: [&str; 15] = [
     "openat",
     "write",
     "pwrite64",
@@ -20,6 +20,10 @@ const CHANGING: [&str; 11] = [
     "unlink",
     "unlinkat",
     "mkdir",
+    "linkat",
+    "fchmod",
+    "fchown",
+    "utimensat",
 ];
 
 /// Runs a job under strace with an injection, which hits the chosen call of every thread: one that can't tell another that there
