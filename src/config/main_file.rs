@@ -364,6 +364,8 @@ fn read_place(mut table: Fields<'_, '_>, root: &Path) -> Option<CopyPlace> {
 /// Where a service is: over TLS, or on this machine.
 fn endpoint(text: &str) -> Result<String, Problem> {
     let host = text.split_once("://").map_or("", |(_, host)| host);
+    // What stands before an @ is no host.
+    let host = if host.contains('@') { "" } else { host };
     let local = ["localhost", "127.0.0.1"]
         .iter()
         .any(|name| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/'])));

@@ -7,7 +7,10 @@ mod s3;
 use std::fs::File;
 use std::io::{self, Write};
 
+use sha2::{Digest, Sha256};
+
 use crate::model::CopyPlace;
+use crate::model::archive::hex;
 
 /// Why something could not be done there.
 #[derive(Debug, thiserror::Error)]
@@ -34,12 +37,14 @@ pub struct Seen {
 
 /// A file on its way there.
 pub struct Sending<'a> {
-    /// Where it goes: a path with `/`.
+    /// Where it goes: a path with `/`, at which nothing is.
     pub key: &'a str,
     /// What is sent.
     pub file: &'a File,
     /// Its size in bytes.
     pub size: u64,
+    /// SHA-256 of its bytes, hexadecimal.
+    pub sha256: &'a str,
     /// What an interrupted sending of it had noted.
     pub noted: Option<String>,
     /// Notes how far it is.
@@ -48,17 +53,20 @@ pub struct Sending<'a> {
 
 /// A place that holds copies. `stop` is asked every now and then whether to give up.
 pub trait Place {
+    /// What tells this place from others of its name: another disk, another bucket.
+    fn identity(&self) -> &str;
+
     /// What is there under a name.
     ///
     /// # Errors
     /// Fails where that can't be told.
     fn look(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<Option<Seen>, CopyError>;
 
-    /// Sends a file, going on where an earlier attempt stopped. It is there whole or not at all.
+    /// Sends a file, going on where an earlier attempt stopped. It is there whole or not at all, and replaces nothing. Gives its version.
     ///
     /// # Errors
     /// Fails where that can't be done.
-    fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<(), CopyError>;
+    fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<String, CopyError>;
 
     /// Reads what is there to its end.
     ///
@@ -73,16 +81,38 @@ pub trait Place {
     fn remove(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<(), CopyError>;
 }
 
-/// The code for a place.
+/// The code for a place. `known` is the identity of the place of that name to which was copied before.
 ///
 /// # Errors
 /// Says what of it can't be used.
-pub fn open(place: &CopyPlace) -> Result<Box<dyn Place>, CopyError> {
+pub fn open(place: &CopyPlace, known: Option<&str>) -> Result<Box<dyn Place>, CopyError> {
     match place {
-        CopyPlace::Folder(path) => Ok(Box::new(folder::Folder::new(path)?)),
+        CopyPlace::Folder(path) => Ok(Box::new(folder::Folder::new(path, known)?)),
         #[cfg(feature = "s3")]
         CopyPlace::S3(spec) => Ok(Box::new(s3::Bucket::new(spec)?)),
         #[cfg(not(feature = "s3"))]
         CopyPlace::S3(_) => Err(CopyError::Place("this logkeeper was built without the feature s3".to_owned())),
+    }
+}
+
+/// The digest of what is written to it.
+#[derive(Default)]
+pub struct Hash(Sha256);
+
+impl Hash {
+    /// SHA-256, hexadecimal.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+impl Write for Hash {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

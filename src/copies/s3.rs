@@ -1,5 +1,6 @@
 //! Copies in a bucket of S3, or of what understands its protocol, through object_store.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{Certificate, ClientOptions, ObjectStoreExt, PutPayload, RetryConfig};
+use object_store::{
+    Certificate, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig,
+};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
@@ -37,6 +40,9 @@ pub struct Bucket {
     runtime: Runtime,
     prefix: String,
     name: String,
+    identity: String,
+    /// The status of the service's last refusal.
+    refused: Cell<Option<u16>>,
 }
 
 /// How far a large object is: what an interrupted sending notes.
@@ -79,7 +85,8 @@ impl Bucket {
         let store = builder.build().map_err(|error| CopyError::Place(format!("{name}: {}", causes(&error))))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| CopyError::Place(format!("{name}: {error}")))?;
-        Ok(Self { store, runtime, prefix: spec.prefix.clone(), name })
+        let identity = format!("{endpoint}/{}/{}", spec.bucket, spec.prefix);
+        Ok(Self { store, runtime, prefix: spec.prefix.clone(), name, identity, refused: Cell::new(None) })
     }
 
     fn path(&self, key: &str) -> Result<Path, CopyError> {
@@ -107,16 +114,29 @@ impl Bucket {
 
     fn failed(&self, error: &object_store::Error) -> CopyError {
         let text = format!("{}: {}", self.name, causes(error));
-        match error {
-            object_store::Error::NotFound { .. }
-            | object_store::Error::AlreadyExists { .. }
-            | object_store::Error::Precondition { .. } => CopyError::One(text),
-            _ => CopyError::Place(text),
-        }
+        self.refused.set(status(error));
+        let is_one = match self.refused.get() {
+            Some(401 | 403 | 407) => false,
+            // Of the object, where it is not that there is no such bucket.
+            Some(400..500) => !text.contains("NoSuchBucket"),
+            Some(_) => false,
+            None => matches!(
+                error,
+                object_store::Error::NotFound { .. }
+                    | object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. }
+            ),
+        };
+        if is_one { CopyError::One(text) } else { CopyError::Place(text) }
     }
 
-    /// Sends the parts that are not there yet.
-    fn send_parts(&self, path: &Path, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+    /// Whether the last failure was the service's word that it won't do this, and not that it can't do anything now.
+    fn is_refused(&self) -> bool {
+        matches!(self.refused.get(), Some(400 | 404..=500))
+    }
+
+    /// Sends the parts that are not there yet; gives the object's version.
+    fn send_parts(&self, path: &Path, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<String, CopyError> {
         let known: Option<Upload> = sending.noted.as_deref().and_then(|noted| serde_json::from_str(noted).ok());
         let mut upload = match known {
             Some(upload) => upload,
@@ -135,11 +155,30 @@ impl Bucket {
             note(sending, &upload)?;
         }
         let parts = upload.tags.iter().map(|tag| PartId { content_id: tag.clone() }).collect();
-        self.wait(stop, self.store.complete_multipart(path, &upload.id, parts)).map(drop)
+        let done = self.wait(stop, self.store.complete_multipart(path, &upload.id, parts))?;
+        Ok(done.e_tag.unwrap_or_default())
+    }
+
+    /// Sends a small object in one piece, which replaces none.
+    fn send_whole(&self, path: &Path, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<String, CopyError> {
+        let payload = part_of(sending, 0, PART)?;
+        let only_new = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let done = match self.wait(stop, self.store.put_opts(path, payload.clone(), only_new)) {
+            // A service that doesn't know this condition.
+            Err(CopyError::Place(why)) if why.contains("NotImplemented") => {
+                self.wait(stop, self.store.put(path, payload))
+            }
+            done => done,
+        };
+        Ok(done?.e_tag.unwrap_or_default())
     }
 }
 
 impl Place for Bucket {
+    fn identity(&self) -> &str {
+        &self.identity
+    }
+
     fn look(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<Option<Seen>, CopyError> {
         let path = self.path(key)?;
         let head = async {
@@ -150,20 +189,26 @@ impl Place for Bucket {
             }
         };
         let seen = self.wait(stop, head)?;
-        Ok(seen.map(|meta| Seen { size: meta.size, version: meta.e_tag.unwrap_or_default() }))
+        Ok(seen.map(|meta| Seen { size: meta.size, version: meta.e_tag.unwrap_or(meta.last_modified.to_rfc3339()) }))
     }
 
-    fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+    fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<String, CopyError> {
         let path = self.path(sending.key)?;
         if sending.size <= PART {
-            let payload = part_of(sending, 0, PART)?;
-            return self.wait(stop, self.store.put(&path, payload)).map(drop);
+            return self.send_whole(&path, sending, stop);
         }
         match self.send_parts(&path, sending, stop) {
-            // The service forgot the parts: from the beginning.
-            Err(CopyError::One(_)) if sending.noted.is_some() => {
-                let anew = Sending { noted: None, ..*sending };
-                self.send_parts(&path, &anew, stop)
+            // The service knows nothing of these parts: it has put them together already, or has forgotten them.
+            Err(CopyError::One(_) | CopyError::Place(_)) if sending.noted.is_some() && self.is_refused() => {
+                if let Some(seen) = self.look(sending.key, stop)? {
+                    return Ok(seen.version);
+                }
+                let old = sending.noted.as_deref().and_then(|noted| serde_json::from_str::<Upload>(noted).ok());
+                if let Some(old) = old {
+                    // What is forgotten can't be given up.
+                    let _ = self.wait(stop, self.store.abort_multipart(&path, &old.id));
+                }
+                self.send_parts(&path, &Sending { noted: None, ..*sending }, stop)
             }
             done => done,
         }
@@ -174,8 +219,7 @@ impl Place for Bucket {
         let size = self.wait(stop, self.store.head(&path))?.size;
         let mut at = 0;
         while at < size {
-            let range = at..size.min(at + PART);
-            let bytes = self.wait(stop, self.store.get_range(&path, range.clone()))?;
+            let bytes = self.wait(stop, self.store.get_range(&path, at..size.min(at + PART)))?;
             to.write_all(&bytes).map_err(|error| CopyError::One(error.to_string()))?;
             if bytes.is_empty() {
                 return Err(CopyError::One(format!("{}: {key} ends early", self.name)));
@@ -205,7 +249,10 @@ fn part_of(sending: &Sending<'_>, at: u64, length: u64) -> Result<PutPayload, Co
 
 fn first_line(path: &FilePath) -> Result<String, CopyError> {
     let text = std::fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
-    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+    match text.lines().next().map(str::trim) {
+        Some(line) if !line.is_empty() => Ok(line.to_owned()),
+        _ => Err(CopyError::Place(format!("{}: its first line is empty", path.display()))),
+    }
 }
 
 fn unusable(path: &FilePath, error: &dyn std::error::Error) -> CopyError {
@@ -219,7 +266,23 @@ pub fn is_local(endpoint: &str) -> bool {
     matches!(host, "localhost" | "127.0.0.1")
 }
 
-/// An error with what caused it, on one line; what is said twice only once.
+/// The status that a service has answered with, as the crate tells it.
+fn status(error: &object_store::Error) -> Option<u16> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if let Some((_, rest)) = error.to_string().split_once("status code: ") {
+            return rest.get(..3).and_then(|digits| digits.parse().ok());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The most that is told of an error.
+const LONGEST: usize = 300;
+
+/// An error with what caused it, on one line; what is said twice only once. Of a service's own answer only its code and message:
+/// the rest may hold what only its owner should see.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -230,5 +293,14 @@ fn causes(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside.to_owned())
+    };
+    if let (Some(code), Some(message)) = (element("Code"), element("Message")) {
+        text = format!("{code}: {message}");
+    }
+    // In front of it the crate says how often it tried.
+    let text = text.rsplit_once(" - ").map_or(&*text, |(_, last)| last);
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use super::collect::{Collected, collect, rotated};
-use super::copies::{Copied, Lookout, copy_archives};
+use super::copies::{Copied, Places, copy_archives, uncopied};
 use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
 use super::{Context, JobError, JobKind, counted, scan};
@@ -17,7 +17,7 @@ use crate::archive::{
 use crate::logs::{LogFile, Writers};
 use crate::model::archive::DateRule;
 use crate::model::{ArchiveSpec, Identity, Outcome, Source, Work};
-use crate::store::{ArchiveFilter, Ended};
+use crate::store::{ArchiveFilter, Ended, StoreError};
 
 /// Seconds in a day.
 const DAY: i64 = 86_400;
@@ -100,8 +100,14 @@ impl JobKind for ArchiveSpec {
         if self.remove_originals {
             lines.push("would then remove every archived original that all scans have read".to_owned());
         }
+        for place in &self.copies {
+            let count = uncopied(self, context.store, place, None)?.len();
+            if count > 0 {
+                lines.push(format!("would copy {} to {place}", counted(count, "archive")));
+            }
+        }
         if self.keep.is_set() {
-            match judge(self, context.store, context.clock.now())? {
+            match judge(self, context.config, context.store, context.clock.now())? {
                 Ok(judged) => lines.extend(
                     judged
                         .iter()
@@ -140,7 +146,7 @@ impl ArchiveSpec {
                 zone: source.zone.name(),
                 codec: self.codec,
                 // One that can't be asked about is taken.
-                is_taken: &|path| context.store.has_archive(path).unwrap_or(true),
+                is_taken: &|path| self.is_taken(path, context).unwrap_or(true),
             };
             let step = |bytes| context.step(bytes);
             let done = match pack(&bundle, &logs, Effort::up_to(4, true), &times_in(source), &step) {
@@ -160,6 +166,12 @@ impl ArchiveSpec {
             }
         }
         Ok(made)
+    }
+
+    /// Whether an archive of that path is on record, or one that is elsewhere still.
+    fn is_taken(&self, path: &Path, context: &Context<'_>) -> Result<bool, StoreError> {
+        let key = path.strip_prefix(&self.store).unwrap_or(path).to_string_lossy();
+        Ok(context.store.has_archive(path)? || context.store.has_copy(&key)?)
     }
 
     /// The job's zone.
@@ -243,15 +255,15 @@ impl ArchiveSpec {
 
     fn let_go(&self, context: &Context<'_>, told: &mut Told) -> Result<(), JobError> {
         let now = context.clock.now();
-        let judged = match judge(self, context.store, now)? {
+        let judged = match judge(self, context.config, context.store, now)? {
             Ok(judged) => judged,
             Err(why) => {
                 told.problems.push(why);
                 return Ok(());
             }
         };
-        let mut lookout = Lookout::new(self, context.config, context.store);
-        let pruned = prune(&judged, &mut lookout, context.store, now, &|_| context.check().is_err())?;
+        let mut places = Places::new(context.config, context.store);
+        let pruned = prune(&judged, (&self.store, &mut places), context.store, now, &|_| context.check().is_err())?;
         told.notes.extend(removed_words(&pruned.removed));
         told.problems.extend(pruned.problems);
         context.check()

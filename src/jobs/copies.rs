@@ -1,19 +1,24 @@
 //! Copies of archives elsewhere: sent, read back and compared, and looked at again before the archive here is let go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
+use super::keep::check_catalogued;
 use super::{Context, JobError};
-use crate::archive::manifest_path;
+use crate::archive::{Effort, MANIFEST, manifest_path};
 use crate::config::Config;
-use crate::copies::{CopyError, Place, Seen, Sending, open};
-use crate::model::ArchiveSpec;
-use crate::model::archive::hex;
-use crate::store::{ArchiveFilter, Catalogued, Store, StoreError};
+use crate::copies::{CopyError, Hash, Place, Seen, Sending, open};
+use crate::model::{ArchiveSpec, CopyPlace, Work};
+use crate::store::{ArchiveFilter, Catalogued, Copy, Store, StoreError};
+
+/// After so many archives in a row that could not be copied, a place is given up for this run.
+const PATIENCE: usize = 3;
+
+/// How many digits of an archive's digest tell it from another one of its name.
+const DIGITS: usize = 12;
 
 /// What came of copying.
 #[derive(Debug, Default)]
@@ -24,42 +29,75 @@ pub struct Copied {
     pub problems: Vec<String>,
 }
 
+/// The places that get copies of the archives of a source in a store: of every job that puts some there.
+pub fn places_for<'c>(config: &'c Config, store: &Path, source: &str) -> BTreeSet<&'c str> {
+    let specs = config.jobs.values().filter_map(|job| match &job.work {
+        Work::Archive(spec) if spec.store == store && spec.sources.iter().any(|name| name == source) => Some(spec),
+        _ => None,
+    });
+    specs.flat_map(|spec| spec.copies.iter().map(String::as_str)).collect()
+}
+
+/// The archives of a job that have no copy at a place yet, or at one of that identity.
+///
+/// # Errors
+/// Fails where the database can't be read.
+pub fn uncopied(
+    spec: &ArchiveSpec,
+    store: &Store,
+    place: &str,
+    identity: Option<&str>,
+) -> Result<Vec<Catalogued>, StoreError> {
+    let mut archives = store.catalogue(&ArchiveFilter::default())?;
+    archives.retain(|archive| {
+        let is_ours = archive.path.starts_with(&spec.store) && spec.sources.contains(&archive.entry.source);
+        is_ours && archive.damage.is_none() && archive.path.exists()
+    });
+    let known = archives.iter().map(|archive| store.copy_of(&archive.entry.sha256, place));
+    let known: Vec<Option<Copy>> = known.collect::<Result<_, _>>()?;
+    let holds = |copy: &Copy| copy.version.is_some() && identity.is_none_or(|identity| identity == copy.identity);
+    let missing = archives.into_iter().zip(known).filter(|(_, copy)| !copy.as_ref().is_some_and(holds));
+    Ok(missing.map(|(archive, _)| archive).collect())
+}
+
 /// Copies every whole archive of a job to each of its places where it is not yet.
 pub fn copy_archives(spec: &ArchiveSpec, context: &Context<'_>) -> Result<Copied, JobError> {
     let mut copied = Copied::default();
+    let mut places = Places::new(context.config, context.store);
     for name in &spec.copies {
-        let mut archives = context.store.catalogue(&ArchiveFilter::default())?;
-        archives.retain(|archive| {
-            archive.path.starts_with(&spec.store)
-                && spec.sources.contains(&archive.entry.source)
-                && archive.damage.is_none()
-        });
-        let mut place = None;
-        for archive in archives {
+        // To a place that is another one now, everything is copied again.
+        let identity = places.get(name).map(|place| place.identity().to_owned()).ok();
+        let mut failed = 0;
+        for archive in uncopied(spec, context.store, name, identity.as_deref())? {
             context.check()?;
-            let known = context.store.copy_of(&archive.path, name)?;
-            if known.is_some_and(|copy| copy.version.is_some()) || !archive.path.exists() {
-                continue;
-            }
-            let done =
-                Job { spec, name, config: context.config, store: context.store, stop: &|| context.check().is_err() }
-                    .copy(&archive, &mut place);
-            match done {
-                Ok(version) => {
-                    let key = key_of(spec, &archive.path);
-                    context.store.record_copy(&archive.path, name, &key, &version, context.clock.now())?;
+            let stop = || context.check().is_err();
+            let file = archive.path.display();
+            match (Copying { spec, name, store: context.store, stop: &stop }).archive(&archive, &mut places) {
+                Ok(()) => {
                     copied.made += 1;
+                    failed = 0;
                 }
-                Err(CopyError::Stopped) => {
-                    context.check()?;
-                }
-                Err(error @ CopyError::Place(_)) => {
-                    copied.problems.push(format!("no copies to {name}: {error}; the next run goes on"));
+                Err(CopyError::Stopped) => context.check()?,
+                Err(CopyError::Place(why)) => {
+                    copied.problems.push(format!("no copies to {name}: {why}; the next run goes on"));
                     break;
                 }
                 Err(CopyError::One(why)) => {
-                    let file = archive.path.display();
                     copied.problems.push(format!("{file} was not copied to {name}: {why}; the next run tries again"));
+                    failed += 1;
+                    let effort = Effort::up_to(2, true);
+                    if let Err(error) = check_catalogued(&archive, effort, &|_| stop()) {
+                        context.check()?;
+                        context.store.record_verification(
+                            &archive.path,
+                            Some(&error.to_string()),
+                            context.clock.now(),
+                        )?;
+                        copied.problems.push(error.to_string());
+                    } else if failed == PATIENCE {
+                        copied.problems.push(format!("{name} is given up for this run"));
+                        break;
+                    }
                 }
             }
         }
@@ -67,142 +105,205 @@ pub fn copy_archives(spec: &ArchiveSpec, context: &Context<'_>) -> Result<Copied
     Ok(copied)
 }
 
-/// One copying.
-struct Job<'a> {
+/// Copying to one place.
+struct Copying<'a> {
     spec: &'a ArchiveSpec,
     name: &'a str,
-    config: &'a Config,
     store: &'a Store,
     stop: &'a dyn Fn() -> bool,
 }
 
-impl Job<'_> {
-    /// Gives the version of the copy that was compared with the archive.
-    fn copy(&self, archive: &Catalogued, place: &mut Option<Box<dyn Place>>) -> Result<String, CopyError> {
-        let place = match place {
-            Some(place) => place,
-            None => place.insert(place_named(self.config, self.name)?),
-        };
-        let manifest = manifest_path(&archive.path);
-        let bytes = std::fs::read(&manifest).map_err(|error| one(&manifest, &error))?;
-        let text = hex(&Sha256::digest(&bytes));
-        // The manifest first, as in the store.
-        self.copy_file(&manifest, bytes.len() as u64, &text, &mut **place, None, &|_| Ok(()))?;
-        let key = key_of(self.spec, &archive.path);
-        let noted = self.store.copy_of(&archive.path, self.name).map_err(|error| CopyError::One(error.to_string()))?;
-        let note = |noted: &str| self.store.note_copy(&archive.path, self.name, &key, noted).map_err(io::Error::other);
-        let noted = noted.and_then(|copy| copy.noted);
-        let seen =
-            self.copy_file(&archive.path, archive.entry.size, &archive.entry.sha256, &mut **place, noted, &note)?;
-        Ok(seen.version)
+impl Copying<'_> {
+    /// Copies an archive and its manifest under a name that nothing else has there, and puts that on record.
+    fn archive(&self, archive: &Catalogued, places: &mut Places<'_>) -> Result<(), CopyError> {
+        let place = places.get(self.name)?;
+        let sha256 = &archive.entry.sha256;
+        let known = self.store.copy_of(sha256, self.name).map_err(|error| CopyError::One(error.to_string()))?;
+        let known = known.filter(|copy| copy.identity == place.identity());
+        let name = archive.path.strip_prefix(&self.spec.store).unwrap_or(&archive.path);
+        let plain = name.to_string_lossy().into_owned();
+        let apart = name.with_file_name(&sha256[..DIGITS.min(sha256.len())]).join(&archive.entry.name);
+        let mut keys = vec![plain, apart.to_string_lossy().into_owned()];
+        if let Some(known) = &known {
+            // Where it was begun.
+            keys.sort_by_key(|key| *key != known.key);
+        }
+        for key in keys {
+            let known = known.clone().filter(|known| known.key == key).unwrap_or_default();
+            let (sha256, place_name) = (sha256.clone(), self.name.to_owned());
+            let row = Copy { sha256, place: place_name, identity: place.identity().to_owned(), key, ..known };
+            if self.manifest(archive, &row.key, place)?
+                && let Some(seen) = self.whole(archive, &row, place)?
+            {
+                let row = Copy { version: Some(seen.version), sent: None, noted: None, ..row };
+                return self.record(&row);
+            }
+        }
+        Err(CopyError::One("other files have its name there".to_owned()))
     }
 
-    fn copy_file(
-        &self,
-        path: &Path,
-        size: u64,
-        sha256: &str,
-        place: &mut dyn Place,
-        noted: Option<String>,
-        note: &dyn Fn(&str) -> io::Result<()>,
-    ) -> Result<Seen, CopyError> {
-        let key = &key_of(self.spec, path);
-        let send = place.look(key, self.stop)?.is_none();
-        if send {
+    /// Copies the manifest, first as in the store; false where there is one of another archive.
+    fn manifest(&self, archive: &Catalogued, key: &str, place: &mut dyn Place) -> Result<bool, CopyError> {
+        let (path, key) = (manifest_path(&archive.path), format!("{key}{MANIFEST}"));
+        if place.look(&key, self.stop)?.is_some() {
+            let mut text = Vec::new();
+            place.read(&key, &mut text, self.stop)?;
+            // One that was made again from the archive may say some things in another way.
+            return Ok(memchr::memmem::find(&text, archive.entry.sha256.as_bytes()).is_some());
+        }
+        let file = File::open(&path).map_err(|error| one(&path, &error))?;
+        let mut hash = Hash::default();
+        let size = io::copy(&mut &file, &mut hash).map_err(|error| one(&path, &error))?;
+        let sending = Sending { key: &key, file: &file, size, sha256: &hash.finish(), noted: None, note: &|_| Ok(()) };
+        place.send(&sending, self.stop).map(|_| true)
+    }
+
+    /// Copies the archive and compares the copy; `None` where another file has its name there.
+    fn whole(&self, archive: &Catalogued, row: &Copy, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
+        let (key, path) = (&row.key, &archive.path);
+        let mut sent = row.sent.clone();
+        if place.look(key, self.stop)?.is_none() {
             let file = File::open(path).map_err(|error| one(path, &error))?;
-            place.send(&Sending { key, file: &file, size, noted, note }, self.stop)?;
+            let note = |noted: &str| {
+                let row = Copy { noted: Some(noted.to_owned()), sent: None, ..row.clone() };
+                self.store.record_copy(&row).map_err(io::Error::other)
+            };
+            let (size, sha256) = (archive.entry.size, &*archive.entry.sha256);
+            let sending = Sending { key, file: &file, size, sha256, noted: row.noted.clone(), note: &note };
+            sent = Some(place.send(&sending, self.stop)?);
+            self.record(&Copy { sent: sent.clone(), noted: None, ..row.clone() })?;
         }
-        if let Some(seen) = self.compared(key, size, sha256, place)? {
-            return Ok(seen);
+        let Some(seen) = place.look(key, self.stop)? else { return Err(CopyError::One("it is gone again".to_owned())) };
+        let mut digest = Hash::default();
+        let has_size = seen.size == archive.entry.size;
+        if has_size {
+            place.read(key, &mut digest, self.stop)?;
         }
-        if send {
-            place.remove(key, self.stop)?;
-            return Err(CopyError::One("what arrived there was not the same, and was removed again".to_owned()));
+        if has_size && digest.finish() == archive.entry.sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen) {
+            return Ok(Some(seen));
         }
-        Err(CopyError::One(format!("what is there as {key} is another file; remove it there if nobody needs it")))
+        if sent != Some(seen.version) {
+            return Ok(None);
+        }
+        place.remove(key, self.stop)?;
+        self.store.forget_copy(row).map_err(|error| CopyError::One(error.to_string()))?;
+        Err(CopyError::One("what arrived there was not the same, and was removed again".to_owned()))
     }
 
-    /// What is there, where it is the same to the last byte.
-    fn compared(&self, key: &str, size: u64, sha256: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
-        let Some(seen) = place.look(key, self.stop)?.filter(|seen| seen.size == size) else { return Ok(None) };
-        let mut digest = Hash(Sha256::new());
-        place.read(key, &mut digest, self.stop)?;
-        let is_same = hex(&digest.0.finalize()) == sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen);
-        Ok(is_same.then_some(seen))
+    fn record(&self, row: &Copy) -> Result<(), CopyError> {
+        self.store.record_copy(row).map_err(|error| CopyError::One(error.to_string()))
     }
-}
-
-struct Hash(Sha256);
-
-impl Write for Hash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// The place of that name.
-///
-/// # Errors
-/// Says why it can't be used.
-pub fn place_named(config: &Config, name: &str) -> Result<Box<dyn Place>, CopyError> {
-    // The names in jobs were checked when the configuration was read.
-    let place = config.copies.get(name).ok_or_else(|| CopyError::Place(format!("there is no place {name:?}")))?;
-    open(place)
-}
-
-/// The path of an archive at the places of copies: as in the store.
-fn key_of(spec: &ArchiveSpec, path: &Path) -> String {
-    path.strip_prefix(&spec.store).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 fn one(path: &Path, error: &io::Error) -> CopyError {
     CopyError::One(format!("{}: {error}", path.display()))
 }
 
-/// Looks at the copies of archives that are to be let go.
-pub struct Lookout<'a> {
-    spec: &'a ArchiveSpec,
+/// The places of the configuration, opened once each; one that fails is not asked again.
+pub struct Places<'a> {
     config: &'a Config,
     store: &'a Store,
-    places: BTreeMap<String, Result<Box<dyn Place>, String>>,
+    open: BTreeMap<String, Result<Box<dyn Place>, String>>,
 }
 
-impl<'a> Lookout<'a> {
-    /// For the archives of a job.
-    pub fn new(spec: &'a ArchiveSpec, config: &'a Config, store: &'a Store) -> Self {
-        Self { spec, config, store, places: BTreeMap::new() }
+impl<'a> Places<'a> {
+    /// None of them is open yet.
+    pub fn new(config: &'a Config, store: &'a Store) -> Self {
+        Self { config, store, open: BTreeMap::new() }
     }
 
-    /// Why an archive has to stay: a copy is missing, or not what it was when it was compared.
+    /// The place of that name.
+    ///
+    /// # Errors
+    /// Says why it can't be used.
+    pub fn get(&mut self, name: &str) -> Result<&mut dyn Place, CopyError> {
+        if !self.open.contains_key(name) {
+            let opened = self.opened(name).map_err(|error| error.to_string());
+            self.open.insert(name.to_owned(), opened);
+        }
+        match self.open.get_mut(name) {
+            Some(Ok(place)) => Ok(&mut **place),
+            Some(Err(why)) => Err(CopyError::Place(why.clone())),
+            None => Err(CopyError::Place(format!("there is no place {name:?}"))),
+        }
+    }
+
+    fn opened(&self, name: &str) -> Result<Box<dyn Place>, CopyError> {
+        // The names in jobs were checked when the configuration was read.
+        let place = self.config.copies.get(name);
+        let place = place.ok_or_else(|| CopyError::Place(format!("there is no place {name:?}")))?;
+        if let CopyPlace::Folder(folder) = place {
+            self.refuse_store(folder)?;
+        }
+        let known = self.store.copied_to(name).map_err(|error| CopyError::Place(error.to_string()))?;
+        open(place, known.as_deref())
+    }
+
+    /// A store is no place for copies: an archive would be its own copy, and one job would remove what another has put there.
+    fn refuse_store(&self, folder: &Path) -> Result<(), CopyError> {
+        let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let numbers = |path: &Path| std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
+        for job in self.config.jobs.values() {
+            let Work::Archive(spec) = &job.work else { continue };
+            let (place, store) = (real(folder), real(&spec.store));
+            let same = numbers(folder).is_some_and(|folder| Some(folder) == numbers(&spec.store));
+            if same || place.starts_with(&store) || store.starts_with(&place) {
+                let (folder, store) = (folder.display(), spec.store.display());
+                let why = format!(
+                    "{folder} and the store of job {} ({store}) lie in one another; name another folder",
+                    job.id
+                );
+                return Err(CopyError::Place(why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers that a place can't be reached.
+    fn give_up(&mut self, name: &str, why: &str) {
+        self.open.insert(name.to_owned(), Err(why.to_owned()));
+    }
+
+    /// Why an archive in a store has to stay: a copy is missing, or not what it was when it was compared.
     ///
     /// # Errors
     /// Fails where the database can't be used.
-    pub fn missing(&mut self, archive: &Catalogued, stop: &dyn Fn() -> bool) -> Result<Option<String>, StoreError> {
-        for name in &self.spec.copies {
-            let known = self.store.copy_of(&archive.path, name)?;
-            let Some((key, version)) = known.and_then(|copy| Some((copy.key, copy.version?))) else {
+    pub fn missing(
+        &mut self,
+        store: &Path,
+        archive: &Catalogued,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<String>, StoreError> {
+        for name in places_for(self.config, store, &archive.entry.source) {
+            let Some(copy) = self.store.copy_of(&archive.entry.sha256, name)?.filter(|copy| copy.version.is_some())
+            else {
                 return Ok(Some(format!("it is not copied to {name} yet")));
             };
-            let open = || place_named(self.config, name).map_err(|error| error.to_string());
-            let seen = match self.places.entry(name.clone()).or_insert_with(open) {
-                Ok(place) => place.look(&key, stop).map_err(|error| error.to_string()),
-                Err(error) => Err(error.clone()),
-            };
-            match seen {
-                Ok(Some(seen)) if seen == (Seen { size: archive.entry.size, version }) => {}
-                Ok(_) => {
+            match self.holds(&copy, archive.entry.size, stop) {
+                Ok(true) => {}
+                Ok(false) => {
                     // The next run copies it again.
-                    self.store.forget_copy(&archive.path, name)?;
+                    self.store.forget_copy(&copy)?;
                     return Ok(Some(format!("its copy at {name} is gone or not the same any more")));
                 }
-                Err(error) => return Ok(Some(format!("its copy at {name} can't be looked at: {error}"))),
+                Err(error) => {
+                    if let CopyError::Place(why) = &error {
+                        self.give_up(name, why);
+                    }
+                    return Ok(Some(format!("its copy at {name} can't be looked at: {error}")));
+                }
             }
         }
         Ok(None)
+    }
+
+    fn holds(&mut self, copy: &Copy, size: u64, stop: &dyn Fn() -> bool) -> Result<bool, CopyError> {
+        let place = self.get(&copy.place)?;
+        if place.identity() != copy.identity {
+            return Ok(false);
+        }
+        let seen = place.look(&copy.key, stop)?;
+        let is_same = seen.is_some_and(|seen| seen.size == size && Some(seen.version) == copy.version);
+        Ok(is_same && place.look(&format!("{}{MANIFEST}", copy.key), stop)?.is_some())
     }
 }

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 
-use super::copies::Lookout;
+use super::copies::{Places, places_for};
 use super::counted;
 use crate::archive::{
     ArchiveError, Effort, Item, Step, Verdict, hold, manifest_path, read_manifest, remove_archive, retain, verify,
 };
+use crate::config::Config;
 use crate::model::ArchiveSpec;
 use crate::store::{ArchiveFilter, Catalogued, Store, StoreError};
 
@@ -26,7 +27,12 @@ pub struct Judged {
 ///
 /// # Errors
 /// Fails where the catalogue can't be read, or says why nothing may go now.
-pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Result<Vec<Judged>, String>, StoreError> {
+pub fn judge(
+    spec: &ArchiveSpec,
+    config: &Config,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<Result<Vec<Judged>, String>, StoreError> {
     let mut archives = store.catalogue(&ArchiveFilter::default())?;
     archives.retain(|archive| archive.path.starts_with(&spec.store) && spec.sources.contains(&archive.entry.source));
     if let Some(later) = archives.iter().find(|archive| archive.at > now) {
@@ -36,7 +42,8 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
     }
     let mut uncopied = Vec::new();
     for archive in &archives {
-        let copies = spec.copies.iter().map(|place| Ok((place, store.copy_of(&archive.path, place)?)));
+        let places = places_for(config, &spec.store, &archive.entry.source).into_iter();
+        let copies = places.map(|place| Ok((place, store.copy_of(&archive.entry.sha256, place)?)));
         let copies: Vec<_> = copies.collect::<Result<_, StoreError>>()?;
         let missing = copies.into_iter().find(|(_, copy)| copy.as_ref().is_none_or(|copy| copy.version.is_none()));
         uncopied.push(missing.map(|(place, _)| place));
@@ -57,7 +64,7 @@ pub fn judge(spec: &ArchiveSpec, store: &Store, now: DateTime<Utc>) -> Result<Re
     Ok(Ok(judged.map(|((archive, item), verdict)| Judged { archive, verdict, group: item.group }).collect()))
 }
 
-fn item(archive: &Catalogued, uncopied: Option<&String>) -> Result<Item, String> {
+fn item(archive: &Catalogued, uncopied: Option<&str>) -> Result<Item, String> {
     let held = hold(&archive.path).map_err(|error| format!("{}: {error}", archive.path.display()))?;
     let whole = archive.damage.is_none() && archive.path.exists();
     let held = match held {
@@ -87,7 +94,7 @@ pub struct Pruned {
 /// Fails where the database can't be written, or `step` says so.
 pub fn prune(
     judged: &[Judged],
-    lookout: &mut Lookout<'_>,
+    (folder, places): (&Path, &mut Places<'_>),
     store: &Store,
     now: DateTime<Utc>,
     step: Step<'_>,
@@ -131,7 +138,10 @@ pub fn prune(
                 continue;
             }
         }
-        if let Some(why) = lookout.missing(archive, &|| step(0))? {
+        if let Some(why) = places.missing(folder, archive, &|| step(0))? {
+            if step(0) {
+                break;
+            }
             pruned.problems.push(format!("{} stays: {why}", archive.path.display()));
             continue;
         }

@@ -174,7 +174,7 @@ fn empty(live: &File, copy: &File, mut copied: u64) -> io::Result<Duration> {
             return Err(io::Error::other("somebody else emptied it while it was copied"));
         }
         let more = length - copied;
-        copied += io::copy(&mut (&*live).take(more), &mut &*copy)?;
+        copied += io::copy(&mut { live }.take(more), &mut &*copy)?;
         // One that is written to faster than the disk syncs is emptied at last, and its last lines synced after that.
         if more == 0 || late == LATE_COPIES {
             live.set_len(0)?;

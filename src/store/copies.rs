@@ -1,70 +1,87 @@
-//! Copies of archives elsewhere.
+//! Copies of archives elsewhere. They are known by the digest of the archive, whether or not that is on record still.
 
-use std::path::Path;
-
-use chrono::{DateTime, Utc};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Result, Store};
 
 /// A copy, or one on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Copy {
+    /// SHA-256 of the archive, hexadecimal.
+    pub sha256: String,
     /// The name of the place.
     pub place: String,
+    /// Which place of that name it was.
+    pub identity: String,
     /// Its path there.
     pub key: String,
-    /// What it was when it was last compared; `None` while it is on its way.
+    /// What it was when it was compared; `None` while it is on its way.
     pub version: Option<String>,
-    /// How far it is on its way.
+    /// What it was when it had been sent, until it is compared.
+    pub sent: Option<String>,
+    /// How far it is on its way, in the place's own words.
     pub noted: Option<String>,
 }
 
-impl Store {
-    /// Puts on record how far a copy of an archive is on its way.
-    ///
-    /// # Errors
-    /// Fails where the database can't be written.
-    pub fn note_copy(&self, archive: &Path, place: &str, key: &str, noted: &str) -> Result<()> {
-        let sql = "INSERT INTO copies (archive, place, key, noted)
-                   VALUES ((SELECT id FROM archives WHERE path = ?1), ?2, ?3, ?4)
-                   ON CONFLICT (archive, place) DO UPDATE SET key = ?3, noted = ?4, version = NULL, at = NULL";
-        self.write(|tx| tx.execute(sql, params![archive.to_string_lossy(), place, key, noted]).map(drop))
-    }
+const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted";
 
-    /// Puts a copy on record that was read back and is the same.
+fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
+    Ok(Copy {
+        sha256: row.get(0)?,
+        place: row.get(1)?,
+        identity: row.get(2)?,
+        key: row.get(3)?,
+        version: row.get(4)?,
+        sent: row.get(5)?,
+        noted: row.get(6)?,
+    })
+}
+
+impl Store {
+    /// Puts the state of a copy on record.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn record_copy(&self, archive: &Path, place: &str, key: &str, version: &str, now: DateTime<Utc>) -> Result<()> {
-        let sql = "INSERT INTO copies (archive, place, key, version, at)
-                   VALUES ((SELECT id FROM archives WHERE path = ?1), ?2, ?3, ?4, ?5)
-                   ON CONFLICT (archive, place) DO UPDATE SET key = ?3, version = ?4, at = ?5, noted = NULL";
-        let values = params![archive.to_string_lossy(), place, key, version, now.timestamp()];
-        self.write(|tx| tx.execute(sql, values).map(drop))
+    pub fn record_copy(&self, copy: &Copy) -> Result<()> {
+        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
+        let Copy { sha256, place, identity, key, version, sent, noted } = copy;
+        self.write(|tx| tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted]).map(drop))
     }
 
     /// Forgets a copy that is not there any more, or is another file now.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn forget_copy(&self, archive: &Path, place: &str) -> Result<()> {
-        let sql = "DELETE FROM copies WHERE place = ?2 AND archive = (SELECT id FROM archives WHERE path = ?1)";
-        self.write(|tx| tx.execute(sql, params![archive.to_string_lossy(), place]).map(drop))
+    pub fn forget_copy(&self, copy: &Copy) -> Result<()> {
+        let sql = "DELETE FROM copies WHERE sha256 = ?1 AND place = ?2";
+        self.write(|tx| tx.execute(sql, params![copy.sha256, copy.place]).map(drop))
     }
 
     /// The copy of an archive at a place.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn copy_of(&self, archive: &Path, place: &str) -> Result<Option<Copy>> {
-        let sql = "SELECT key, version, noted FROM copies JOIN archives ON archive = id WHERE path = ?1 AND place = ?2";
-        self.read(|db| {
-            let row = db.query_row(sql, params![archive.to_string_lossy(), place], |row| {
-                Ok(Copy { place: place.to_owned(), key: row.get(0)?, version: row.get(1)?, noted: row.get(2)? })
-            });
-            row.optional()
-        })
+    pub fn copy_of(&self, sha256: &str, place: &str) -> Result<Option<Copy>> {
+        let sql = format!("SELECT {COLUMNS} FROM copies WHERE sha256 = ?1 AND place = ?2");
+        self.read(|db| db.query_row(&sql, params![sha256, place], read_row).optional())
+    }
+
+    /// The identity of the place of that name to which was copied before.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn copied_to(&self, place: &str) -> Result<Option<String>> {
+        let sql = "SELECT identity FROM copies WHERE place = ?1 AND version IS NOT NULL LIMIT 1";
+        self.read(|db| db.query_row(sql, [place], |row| row.get(0)).optional())
+    }
+
+    /// Whether a copy has that path anywhere.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn has_copy(&self, key: &str) -> Result<bool> {
+        let sql = "SELECT 1 FROM copies WHERE key = ?1 LIMIT 1";
+        self.read(|db| Ok(db.query_row(sql, [key], |_| Ok(())).optional()?.is_some()))
     }
 
     /// All finished copies with that path or file name, with or without its ending; also those of archives that were let go.
@@ -77,11 +94,9 @@ impl Store {
             key == name || file == name || file.strip_prefix(name).is_some_and(|rest| rest.starts_with(".tar."))
         };
         self.read(|db| {
-            let mut select =
-                db.prepare("SELECT place, key, version FROM copies WHERE version IS NOT NULL ORDER BY key")?;
-            let rows = select.query_map([], |row| {
-                Ok(Copy { place: row.get(0)?, key: row.get(1)?, version: row.get(2)?, noted: None })
-            })?;
+            let sql = format!("SELECT {COLUMNS} FROM copies WHERE version IS NOT NULL ORDER BY key, place");
+            let mut select = db.prepare(&sql)?;
+            let rows = select.query_map([], read_row)?;
             rows.filter(|row| row.as_ref().map_or(true, |copy| is_it(&copy.key))).collect()
         })
     }

@@ -156,13 +156,14 @@ CREATE INDEX members_by_archive ON members (archive);
 CREATE INDEX members_by_head ON members (head_sha256);
 
 CREATE TABLE copies (
-    archive INTEGER NOT NULL REFERENCES archives (id),
+    sha256 TEXT NOT NULL,
     place TEXT NOT NULL,
+    identity TEXT NOT NULL,
     key TEXT NOT NULL,
     version TEXT,
-    at INTEGER,
+    sent TEXT,
     noted TEXT,
-    PRIMARY KEY (archive, place)
+    PRIMARY KEY (sha256, place)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE rotations (

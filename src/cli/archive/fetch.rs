@@ -4,13 +4,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use crate::archive::{Effort, MANIFEST};
+use crate::archive::{Effort, MANIFEST, manifest_path, read_manifest, verify};
 use crate::cli::output;
 use crate::config::Config;
-use crate::copies::CopyError;
 use crate::fs::{create_folder, create_partial, partial_name, publish_new};
-use crate::jobs::copies::place_named;
-use crate::jobs::keep::check;
+use crate::jobs::copies::Places;
 use crate::model::Problem;
 use crate::store::{Copy, Store};
 
@@ -28,13 +26,20 @@ pub struct Args {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&crate::cli::absolute(root))?;
-    let copies = copies(&config, args)?;
+    let store = Store::open_for_reading(&config.state)?;
+    let copies = copies(&config, &store, args)?;
     create_folder(&args.to).map_err(|error| anyhow::anyhow!("{}: {error}", args.to.display()))?;
+    let name = copies[0].key.rsplit('/').next().unwrap_or_default();
+    let targets = [name.to_owned(), format!("{name}{MANIFEST}")].map(|name| args.to.join(name));
+    if let Some(target) = targets.iter().find(|target| target.exists()) {
+        let message = format!("{} is there already", target.display());
+        return Err(Problem::new(message, "", "fetch it into another folder").into());
+    }
+    let mut places = Places::new(&config, &store);
     let mut failed = Vec::new();
     for copy in &copies {
-        match fetch(&config, copy, &args.to) {
+        match fetch(&mut places, copy, name, &args.to) {
             Ok(path) => {
-                check(&path, Effort::up_to(4, false), &|_| false)?;
                 output::print(&format!("{}: fetched from {}, whole\n", path.display(), copy.place));
                 return Ok(ExitCode::SUCCESS);
             }
@@ -45,15 +50,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Where the archive may be: as on record, or, with its whole path, wherever that is.
-fn copies(config: &Config, args: &Args) -> anyhow::Result<Vec<Copy>> {
-    let mut known = Store::open_for_reading(&config.state)?.copies_named(&args.archive)?;
-    if known.is_empty() && args.archive.contains('/') {
-        let copy =
-            |place: &String| Copy { place: place.clone(), key: args.archive.clone(), version: None, noted: None };
+fn copies(config: &Config, store: &Store, args: &Args) -> anyhow::Result<Vec<Copy>> {
+    let mut known = store.copies_named(&args.archive)?;
+    let is_path = args.archive.contains('/') && args.archive.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if known.is_empty() && is_path {
+        let copy = |place: &String| Copy { place: place.clone(), key: args.archive.clone(), ..Copy::default() };
         known = config.copies.keys().map(copy).collect();
     }
     known.retain(|copy| args.from.as_ref().is_none_or(|from| *from == copy.place));
-    if let Some(other) = known.iter().find(|copy| copy.key != known[0].key) {
+    if let Some(other) = known.iter().find(|copy| copy.sha256 != known[0].sha256) {
         let help = format!("give the path of the one that you mean, as {} or {}", known[0].key, other.key);
         return Err(Problem::new(format!("several archives are called {}", args.archive), "", help).into());
     }
@@ -64,33 +69,41 @@ fn copies(config: &Config, args: &Args) -> anyhow::Result<Vec<Copy>> {
     Ok(known)
 }
 
-fn fetch(config: &Config, copy: &Copy, to: &Path) -> anyhow::Result<PathBuf> {
-    let mut place = place_named(config, &copy.place)?;
-    let name = copy.key.rsplit('/').next().unwrap_or(&copy.key);
-    let target = to.join(name);
-    // The manifest first, as everywhere.
-    for (key, target) in
-        [(format!("{}{MANIFEST}", copy.key), to.join(format!("{name}{MANIFEST}"))), (copy.key.clone(), target.clone())]
-    {
-        if target.exists() {
-            return Err(Problem::new(
-                format!("{} is there already", target.display()),
-                "",
-                "fetch it into another folder",
-            )
-            .into());
+/// Fetches archive and manifest into a folder of their own, and puts them where they belong once they are proven.
+fn fetch(places: &mut Places<'_>, copy: &Copy, name: &str, to: &Path) -> anyhow::Result<PathBuf> {
+    let place = places.get(&copy.place)?;
+    let folder = way_folder(to, name)?;
+    let done = (|| {
+        let fetched = folder.join(name);
+        for (key, path) in
+            [(copy.key.clone(), fetched.clone()), (format!("{}{MANIFEST}", copy.key), manifest_path(&fetched))]
+        {
+            let mut file = create_partial(&path)?;
+            place.read(&key, &mut file, &|| false)?;
+            file.flush()?;
+            file.sync_all()?;
         }
-        let partial = partial_name(&target);
-        let mut file = create_partial(&partial)?;
-        let done = place.read(&key, &mut file, &|| false);
-        let done = done.and_then(|()| {
-            file.flush().and_then(|()| file.sync_all()).map_err(|error| CopyError::One(error.to_string()))
-        });
-        if let Err(error) = done {
-            std::fs::remove_file(&partial)?;
-            return Err(error.into());
+        let entry = read_manifest(&fetched)?;
+        verify(&fetched, &entry, Effort::up_to(4, false), &|_| false)?;
+        if !copy.sha256.is_empty() && copy.sha256 != entry.sha256 {
+            anyhow::bail!("it is another archive than the one on record");
         }
-        publish_new(&partial, &target)?;
+        let target = to.join(name);
+        // The manifest first, as everywhere.
+        publish_new(&manifest_path(&fetched), &manifest_path(&target))?;
+        publish_new(&fetched, &target)?;
+        Ok(target)
+    })();
+    std::fs::remove_dir_all(&folder)?;
+    done
+}
+
+/// An empty folder for what is on its way.
+fn way_folder(to: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let folder = partial_name(&to.join(name));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
     }
-    Ok(target)
+    create_folder(&folder)?;
+    Ok(folder)
 }

@@ -7,7 +7,7 @@ use crate::archive::Verdict;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::jobs::copies::Lookout;
+use crate::jobs::copies::Places;
 use crate::jobs::keep::{Judged, judge, prune};
 use crate::jobs::{alone_in, counted};
 use crate::model::{ArchiveSpec, Problem, Work};
@@ -40,13 +40,14 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let now = SystemClock.now();
     let (mut rows, mut removed, mut problems) = (Vec::new(), 0, Vec::new());
+    let mut places = Places::new(&config, &store);
     for spec in specs {
         let _alone = if args.dry_run { None } else { Some(alone_in(&spec.store, &|| Ok(()))?) };
-        match judge(spec, &store, now)? {
+        match judge(spec, &config, &store, now)? {
             Ok(judged) => {
                 rows.extend(judged.iter().map(row));
                 if !args.dry_run {
-                    let pruned = prune(&judged, &mut Lookout::new(spec, &config, &store), &store, now, &|_| false)?;
+                    let pruned = prune(&judged, (&spec.store, &mut places), &store, now, &|_| false)?;
                     removed += pruned.removed.len();
                     problems.extend(pruned.problems);
                 }

@@ -106,6 +106,15 @@ impl S3Server {
         self.client("s3.put_object(Bucket='logs', Key=sys.argv[2], Body=sys.argv[3])", &[key, text]);
     }
 
+    /// Gives up all uploads that are not finished.
+    pub fn forget_uploads(&self) {
+        self.client(
+            "for u in s3.list_multipart_uploads(Bucket='logs').get('Uploads', []): \
+             s3.abort_multipart_upload(Bucket='logs', Key=u['Key'], UploadId=u['UploadId'])",
+            &[],
+        );
+    }
+
     fn client(&self, action: &str, args: &[&str]) -> Vec<u8> {
         let script = format!(
             "import boto3, sys\ns3 = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', \
