@@ -11,7 +11,7 @@ use super::ArchiveError;
 use super::inspect::sha256;
 use crate::fs::replace;
 use crate::model::ArchiveEntry;
-use crate::model::archive::{Codec, MANIFEST_VERSION};
+use crate::model::archive::{Codec, MANIFEST_VERSION, SEALED};
 
 /// The most bytes of a manifest that are read: more than that of a TiB.
 const MOST: u64 = 256 << 20;
@@ -41,6 +41,7 @@ pub fn manifest_path(archive: &Path) -> PathBuf {
 
 /// Whether a file's name is that of an archive.
 pub fn is_archive_name(name: &str) -> bool {
+    let name = name.strip_suffix(SEALED).unwrap_or(name);
     !name.starts_with('.') && [Codec::Gzip, Codec::Zstd].iter().any(|codec| name.ends_with(codec.suffix()))
 }
 

@@ -12,6 +12,7 @@ pub mod pieces;
 mod read;
 mod restore;
 mod retain;
+mod seal;
 mod search;
 mod shelf;
 mod verify;
@@ -25,9 +26,10 @@ pub use pack::{Bundle, Outcome as PackOutcome, Packed, pack};
 pub use read::{Opened, rebuild};
 pub use restore::{Restored, restore};
 pub use retain::{Item, Verdict, retain};
+pub use seal::{Keys, Sealing, recipient};
 pub use search::{Pattern, Window, search};
 pub use shelf::{Shelf, add_hold, end_hold, hold, remove_archive};
-pub use verify::verify;
+pub use verify::{verify, verify_inside};
 
 /// The times in a block of whole lines: the earliest and the latest, seconds since 1970 UTC. It is shown the blocks of one log
 /// in their order; a line without a time has that of the line before.

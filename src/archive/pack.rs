@@ -12,9 +12,10 @@ use super::inspect::{Candidate, Hasher, spanning};
 use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
 use super::pieces::{Raw, encode, most_lanes, piece_size};
+use super::seal::{Sealing, seal, seal_index};
 use super::{ArchiveError, SUMS, Step, TextTimes, TimesOf, manifest, manifest_path, verify};
 use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
-use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
+use crate::model::archive::{Block, Codec, DateRule, Inside, MANIFEST_VERSION, RawName, SEALED};
 use crate::model::{ArchiveEntry, Member};
 
 /// How many archives one source can have on one day.
@@ -39,6 +40,8 @@ pub struct Bundle<'a> {
     pub zone: &'a str,
     /// How it is compressed.
     pub codec: Codec,
+    /// To whom it is encrypted.
+    pub sealing: Option<Sealing<'a>>,
     /// Whether an archive is known under a path where there may be no file.
     pub is_taken: &'a dyn Fn(&Path) -> bool,
 }
@@ -48,7 +51,8 @@ impl Bundle<'_> {
     fn name(&self, n: u32) -> String {
         let Self { host, source, date, .. } = self;
         let number = if n > 1 { format!("-{n}") } else { String::new() };
-        format!("{host}-{source}-{date}{number}{}", self.codec.suffix())
+        let sealed = if self.sealing.is_some() { SEALED } else { "" };
+        format!("{host}-{source}-{date}{number}{}{sealed}", self.codec.suffix())
     }
 
     fn free_name(&self) -> Result<PathBuf, ArchiveError> {
@@ -100,6 +104,9 @@ pub fn pack(
         // The next run removes it where this fails too.
         let _ = std::fs::remove_file(&partial);
     }
+    if bundle.sealing.is_some() {
+        let _ = std::fs::remove_file(sealed_partial(&target));
+    }
     done
 }
 
@@ -144,12 +151,42 @@ fn write(
         size,
         sha256,
         members,
+        inside: None,
     };
     verify(partial, &entry, effort, step)?;
+    let (entry, whole) = match &bundle.sealing {
+        None => (entry, partial.to_owned()),
+        Some(sealing) => (sealed(entry, sealing, partial, &sealed_partial(target), step)?, sealed_partial(target)),
+    };
+    let index = bundle.sealing.as_ref().filter(|sealing| sealing.hide_index);
+    let index = index.map(|sealing| seal_index(&entry.members, sealing.recipients)).transpose().map_err(&io)?;
     // The manifest first: an archive that is there has one.
-    manifest::write(target, &entry)?;
-    publish_new(partial, target).map_err(ArchiveError::io(target))?;
+    manifest::write(target, &entry.shown(index))?;
+    publish_new(&whole, target).map_err(ArchiveError::io(target))?;
+    if whole != partial {
+        std::fs::remove_file(partial).map_err(&io)?;
+    }
     Ok(Outcome { packed: Some(Packed { path: target.to_owned(), entry }), skipped })
+}
+
+/// What an archive is called while it is encrypted.
+fn sealed_partial(target: &Path) -> PathBuf {
+    partial_name(&target.with_extension("sealed"))
+}
+
+/// Encrypts a packed archive.
+fn sealed(
+    entry: ArchiveEntry,
+    sealing: &Sealing<'_>,
+    partial: &Path,
+    target: &Path,
+    step: Step<'_>,
+) -> Result<ArchiveEntry, ArchiveError> {
+    let mut plain = File::open(partial).map_err(ArchiveError::io(partial))?;
+    let done = seal(&mut plain, &entry.sha256, target, sealing.recipients, step).map_err(ArchiveError::io(target))?;
+    let (size, sha256) = done.ok_or(ArchiveError::Stopped)?;
+    let inside = Some(Inside { size: entry.size, sha256: entry.sha256.clone(), index: None });
+    Ok(ArchiveEntry { size, sha256, inside, ..entry })
 }
 
 enum Failure {

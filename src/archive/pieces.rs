@@ -4,9 +4,7 @@
 //! Here each holds up to two and a half MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use flate2::Compression;
@@ -14,6 +12,7 @@ use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use flate2::write::GzEncoder;
 
 use super::lanes::{Effort, Lanes};
+use super::seal::Content;
 use crate::model::archive::Codec;
 
 /// As measured: level 5 of zlib-rs packs logs as small as gzip's default at more than twice its speed.
@@ -146,15 +145,15 @@ pub struct Place {
 ///
 /// # Errors
 /// Fails where the archive is too short or can't be read.
-pub fn stored(file: &File, place: Place) -> io::Result<Vec<u8>> {
+pub fn stored(content: &Content, place: Place) -> io::Result<Vec<u8>> {
     // A manifest may say anything.
     let is_there =
-        place.offset.checked_add(place.length).is_some_and(|end| file.metadata().is_ok_and(|m| end <= m.len()));
+        place.offset.checked_add(place.length).is_some_and(|end| content.length().is_ok_and(|length| end <= length));
     if !is_there || place.length > MOST_BETWEEN || place.text.is_some_and(|text| text as u64 > MOST_BETWEEN) {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off"));
     }
     let mut bytes = vec![0; usize::try_from(place.length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, place.offset)?;
+    content.read_exact_at(&mut bytes, place.offset)?;
     Ok(bytes)
 }
 
@@ -168,7 +167,7 @@ type Watch = Box<dyn FnMut(&[u8]) + Send>;
 pub struct Text<P> {
     lanes: Lanes<Taken, Taken>,
     places: P,
-    file: Arc<File>,
+    content: Arc<Content>,
     /// Shown the stored bytes of each piece, in their order.
     watch: Watch,
     current: io::Cursor<Vec<u8>>,
@@ -180,7 +179,7 @@ pub struct Text<P> {
 impl<P: Iterator<Item = Place>> Text<P> {
     /// Reads these pieces of an archive.
     pub fn new(
-        file: Arc<File>,
+        content: Arc<Content>,
         codec: Codec,
         places: P,
         effort: Effort,
@@ -194,7 +193,15 @@ impl<P: Iterator<Item = Place>> Text<P> {
             (place, bytes.and_then(decode))
         };
         let lanes = Lanes::new(effort, decode);
-        Self { lanes, places, file, watch: Box::new(watch), current: io::Cursor::default(), ended: false, broken: None }
+        Self {
+            lanes,
+            places,
+            content,
+            watch: Box::new(watch),
+            current: io::Cursor::default(),
+            ended: false,
+            broken: None,
+        }
     }
 
     /// The text of the next piece; `None` after the last one.
@@ -205,7 +212,7 @@ impl<P: Iterator<Item = Place>> Text<P> {
         loop {
             let done = match self.places.next() {
                 Some(place) if !self.ended => {
-                    let bytes = stored(&self.file, place);
+                    let bytes = stored(&self.content, place);
                     if let Ok(bytes) = &bytes {
                         (self.watch)(bytes);
                     }

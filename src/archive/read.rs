@@ -9,8 +9,9 @@ use std::sync::Arc;
 use super::inspect::{HEAD, Hasher, read_text, sha256, spanning};
 use super::lanes::Effort;
 use super::pieces::{self, Place, Text, most_lanes, piece_size};
+use super::seal::{Content, Keys};
 use super::{ArchiveError, SUMS, TimesOf, manifest};
-use crate::model::archive::{Block, Codec, DateRule, MANIFEST_VERSION, RawName};
+use crate::model::archive::{Block, Codec, DateRule, Inside, MANIFEST_VERSION, RawName, SEALED};
 use crate::model::{ArchiveEntry, Identity, Member};
 use crate::packed::{MAGIC, Packing};
 
@@ -20,20 +21,30 @@ const BLOCK: usize = 1 << 20;
 pub struct Opened {
     /// What it holds.
     pub entry: ArchiveEntry,
-    pub(super) file: Arc<File>,
+    pub(super) content: Arc<Content>,
     /// Whether it consists of pieces that are known.
     in_pieces: bool,
 }
 
 impl Opened {
-    /// Opens an archive that should hold this.
+    /// Opens an archive that should hold this; where it is encrypted, with these keys.
     ///
     /// # Errors
-    /// Fails where it can't be opened.
-    pub fn with(path: &Path, entry: ArchiveEntry) -> Result<Self, ArchiveError> {
-        let file = File::open(path).map_err(ArchiveError::io(path))?;
+    /// Fails where it can't be opened, or none of the keys fits.
+    pub fn with(path: &Path, mut entry: ArchiveEntry, keys: Option<&Keys>) -> Result<Self, ArchiveError> {
+        let io = ArchiveError::io(path);
+        let file = File::open(path).map_err(&io)?;
+        let keys = match (&entry.inside, keys) {
+            (None, _) => None,
+            (Some(_), Some(keys)) => Some(keys),
+            (Some(_), None) => return Err(io(io::Error::other("it is encrypted; --identity FILE names the key"))),
+        };
+        if let (Some(Inside { index: Some(index), .. }), Some(keys)) = (&entry.inside, keys) {
+            entry.members = keys.index(index).map_err(&io)?;
+        }
         let in_pieces = entry.members.iter().all(|member| member.size == 0 || !member.blocks.is_empty());
-        Ok(Self { entry, file: Arc::new(file), in_pieces })
+        let content = Content::new(file, keys).map_err(&io)?;
+        Ok(Self { entry, content: Arc::new(content), in_pieces })
     }
 
     /// Opens an archive by the manifest beside it; one that has none, also of another program, or a damaged one, is read to know what
@@ -41,10 +52,10 @@ impl Opened {
     ///
     /// # Errors
     /// Fails where it can't be read.
-    pub fn new(path: &Path, times_of: TimesOf<'_>) -> Result<Self, ArchiveError> {
+    pub fn new(path: &Path, keys: Option<&Keys>, times_of: TimesOf<'_>) -> Result<Self, ArchiveError> {
         match manifest::read(path) {
-            Ok(entry) => Self::with(path, entry),
-            Err(error) if error.is_lost() => Self::with(path, rebuild(path, times_of)?),
+            Ok(entry) => Self::with(path, entry, keys),
+            Err(error) if error.is_lost() => Self::with(path, rebuild(path, times_of)?, None),
             Err(error) => Err(error),
         }
     }
@@ -66,14 +77,14 @@ impl Opened {
             places.push(place(block));
             at = block.offset.saturating_add(block.length.into());
         }
-        places.push(between(at, self.entry.size));
+        places.push(between(at, self.entry.content().0));
         places
     }
 
     /// A log as it is stored, block by block.
     pub(super) fn stored(&self, member: &Member, effort: Effort) -> Text<std::vec::IntoIter<Place>> {
         let places: Vec<Place> = member.blocks.iter().map(place).collect();
-        Text::new(self.file.clone(), self.entry.codec, places.into_iter(), limited(effort, self.entry.codec), |_| ())
+        Text::new(self.content.clone(), self.entry.codec, places.into_iter(), limited(effort, self.entry.codec), |_| ())
     }
 
     /// Hands over each of these logs, in their order, as it is stored. What a log says is read to its end or not at all.
@@ -91,7 +102,7 @@ impl Opened {
             }
             return Ok(());
         }
-        let mut tar = tar::Archive::new(unpacked(&self.file)?);
+        let mut tar = tar::Archive::new(unpacked(self.content.plain()?)?);
         let mut members = self.entry.members.iter();
         for log in tar.entries()? {
             let mut log = log?;
@@ -125,7 +136,7 @@ impl Opened {
     /// How a log begins as it is stored: at most so many bytes.
     pub(super) fn start(&self, member: &Member, length: usize) -> io::Result<Vec<u8>> {
         let Some(first) = member.blocks.first() else { return Ok(Vec::new()) };
-        pieces::start(self.entry.codec, &pieces::stored(&self.file, place(first))?, length)
+        pieces::start(self.entry.codec, &pieces::stored(&self.content, place(first))?, length)
     }
 }
 
@@ -166,6 +177,11 @@ pub fn rebuild(path: &Path, times_of: TimesOf<'_>) -> Result<ArchiveEntry, Archi
     let mut hasher = Hasher::default();
     let size = io::copy(&mut file, &mut hasher).map_err(&io)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.ends_with(SEALED) {
+        let help =
+            "it is encrypted and its manifest is lost; \"age -d\" makes a plain archive of it, which can be read";
+        return Err(io(io::Error::other(help)));
+    }
     let codec = if name.ends_with(Codec::Zstd.suffix()) { Codec::Zstd } else { Codec::Gzip };
     let (host, source, date) = labels(path);
     let (mut members, starts) = members(&file).map_err(&io)?;
@@ -184,8 +200,9 @@ pub fn rebuild(path: &Path, times_of: TimesOf<'_>) -> Result<ArchiveEntry, Archi
         size,
         sha256: hasher.finish(),
         members,
+        inside: None,
     };
-    let mut opened = Opened::with(path, entry)?;
+    let mut opened = Opened::with(path, entry, None)?;
     if opened.in_pieces {
         for index in 0..opened.entry.members.len() {
             let mut member = opened.entry.members[index].clone();

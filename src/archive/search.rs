@@ -137,9 +137,9 @@ type Hits = io::Result<(Vec<u8>, Vec<Range<usize>>)>;
 impl MemberSearch<'_> {
     fn blocks(&self, problems: &mut Vec<String>, hand: Hand<'_>) -> io::Result<()> {
         let codec = self.opened.entry.codec;
-        let (file, pattern) = (self.opened.file.clone(), self.pattern.clone());
+        let (content, pattern) = (self.opened.content.clone(), self.pattern.clone());
         let look = move |at: Place| -> Hits {
-            let text = decode(codec, &stored(&file, at)?, at.text)?;
+            let text = decode(codec, &stored(&content, at)?, at.text)?;
             let hits = pattern.lines(&text);
             Ok((if hits.is_empty() { Vec::new() } else { text }, hits))
         };

@@ -1,5 +1,6 @@
 //! Verifying: an archive is read as a stranger would read it and compared with what it should hold.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,26 +10,56 @@ use super::lanes::Effort;
 use super::pack::sum_line;
 use super::pieces::{Text, decode, most_lanes, stored};
 use super::read::{Opened, is_log, place, unpacked};
+use super::seal::Keys;
 use super::{ArchiveError, SUMS, Step};
 use crate::model::{ArchiveEntry, Member};
 
 /// How many damaged places are named.
 const NAMED: usize = 20;
 
-/// Compares an archive with its entry: size and digest of the whole, and every member's name, size and digest.
+/// Compares an archive with its entry: size and digest of the whole, and every member's name, size and digest. Of an encrypted one,
+/// whose members can't be looked at, the whole.
 ///
 /// # Errors
 /// Names the members and blocks that are damaged, or says why the archive can't be read.
 pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
-    let opened = Opened::with(path, entry.clone())?;
+    if entry.inside.is_none() {
+        return verify_content(path, &Opened::with(path, entry.clone(), None)?, effort, step);
+    }
+    let mut file = File::open(path).map_err(ArchiveError::io(path))?;
+    let mut hasher = Hasher::default();
+    let size = copy(&mut file, &mut hasher, step)?.map_err(ArchiveError::io(path))?;
+    if size == entry.size && hasher.finish() == entry.sha256 {
+        return Ok(());
+    }
+    let reason = "its bytes are not those that were written".to_owned();
+    Err(ArchiveError::Differs { path: path.to_owned(), reason })
+}
+
+/// Compares an encrypted archive with its entry, and what is in it as well.
+///
+/// # Errors
+/// As [`verify`]; also where none of the keys fits.
+pub fn verify_inside(
+    path: &Path,
+    entry: &ArchiveEntry,
+    keys: &Keys,
+    effort: Effort,
+    step: Step<'_>,
+) -> Result<(), ArchiveError> {
+    verify(path, entry, effort, &|_| step(0))?;
+    verify_content(path, &Opened::with(path, entry.clone(), Some(keys))?, effort, step)
+}
+
+fn verify_content(path: &Path, opened: &Opened, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
     let differs = |reason: String| ArchiveError::Differs { path: path.to_owned(), reason };
-    let size = opened.file.metadata().map_err(ArchiveError::io(path))?.len();
-    let reason = match read_through(&opened, effort, step)? {
-        None if size == entry.size => return Ok(()),
-        None => format!("it has {size} bytes instead of {}", entry.size),
+    let (size, expected) = (opened.content.length().map_err(ArchiveError::io(path))?, opened.entry.content().0);
+    let reason = match read_through(opened, effort, step)? {
+        None if size == expected => return Ok(()),
+        None => format!("it has {size} bytes instead of {expected}"),
         Some(reason) => reason,
     };
-    let places = damaged_places(&opened, step)?;
+    let places = damaged_places(opened, step)?;
     if places.is_empty() {
         return Err(differs(format!("{reason}; every log in it is whole")));
     }
@@ -50,17 +81,21 @@ fn read_through(opened: &Opened, effort: Effort, step: Step<'_>) -> Result<Optio
         // Writing to a digest can't fail.
         let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).write_all(bytes);
     };
-    let mut text = Text::new(opened.file.clone(), entry.codec, opened.places().into_iter(), effort, watch);
+    let mut text = Text::new(opened.content.clone(), entry.codec, opened.places().into_iter(), effort, watch);
     if let Some(reason) = compare(&mut text, opened, step)? {
         return Ok(Some(text.broken.map_or(reason, |(at, why)| format!("at byte {}: {why}", at.offset))));
     }
     let digest = whole.lock().unwrap_or_else(PoisonError::into_inner).clone().finish();
-    Ok((digest != entry.sha256).then(|| "its bytes are not those that were written".to_owned()))
+    Ok((digest != entry.content().1).then(|| "its bytes are not those that were written".to_owned()))
 }
 
 /// The same for an archive that doesn't consist of known pieces.
 fn read_others(opened: &Opened, step: Step<'_>) -> Result<Option<String>, ArchiveError> {
-    let mut text = match unpacked(&opened.file) {
+    let file = match opened.content.plain() {
+        Ok(file) => file,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let mut text = match unpacked(file) {
         Ok(text) => text,
         Err(error) => return Ok(Some(error.to_string())),
     };
@@ -68,8 +103,9 @@ fn read_others(opened: &Opened, step: Step<'_>) -> Result<Option<String>, Archiv
         return Ok(Some(reason));
     }
     let mut whole = Hasher::default();
-    let rewound = (&*opened.file).seek(SeekFrom::Start(0));
-    match rewound.map(|_| copy(&mut &*opened.file, &mut whole, &|_| step(0))) {
+    let mut file = file;
+    let rewound = file.seek(SeekFrom::Start(0));
+    match rewound.map(|_| copy(&mut file, &mut whole, &|_| step(0))) {
         Ok(copied) => match copied? {
             Ok(_) if whole.finish() == opened.entry.sha256 => Ok(None),
             Ok(_) => Ok(Some("its bytes are not those that were written".to_owned())),
@@ -172,7 +208,7 @@ fn damaged_places(opened: &Opened, step: Step<'_>) -> Result<Vec<String>, Archiv
 /// The text of one block of a log; an error that names it.
 pub(super) fn block(opened: &Opened, member: &Member, index: usize) -> Result<Vec<u8>, String> {
     let at = place(&member.blocks[index]);
-    let text = stored(&opened.file, at).and_then(|bytes| decode(opened.entry.codec, &bytes, at.text));
+    let text = stored(&opened.content, at).and_then(|bytes| decode(opened.entry.codec, &bytes, at.text));
     text.map_err(|error| {
         let (name, count, end) = (&member.name, member.blocks.len(), at.offset.saturating_add(at.length));
         format!("{name}: block {} of {count} (bytes {} to {end}): {error}", index + 1, at.offset)

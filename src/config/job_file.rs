@@ -166,9 +166,62 @@ fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let quiet = table.parsed::<Limit>("quiet").map_or(Some(QUIET), |quiet| quiet.0).unwrap_or_default();
     let keep = table.table("keep").map(read_keep).unwrap_or_default();
     let copies = optional_names(&mut table, "copies", "place of copies", known.copies.as_ref());
+    let encrypt = table.parsed_list::<PublicKey>("encrypt").unwrap_or_default();
+    let encrypt: Vec<String> = encrypt.into_iter().map(|key| key.value.0).collect();
+    let index: Option<Index> = table.parsed("index");
+    if index.is_some() && encrypt.is_empty() {
+        let help = "add encrypt = [\"age1…\"], or remove it";
+        table.refuse_key("index", Problem::new("index is about encrypted archives", "without encrypt", help));
+    }
+    let hide_index = index == Some(Index::Encrypted);
     table.finish();
     let (sources, copies) = (sources?, copies?);
-    Some(Work::Archive(ArchiveSpec { sources, store, remove_originals, date, codec, quiet, keep, copies }))
+    Some(Work::Archive(ArchiveSpec {
+        sources,
+        store,
+        remove_originals,
+        date,
+        codec,
+        quiet,
+        keep,
+        encrypt,
+        hide_index,
+        copies,
+    }))
+}
+
+/// Where it is told what is in an encrypted archive.
+#[derive(Debug, PartialEq, Eq)]
+enum Index {
+    Outside,
+    Encrypted,
+}
+
+impl std::str::FromStr for Index {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        match text {
+            "outside" => Ok(Self::Outside),
+            "encrypted" => Ok(Self::Encrypted),
+            _ => Err(Problem::new(
+                format!("{text:?} is no place of an index"),
+                "outside or encrypted",
+                "write \"outside\" or \"encrypted\"",
+            )),
+        }
+    }
+}
+
+/// A public key of age.
+struct PublicKey(String);
+
+impl std::str::FromStr for PublicKey {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let help = "\"age-keygen -o key.txt\" makes a key and prints its public part, which begins with age1";
+        let wrong = |_| Problem::new(format!("{text:?} is no public key of age"), "age1…", help);
+        crate::archive::recipient(text).map_err(wrong).map(|_| Self(text.to_owned()))
+    }
 }
 
 /// How long a log must have been left alone where nothing else is said.

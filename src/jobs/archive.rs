@@ -12,10 +12,11 @@ use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
 use super::{Context, JobError, JobKind, counted, scan};
 use crate::archive::{
-    ArchiveError, Bundle, Candidate, Effort, MANIFEST, Packed, Shelf, hold, pack, read_manifest, remove_archive,
+    ArchiveError, Bundle, Candidate, Effort, MANIFEST, Packed, Sealing, Shelf, hold, pack, read_manifest,
+    remove_archive,
 };
 use crate::logs::{LogFile, Writers};
-use crate::model::archive::DateRule;
+use crate::model::archive::{DateRule, SEALED};
 use crate::model::{ArchiveSpec, Identity, Outcome, Source, Work};
 use crate::store::{ArchiveFilter, Ended, StoreError};
 
@@ -88,7 +89,8 @@ impl JobKind for ArchiveSpec {
             let Collected { logs, waiting, problems } = collect(self, source, false, context)?;
             for (host, log) in logs {
                 let date = self.date_of(&log, context);
-                let name = format!("{host}-{}-{date}{}", source.name, self.codec.suffix());
+                let sealed = if self.encrypt.is_empty() { "" } else { SEALED };
+                let name = format!("{host}-{}-{date}{}{sealed}", source.name, self.codec.suffix());
                 lines.push(format!("would put {} into {name}", log.path.display()));
             }
             lines.extend(waiting);
@@ -145,6 +147,7 @@ impl ArchiveSpec {
                 date_rule: self.date,
                 zone: source.zone.name(),
                 codec: self.codec,
+                sealing: self.sealing(),
                 // One that can't be asked about is taken.
                 is_taken: &|path| self.is_taken(path, context).unwrap_or(true),
             };
@@ -166,6 +169,12 @@ impl ArchiveSpec {
             }
         }
         Ok(made)
+    }
+
+    /// To whom archives are encrypted.
+    fn sealing(&self) -> Option<Sealing<'_>> {
+        let sealing = Sealing { recipients: &self.encrypt, hide_index: self.hide_index };
+        (!self.encrypt.is_empty()).then_some(sealing)
     }
 
     /// Whether an archive of that path is on record, or one that is elsewhere still.

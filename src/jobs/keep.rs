@@ -171,7 +171,8 @@ pub fn check(path: &Path, effort: Effort, step: Step<'_>) -> Result<(), ArchiveE
 /// Says in which way they don't hold.
 pub fn check_catalogued(archive: &Catalogued, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
     let manifest = read_manifest(&archive.path)?;
-    if manifest.without_blocks() != archive.entry {
+    let index = manifest.inside.as_ref().and_then(|inside| inside.index.clone());
+    if manifest.without_blocks() != archive.entry.shown(index) {
         let reason = "its manifest is not the one on record".to_owned();
         return Err(ArchiveError::Differs { path: archive.path.clone(), reason });
     }

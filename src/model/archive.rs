@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::{Identity, Problem};
 
+/// What the names of encrypted archives end with.
+pub const SEALED: &str = ".age";
+
 /// The manifest's format.
 pub const MANIFEST_VERSION: u32 = 1;
 
@@ -36,9 +39,45 @@ pub struct ArchiveEntry {
     pub sha256: String,
     /// What it holds.
     pub members: Vec<Member>,
+    /// What it is decrypted, where it is encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Inside>,
+}
+
+/// The tar file in an encrypted archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// Its size in bytes, compressed.
+    pub size: u64,
+    /// SHA-256 of these bytes, hexadecimal.
+    pub sha256: String,
+    /// The members, encrypted, where the manifest doesn't tell them openly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<String>,
 }
 
 impl ArchiveEntry {
+    /// Its name without what tells how it is packed.
+    pub fn stem(&self) -> &str {
+        let name = self.name.strip_suffix(SEALED).unwrap_or(&self.name);
+        name.strip_suffix(self.codec.suffix()).unwrap_or(name)
+    }
+
+    /// Size and digest of the compressed tar file.
+    pub fn content(&self) -> (u64, &str) {
+        self.inside.as_ref().map_or((self.size, &self.sha256), |inside| (inside.size, &inside.sha256))
+    }
+
+    /// What a manifest shows of it without any key.
+    pub fn shown(&self, index: Option<String>) -> Self {
+        let inside = self.inside.clone().map(|inside| Inside { index, ..inside });
+        let members = match &inside {
+            Some(Inside { index: Some(_), .. }) => Vec::new(),
+            _ => self.members.clone(),
+        };
+        Self { members, inside, ..self.clone() }
+    }
+
     /// The earliest time in its logs, seconds since 1970 UTC; `None` where none of them has any.
     pub fn first(&self) -> Option<i64> {
         self.members.iter().filter_map(|member| member.first).min()
@@ -275,6 +314,10 @@ pub struct ArchiveSpec {
     pub quiet: Duration,
     /// Which archives stay.
     pub keep: Retention,
+    /// Public keys to which archives are encrypted; none: they are not.
+    pub encrypt: Vec<String>,
+    /// Whether what is in an encrypted archive is told to those only who can decrypt it.
+    pub hide_index: bool,
     /// Names of places that get a copy of each archive; none is let go before it is there.
     pub copies: Vec<String>,
 }

@@ -193,6 +193,7 @@ fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &
         date_rule: DateRule::Run,
         zone: "UTC",
         codec,
+        sealing: None,
         is_taken: &|_| false,
     };
     let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|_| false).unwrap();
@@ -222,7 +223,7 @@ fn the_bytes_of_an_archive_are_the_same_for_any_number_of_threads() {
         }
         let large = manifest.members.iter().find(|member| member.name.0.ends_with(b"large.log.1")).unwrap();
         assert!(large.blocks.len() > 1);
-        let opened = Opened::new(&one, &times_unknown).unwrap();
+        let opened = Opened::new(&one, None, &times_unknown).unwrap();
         let mut lines = 0_i64;
         let count = |_: &_, text: &mut dyn std::io::Read| -> std::io::Result<()> {
             let mut whole = Vec::new();

@@ -44,7 +44,7 @@ fn archived(store: &Path) -> BTreeMap<String, Vec<u8>> {
             assert!(found.insert(name.clone(), bytes).is_none(), "{name} is in two archives");
             Ok(())
         };
-        Opened::new(&path, &|_| Box::new(|_| None)).unwrap().each(|_| true, each).unwrap();
+        Opened::new(&path, None, &|_| Box::new(|_| None)).unwrap().each(|_| true, each).unwrap();
     }
     found
 }

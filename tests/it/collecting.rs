@@ -28,7 +28,7 @@ fn bed(more: &str) -> TestBed {
 fn archived(store: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for path in Shelf::look(store).archives {
-        let opened = Opened::new(&path, &|_| Box::new(|_| None)).unwrap();
+        let opened = Opened::new(&path, None, &|_| Box::new(|_| None)).unwrap();
         for member in &opened.entry.members {
             let mut text = Vec::new();
             if let Some(mut reader) = opened.text(member).unwrap() {

@@ -19,6 +19,7 @@ mod cron_vectors;
 mod cuts;
 mod daemon;
 mod demo;
+mod encryption;
 mod faults;
 mod follow;
 mod forgeries;

@@ -1,7 +1,7 @@
 //! `logkeeper archive cat`
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{find, open};
@@ -17,13 +17,16 @@ pub struct Args {
     /// Only these logs: names as "archive list" shows them, or the ends of such names
     #[arg(long = "member", value_name = "LOG")]
     members: Vec<String>,
+    /// The secret key of an encrypted archive: a file as age-keygen writes it
+    #[arg(short, long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// Print logs that were compressed before as they are
     #[arg(long)]
     stored: bool,
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&find(root, &args.archive)?)?;
+    let opened = open(&find(root, &args.archive)?, args.identity.as_deref())?;
     refuse_unknown(&opened, &args.members)?;
     let mut out = Out { out: io::stdout().lock(), to_person: io::stdout().is_terminal(), failed: None };
     let mut problems = Vec::new();

@@ -1,6 +1,6 @@
 //! `logkeeper archive list`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chrono::DateTime;
@@ -24,6 +24,9 @@ pub struct Args {
     /// Only of this host
     #[arg(long)]
     host: Option<String>,
+    /// The secret key of an encrypted archive: a file as age-keygen writes it
+    #[arg(short, long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +35,7 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.archive {
         let zone = configured(root)?.map_or_else(system_zone, |config| config.zone);
-        list_logs(&open(&find(root, name)?)?.entry, zone, args.json)?;
+        list_logs(&open(&find(root, name)?, args.identity.as_deref())?.entry, zone, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (config, store) = crate::cli::open(root)?;
@@ -57,7 +60,7 @@ fn row(archive: &Catalogued, zone: Tz) -> Vec<String> {
     };
     vec![
         // As the other subcommands take it, too, so that a row fits a window.
-        entry.name.strip_suffix(entry.codec.suffix()).unwrap_or(&entry.name).to_owned(),
+        entry.stem().to_owned(),
         minute(entry.first(), zone),
         minute(entry.last(), zone),
         entry.members.len().to_string(),

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::scan::configured;
-use crate::archive::{Opened, TextTimes};
+use crate::archive::{Keys, Opened, TextTimes};
 use crate::config::{Config, system_zone};
 use crate::jobs::log_times;
 use crate::model::{ArchiveEntry, Problem};
@@ -80,7 +80,7 @@ fn find(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
     }
     let is_it = |archive: &Catalogued| {
         let full = &archive.entry.name;
-        full == name || full.strip_suffix(archive.entry.codec.suffix()) == Some(name)
+        full == name || archive.entry.stem() == name
     };
     let found = match configured(root)? {
         Some(config) => Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?,
@@ -114,10 +114,18 @@ fn times_of(entry: &ArchiveEntry, config: Option<&Config>) -> impl Fn(i64) -> Te
     move |modified| log_times(zone, format.as_deref(), modified)
 }
 
-/// Opens an archive for reading; the times in one without a manifest are found as well as may be.
-fn open(path: &Path) -> anyhow::Result<Opened> {
-    let zone = system_zone();
-    Ok(Opened::new(path, &|modified| log_times(zone, None, modified))?)
+/// Opens an archive for reading, with the secret key in a file where it is encrypted; the times in one without a manifest are found as well as may be.
+fn open(path: &Path, identity: Option<&Path>) -> anyhow::Result<Opened> {
+    let (zone, keys) = (system_zone(), identity.map(keys).transpose()?);
+    Ok(Opened::new(path, keys.as_ref(), &|modified| log_times(zone, None, modified))?)
+}
+
+/// The secret keys in a file.
+fn keys(path: &Path) -> anyhow::Result<Keys> {
+    Keys::read(path).map_err(|error| {
+        let help = "name a file as age-keygen writes it";
+        Problem::new(format!("can't take keys from {}: {error}", path.display()), "", help).into()
+    })
 }
 
 /// A size in the largest unit of which there is at least one.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use chrono::DateTime;
 
 use super::size;
-use crate::archive::{Bundle, Candidate, Effort, PackOutcome, Packed, TextTimes, inspect, pack};
+use crate::archive::{Bundle, Candidate, Effort, PackOutcome, Packed, Sealing, TextTimes, inspect, pack, recipient};
 use crate::cli::output;
 use crate::cli::progress::Bar;
 use crate::cli::scan::configured;
@@ -30,12 +30,19 @@ pub struct Args {
     /// Make a .tar.zst
     #[arg(long)]
     zstd: bool,
+    /// Encrypt it to a public key, as age-keygen prints it
+    #[arg(long, value_name = "KEY")]
+    encrypt: Vec<String>,
     /// Print JSON: the manifest
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(wrong) = args.encrypt.iter().find(|key| recipient(key).is_err()) {
+        let help = "\"age-keygen -o key.txt\" makes a key and prints its public part, which begins with age1";
+        return Err(Problem::new(format!("{wrong:?} is no public key of age"), "", help).into());
+    }
     let (zone, host) = match configured(root)? {
         Some(config) => (config.zone, config.host),
         None => (system_zone(), host_name()),
@@ -60,6 +67,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             date_rule: DateRule::Content,
             zone: zone.name(),
             codec: if args.zstd { Codec::Zstd } else { Codec::Gzip },
+            sealing: (!args.encrypt.is_empty()).then_some(Sealing { recipients: &args.encrypt, hide_index: false }),
             is_taken: &|_| false,
         };
         let _alone = alone_in(&args.into, &|| Ok(()))?;

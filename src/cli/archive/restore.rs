@@ -17,13 +17,16 @@ pub struct Args {
     /// Only these logs: names as "archive list" shows them, or the ends of such names
     #[arg(long = "member", value_name = "LOG")]
     members: Vec<String>,
+    /// The secret key of an encrypted archive: a file as age-keygen writes it
+    #[arg(short, long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// The folder below which they are put, each under its full path
     #[arg(long, value_name = "DIR", default_value = ".")]
     to: PathBuf,
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&find(root, &args.archive)?)?;
+    let opened = open(&find(root, &args.archive)?, args.identity.as_deref())?;
     refuse_unknown(&opened, &args.members)?;
     crate::fs::create_folder(&args.to).map_err(|error| anyhow::anyhow!("{}: {error}", args.to.display()))?;
     let done = restore(&opened, |member| is_wanted(member, &args.members), &args.to);

@@ -38,6 +38,9 @@ pub struct Args {
     /// Only of this host
     #[arg(long, conflicts_with = "archives")]
     host: Option<String>,
+    /// The secret key of an encrypted archive: a file as age-keygen writes it
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// The pattern is a plain text
     #[arg(short = 'F', long)]
     fixed: bool,
@@ -68,7 +71,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut found = Found::new(args);
     let mut failed = false;
     for path in paths(root, args, window, config.as_ref())? {
-        let opened = match open(&path) {
+        let opened = match open(&path, args.identity.as_deref()) {
             Ok(opened) => opened,
             Err(error) => {
                 failed = true;

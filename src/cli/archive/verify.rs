@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{find, open};
-use crate::archive::{Effort, manifest_path, read_manifest};
+use super::{find, keys, open};
+use crate::archive::{Effort, manifest_path, read_manifest, verify_inside};
 use crate::cli::output;
 use crate::cli::progress::Bar;
 use crate::clock::{Clock, SystemClock};
@@ -18,6 +18,9 @@ pub struct Args {
     /// Only these: names, or paths of files
     #[arg(value_name = "ARCHIVE")]
     archives: Vec<String>,
+    /// The secret key of an encrypted archive: a file as age-keygen writes it
+    #[arg(short, long, value_name = "FILE")]
+    identity: Option<PathBuf>,
     /// Only so many of those on record, those first that were not read for the longest time
     #[arg(long, value_name = "PERCENT", conflicts_with = "archives", value_parser = percent)]
     subset: Option<u32>,
@@ -69,16 +72,23 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             tell(&archive.path, found);
         }
     }
+    let keys = args.identity.as_deref().map(keys).transpose()?;
     for name in &args.archives {
         let path: PathBuf = find(root, name)?;
         if !manifest_path(&path).exists() {
             // Another program's, or its manifest is lost: all that can be said is that it can be read.
-            open(&path)?;
+            open(&path, None)?;
             output::print(&format!("{}: it can be read, but has no manifest to compare it with\n", path.display()));
             continue;
         }
         bar.expect(read_manifest(&path).map_or(0, |entry| entry.members.iter().map(|member| member.size).sum()));
-        tell(&path, check(&path, effort, &step).map_err(|error| error.to_string()));
+        let found = match &keys {
+            Some(keys) if read_manifest(&path)?.inside.is_some() => {
+                verify_inside(&path, &read_manifest(&path)?, keys, effort, &step)
+            }
+            _ => check(&path, effort, &step),
+        };
+        tell(&path, found.map_err(|error| error.to_string()));
     }
     drop(bar);
     let all = counted(whole + damaged, "archive");
