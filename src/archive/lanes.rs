@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 /// How many pieces a lane holds: one at work and one waiting.
-const DEPTH: usize = 2;
+const DEPTH: usize = 1;
 
 /// How many threads work, and how they behave towards others.
 #[derive(Debug, Clone, Copy)]

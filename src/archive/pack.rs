@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -42,6 +43,8 @@ pub struct Bundle<'a> {
     pub codec: Codec,
     /// To whom it is encrypted.
     pub sealing: Option<Sealing<'a>>,
+    /// Told what an archive holds before it is published.
+    pub announce: &'a dyn Fn(&Path, &ArchiveEntry) -> io::Result<()>,
     /// Whether an archive is known under a path where there may be no file.
     pub is_taken: &'a dyn Fn(&Path) -> bool,
 }
@@ -104,9 +107,6 @@ pub fn pack(
         // The next run removes it where this fails too.
         let _ = std::fs::remove_file(&partial);
     }
-    if bundle.sealing.is_some() {
-        let _ = std::fs::remove_file(sealed_partial(&target));
-    }
     done
 }
 
@@ -121,6 +121,14 @@ fn write(
 ) -> Result<Outcome, ArchiveError> {
     let io = ArchiveError::io(partial);
     let file = create_partial(partial).map_err(&io)?;
+    // What will be encrypted has no name until it is: whatever happens, no plain text stays.
+    let packed = match &bundle.sealing {
+        None => partial.to_owned(),
+        Some(_) => {
+            std::fs::remove_file(partial).map_err(&io)?;
+            PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+        }
+    };
     let mut writer = Writer::new(bundle.codec, file, effort);
     let mut skipped = Vec::new();
     for candidate in candidates {
@@ -153,36 +161,29 @@ fn write(
         members,
         inside: None,
     };
-    verify(partial, &entry, effort, step)?;
-    let (entry, whole) = match &bundle.sealing {
-        None => (entry, partial.to_owned()),
-        Some(sealing) => (sealed(entry, sealing, partial, &sealed_partial(target), step)?, sealed_partial(target)),
+    verify(&packed, &entry, effort, step)?;
+    let entry = match &bundle.sealing {
+        None => entry,
+        Some(sealing) => sealed(entry, sealing, &packed, partial, step)?,
     };
     let index = bundle.sealing.as_ref().filter(|sealing| sealing.hide_index);
     let index = index.map(|sealing| seal_index(&entry.members, sealing.recipients)).transpose().map_err(&io)?;
+    (bundle.announce)(target, &entry).map_err(&io)?;
     // The manifest first: an archive that is there has one.
     manifest::write(target, &entry.shown(index))?;
-    publish_new(&whole, target).map_err(ArchiveError::io(target))?;
-    if whole != partial {
-        std::fs::remove_file(partial).map_err(&io)?;
-    }
+    publish_new(partial, target).map_err(ArchiveError::io(target))?;
     Ok(Outcome { packed: Some(Packed { path: target.to_owned(), entry }), skipped })
-}
-
-/// What an archive is called while it is encrypted.
-fn sealed_partial(target: &Path) -> PathBuf {
-    partial_name(&target.with_extension("sealed"))
 }
 
 /// Encrypts a packed archive.
 fn sealed(
     entry: ArchiveEntry,
     sealing: &Sealing<'_>,
-    partial: &Path,
+    plain: &Path,
     target: &Path,
     step: Step<'_>,
 ) -> Result<ArchiveEntry, ArchiveError> {
-    let mut plain = File::open(partial).map_err(ArchiveError::io(partial))?;
+    let mut plain = File::open(plain).map_err(ArchiveError::io(plain))?;
     let done = seal(&mut plain, &entry.sha256, target, sealing.recipients, step).map_err(ArchiveError::io(target))?;
     let (size, sha256) = done.ok_or(ArchiveError::Stopped)?;
     let inside = Some(Inside { size: entry.size, sha256: entry.sha256.clone(), index: None });

@@ -31,7 +31,7 @@ impl Opened {
     ///
     /// # Errors
     /// Fails where it can't be opened, or none of the keys fits.
-    pub fn with(path: &Path, mut entry: ArchiveEntry, keys: Option<&Keys>) -> Result<Self, ArchiveError> {
+    pub fn with(path: &Path, mut entry: ArchiveEntry, keys: Option<&Arc<Keys>>) -> Result<Self, ArchiveError> {
         let io = ArchiveError::io(path);
         let file = File::open(path).map_err(&io)?;
         let keys = match (&entry.inside, keys) {
@@ -43,7 +43,8 @@ impl Opened {
             entry.members = keys.index(index).map_err(&io)?;
         }
         let in_pieces = entry.members.iter().all(|member| member.size == 0 || !member.blocks.is_empty());
-        let content = Content::new(file, keys).map_err(&io)?;
+        let length = entry.content().0;
+        let content = Content::new(file, keys.map(|keys| (keys, length))).map_err(&io)?;
         Ok(Self { entry, content: Arc::new(content), in_pieces })
     }
 
@@ -52,7 +53,7 @@ impl Opened {
     ///
     /// # Errors
     /// Fails where it can't be read.
-    pub fn new(path: &Path, keys: Option<&Keys>, times_of: TimesOf<'_>) -> Result<Self, ArchiveError> {
+    pub fn new(path: &Path, keys: Option<&Arc<Keys>>, times_of: TimesOf<'_>) -> Result<Self, ArchiveError> {
         match manifest::read(path) {
             Ok(entry) => Self::with(path, entry, keys),
             Err(error) if error.is_lost() => Self::with(path, rebuild(path, times_of)?, None),

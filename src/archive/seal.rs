@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::stream::StreamReader;
@@ -61,19 +61,24 @@ pub fn recipient(text: &str) -> Result<Recipient, &'static str> {
     text.parse()
 }
 
-fn encryptor(recipients: &[String], own: Option<&Recipient>) -> io::Result<Encryptor> {
+fn encryptor(recipients: &[String], own: &Recipient) -> io::Result<Encryptor> {
     let keys: Result<Vec<Recipient>, _> = recipients.iter().map(|text| recipient(text)).collect();
     let keys = keys.map_err(io::Error::other)?;
-    let all = keys.iter().chain(own).map(|key| key as &dyn age::Recipient);
+    let all = keys.iter().chain([own]).map(|key| key as &dyn age::Recipient);
     Encryptor::with_recipients(all).map_err(io::Error::other)
 }
 
 /// Encrypts the index of an archive, as text.
 pub(super) fn seal_index(members: &[Member], recipients: &[String]) -> io::Result<String> {
+    let own = Identity::generate();
     let armored = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor)?;
-    let mut writer = encryptor(recipients, None)?.wrap_output(armored)?;
+    let mut writer = encryptor(recipients, &own.to_public())?.wrap_output(armored)?;
     writer.write_all(&serde_json::to_vec(members)?)?;
-    String::from_utf8(writer.finish()?.finish()?).map_err(io::Error::other)
+    let text = String::from_utf8(writer.finish()?.finish()?).map_err(io::Error::other)?;
+    if Keys(vec![Box::new(own)]).index(&text)? == members {
+        return Ok(text);
+    }
+    Err(io::Error::other("what was encrypted turned out different"))
 }
 
 /// Encrypts a file into another, reads that back, and compares what comes out. Gives size and digest of what was written, or `None`
@@ -87,7 +92,7 @@ pub(super) fn seal(
 ) -> io::Result<Option<(u64, String)>> {
     let own = Identity::generate();
     let mut output = Hashed { inner: create_partial(target)?, hasher: Hasher::default(), bytes: 0 };
-    let mut writer = encryptor(recipients, Some(&own.to_public()))?.wrap_output(&mut output)?;
+    let mut writer = encryptor(recipients, &own.to_public())?.wrap_output(&mut output)?;
     plain.seek(SeekFrom::Start(0))?;
     if !copy(plain, &mut writer, step)? {
         return Ok(None);
@@ -158,23 +163,30 @@ pub enum Content {
     /// As it is on the disk.
     Plain(File),
     /// Decrypted as it is read.
-    Sealed(Box<Mutex<StreamReader<File>>>),
+    Sealed(Box<Sealed>),
+}
+
+/// An encrypted file.
+pub struct Sealed {
+    file: File,
+    keys: Arc<Keys>,
+    length: u64,
+    reader: Mutex<StreamReader<File>>,
 }
 
 impl Content {
-    /// Of a file, decrypted where there are keys for it.
-    pub(super) fn new(file: File, keys: Option<&Keys>) -> io::Result<Self> {
-        match keys {
-            None => Ok(Self::Plain(file)),
-            Some(keys) => Ok(Self::Sealed(Box::new(Mutex::new(keys.decrypt(file)?)))),
-        }
+    /// Of a file, decrypted where there are keys for it; then it is so long.
+    pub(super) fn new(file: File, keys: Option<(&Arc<Keys>, u64)>) -> io::Result<Self> {
+        let Some((keys, length)) = keys else { return Ok(Self::Plain(file)) };
+        let reader = Mutex::new(keys.decrypt(file.try_clone()?)?);
+        Ok(Self::Sealed(Box::new(Sealed { file, keys: keys.clone(), length, reader })))
     }
 
-    /// Its length in bytes.
+    /// Its length in bytes; of an encrypted one, that which it should have.
     pub fn length(&self) -> io::Result<u64> {
         match self {
             Self::Plain(file) => Ok(file.metadata()?.len()),
-            Self::Sealed(reader) => reader.lock().unwrap_or_else(PoisonError::into_inner).seek(SeekFrom::End(0)),
+            Self::Sealed(sealed) => Ok(sealed.length),
         }
     }
 
@@ -182,11 +194,7 @@ impl Content {
     pub fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
         match self {
             Self::Plain(file) => file.read_exact_at(buffer, at),
-            Self::Sealed(reader) => {
-                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.seek(SeekFrom::Start(at))?;
-                reader.read_exact(buffer)
-            }
+            Self::Sealed(sealed) => sealed.read_exact_at(buffer, at),
         }
     }
 
@@ -198,5 +206,19 @@ impl Content {
                 Err(io::Error::other("it is encrypted and its manifest doesn't say what is where in it"))
             }
         }
+    }
+}
+
+impl Sealed {
+    fn read_exact_at(&self, buffer: &mut [u8], at: u64) -> io::Result<()> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = reader.seek(SeekFrom::Start(at)).and_then(|_| reader.read_exact(buffer));
+        if read.is_err() {
+            // One that has met damage gives nothing else any more: the next read begins with another.
+            let mut file = self.file.try_clone()?;
+            file.seek(SeekFrom::Start(0))?;
+            *reader = self.keys.decrypt(file)?;
+        }
+        read
     }
 }

@@ -43,12 +43,14 @@ pub fn verify(path: &Path, entry: &ArchiveEntry, effort: Effort, step: Step<'_>)
 pub fn verify_inside(
     path: &Path,
     entry: &ArchiveEntry,
-    keys: &Keys,
+    keys: &Arc<Keys>,
     effort: Effort,
     step: Step<'_>,
 ) -> Result<(), ArchiveError> {
-    verify(path, entry, effort, &|_| step(0))?;
-    verify_content(path, &Opened::with(path, entry.clone(), Some(keys))?, effort, step)
+    let outside = verify(path, entry, effort, &|_| step(0));
+    // What is inside tells more of a damage.
+    verify_content(path, &Opened::with(path, entry.clone(), Some(keys))?, effort, step)?;
+    outside
 }
 
 fn verify_content(path: &Path, opened: &Opened, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {

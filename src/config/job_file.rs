@@ -219,7 +219,11 @@ impl std::str::FromStr for PublicKey {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
         let help = "\"age-keygen -o key.txt\" makes a key and prints its public part, which begins with age1";
-        let wrong = |_| Problem::new(format!("{text:?} is no public key of age"), "age1…", help);
+        if text.to_uppercase().starts_with("AGE-SECRET-KEY") {
+            let help = "keep it to yourself; \"age-keygen -y FILE\" prints its public part, which begins with age1";
+            return Err(Problem::new("this is a secret key", "a public one", help));
+        }
+        let wrong = |_| Problem::new(format!("{text:?} is no public key of age-keygen's"), "age1…", help);
         crate::archive::recipient(text).map_err(wrong).map(|_| Self(text.to_owned()))
     }
 }

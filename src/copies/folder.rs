@@ -26,7 +26,7 @@ pub struct Folder {
 
 impl Folder {
     /// That must be the one to which was copied before, if there was any.
-    pub fn new(path: &Path, known: Option<&str>) -> Result<Self, CopyError> {
+    pub fn new(path: &Path, known: Option<&str>, may_mark: bool) -> Result<Self, CopyError> {
         let shown = path.display();
         let place = |error: io::Error| CopyError::Place(format!("{shown}: {error}"));
         if !path.is_dir() {
@@ -45,7 +45,7 @@ impl Folder {
             }
             Err(error) => return Err(place(error)),
         };
-        if !identity.is_empty() {
+        if !identity.is_empty() || !may_mark {
             return Ok(Self { path: path.to_owned(), identity });
         }
         let identity = std::fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(place)?.trim().to_owned();
@@ -113,7 +113,10 @@ impl Place for Folder {
         for begun in [meta.len(), 0] {
             append(&copy, sending, begun, stop).map_err(|error| error.unwrap_or_else(&io))?;
             if digest(&copy, stop).map_err(|error| error.unwrap_or_else(&io))? == sending.sha256 {
-                publish_new(&partial, &path).map_err(&io)?;
+                if let Err(error) = publish_new(&partial, &path) {
+                    remove(&partial).map_err(&io)?;
+                    return Err(io(error));
+                }
                 let meta = copy.metadata().map_err(&io)?;
                 return Ok(identity(&meta).modified_ns.to_string());
             }

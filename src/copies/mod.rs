@@ -81,13 +81,14 @@ pub trait Place {
     fn remove(&mut self, key: &str, stop: &dyn Fn() -> bool) -> Result<(), CopyError>;
 }
 
-/// The code for a place. `known` is the identity of the place of that name to which was copied before.
+/// The code for a place. `known` is the identity of the place of that name to which was copied before; `may_mark` says whether a new one may get
+/// an identity.
 ///
 /// # Errors
 /// Says what of it can't be used.
-pub fn open(place: &CopyPlace, known: Option<&str>) -> Result<Box<dyn Place>, CopyError> {
+pub fn open(place: &CopyPlace, known: Option<&str>, may_mark: bool) -> Result<Box<dyn Place>, CopyError> {
     match place {
-        CopyPlace::Folder(path) => Ok(Box::new(folder::Folder::new(path, known)?)),
+        CopyPlace::Folder(path) => Ok(Box::new(folder::Folder::new(path, known, may_mark)?)),
         #[cfg(feature = "s3")]
         CopyPlace::S3(spec) => Ok(Box::new(s3::Bucket::new(spec)?)),
         #[cfg(not(feature = "s3"))]

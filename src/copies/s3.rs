@@ -132,7 +132,7 @@ impl Bucket {
 
     /// Whether the last failure was the service's word that it won't do this, and not that it can't do anything now.
     fn is_refused(&self) -> bool {
-        matches!(self.refused.get(), Some(400 | 404..=500))
+        matches!(self.refused.get(), Some(400 | 404 | 500))
     }
 
     /// Sends the parts that are not there yet; gives the object's version.

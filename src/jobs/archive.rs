@@ -1,6 +1,7 @@
 //! `[archive]`: collect rotated logs that are in no archive yet, pack them, and only then, if asked, remove them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -148,6 +149,14 @@ impl ArchiveSpec {
                 zone: source.zone.name(),
                 codec: self.codec,
                 sealing: self.sealing(),
+                announce: &|path, entry| {
+                    let is_needed = self.hide_index && entry.inside.is_some();
+                    if is_needed {
+                        context.store.announce_archive(path, entry).map_err(io::Error::other)
+                    } else {
+                        Ok(())
+                    }
+                },
                 // One that can't be asked about is taken.
                 is_taken: &|path| self.is_taken(path, context).unwrap_or(true),
             };
@@ -352,7 +361,9 @@ fn tidy(spec: &ArchiveSpec, context: &Context<'_>, told: &mut Told) -> Result<()
 fn adopt(store: &Path, path: &Path, context: &Context<'_>) -> Result<Result<(), String>, JobError> {
     let whole = check(path, Effort::up_to(4, true), &|_| context.check().is_err()).and_then(|()| read_manifest(path));
     match whole {
-        Ok(entry) => {
+        Ok(manifest) => {
+            let announced = context.store.announced_archive(path)?;
+            let entry = announced.filter(|entry| entry.has_manifest(&manifest)).unwrap_or(manifest);
             context.store.record_archive(Some(context.run), store, path, &entry, context.clock.now())?;
             Ok(Ok(()))
         }
@@ -400,7 +411,7 @@ fn still_holds(
 /// # Errors
 /// Fails where the store can't be made or opened, or `check` fails.
 pub fn alone_in(store: &Path, check: &dyn Fn() -> Result<(), JobError>) -> Result<std::fs::File, JobError> {
-    let failed = |error: std::io::Error| JobError::Failed(format!("{}: {error}", store.display()));
+    let failed = |error: io::Error| JobError::Failed(format!("{}: {error}", store.display()));
     crate::fs::create_folder(store).map_err(failed)?;
     let folder = std::fs::File::open(store).map_err(failed)?;
     loop {

@@ -29,13 +29,18 @@ pub struct Copied {
     pub problems: Vec<String>,
 }
 
-/// The places that get copies of the archives of a source in a store: of every job that puts some there.
-pub fn places_for<'c>(config: &'c Config, store: &Path, source: &str) -> BTreeSet<&'c str> {
+/// The places that get copies of an archive in a store: of every job that puts such there.
+pub fn places_for<'c>(config: &'c Config, store: &Path, archive: &Catalogued) -> BTreeSet<&'c str> {
     let specs = config.jobs.values().filter_map(|job| match &job.work {
-        Work::Archive(spec) if spec.store == store && spec.sources.iter().any(|name| name == source) => Some(spec),
+        Work::Archive(spec) if spec.store == store && may_leave(spec, archive) => Some(spec),
         _ => None,
     });
     specs.flat_map(|spec| spec.copies.iter().map(String::as_str)).collect()
+}
+
+/// Whether copies of an archive are made for a job: not of plain ones that were there before it began to encrypt.
+fn may_leave(spec: &ArchiveSpec, archive: &Catalogued) -> bool {
+    spec.sources.contains(&archive.entry.source) && (spec.encrypt.is_empty() || archive.entry.inside.is_some())
 }
 
 /// The archives of a job that have no copy at a place yet, or at one of that identity.
@@ -50,7 +55,7 @@ pub fn uncopied(
 ) -> Result<Vec<Catalogued>, StoreError> {
     let mut archives = store.catalogue(&ArchiveFilter::default())?;
     archives.retain(|archive| {
-        let is_ours = archive.path.starts_with(&spec.store) && spec.sources.contains(&archive.entry.source);
+        let is_ours = archive.path.starts_with(&spec.store) && may_leave(spec, archive);
         is_ours && archive.damage.is_none() && archive.path.exists()
     });
     let known = archives.iter().map(|archive| store.copy_of(&archive.entry.sha256, place));
@@ -132,30 +137,37 @@ impl Copying<'_> {
             let known = known.clone().filter(|known| known.key == key).unwrap_or_default();
             let (sha256, place_name) = (sha256.clone(), self.name.to_owned());
             let row = Copy { sha256, place: place_name, identity: place.identity().to_owned(), key, ..known };
-            if self.manifest(archive, &row.key, place)?
-                && let Some(seen) = self.whole(archive, &row, place)?
-            {
-                let row = Copy { version: Some(seen.version), sent: None, noted: None, ..row };
+            let Some(manifest) = self.manifest(archive, &row.key, place)? else { continue };
+            if let Some(seen) = self.whole(archive, &row, place)? {
+                let manifest = Some(manifest.version);
+                let row = Copy { version: Some(seen.version), manifest, sent: None, noted: None, ..row };
                 return self.record(&row);
             }
         }
         Err(CopyError::One("other files have its name there".to_owned()))
     }
 
-    /// Copies the manifest, first as in the store; false where there is one of another archive.
-    fn manifest(&self, archive: &Catalogued, key: &str, place: &mut dyn Place) -> Result<bool, CopyError> {
+    /// Copies the manifest, first as in the store, and compares the copy; `None` where another file has its name there.
+    fn manifest(&self, archive: &Catalogued, key: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
         let (path, key) = (manifest_path(&archive.path), format!("{key}{MANIFEST}"));
-        if place.look(&key, self.stop)?.is_some() {
-            let mut text = Vec::new();
-            place.read(&key, &mut text, self.stop)?;
-            // One that was made again from the archive may say some things in another way.
-            return Ok(memchr::memmem::find(&text, archive.entry.sha256.as_bytes()).is_some());
-        }
         let file = File::open(&path).map_err(|error| one(&path, &error))?;
         let mut hash = Hash::default();
         let size = io::copy(&mut &file, &mut hash).map_err(|error| one(&path, &error))?;
-        let sending = Sending { key: &key, file: &file, size, sha256: &hash.finish(), noted: None, note: &|_| Ok(()) };
-        place.send(&sending, self.stop).map(|_| true)
+        let sha256 = hash.finish();
+        if place.look(&key, self.stop)?.is_none() {
+            let sending = Sending { key: &key, file: &file, size, sha256: &sha256, noted: None, note: &|_| Ok(()) };
+            place.send(&sending, self.stop)?;
+        }
+        self.compared(&key, size, &sha256, place)
+    }
+
+    /// What is there, where it is the same to the last byte.
+    fn compared(&self, key: &str, size: u64, sha256: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
+        let Some(seen) = place.look(key, self.stop)?.filter(|seen| seen.size == size) else { return Ok(None) };
+        let mut digest = Hash::default();
+        place.read(key, &mut digest, self.stop)?;
+        let is_same = digest.finish() == sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen);
+        Ok(is_same.then_some(seen))
     }
 
     /// Copies the archive and compares the copy; `None` where another file has its name there.
@@ -173,16 +185,11 @@ impl Copying<'_> {
             sent = Some(place.send(&sending, self.stop)?);
             self.record(&Copy { sent: sent.clone(), noted: None, ..row.clone() })?;
         }
-        let Some(seen) = place.look(key, self.stop)? else { return Err(CopyError::One("it is gone again".to_owned())) };
-        let mut digest = Hash::default();
-        let has_size = seen.size == archive.entry.size;
-        if has_size {
-            place.read(key, &mut digest, self.stop)?;
-        }
-        if has_size && digest.finish() == archive.entry.sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen) {
+        if let Some(seen) = self.compared(key, archive.entry.size, &archive.entry.sha256, place)? {
             return Ok(Some(seen));
         }
-        if sent != Some(seen.version) {
+        let version = place.look(key, self.stop)?.map(|seen| seen.version);
+        if version.is_none() || version != sent {
             return Ok(None);
         }
         place.remove(key, self.stop)?;
@@ -203,13 +210,20 @@ fn one(path: &Path, error: &io::Error) -> CopyError {
 pub struct Places<'a> {
     config: &'a Config,
     store: &'a Store,
+    /// Whether a folder to which nothing was copied yet may be marked as a place.
+    may_mark: bool,
     open: BTreeMap<String, Result<Box<dyn Place>, String>>,
 }
 
 impl<'a> Places<'a> {
     /// None of them is open yet.
     pub fn new(config: &'a Config, store: &'a Store) -> Self {
-        Self { config, store, open: BTreeMap::new() }
+        Self { config, store, may_mark: true, open: BTreeMap::new() }
+    }
+
+    /// The same for reading only.
+    pub fn for_reading(config: &'a Config, store: &'a Store) -> Self {
+        Self { may_mark: false, ..Self::new(config, store) }
     }
 
     /// The place of that name.
@@ -236,7 +250,7 @@ impl<'a> Places<'a> {
             self.refuse_store(folder)?;
         }
         let known = self.store.copied_to(name).map_err(|error| CopyError::Place(error.to_string()))?;
-        open(place, known.as_deref())
+        open(place, known.as_deref(), self.may_mark)
     }
 
     /// A store is no place for copies: an archive would be its own copy, and one job would remove what another has put there.
@@ -274,7 +288,7 @@ impl<'a> Places<'a> {
         archive: &Catalogued,
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<String>, StoreError> {
-        for name in places_for(self.config, store, &archive.entry.source) {
+        for name in places_for(self.config, store, archive) {
             let Some(copy) = self.store.copy_of(&archive.entry.sha256, name)?.filter(|copy| copy.version.is_some())
             else {
                 return Ok(Some(format!("it is not copied to {name} yet")));
@@ -304,6 +318,7 @@ impl<'a> Places<'a> {
         }
         let seen = place.look(&copy.key, stop)?;
         let is_same = seen.is_some_and(|seen| seen.size == size && Some(seen.version) == copy.version);
-        Ok(is_same && place.look(&format!("{}{MANIFEST}", copy.key), stop)?.is_some())
+        let manifest = place.look(&format!("{}{MANIFEST}", copy.key), stop)?.map(|seen| seen.version);
+        Ok(is_same && manifest == copy.manifest)
     }
 }

@@ -42,7 +42,7 @@ pub fn judge(
     }
     let mut uncopied = Vec::new();
     for archive in &archives {
-        let places = places_for(config, &spec.store, &archive.entry.source).into_iter();
+        let places = places_for(config, &spec.store, archive).into_iter();
         let copies = places.map(|place| Ok((place, store.copy_of(&archive.entry.sha256, place)?)));
         let copies: Vec<_> = copies.collect::<Result<_, StoreError>>()?;
         let missing = copies.into_iter().find(|(_, copy)| copy.as_ref().is_none_or(|copy| copy.version.is_none()));
@@ -171,8 +171,7 @@ pub fn check(path: &Path, effort: Effort, step: Step<'_>) -> Result<(), ArchiveE
 /// Says in which way they don't hold.
 pub fn check_catalogued(archive: &Catalogued, effort: Effort, step: Step<'_>) -> Result<(), ArchiveError> {
     let manifest = read_manifest(&archive.path)?;
-    let index = manifest.inside.as_ref().and_then(|inside| inside.index.clone());
-    if manifest.without_blocks() != archive.entry.shown(index) {
+    if !archive.entry.has_manifest(&manifest) {
         let reason = "its manifest is not the one on record".to_owned();
         return Err(ArchiveError::Differs { path: archive.path.clone(), reason });
     }

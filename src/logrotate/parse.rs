@@ -136,14 +136,14 @@ impl Reading<'_> {
                 None => self.refuse(line, "there is no { to this }"),
             },
             part if self.open.is_none() && (opens || self.patterns.is_some() || part.starts_with(['/', '"', '\''])) => {
-                self.patterns.get_or_insert((line, Vec::new())).1.extend(words(part));
+                self.patterns.get_or_insert((line, Vec::new())).1.extend(words(part, &[' ', '\t']));
             }
             part => self.directive(line, part, script),
         }
     }
 
     fn directive(&mut self, line: usize, part: &str, script: Option<String>) {
-        let mut words = words(part).into_iter();
+        let mut words = words(part, &[' ', '\t', '=']).into_iter();
         let Some(name) = words.next() else { return };
         let directive = Directive { file: self.path.to_owned(), line, name, words: words.collect(), script };
         match &mut self.open {
@@ -210,16 +210,16 @@ fn is_script(name: &str) -> bool {
 }
 
 /// The words of a part; in quotes they may hold blanks.
-fn words(text: &str) -> Vec<String> {
+fn words(text: &str, between: &[char]) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let (word, after) = match first {
             quote @ ('"' | '\'') => rest[1..].split_once(quote).unwrap_or((&rest[1..], "")),
-            _ => rest.split_at(rest.find([' ', '\t', '=']).unwrap_or(rest.len())),
+            _ => rest.split_at(rest.find(between).unwrap_or(rest.len())),
         };
         words.push(word.to_owned());
-        rest = after.trim_start_matches([' ', '\t', '=']);
+        rest = after.trim_start_matches(between);
     }
     words
 }

@@ -59,7 +59,7 @@ pub fn same_log(one: &Path, other: &Path) -> bool {
 /// Fails where one can't be renamed.
 pub fn make_room(stream: &Stream) -> io::Result<()> {
     let mut numbered: BTreeMap<u32, Vec<&LogFile>> = BTreeMap::new();
-    for file in &stream.files {
+    for file in stream.files.iter().filter(|file| file.rotated) {
         if let Rotation::Numbered(number) = rotation_of(&file.path.file_name().unwrap_or_default().to_string_lossy()).1
         {
             numbered.entry(number.0).or_default().push(file);

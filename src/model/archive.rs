@@ -63,9 +63,20 @@ impl ArchiveEntry {
         name.strip_suffix(self.codec.suffix()).unwrap_or(name)
     }
 
+    /// How many bytes are gone through to verify it without a key.
+    pub fn text_size(&self) -> u64 {
+        if self.inside.is_some() { self.size } else { self.members.iter().map(|member| member.size).sum() }
+    }
+
     /// Size and digest of the compressed tar file.
     pub fn content(&self) -> (u64, &str) {
         self.inside.as_ref().map_or((self.size, &self.sha256), |inside| (inside.size, &inside.sha256))
+    }
+
+    /// Whether a manifest, which may hide what is in the archive, is that of this one, places of blocks aside.
+    pub fn has_manifest(&self, manifest: &Self) -> bool {
+        let index = manifest.inside.as_ref().and_then(|inside| inside.index.clone());
+        manifest.without_blocks() == self.without_blocks().shown(index)
     }
 
     /// What a manifest shows of it without any key.

@@ -77,6 +77,7 @@ impl Store {
             let (first, last) = if is_timed { (entry.first(), entry.last()) } else { (None, None) };
             tx.execute(sql, params![run, at, path, store, host, source, first, last, to_json(&entry)])?;
             let archive = tx.last_insert_rowid();
+            tx.execute("DELETE FROM announced WHERE path = ?1", [&path])?;
             let sql = "INSERT OR IGNORE INTO members (content_sha256, host, source, archive, head_sha256, identity)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
             for member in &entry.members {
@@ -86,6 +87,25 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// Puts on record what an archive will hold that is about to be published, because an encrypted one doesn't tell.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn announce_archive(&self, path: &Path, entry: &ArchiveEntry) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO announced (path, entry) VALUES (?1, ?2)";
+        let values = params![path.to_string_lossy(), to_json(&entry.without_blocks())];
+        self.write(|tx| tx.execute(sql, values).map(drop))
+    }
+
+    /// What an archive should hold that was about to be published.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn announced_archive(&self, path: &Path) -> Result<Option<ArchiveEntry>> {
+        let sql = "SELECT entry FROM announced WHERE path = ?1";
+        self.read(|db| db.query_row(sql, [path.to_string_lossy()], |row| json(row, 0)).optional())
     }
 
     /// Whether a log with this content, last changed then (seconds since 1970 UTC), is in a whole archive of a folder, or was in one that was

@@ -17,13 +17,15 @@ pub struct Copy {
     pub key: String,
     /// What it was when it was compared; `None` while it is on its way.
     pub version: Option<String>,
+    /// The same of its manifest.
+    pub manifest: Option<String>,
     /// What it was when it had been sent, until it is compared.
     pub sent: Option<String>,
     /// How far it is on its way, in the place's own words.
     pub noted: Option<String>,
 }
 
-const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted";
+const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted, manifest";
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
     Ok(Copy {
@@ -34,6 +36,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
         version: row.get(4)?,
         sent: row.get(5)?,
         noted: row.get(6)?,
+        manifest: row.get(7)?,
     })
 }
 
@@ -43,9 +46,11 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be written.
     pub fn record_copy(&self, copy: &Copy) -> Result<()> {
-        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)");
-        let Copy { sha256, place, identity, key, version, sent, noted } = copy;
-        self.write(|tx| tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted]).map(drop))
+        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
+        let Copy { sha256, place, identity, key, version, manifest, sent, noted } = copy;
+        self.write(|tx| {
+            tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted, manifest]).map(drop)
+        })
     }
 
     /// Forgets a copy that is not there any more, or is another file now.

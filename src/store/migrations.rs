@@ -155,6 +155,11 @@ CREATE INDEX members_by_identity ON members (identity);
 CREATE INDEX members_by_archive ON members (archive);
 CREATE INDEX members_by_head ON members (head_sha256);
 
+CREATE TABLE announced (
+    path TEXT PRIMARY KEY,
+    entry TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE copies (
     sha256 TEXT NOT NULL,
     place TEXT NOT NULL,
@@ -163,6 +168,7 @@ CREATE TABLE copies (
     version TEXT,
     sent TEXT,
     noted TEXT,
+    manifest TEXT,
     PRIMARY KEY (sha256, place)
 ) STRICT, WITHOUT ROWID;
 

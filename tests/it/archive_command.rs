@@ -194,6 +194,7 @@ fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &
         zone: "UTC",
         codec,
         sealing: None,
+        announce: &|_, _| Ok(()),
         is_taken: &|_| false,
     };
     let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|_| false).unwrap();

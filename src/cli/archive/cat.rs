@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::{find, open};
+use super::{find, keys, open};
 use crate::archive::Opened;
 use crate::cli::output;
 use crate::model::untrusted::{printable, without_line_break};
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&find(root, &args.archive)?, args.identity.as_deref())?;
+    let opened = open(&find(root, &args.archive)?, keys(args.identity.as_deref())?.as_ref())?;
     refuse_unknown(&opened, &args.members)?;
     let mut out = Out { out: io::stdout().lock(), to_person: io::stdout().is_terminal(), failed: None };
     let mut problems = Vec::new();

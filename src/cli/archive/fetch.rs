@@ -35,7 +35,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let message = format!("{} is there already", target.display());
         return Err(Problem::new(message, "", "fetch it into another folder").into());
     }
-    let mut places = Places::new(&config, &store);
+    let mut places = Places::for_reading(&config, &store);
     let mut failed = Vec::new();
     for copy in &copies {
         match fetch(&mut places, copy, name, &args.to) {
@@ -91,7 +91,10 @@ fn fetch(places: &mut Places<'_>, copy: &Copy, name: &str, to: &Path) -> anyhow:
         let target = to.join(name);
         // The manifest first, as everywhere.
         publish_new(&manifest_path(&fetched), &manifest_path(&target))?;
-        publish_new(&fetched, &target)?;
+        if let Err(error) = publish_new(&fetched, &target) {
+            std::fs::remove_file(manifest_path(&target))?;
+            return Err(error.into());
+        }
         Ok(target)
     })();
     std::fs::remove_dir_all(&folder)?;

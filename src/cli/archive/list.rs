@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use chrono::DateTime;
 use chrono_tz::Tz;
 
-use super::{find, open, size};
-use crate::archive::hold;
+use super::{find, keys, open, size};
+use crate::archive::{hold, read_manifest};
 use crate::cli::output;
 use crate::cli::scan::configured;
 use crate::config::system_zone;
@@ -35,7 +35,13 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(name) = &args.archive {
         let zone = configured(root)?.map_or_else(system_zone, |config| config.zone);
-        list_logs(&open(&find(root, name)?, args.identity.as_deref())?.entry, zone, args.json)?;
+        let (path, keys) = (find(root, name)?, keys(args.identity.as_deref())?);
+        // An index that is not encrypted needs no key.
+        let entry = match read_manifest(&path) {
+            Ok(entry) if entry.inside.as_ref().is_none_or(|inside| inside.index.is_none()) => entry,
+            _ => open(&path, keys.as_ref())?.entry,
+        };
+        list_logs(&entry, zone, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (config, store) = crate::cli::open(root)?;
@@ -63,7 +69,11 @@ fn row(archive: &Catalogued, zone: Tz) -> Vec<String> {
         entry.stem().to_owned(),
         minute(entry.first(), zone),
         minute(entry.last(), zone),
-        entry.members.len().to_string(),
+        if entry.inside.is_some() && entry.members.is_empty() {
+            "?".to_owned()
+        } else {
+            entry.members.len().to_string()
+        },
         size(entry.size),
         archive.verified.map_or("never".to_owned(), |at| at.with_timezone(&zone).format("%Y-%m-%d").to_string()),
         remark,

@@ -13,6 +13,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::scan::configured;
 use crate::archive::{Keys, Opened, TextTimes};
@@ -114,18 +115,20 @@ fn times_of(entry: &ArchiveEntry, config: Option<&Config>) -> impl Fn(i64) -> Te
     move |modified| log_times(zone, format.as_deref(), modified)
 }
 
-/// Opens an archive for reading, with the secret key in a file where it is encrypted; the times in one without a manifest are found as well as may be.
-fn open(path: &Path, identity: Option<&Path>) -> anyhow::Result<Opened> {
-    let (zone, keys) = (system_zone(), identity.map(keys).transpose()?);
-    Ok(Opened::new(path, keys.as_ref(), &|modified| log_times(zone, None, modified))?)
+/// Opens an archive for reading, with secret keys where it is encrypted; the times in one without a manifest are found as well as may be.
+fn open(path: &Path, keys: Option<&Arc<Keys>>) -> anyhow::Result<Opened> {
+    let zone = system_zone();
+    Ok(Opened::new(path, keys, &|modified| log_times(zone, None, modified))?)
 }
 
-/// The secret keys in a file.
-fn keys(path: &Path) -> anyhow::Result<Keys> {
-    Keys::read(path).map_err(|error| {
+/// The secret keys in a file, if one is named.
+fn keys(path: Option<&Path>) -> anyhow::Result<Option<Arc<Keys>>> {
+    let Some(path) = path else { return Ok(None) };
+    let read = Keys::read(path).map_err(|error| {
         let help = "name a file as age-keygen writes it";
-        Problem::new(format!("can't take keys from {}: {error}", path.display()), "", help).into()
-    })
+        Problem::new(format!("can't take keys from {}: {error}", path.display()), "", help)
+    });
+    Ok(Some(Arc::new(read?)))
 }
 
 /// A size in the largest unit of which there is at least one.

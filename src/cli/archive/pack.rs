@@ -41,7 +41,8 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(wrong) = args.encrypt.iter().find(|key| recipient(key).is_err()) {
         let help = "\"age-keygen -o key.txt\" makes a key and prints its public part, which begins with age1";
-        return Err(Problem::new(format!("{wrong:?} is no public key of age"), "", help).into());
+        let wrong = wrong.get(..4).filter(|start| *start == "age1").map_or("this", |_| wrong);
+        return Err(Problem::new(format!("{wrong} is no public key of age-keygen's"), "", help).into());
     }
     let (zone, host) = match configured(root)? {
         Some(config) => (config.zone, config.host),
@@ -68,6 +69,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             zone: zone.name(),
             codec: if args.zstd { Codec::Zstd } else { Codec::Gzip },
             sealing: (!args.encrypt.is_empty()).then_some(Sealing { recipients: &args.encrypt, hide_index: false }),
+            announce: &|_, _| Ok(()),
             is_taken: &|_| false,
         };
         let _alone = alone_in(&args.into, &|| Ok(()))?;

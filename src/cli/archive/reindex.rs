@@ -41,7 +41,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         problems.extend(shelf.problems);
         for path in &shelf.archives {
             let on_record = known.iter().find(|archive| archive.path == *path).map(|archive| &archive.entry);
-            if read_manifest(path).is_ok_and(|entry| on_record == Some(&entry.without_blocks())) {
+            if read_manifest(path).is_ok_and(|manifest| on_record.is_some_and(|entry| entry.has_manifest(&manifest))) {
                 continue;
             }
             match entry_of(path, &config) {
@@ -49,7 +49,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
                     store.forget_archive(path)?;
                     store.record_archive(None, folder, path, &entry, now)?;
                     recorded += 1;
-                    output::print(&format!("{}: {}\n", path.display(), counted(entry.members.len(), "log")));
+                    let hidden = entry.inside.as_ref().is_some_and(|inside| inside.index.is_some());
+                    let logs = if hidden { "encrypted".to_owned() } else { counted(entry.members.len(), "log") };
+                    output::print(&format!("{}: {logs}\n", path.display()));
                 }
                 Err(error) => problems.push(format!("{error:#}")),
             }

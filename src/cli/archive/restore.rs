@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::cat::{is_wanted, refuse_unknown};
-use super::{find, open};
+use super::{find, keys, open};
 use crate::archive::{Restored, restore};
 use crate::cli::output;
 use crate::jobs::counted;
@@ -26,7 +26,7 @@ pub struct Args {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let opened = open(&find(root, &args.archive)?, args.identity.as_deref())?;
+    let opened = open(&find(root, &args.archive)?, keys(args.identity.as_deref())?.as_ref())?;
     refuse_unknown(&opened, &args.members)?;
     crate::fs::create_folder(&args.to).map_err(|error| anyhow::anyhow!("{}: {error}", args.to.display()))?;
     let done = restore(&opened, |member| is_wanted(member, &args.members), &args.to);

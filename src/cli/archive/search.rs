@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use chrono_tz::Tz;
 
-use super::{find, open, times_of};
+use super::{find, keys, open, times_of};
 use crate::archive::{Opened, Pattern, Window, search};
 use crate::cli::output;
 use crate::cli::scan::configured;
@@ -68,10 +68,11 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let pattern = Pattern::new(&args.pattern, args.fixed, args.ignore_case).map_err(|error| {
         Problem::new(format!("{:?} is no pattern: {error}", args.pattern), "", "with -F it is a plain text")
     })?;
+    let keys = keys(args.identity.as_deref())?;
     let mut found = Found::new(args);
     let mut failed = false;
     for path in paths(root, args, window, config.as_ref())? {
-        let opened = match open(&path, args.identity.as_deref()) {
+        let opened = match open(&path, keys.as_ref()) {
             Ok(opened) => opened,
             Err(error) => {
                 failed = true;

@@ -52,16 +52,26 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         bar.print(|| output::print(&line));
     };
     let effort = Effort::up_to(4, false);
+    let keys = keys(args.identity.as_deref())?;
+    let inside = |path: &Path| match &keys {
+        Some(keys) => read_manifest(path).and_then(|entry| match &entry.inside {
+            Some(_) => verify_inside(path, &entry, keys, effort, &|_| false),
+            None => Ok(()),
+        }),
+        None => Ok(()),
+    };
     if args.archives.is_empty() {
         let config = Config::load(&crate::cli::absolute(root))?;
         let mut archives = Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?;
         archives.sort_by(|a, b| (a.checked, &a.path).cmp(&(b.checked, &b.path)));
         archives.truncate(share_of(archives.len(), args.subset.unwrap_or(100)));
-        bar.expect(archives.iter().flat_map(|archive| &archive.entry.members).map(|member| member.size).sum());
+        bar.expect(archives.iter().map(|archive| archive.entry.text_size()).sum());
         // Whoever may not write to the database may still look at archives.
         let record = crate::runner::refuse_foreign(&config.state).ok().and_then(|()| Store::open(&config.state).ok());
         for archive in archives {
-            let found = check_catalogued(&archive, effort, &step).map_err(|error| error.to_string());
+            let found = check_catalogued(&archive, effort, &step)
+                .and_then(|()| inside(&archive.path))
+                .map_err(|error| error.to_string());
             if let Some(store) = &record {
                 store.record_verification(
                     &archive.path,
@@ -72,7 +82,6 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             tell(&archive.path, found);
         }
     }
-    let keys = args.identity.as_deref().map(keys).transpose()?;
     for name in &args.archives {
         let path: PathBuf = find(root, name)?;
         if !manifest_path(&path).exists() {
@@ -81,13 +90,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(&format!("{}: it can be read, but has no manifest to compare it with\n", path.display()));
             continue;
         }
-        bar.expect(read_manifest(&path).map_or(0, |entry| entry.members.iter().map(|member| member.size).sum()));
-        let found = match &keys {
-            Some(keys) if read_manifest(&path)?.inside.is_some() => {
-                verify_inside(&path, &read_manifest(&path)?, keys, effort, &step)
-            }
-            _ => check(&path, effort, &step),
-        };
+        bar.expect(read_manifest(&path).map_or(0, |entry| entry.text_size()));
+        // What is inside tells more of a damage.
+        let found = inside(&path).and_then(|()| check(&path, effort, &step));
         tell(&path, found.map_err(|error| error.to_string()));
     }
     drop(bar);
