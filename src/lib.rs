@@ -19,6 +19,7 @@ pub mod crontab;
 pub mod daemon;
 pub mod demo;
 pub mod detect;
+pub mod digest;
 pub mod fs;
 pub mod jobs;
 pub mod logrotate;

@@ -4,13 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::line_blocks::LineBlocks;
 use super::{TextTimes, TimesOf};
+use crate::digest::{Hasher, sha256};
 use crate::fs::{identity, open_beneath};
 use crate::model::Identity;
-use crate::model::archive::hex;
 use crate::packed::{MAGIC, Packing};
 
 /// How much of a log's text tells most logs from one another.
@@ -135,31 +133,5 @@ pub(super) fn spanning(one: Option<(i64, i64)>, other: Option<(i64, i64)>) -> Op
     match (one, other) {
         (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
         (one, other) => one.or(other),
-    }
-}
-
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// SHA-256 of what is written to it.
-#[derive(Default, Clone)]
-pub(super) struct Hasher(Sha256);
-
-impl Hasher {
-    /// The digest, hexadecimal.
-    pub fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
-impl Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ArchiveError;
-use super::inspect::sha256;
+use crate::digest::sha256;
 use crate::fs::replace;
 use crate::model::ArchiveEntry;
 use crate::model::archive::{Codec, MANIFEST_VERSION, SEALED};

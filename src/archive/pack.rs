@@ -9,12 +9,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::inspect::{Candidate, Hasher, spanning};
+use super::inspect::{Candidate, spanning};
 use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
 use super::pieces::{Raw, encode, most_lanes, piece_size};
 use super::seal::{Sealing, seal, seal_index};
 use super::{ArchiveError, SUMS, Step, TextTimes, TimesOf, manifest, manifest_path, verify};
+use crate::digest::Hasher;
 use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
 use crate::model::archive::{Block, Codec, DateRule, Inside, MANIFEST_VERSION, RawName, SEALED};
 use crate::model::{ArchiveEntry, Member};

@@ -4,6 +4,7 @@
 //! Here each holds up to two and a half MiB of whole lines of one log, or the tar headers between two logs. So archives are packed,
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -18,6 +19,11 @@ use crate::model::archive::Codec;
 /// As measured: level 5 of zlib-rs packs logs as small as gzip's default at more than twice its speed.
 const GZIP_LEVEL: u32 = 5;
 const ZSTD_LEVEL: i32 = 3;
+
+thread_local! {
+    /// The tables of a compressor take more time to make than a small piece to compress.
+    static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// The most text in one piece, in bytes.
 pub const fn piece_size(codec: Codec) -> usize {
@@ -55,11 +61,15 @@ pub fn encode(codec: Codec, raw: &Raw) -> io::Result<Vec<u8>> {
             encoder.write_all(&raw.text)?;
             encoder.finish()
         }
-        Codec::Zstd => {
-            let mut encoder = zstd::bulk::Compressor::new(if raw.packed { 1 } else { ZSTD_LEVEL })?;
+        Codec::Zstd => ZSTD.with_borrow_mut(|kept| {
+            let encoder = match kept {
+                Some(encoder) => encoder,
+                None => kept.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+            };
             encoder.include_checksum(true)?;
+            encoder.set_compression_level(if raw.packed { 1 } else { ZSTD_LEVEL })?;
             encoder.compress(&raw.text)
-        }
+        }),
     }
 }
 

@@ -6,11 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::inspect::{HEAD, Hasher, read_text, sha256, spanning};
+use super::inspect::{HEAD, read_text, spanning};
 use super::lanes::Effort;
 use super::pieces::{self, Place, Text, most_lanes, piece_size};
 use super::seal::{Content, Keys};
 use super::{ArchiveError, SUMS, TimesOf, manifest};
+use crate::digest::{Hasher, sha256};
 use crate::model::archive::{Block, Codec, DateRule, Inside, MANIFEST_VERSION, RawName, SEALED};
 use crate::model::{ArchiveEntry, Identity, Member};
 use crate::packed::{MAGIC, Packing};

@@ -4,9 +4,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::inspect::Hasher;
 use super::read::{Opened, path_of};
 use super::verify::block;
+use crate::digest::Hasher;
 use crate::fs::{NewFile, open_beneath};
 use crate::model::Member;
 use crate::model::archive::RawName;

@@ -15,7 +15,7 @@ use age::x25519::{Identity, Recipient};
 use age::{Decryptor, Encryptor, IdentityFile};
 
 use super::Step;
-use super::inspect::Hasher;
+use crate::digest::Hasher;
 use crate::fs::{create_partial, forget_cached};
 use crate::model::Member;
 

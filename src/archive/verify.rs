@@ -5,13 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::inspect::Hasher;
 use super::lanes::Effort;
 use super::pack::sum_line;
 use super::pieces::{Text, decode, most_lanes, stored};
 use super::read::{Opened, is_log, place, unpacked};
 use super::seal::Keys;
 use super::{ArchiveError, SUMS, Step};
+use crate::digest::Hasher;
 use crate::model::{ArchiveEntry, Member};
 
 /// How many damaged places are named.

@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 
 use super::fields::{Fields, Placed, Text};
 use super::main_file::{Main, unsafe_secret};
-use super::values::{AbsolutePath, Address, Bytes, Limit, Pattern, Percent, Period, Share, Umask, Zone};
+use super::values::{AbsolutePath, Address, Bytes, Limit, Pattern, Percent, Period, Share, Umask, Url, Zone};
 use crate::model::archive::Retention;
 use crate::model::problem::nearest;
 use crate::model::{
@@ -130,6 +130,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
         fields.refuse_key("after", Problem::new("a job has either schedule or after", "besides schedule", help));
     }
     let enabled = fields.value("enabled").unwrap_or(true);
+    let heartbeat = fields.parsed::<Url>("heartbeat").map(|url| url.0);
     let group = fields.made("group", |text| check_name(text, "group", known.groups.as_ref()));
     let defaults = known.defaults.read(fields, known.recipients.as_ref());
     let work = match fields.present(&KINDS).as_slice() {
@@ -154,7 +155,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
     let Defaults { on_failure, on_output, .. } = defaults;
     // A name that is no job id has been refused with its file.
     let after = after.iter().filter_map(|name| name.parse().ok()).collect();
-    Some(Job { id: id?, description, schedule, after, enabled, policy, group, on_failure, on_output, work })
+    Some(Job { id: id?, description, schedule, after, enabled, policy, group, on_failure, on_output, heartbeat, work })
 }
 
 fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {

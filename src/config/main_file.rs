@@ -9,7 +9,7 @@ use chrono_tz::Tz;
 
 use super::fields::{Fields, Text};
 use super::job_file::Defaults;
-use super::values::{AbsolutePath, Address, Pattern, Period, Zone};
+use super::values::{AbsolutePath, Address, Pattern, Period, Url, Zone};
 use super::{Config, Keep};
 use crate::model::{
     CopyPlace, Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, S3Spec, Selection, SmtpSpec, Source,
@@ -36,6 +36,7 @@ pub struct Main {
     pub(super) groups: BTreeMap<String, usize>,
     keep: Keep,
     triage: Triage,
+    heartbeat: Option<String>,
 }
 
 impl Main {
@@ -51,8 +52,21 @@ impl Main {
 
     /// The whole configuration.
     pub fn into_config(self, root: &Path, rules: BTreeMap<String, Rule>, jobs: BTreeMap<JobId, Arc<Job>>) -> Config {
-        let Self { zone, host, state, sources, copies, mail, recipients, max_parallel, groups, keep, triage, .. } =
-            self;
+        let Self {
+            zone,
+            host,
+            state,
+            sources,
+            copies,
+            mail,
+            recipients,
+            max_parallel,
+            groups,
+            keep,
+            triage,
+            heartbeat,
+            ..
+        } = self;
         let root = root.to_owned();
         let chained = jobs.values().filter(|job| !job.after.is_empty()).cloned().collect();
         Config {
@@ -70,6 +84,7 @@ impl Main {
             groups,
             keep,
             triage,
+            heartbeat,
             jobs,
         }
     }
@@ -99,6 +114,7 @@ pub(super) fn read(
     let max_parallel = fields.number("max_parallel", 1..=MOST_PARALLEL).map_or(DEFAULT_PARALLEL, |n| n as usize);
     let groups = fields.table("groups").map(read_groups).unwrap_or_default();
     let keep = fields.table("keep").map(read_keep).unwrap_or_default();
+    let heartbeat = fields.parsed::<Url>("heartbeat").map(|url| url.0);
     let copies = fields.tables("copies").into_iter();
     let copies = copies.filter_map(|(name, table)| Some((name, read_place(table, root)?))).collect();
     let triage = fields.table("triage").map(read_triage).unwrap_or_default();
@@ -106,7 +122,21 @@ pub(super) fn read(
         Some(table) => read_mail(table, &host, &state, root)?,
         None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
     };
-    Some(Main { zone, host, state, sources, copies, mail, recipients, defaults, max_parallel, groups, keep, triage })
+    Some(Main {
+        zone,
+        host,
+        state,
+        sources,
+        copies,
+        mail,
+        recipients,
+        defaults,
+        max_parallel,
+        groups,
+        keep,
+        triage,
+        heartbeat,
+    })
 }
 
 /// How many runs may go on together in each group.

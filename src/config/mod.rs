@@ -59,6 +59,8 @@ pub struct Config {
     pub keep: Keep,
     /// Which lines are urgent.
     pub triage: Triage,
+    /// An address that the daemon pings each minute.
+    pub heartbeat: Option<String>,
     /// Jobs by id.
     pub jobs: BTreeMap<JobId, Arc<Job>>,
     /// Those of the jobs that come after others.

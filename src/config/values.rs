@@ -133,6 +133,22 @@ impl FromStr for AbsolutePath {
     }
 }
 
+/// An address of the web.
+pub struct Url(pub String);
+
+impl FromStr for Url {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let parsed = reqwest::Url::parse(text).ok();
+        let fits = parsed.is_some_and(|url| matches!(url.scheme(), "https" | "http") && url.has_host());
+        if fits {
+            return Ok(Self(text.to_owned()));
+        }
+        let message = format!("{text:?} is no address of the web");
+        Err(Problem::new(message, "https://…", "write for example \"https://hc.example.org/ping/5d1c\""))
+    }
+}
+
 /// A glob pattern of absolute paths.
 pub struct Pattern(pub String);
 

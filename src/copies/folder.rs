@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::{CopyError, Hash, Place, Seen, Sending};
+use super::{CopyError, Place, Seen, Sending};
+use crate::digest::Hasher;
 use crate::fs::{
     create_folder, forget_cached, identity, open_regular, partial_name, publish_new, remove, replace, sync_parent,
 };
@@ -28,7 +29,13 @@ impl Folder {
     /// That must be the one to which was copied before, if there was any.
     pub fn new(path: &Path, known: Option<&str>, may_mark: bool) -> Result<Self, CopyError> {
         let shown = path.display();
-        let place = |error: io::Error| CopyError::Place(format!("{shown}: {error}"));
+        let place = |error: io::Error| {
+            // The shipped unit lets the service write below its state folder only.
+            let is_unit = error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+            let help = "; under logkeeper.service, \"systemctl edit logkeeper\" has to name it: ReadWritePaths=";
+            let help = if is_unit { format!("{help}{shown}") } else { String::new() };
+            CopyError::Place(format!("{shown}: {error}{help}"))
+        };
         if !path.is_dir() {
             return Err(CopyError::Place(format!("{shown} is no folder; is its disk mounted?")));
         }
@@ -177,7 +184,7 @@ fn append(copy: &File, sending: &Sending<'_>, begun: u64, stop: &dyn Fn() -> boo
 fn digest(mut file: &File, stop: &dyn Fn() -> bool) -> Result<String, Failure> {
     forget_cached(file);
     file.seek(SeekFrom::Start(0))?;
-    let mut hash = Hash::default();
+    let mut hash = Hasher::default();
     copy_parts(file, &mut hash, stop)?;
     Ok(hash.finish())
 }

@@ -7,10 +7,7 @@ mod s3;
 use std::fs::File;
 use std::io::{self, Write};
 
-use sha2::{Digest, Sha256};
-
 use crate::model::CopyPlace;
-use crate::model::archive::hex;
 
 /// Why something could not be done there.
 #[derive(Debug, thiserror::Error)]
@@ -93,27 +90,5 @@ pub fn open(place: &CopyPlace, known: Option<&str>, may_mark: bool) -> Result<Bo
         CopyPlace::S3(spec) => Ok(Box::new(s3::Bucket::new(spec)?)),
         #[cfg(not(feature = "s3"))]
         CopyPlace::S3(_) => Err(CopyError::Place("this logkeeper was built without the feature s3".to_owned())),
-    }
-}
-
-/// The digest of what is written to it.
-#[derive(Default)]
-pub struct Hash(Sha256);
-
-impl Hash {
-    /// SHA-256, hexadecimal.
-    pub fn finish(self) -> String {
-        hex(&self.0.finalize())
-    }
-}
-
-impl Write for Hash {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! The daemon: due jobs, reload, shutdown, mail.
 
+mod heartbeat;
 pub mod outbox;
 pub mod planner;
 pub mod service;
@@ -65,6 +66,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let pump = tokio::spawn(deliver(app.clone()));
     let service = Arc::new(Service::from_env());
     let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
+    let beating = tokio::spawn(heartbeat::beat(app.clone(), planner.clone(), app.heartbeats.subscribe()));
     let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
     let keeping = tokio::spawn(housekeeping(app.clone()));
     let watching = tokio::spawn(watcher::watch(app.clone()));
@@ -90,6 +92,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
         _ = term.recv() => hurry(&app).await,
         _ = interrupt.recv() => hurry(&app).await,
     }
+    beating.abort();
     following.abort();
     keeping.abort();
     watching.abort();

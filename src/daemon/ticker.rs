@@ -31,7 +31,7 @@ const CHANNEL: usize = 16;
 const CRATE_PAUSE: Duration = Duration::from_millis(550);
 
 /// A slot that is due for so long shows that planning hangs; then the service manager is told nothing any more.
-const HUNG: TimeDelta = TimeDelta::seconds(60);
+pub(super) const HUNG: TimeDelta = TimeDelta::seconds(60);
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
 

@@ -10,7 +10,8 @@ use super::keep::check_catalogued;
 use super::{Context, JobError};
 use crate::archive::{Effort, MANIFEST, manifest_path};
 use crate::config::Config;
-use crate::copies::{CopyError, Hash, Place, Seen, Sending, open};
+use crate::copies::{CopyError, Place, Seen, Sending, open};
+use crate::digest::Hasher;
 use crate::model::{ArchiveSpec, CopyPlace, Work};
 use crate::store::{ArchiveFilter, Catalogued, Copy, Store, StoreError};
 
@@ -151,7 +152,7 @@ impl Copying<'_> {
     fn manifest(&self, archive: &Catalogued, key: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
         let (path, key) = (manifest_path(&archive.path), format!("{key}{MANIFEST}"));
         let file = File::open(&path).map_err(|error| one(&path, &error))?;
-        let mut hash = Hash::default();
+        let mut hash = Hasher::default();
         let size = io::copy(&mut &file, &mut hash).map_err(|error| one(&path, &error))?;
         let sha256 = hash.finish();
         if place.look(&key, self.stop)?.is_none() {
@@ -164,7 +165,7 @@ impl Copying<'_> {
     /// What is there, where it is the same to the last byte.
     fn compared(&self, key: &str, size: u64, sha256: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
         let Some(seen) = place.look(key, self.stop)?.filter(|seen| seen.size == size) else { return Ok(None) };
-        let mut digest = Hash::default();
+        let mut digest = Hasher::default();
         place.read(key, &mut digest, self.stop)?;
         let is_same = digest.finish() == sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen);
         Ok(is_same.then_some(seen))

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use toml::Value;
 
 use super::{Directive, Entry};
+use crate::model::untrusted::printable;
 use crate::model::{Create, JobId, Problem};
 
 /// What a job doesn't do as the entry says.
@@ -97,7 +98,7 @@ pub fn job_file(entry: &Entry, zone: &str, taken: &mut BTreeSet<String>) -> Resu
         id = format!("rotate-{}-{number}", name.trim_matches('-'));
     }
     let id = id.parse().map_err(|problem: Problem| problem.to_string())?;
-    Ok(Written { id, text: wanted.job_text(entry, zone), notes })
+    Ok(Written { id, text: wanted.job_text(entry, zone, &notes), notes })
 }
 
 impl Wanted {
@@ -175,8 +176,9 @@ impl Wanted {
         }
     }
 
-    fn job_text(&self, entry: &Entry, zone: &str) -> String {
-        let mut lines = vec![format!("# Imported from {}:{}.", entry.file.display(), entry.line)];
+    fn job_text(&self, entry: &Entry, zone: &str, notes: &[Note]) -> String {
+        let mut lines = vec![format!("# Imported from {}:{}.", comment(&entry.file.to_string_lossy()), entry.line)];
+        lines.extend(notes.iter().map(|note| format!("# Differs: {}", comment(&note.text))));
         let mut line = |key: &str, value: Value| lines.push(format!("{key} = {value}"));
         // Looked at as often as logrotate would; what is due is said by the calendar.
         let schedule = match (self.every, &self.weekday) {
@@ -215,7 +217,7 @@ impl Wanted {
         for (table, script) in [("before", &self.before), ("after", &self.after)] {
             if let Some(script) = script.as_ref().filter(|script| !script.trim().is_empty()) {
                 lines.push(format!("\n[rotate.{table}]"));
-                lines.push(format!("shell = {}", text(script)));
+                lines.push(format!("shell = {}", shell(script)));
             }
         }
         lines.join("\n") + "\n"
@@ -236,6 +238,23 @@ fn differs(directive: &str) -> String {
         _ => "not done",
     };
     format!("{directive}: {instead}")
+}
+
+/// A comment can't hold control characters.
+fn comment(text: &str) -> String {
+    printable(text.as_bytes())
+}
+
+/// A script without what all its lines are indented by, as a text of several lines where TOML can hold it so.
+fn shell(script: &str) -> String {
+    let lines = || script.lines().filter(|line| !line.trim().is_empty());
+    let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let plain: Vec<&str> = script.lines().map(|line| line.get(indent..).unwrap_or_default().trim_end()).collect();
+    let plain = plain.join("\n");
+    let plain = plain.trim_matches('\n');
+    let is_literal =
+        plain.contains('\n') && !plain.contains("'''") && !plain.chars().any(|c| c.is_control() && !"\n\t".contains(c));
+    if is_literal { format!("'''\n{plain}\n'''") } else { text(plain).to_string() }
 }
 
 /// `10k` as a size of ours.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDateTime;
-use sha2::{Digest, Sha256};
 
 use super::select::{LogFile, Rotation, Stream, rotation_of};
+use crate::digest::Hasher;
 use crate::fs::{self, NewFile};
 use crate::model::archive::Codec;
 use crate::model::{Identity, Names};
@@ -294,7 +294,7 @@ fn like(copy: &File, original: &std::fs::Metadata) -> io::Result<()> {
 }
 
 /// Fails where a compressed file, read from the disk, doesn't hold that text.
-fn proven(file: &File, codec: Codec, text: &[u8], stop: &dyn Fn() -> bool) -> io::Result<()> {
+fn proven(file: &File, codec: Codec, text: &str, stop: &dyn Fn() -> bool) -> io::Result<()> {
     fs::forget_cached(file);
     let mut file = file.try_clone()?;
     file.seek(SeekFrom::Start(0))?;
@@ -308,20 +308,10 @@ fn proven(file: &File, codec: Codec, text: &[u8], stop: &dyn Fn() -> bool) -> io
     Err(io::Error::other("what was compressed turned out different"))
 }
 
-fn sha256(input: impl Read, stop: &dyn Fn() -> bool) -> io::Result<Vec<u8>> {
-    struct Hash(Sha256);
-    impl Write for Hash {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hash = Hash(Sha256::new());
-    copy_watched(input, &mut hash, stop)?;
-    Ok(hash.0.finalize().to_vec())
+fn sha256(input: impl Read, stop: &dyn Fn() -> bool) -> io::Result<String> {
+    let mut hasher = Hasher::default();
+    copy_watched(input, &mut hasher, stop)?;
+    Ok(hasher.finish())
 }
 
 fn copy_watched(input: impl Read, output: &mut impl Write, stop: &dyn Fn() -> bool) -> io::Result<u64> {

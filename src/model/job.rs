@@ -159,6 +159,8 @@ pub struct Job {
     pub on_failure: Vec<String>,
     /// Recipient groups that get a mail when a command prints something (cron's MAILTO).
     pub on_output: Vec<String>,
+    /// An address that is pinged after each run.
+    pub heartbeat: Option<String>,
     /// What a run does.
     pub work: Work,
 }

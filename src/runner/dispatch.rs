@@ -174,6 +174,7 @@ mod tests {
             policy,
             group: group.map(str::to_owned),
             on_failure: Vec::new(),
+            heartbeat: None,
             on_output: Vec::new(),
             work: Work::Report(ReportSpec { period: ReportKind::Weekly, to: Vec::new() }),
         };

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Diagnostic};
@@ -39,6 +39,8 @@ pub struct App {
     follow_ups: mpsc::UnboundedSender<Vec<QueuedRun>>,
     /// Woken when there may be something to deliver.
     pub mail: Notify,
+    /// The addresses to ping because a run has ended.
+    pub heartbeats: broadcast::Sender<String>,
     /// Woken when another configuration is in force.
     pub reloaded: Notify,
     ending: AtomicBool,
@@ -76,6 +78,7 @@ impl App {
             finished: watch::Sender::new(0),
             follow_ups,
             mail: Notify::new(),
+            heartbeats: broadcast::Sender::new(HEARTBEATS),
             reloaded: Notify::new(),
             ending: AtomicBool::new(false),
         };
@@ -401,6 +404,10 @@ impl App {
                 return false;
             }
         }
+        if let Some(url) = heartbeat(&run.job, ended, after.retry.is_some()) {
+            // Nobody pings in a process that is no daemon.
+            let _ = self.heartbeats.send(url);
+        }
         self.finished.send_replace(run.id);
         true
     }
@@ -432,6 +439,9 @@ impl App {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How many heartbeats wait to be sent before the oldest are left out.
+const HEARTBEATS: usize = 1024;
 
 /// After how long it is tried again to put the end of a run on record.
 const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -473,6 +483,17 @@ fn unresumable(run: &QueuedRun, now: DateTime<Utc>) -> Option<&'static str> {
         _ if due >= now - due::FRESH => None,
         CatchUp::None => Some("logkeeper ended before it began"),
         _ if now - due > window => Some("logkeeper ended before it began, and that was too long ago"),
+        _ => None,
+    }
+}
+
+/// What is pinged after a run: the job's address, with `/fail` behind it where it failed for good, as healthchecks has it; nothing where
+/// it did not run at all or is tried again.
+fn heartbeat(job: &Job, ended: &Ended, tried_again: bool) -> Option<String> {
+    let url = job.heartbeat.as_deref()?;
+    match ended.outcome {
+        Outcome::Succeeded | Outcome::Partial => Some(url.to_owned()),
+        outcome if outcome.is_failure() && !tried_again => Some(format!("{}/fail", url.trim_end_matches('/'))),
         _ => None,
     }
 }

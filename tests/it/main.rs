@@ -24,6 +24,7 @@ mod faults;
 mod follow;
 mod forgeries;
 mod formats;
+mod heartbeat;
 mod hostile_files;
 mod hostile_lines;
 mod import;

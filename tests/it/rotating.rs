@@ -574,6 +574,20 @@ fn live_logs_with_numbers_for_names_are_let_alone() {
 }
 
 #[test]
+fn a_live_log_with_a_number_for_a_name_is_rotated_as_any_other() {
+    for method in ["rename", "copytruncate"] {
+        let bed = TestBed::new();
+        let job = format!("[rotate]\nfiles = [\"DIR/log/worker.1\"]\nnames = \"numbered\"\nmethod = \"{method}\"\n");
+        bed.main("").file("jobs/turn.toml", &job).file("log/worker.1", "one\n");
+        bed.run_job("turn", "2027-11-20T00:00:00Z");
+        bed.file("log/worker.1", "two\n");
+        bed.run_job("turn", "2027-11-21T00:00:00Z");
+        let expected = [("worker.1", ""), ("worker.1.1", "two\n"), ("worker.1.2", "one\n")];
+        assert_eq!(texts(&bed.path("log")), expected.map(|(a, b)| (a.to_owned(), b.to_owned())).into(), "{method}");
+    }
+}
+
+#[test]
 fn a_retry_and_two_runs_at_once_rotate_once() {
     let bed = bed("names = \"numbered\"\n[rotate.after]\nshell = \"sleep 0.2; test -e DIR/good\"\n");
     bed.file("log/a.log", "x\n");
