@@ -106,7 +106,7 @@ enum Command {
     TestMail(test_mail::Args),
     /// Make four weeks of logs, run the shipped jobs on them and show what comes out
     Demo(demo::Args),
-    /// Take over what another cron runs
+    /// Take over what cron or logrotate does
     Import(import::Args),
     /// Print completions for a shell
     Completions(completions::Args),

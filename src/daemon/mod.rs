@@ -48,7 +48,11 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (mut hangup, mut child) = (signal(SignalKind::hangup())?, signal(SignalKind::child())?);
     let planner = Planner::new(app.clone());
+    let (last_beat, end) = tokio::sync::oneshot::channel();
+    // From before the first run on, so that none is missed.
+    let told = app.heartbeats.subscribe();
     planner.plan(true).await?;
+    let beating = tokio::spawn(heartbeat::beat(app.clone(), planner.clone(), told, end));
     let socket = api::socket_path(&app.config().state);
     let (no_more_runs, last_words) = tokio::sync::oneshot::channel::<()>();
     let ended = async move {
@@ -66,7 +70,6 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let pump = tokio::spawn(deliver(app.clone()));
     let service = Arc::new(Service::from_env());
     let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
-    let beating = tokio::spawn(heartbeat::beat(app.clone(), planner.clone(), app.heartbeats.subscribe()));
     let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
     let keeping = tokio::spawn(housekeeping(app.clone()));
     let watching = tokio::spawn(watcher::watch(app.clone()));
@@ -92,12 +95,14 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
         _ = term.recv() => hurry(&app).await,
         _ = interrupt.recv() => hurry(&app).await,
     }
-    beating.abort();
     following.abort();
     keeping.abort();
     watching.abort();
     pump.abort();
     drop(no_more_runs);
+    drop(last_beat);
+    // It ends by itself, after a while in any case.
+    let _ = beating.await;
     if tokio::time::timeout(LAST_WORDS, &mut server).await.is_err() {
         server.abort();
     }

@@ -1,6 +1,7 @@
 //! The planner: which slots are due, recorded before they run.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,9 @@ use crate::threads::blocking;
 /// After how long jobs whose slots could not be recorded are looked at again.
 const RETRY: TimeDelta = TimeDelta::seconds(10);
 
+/// A slot that is due for so long shows that planning hangs.
+pub(super) const HUNG: TimeDelta = TimeDelta::seconds(60);
+
 /// A machine that was started so recently has been started since logkeeper ran last, even if nothing is on record.
 const JUST_STARTED: Duration = Duration::from_secs(600);
 
@@ -30,6 +34,8 @@ pub struct Planner {
     /// Held while slots are decided and recorded, so that ticks and reloads don't mix.
     deciding: Mutex<()>,
     changed: Notify,
+    /// Whether the last look at what is due could be put on record.
+    recorded: AtomicBool,
 }
 
 /// What is to come.
@@ -54,7 +60,7 @@ impl Planner {
     /// With nothing planned yet.
     pub fn new(app: Arc<App>) -> Arc<Self> {
         let (plan, deciding, changed) = (Mutex::default(), Mutex::default(), Notify::new());
-        Arc::new(Self { app, plan, deciding, changed })
+        Arc::new(Self { app, plan, deciding, changed, recorded: AtomicBool::new(true) })
     }
 
     /// Plans the jobs of the configuration in force. With `starting`, runs that a dead logkeeper left open are resolved, and
@@ -100,6 +106,11 @@ impl Planner {
         slot.into_iter().chain(delayed).min()
     }
 
+    /// Whether slots are recorded when they are due: the last attempt could do so, and none waits.
+    pub fn is_well(&self) -> bool {
+        self.recorded.load(Ordering::Relaxed) && self.next().is_none_or(|next| next > self.now() - HUNG)
+    }
+
     /// Returns when the plan has changed.
     pub async fn changed(&self) {
         self.changed.notified().await;
@@ -116,6 +127,7 @@ impl Planner {
     /// Fails where the store can't be used.
     pub fn plan_blocking(&self, starting: bool) -> Result<Vec<QueuedRun>, StoreError> {
         let _alone = self.deciding.lock().unwrap_or_else(PoisonError::into_inner);
+        self.recorded.store(false, Ordering::Relaxed);
         let resumed = if starting { self.app.recover()? } else { Vec::new() };
         let (now, step) = self.look();
         let config = self.app.config();
@@ -208,6 +220,7 @@ impl Planner {
     /// Decides about the slots of these jobs up to now and records them, all in one transaction.
     /// Where that fails nothing is on record, and they are looked at again after a pause.
     fn decide(&self, entries: &mut [Entry], now: DateTime<Utc>, step: TimeDelta) -> Result<Vec<QueuedRun>, StoreError> {
+        self.recorded.store(false, Ordering::Relaxed);
         let (mut slots, mut rows) = (Vec::new(), Vec::new());
         for entry in entries.iter_mut() {
             entry.next = Some(now + RETRY);
@@ -225,6 +238,7 @@ impl Planner {
             entry.next = entry.job.schedule.as_ref().and_then(|schedule: &Schedule| next_after(schedule, row.cursor));
             entry.row = row;
         }
+        self.recorded.store(true, Ordering::Relaxed);
         Ok(queued)
     }
 

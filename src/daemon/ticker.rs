@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio_cron_scheduler::job::job_data::{JobAndNextTick, JobStoredData};
 use tokio_cron_scheduler::store::{DataStore, InitStore, MetaDataStorage};
@@ -20,7 +20,7 @@ use tokio_cron_scheduler::{
 };
 use uuid::Uuid;
 
-use super::planner::Planner;
+use super::planner::{HUNG, Planner};
 use super::service::Service;
 use super::timer::Timer;
 
@@ -29,9 +29,6 @@ const CHANNEL: usize = 16;
 
 /// The crate sleeps for half a second after each tick before it asks again.
 const CRATE_PAUSE: Duration = Duration::from_millis(550);
-
-/// A slot that is due for so long shows that planning hangs; then the service manager is told nothing any more.
-pub(super) const HUNG: TimeDelta = TimeDelta::seconds(60);
 
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
 
@@ -108,7 +105,8 @@ struct Pump {
     stopped: watch::Receiver<bool>,
 }
 
-/// Waits until something is due, whatever happens to plan and clock meanwhile, and tells the service manager that this goes on.
+/// Waits until something is due, whatever happens to plan and clock meanwhile, and tells the service manager that this goes on: where
+/// planning hangs it is told nothing any more.
 async fn until_due(planner: &Planner, timer: &dyn Timer, service: &Service, stopped: &mut watch::Receiver<bool>) {
     loop {
         let now = planner.now();

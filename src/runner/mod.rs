@@ -40,7 +40,7 @@ pub struct App {
     /// Woken when there may be something to deliver.
     pub mail: Notify,
     /// The addresses to ping because a run has ended.
-    pub heartbeats: broadcast::Sender<String>,
+    pub heartbeats: broadcast::Sender<Heartbeat>,
     /// Woken when another configuration is in force.
     pub reloaded: Notify,
     ending: AtomicBool,
@@ -245,7 +245,9 @@ impl App {
             };
             if open.started {
                 let ended = Ended::new(Outcome::Interrupted, "logkeeper died during this run");
-                queued.extend(self.store.settle_run(&run, &ended, &self.aftermath(&run, &ended), now)?);
+                let after = self.aftermath(&run, &ended);
+                queued.extend(self.store.settle_run(&run, &ended, &after, now)?);
+                self.beat(&run, &ended, &after);
             } else if let Some(reason) = unresumable(&run, now) {
                 self.store.finish_run(run.id, &Ended::new(Outcome::Missed, reason), now)?;
             } else {
@@ -404,12 +406,18 @@ impl App {
                 return false;
             }
         }
-        if let Some(url) = heartbeat(&run.job, ended, after.retry.is_some()) {
-            // Nobody pings in a process that is no daemon.
-            let _ = self.heartbeats.send(url);
-        }
+        self.beat(run, ended, &after);
         self.finished.send_replace(run.id);
         true
+    }
+
+    /// Has the job's address pinged.
+    fn beat(&self, run: &QueuedRun, ended: &Ended, after: &Aftermath) {
+        let url = heartbeat(&run.job, ended, after.retry.is_some()).filter(|_| run.trigger != Trigger::Manual);
+        if let Some(url) = url {
+            // Nobody pings in a process that is no daemon.
+            let _ = self.heartbeats.send(Heartbeat { of: run.job.id.to_string(), url });
+        }
     }
 
     /// What follows from the end of a run.
@@ -487,15 +495,28 @@ fn unresumable(run: &QueuedRun, now: DateTime<Utc>) -> Option<&'static str> {
     }
 }
 
-/// What is pinged after a run: the job's address, with `/fail` behind it where it failed for good, as healthchecks has it; nothing where
-/// it did not run at all or is tried again.
+/// An address to ping.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    /// Whose: a job's id.
+    pub of: String,
+    /// The address.
+    pub url: String,
+}
+
+/// What is pinged after a run: the job's address, with `/fail` behind its path where it failed for good, also in part, as healthchecks
+/// has it; nothing where it did not run, was stopped, or is tried again.
 fn heartbeat(job: &Job, ended: &Ended, tried_again: bool) -> Option<String> {
-    let url = job.heartbeat.as_deref()?;
+    let mut url = reqwest::Url::parse(job.heartbeat.as_deref()?).ok()?;
     match ended.outcome {
-        Outcome::Succeeded | Outcome::Partial => Some(url.to_owned()),
-        outcome if outcome.is_failure() && !tried_again => Some(format!("{}/fail", url.trim_end_matches('/'))),
-        _ => None,
+        Outcome::Succeeded => {}
+        outcome if (outcome.is_failure() || outcome == Outcome::Partial) && !tried_again => {
+            let path = format!("{}/fail", url.path().trim_end_matches('/'));
+            url.set_path(&path);
+        }
+        _ => return None,
     }
+    Some(url.into())
 }
 
 fn failed(job: &Job, error: &JobError) -> Ended {

@@ -42,6 +42,10 @@ fn bed(port: u16) -> TestBed {
     };
     bed.file("jobs/good.toml", &job("/bin/true", "", "good"))
         .file("jobs/bad.toml", &job("/bin/false", "", "bad"))
+        .file(
+            "jobs/part.toml",
+            &format!("schedule = \"* * * * * *\"\nretries = 0\nheartbeat = \"http://127.0.0.1:{port}/part?to=1\"\n[rotate]\nfiles = [\"DIR/none.log\"]\n"),
+        )
         .file("jobs/again.toml", &job("/bin/false", "retries = 3\nretry_delay = \"1h\"\n", "again"));
     bed
 }
@@ -53,7 +57,7 @@ fn the_daemon_and_its_jobs_are_heard() {
     let _daemon = bed.daemon();
     wait_until("all were pinged", Duration::from_secs(30), || {
         let asked = asked.lock().unwrap();
-        ["/all", "/good", "/bad/fail"].iter().all(|path| asked.iter().any(|asked| asked == path))
+        ["/all", "/good", "/bad/fail", "/part/fail?to=1"].iter().all(|path| asked.iter().any(|asked| asked == path))
     });
     // What is tried again has not failed yet.
     assert!(!asked.lock().unwrap().iter().any(|path| path.starts_with("/again") || path == "/bad"));
@@ -69,6 +73,26 @@ fn jobs_go_on_where_nobody_answers() {
         runs.as_array().unwrap().iter().filter(|run| run["outcome"] == "succeeded").count() > 3
     });
     assert!(asked.lock().unwrap().len() > 2);
+}
+
+#[test]
+fn a_run_that_ends_with_the_daemon_is_heard_and_one_by_hand_is_not() {
+    let (port, asked) = server(true);
+    let bed = TestBed::new();
+    let job = |schedule: &str, command: &str, path: &str| {
+        format!("{schedule}heartbeat = \"http://127.0.0.1:{port}/{path}?x=1\"\n[command]\nshell = \"{command}\"\n")
+    };
+    let started = "touch DIR/started; sleep 1";
+    bed.file("jobs/last.toml", &job("schedule = \"* * * * * *\"\n", started, "last"))
+        .file("jobs/hand.toml", &job("", "true", "hand"));
+    let daemon = bed.daemon();
+    assert_eq!(bed.run(&["run-now", "hand"]).code, 0);
+    wait_until("it has begun", Duration::from_secs(10), || bed.path("started").exists());
+    daemon.signal("TERM");
+    wait_until("it was heard", Duration::from_secs(20), || {
+        asked.lock().unwrap().iter().any(|path| path == "/last?x=1")
+    });
+    assert!(!asked.lock().unwrap().iter().any(|path| path.starts_with("/hand")));
 }
 
 #[test]
