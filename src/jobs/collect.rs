@@ -94,6 +94,10 @@ fn candidate(
         Ok(candidate) => candidate,
         Err(error) => return Ok(Err(error)),
     };
+    if candidate.identity.size == 0 {
+        // It was made anew since its folder was read, and nothing is in it yet.
+        return Ok(Err(std::io::ErrorKind::NotFound.into()));
+    }
     let twins = || collected.logs.iter().filter(|(other, _)| other == host).map(|(_, log)| log);
     let begins_alike = |log: &Candidate| log.head_sha256 == candidate.head_sha256;
     if !context.store.has_head(&candidate.head_sha256)? && !twins().any(begins_alike) {
