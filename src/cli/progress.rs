@@ -27,7 +27,7 @@ impl Bar {
     }
 
     /// So many bytes more are to be done.
-    pub fn expect(&self, bytes: u64) {
+    pub fn extend(&self, bytes: u64) {
         self.0.inc_length(bytes);
     }
 

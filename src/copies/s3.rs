@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
 use super::{CopyError, Place, Seen, Sending};
-use crate::model::S3Spec;
+use crate::model::{S3Spec, problem};
 
 /// The size of a part of a large object. S3 takes up to 10,000 parts of at least 5 MiB.
 const PART: u64 = 8 << 20;
@@ -63,7 +63,8 @@ impl Bucket {
             .with_connect_timeout(CONNECT)
             .with_timeout(DEADLINE)
             .with_read_timeout(DEADLINE)
-            .with_allow_http(is_local(endpoint));
+            // The configuration lets only a service on this machine be without TLS.
+            .with_allow_http(endpoint.starts_with("http://"));
         if let Some(path) = &spec.ca_file {
             let pem = std::fs::read(path).map_err(|error| unusable(path, &error))?;
             for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| unusable(path, &error))? {
@@ -259,13 +260,6 @@ fn unusable(path: &FilePath, error: &dyn std::error::Error) -> CopyError {
     CopyError::Place(format!("{}: {}", path.display(), causes(error)))
 }
 
-/// Whether a service is on this machine, where nobody listens in.
-pub fn is_local(endpoint: &str) -> bool {
-    let host = endpoint.strip_prefix("http://").unwrap_or_default();
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    matches!(host, "localhost" | "127.0.0.1")
-}
-
 /// The status that a service has answered with, as the crate tells it.
 fn status(error: &object_store::Error) -> Option<u16> {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
@@ -284,22 +278,13 @@ const LONGEST: usize = 300;
 /// An error with what caused it, on one line; what is said twice only once. Of a service's own answer only its code and message:
 /// the rest may hold what only its owner should see.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
+    let text = problem::causes(error);
     let element = |name: &str| {
         let (_, rest) = text.split_once(&format!("<{name}>"))?;
         rest.split_once(&format!("</{name}>")).map(|(inside, _)| inside.to_owned())
     };
-    if let (Some(code), Some(message)) = (element("Code"), element("Message")) {
-        text = format!("{code}: {message}");
-    }
+    let said = element("Code").zip(element("Message")).map(|(code, message)| format!("{code}: {message}"));
+    let text = said.unwrap_or(text);
     // In front of it the crate says how often it tried.
     let text = text.rsplit_once(" - ").map_or(&*text, |(_, last)| last);
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LONGEST).collect()

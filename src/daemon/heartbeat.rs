@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use super::planner::Planner;
+use crate::model::problem::causes;
 use crate::runner::{App, Heartbeat};
 
 /// How often the daemon itself says that it goes on.
@@ -140,10 +141,4 @@ async fn ping(client: &Client, url: &str) -> Result<(), String> {
             None => return Err(causes(&error)),
         }
     }
-}
-
-/// An error with what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let next = error.source().map(causes);
-    next.map_or_else(|| error.to_string(), |next| format!("{error}: {next}"))
 }

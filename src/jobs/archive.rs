@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::collect::{Collected, collect, rotated};
 use super::copies::{Copied, Places, copy_archives, uncopied};
@@ -46,7 +45,7 @@ impl JobKind for ArchiveSpec {
             told.notes.extend(waiting);
             told.problems.extend(problems);
             // Each is read once to be packed and once to be verified.
-            context.live.expect(2 * logs.iter().map(|(_, log)| log.identity.size).sum::<u64>());
+            context.live.extend(2 * logs.iter().map(|(_, log)| log.identity.size).sum::<u64>());
             found.push((source, logs));
         }
         let (mut archives, mut logs) = (0, 0);
@@ -192,11 +191,6 @@ impl ArchiveSpec {
         Ok(context.store.has_archive(path)? || context.store.has_copy(&key)?)
     }
 
-    /// The job's zone.
-    fn zone(&self, context: &Context<'_>) -> Tz {
-        context.job.schedule.as_ref().map_or(context.config.zone, |schedule| schedule.zone)
-    }
-
     /// The date in the name of a log's archive.
     fn date_of(&self, log: &Candidate, context: &Context<'_>) -> String {
         let modified = log.identity.modified();
@@ -207,7 +201,7 @@ impl ArchiveSpec {
             DateRule::Run => context.at.timestamp(),
         };
         let instant = DateTime::<Utc>::from_timestamp(instant, 0).unwrap_or(context.at);
-        instant.with_timezone(&self.zone(context)).format("%Y-%m-%d").to_string()
+        instant.with_timezone(&context.zone()).format("%Y-%m-%d").to_string()
     }
 
     /// Refuses to work in a store that lies in another job's, whose rules would be those of both.

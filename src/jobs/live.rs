@@ -42,7 +42,7 @@ impl Live {
     }
 
     /// So many bytes more are to be gone through.
-    pub fn expect(&self, bytes: u64) {
+    pub fn extend(&self, bytes: u64) {
         self.0.total.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 pub use alert::compose as compose_alert;
 pub use archive::alone_in;
@@ -66,6 +67,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// The zone of the job's dates: its schedule's.
+    pub fn zone(&self) -> Tz {
+        self.job.schedule.as_ref().map_or(self.config.zone, |schedule| schedule.zone)
+    }
+
     /// Told once per block of work how many bytes are done since the last time; gives whether to stop.
     pub fn step(&self, bytes: u64) -> bool {
         self.live.advance(bytes);

@@ -5,7 +5,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::{Context, JobError, JobKind, Stop, alone_in, counted, scan};
 use crate::fs::identity;
@@ -141,12 +140,8 @@ impl RotateSpec {
         Source { name: context.job.id.to_string(), files, ..Source::default() }
     }
 
-    fn zone(&self, context: &Context<'_>) -> Tz {
-        context.job.schedule.as_ref().map_or(context.config.zone, |schedule| schedule.zone)
-    }
-
     fn target(&self, stream: &Stream, context: &Context<'_>) -> Option<PathBuf> {
-        logs::rotate::target(stream, self.names, context.at.with_timezone(&self.zone(context)).naive_local())
+        logs::rotate::target(stream, self.names, context.at.with_timezone(&context.zone()).naive_local())
     }
 
     /// Logs that are named without wildcards and are not there.
@@ -161,7 +156,7 @@ impl RotateSpec {
     /// The logs that are there, each with whether its turn has come.
     fn due(&self, streams: Vec<Stream>, context: &Context<'_>) -> Result<Vec<Judged>, JobError> {
         let rotations = context.store.rotations(&context.job.id)?;
-        let zone = self.zone(context);
+        let zone = context.zone();
         let judged = streams.into_iter().filter_map(|stream| {
             let meta = std::fs::symlink_metadata(&live(&stream)?.path).ok()?;
             let known = rotations.iter().find(|rotation| rotation.log == stream.path).map(|rotation| rotation.at);

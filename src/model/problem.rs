@@ -58,6 +58,20 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// An error with what caused it, on one line; what is said twice only once.
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

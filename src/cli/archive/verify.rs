@@ -65,7 +65,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let mut archives = Store::open_for_reading(&config.state)?.catalogue(&ArchiveFilter::default())?;
         archives.sort_by(|a, b| (a.checked, &a.path).cmp(&(b.checked, &b.path)));
         archives.truncate(share_of(archives.len(), args.subset.unwrap_or(100)));
-        bar.expect(archives.iter().map(|archive| archive.entry.text_size()).sum());
+        bar.extend(archives.iter().map(|archive| archive.entry.text_size()).sum());
         // Whoever may not write to the database may still look at archives.
         let record = crate::runner::refuse_foreign(&config.state).ok().and_then(|()| Store::open(&config.state).ok());
         for archive in archives {
@@ -90,7 +90,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             output::print(&format!("{}: it can be read, but has no manifest to compare it with\n", path.display()));
             continue;
         }
-        bar.expect(read_manifest(&path).map_or(0, |entry| entry.text_size()));
+        bar.extend(read_manifest(&path).map_or(0, |entry| entry.text_size()));
         // What is inside tells more of a damage.
         let found = inside(&path).and_then(|()| check(&path, effort, &step));
         tell(&path, found.map_err(|error| error.to_string()));
