@@ -18,7 +18,7 @@ pub struct Args {
 enum What {
     /// Write a job file for every line of crontabs, doing the same
     Crontab(crontab::Args),
-    /// Write a job file for every entry of logrotate's files, doing the same
+    /// Write a job file for every entry of logrotate's files, and list what it does otherwise
     Logrotate(logrotate::Args),
 }
 
