@@ -156,6 +156,7 @@ fn durable() -> f64 {
             trigger: Trigger::Scheduled,
             begin: None,
             ended: None,
+            tell: Vec::new(),
         })
         .collect();
     let begun = Instant::now();

@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use super::{jobs, next, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::{Delivery, Job, Work};
+use crate::model::{Job, Work};
 
 /// How many runs of each job are shown.
 const SHOWN: usize = 3;
@@ -29,7 +29,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let daemon = daemon_account(&config);
     let found = config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config)));
-    let found = found.chain(unreadable_password(&config, daemon));
+    let found = found.chain(unreadable_secrets(&config, daemon));
     let warnings: Vec<String> = found.chain(rotated_twice(&config)).collect();
     if args.json {
         let jobs = config.jobs.values().map(|job| {
@@ -67,11 +67,13 @@ fn is_readable(path: &Path, account: Uid) -> bool {
     account.is_root() || std::fs::metadata(path).is_ok_and(readable)
 }
 
-/// Whether the mail server's password is out of the daemon's reach.
-fn unreadable_password(config: &Config, daemon: Uid) -> Option<String> {
-    let Delivery::Smtp(smtp) = &config.mail.delivery else { return None };
-    let path = smtp.password_file.as_ref().filter(|path| !is_readable(path, daemon))?;
-    Some(format!("{} can't be read by logkeeper's account; chown it to that account", path.display()))
+/// The secrets of channels that are out of the daemon's reach.
+fn unreadable_secrets(config: &Config, daemon: Uid) -> Vec<String> {
+    let files = config.channels.values().flat_map(|channel| channel.way.files());
+    let unreadable = files.filter(|path| !is_readable(path, daemon));
+    unreadable
+        .map(|path| format!("{} can't be read by logkeeper's account; chown it to that account", path.display()))
+        .collect()
 }
 
 /// Why a job that comes after others never can: they are never due at the same instant.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::{output, run_now};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, SHIPPED};
-use crate::jobs::compose_report;
-use crate::model::{Delivery, Outcome, Problem, ReportKind};
+use crate::jobs::{ReportRequest, compose_report};
+use crate::model::channel::MAIL;
+use crate::model::{Audience, Outcome, Problem, ReportKind, Way};
 use crate::runner::{App, Lock};
 use crate::store::{FindingFilter, Store};
 use crate::{demo, report};
@@ -120,13 +121,20 @@ fn show_findings(app: &App) -> anyhow::Result<()> {
 fn show_results(app: &App, dir: &Path) -> anyhow::Result<()> {
     let config = app.config();
     let page = dir.join("weekly-summary.html");
-    let figures = compose_report(ReportKind::Weekly, app.clock.now(), &config, &app.store)?;
+    let (zone, made) = (config.zone, app.clock.now());
+    let request = ReportRequest { kind: ReportKind::Weekly, audience: Audience::Management, zone, made };
+    let figures = compose_report(&request, &config, &app.store)?;
     std::fs::write(&page, report::page(&figures))?;
     output::print("\nMails:\n");
-    for delivery in app.store.deliveries(20)?.into_iter().rev() {
-        output::print(&format!("  {:<5} {:<24} {}\n", delivery.state, delivery.recipient, delivery.subject));
+    for delivery in app.store.deliveries(None, 20)?.into_iter().rev() {
+        output::print(&format!(
+            "  {:<5} {:<24} {}\n",
+            delivery.state.to_string(),
+            delivery.recipient,
+            delivery.subject
+        ));
     }
-    if let Delivery::Folder(folder) = &config.mail.delivery {
+    if let Some(Way::Folder(folder)) = config.channels.get(MAIL).map(|channel| &channel.way) {
         output::print(&format!("  as .eml files in {}\n", folder.path.display()));
     }
     output::print(&format!("\nThe weekly summary, to open in a browser: {}\n", page.display()));

@@ -76,6 +76,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         since,
         until: None,
         limit: Some(args.count),
+        without_evidence: false,
     };
     let found = store.findings(&filter)?;
     if args.json {

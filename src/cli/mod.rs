@@ -12,6 +12,7 @@ mod history;
 mod import;
 mod jobs;
 mod next;
+mod outbox;
 mod output;
 mod progress;
 mod report;
@@ -19,6 +20,7 @@ mod rules;
 mod run_now;
 mod saver;
 mod scan;
+mod send;
 mod show;
 mod stats;
 mod status;
@@ -100,8 +102,10 @@ enum Command {
     Archive(archive::Args),
     /// Scan log files here and now, without any configuration
     Scan(scan::Args),
-    /// Show a report, or write it as a page
+    /// Show a report, write it as a page, or send it
     Report(report::Args),
+    /// List messages and whether they arrived; try again what did not
+    Outbox(outbox::Args),
     /// Send a test mail the way alerts and reports go
     TestMail(test_mail::Args),
     /// Make four weeks of logs, run the shipped jobs on them and show what comes out
@@ -152,6 +156,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stats(args) => stats::run(&root, &args),
         Command::Scan(args) => scan::run(&root, &args),
         Command::Report(args) => report::run(&root, &args),
+        Command::Outbox(args) => outbox::run(&root, &args),
         Command::TestMail(args) => test_mail::run(&root, &args),
         Command::Demo(args) => demo::run(&args),
         Command::Import(args) => import::run(&root, &args),

@@ -1,27 +1,40 @@
-//! `logkeeper report weekly`
+//! `logkeeper report KIND`
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use chrono::{Days, NaiveDate};
+use chrono_tz::Tz;
 
 use super::output;
+use super::send::send_now;
 use crate::clock::{Clock, SystemClock};
-use crate::jobs::{compose_report, midnight};
-use crate::model::ReportKind;
+use crate::config::Config;
+use crate::jobs::{ReportRequest, as_sent, compose_report, midnight};
+use crate::model::channel::MAIL;
+use crate::model::{Audience, ReportKind, Work};
 use crate::report;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Which report: weekly
+    /// Which report: daily, weekly or monthly
     #[arg(value_parser = |text: &str| text.parse::<ReportKind>())]
     kind: ReportKind,
+    /// For whom: management, or admins, who get all the details
+    #[arg(long = "for", value_name = "WHOM", default_value = "management", value_parser = |text: &str| text.parse::<Audience>())]
+    audience: Audience,
     /// Write the page to this file instead of printing the text
     #[arg(long, value_name = "FILE.html")]
     preview: Option<PathBuf>,
     /// The last day it covers, as 2026-11-19; default: yesterday
     #[arg(long, value_name = "DATE")]
     ending: Option<NaiveDate>,
+    /// Send it to this address now
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::config::address)]
+    send_to: Option<String>,
+    /// Count anew, also where the report was sent already
+    #[arg(long)]
+    fresh: bool,
     /// Print its figures as JSON
     #[arg(long, conflicts_with = "preview")]
     json: bool,
@@ -30,17 +43,43 @@ pub struct Args {
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let now = SystemClock.now();
-    let made = args.ending.map_or(now, |to| midnight(to + Days::new(1), config.zone));
-    let figures = compose_report(args.kind, made, &config, &store)?;
+    let zone = zone_of(args, &config);
+    let made = args.ending.map_or(now, |to| midnight(to + Days::new(1), zone));
+    let request = ReportRequest { kind: args.kind, audience: args.audience, zone, made };
+    let sent = if args.fresh { None } else { as_sent(&request, &config, &store)? };
+    let figures = match sent {
+        Some(figures) => figures,
+        None => compose_report(&request, &config, &store)?,
+    };
     let (from, to) = (figures.from, figures.to);
-    match &args.preview {
-        Some(path) => {
-            std::fs::write(path, report::page(&figures))
-                .map_err(|error| anyhow::anyhow!("can't write {}: {error}", path.display()))?;
-            output::print(&format!("{} shows the {} report on {from} to {to}\n", path.display(), args.kind.name()));
-        }
-        None if args.json => output::print_json(&figures)?,
-        None => output::print(&report::mail(&figures, now).text),
+    if let Some(path) = &args.preview {
+        std::fs::write(path, report::page(&figures))
+            .map_err(|error| anyhow::anyhow!("can't write {}: {error}", path.display()))?;
+        let (kind, audience) = (args.kind, args.audience);
+        output::print(&format!("{} shows the {kind} report for {audience} on {from} to {to}\n", path.display()));
+    }
+    if let Some(address) = &args.send_to {
+        crate::runner::refuse_foreign(&config.state)?;
+        let mut message = report::message(&figures);
+        // Sent once more, it is another mail.
+        message.mail.key = format!("{} by hand {}", message.mail.key, now.timestamp_millis());
+        let routes = [(MAIL.to_owned(), vec![address.clone()])];
+        let sent = send_now(&message, &routes, &config, now, args.json)?;
+        return Ok(if sent { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) });
+    }
+    if args.json {
+        output::print_json(&figures)?;
+    } else if args.preview.is_none() {
+        output::print(&report::message(&figures).mail.text);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The zone of the job that sends such a report, else that of the configuration.
+fn zone_of(args: &Args, config: &Config) -> Tz {
+    let same = config.jobs.values().find(|job| match &job.work {
+        Work::Report(report) => report.period == args.kind && report.audience == args.audience,
+        _ => false,
+    });
+    same.and_then(|job| job.schedule.as_ref()).map_or(config.zone, |schedule| schedule.zone)
 }

@@ -49,6 +49,12 @@ enum By {
     User,
     /// Paths on web servers
     Path,
+    /// Addresses, by failed logins
+    Attacker,
+    /// Accounts, by failed logins
+    Target,
+    /// Paths on web servers, by answers with an error
+    ErrorPath,
     /// Hours of the day
     Hour,
     /// Days of the week
@@ -101,6 +107,9 @@ fn stats(store: &Store, args: &Args, span: (DateTime<Utc>, DateTime<Utc>), zone:
         By::Ip => Some((TopKind::Ip, "ADDRESS")),
         By::User => Some((TopKind::User, "ACCOUNT")),
         By::Path => Some((TopKind::Path, "PATH")),
+        By::Attacker => Some((TopKind::Attacker, "ADDRESS")),
+        By::Target => Some((TopKind::Target, "ACCOUNT")),
+        By::ErrorPath => Some((TopKind::ErrorPath, "PATH")),
         _ => None,
     };
     if let Some((kind, header)) = top {

@@ -9,11 +9,16 @@ use super::{jobs, output};
 use crate::api::{Client, ClientError, socket_path};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::Run;
+use crate::jobs::counted;
+use crate::model::channel::MAIL;
 use crate::model::untrusted::printable;
-use crate::store::Store;
+use crate::model::{DeliveryState, Run};
+use crate::store::{DeliveryRow, Store};
 
-/// How far back mails that could not be delivered are told.
+/// How many messages that were given up are told one by one.
+const TOLD: usize = 5;
+
+/// How far back messages that could not be delivered are told.
 const MAIL_PERIOD: TimeDelta = TimeDelta::days(7);
 
 #[derive(clap::Args)]
@@ -86,7 +91,7 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
         });
     }
     problems.extend(failing(config, store)?);
-    problems.extend(undelivered(store, now)?);
+    problems.extend(undelivered(store, config, now)?);
     problems
         .extend(crate::crontab::still_run_by_cron(&config.root).into_iter().map(|(what, help)| Trouble { what, help }));
     let open = store.open_runs()?.into_iter().filter_map(|open| store.run(open.id).transpose());
@@ -124,21 +129,51 @@ fn failing(config: &Config, store: &Store) -> anyhow::Result<Vec<Trouble>> {
     Ok(found)
 }
 
-/// Mails that were given up, or wait because they could not be handed over.
-fn undelivered(store: &Store, now: DateTime<Utc>) -> anyhow::Result<Vec<Trouble>> {
-    let recent = store.deliveries(1000)?;
-    let recent = recent.into_iter().filter(|delivery| delivery.at >= (now - MAIL_PERIOD).timestamp());
-    let troubled = recent.filter(|delivery| delivery.error.is_some() && delivery.state != "sent");
-    let trouble = |delivery: crate::store::DeliveryRow| {
-        let state = if delivery.state == "dead" { "was given up" } else { "waits and is tried again" };
-        let error = printable(delivery.error.unwrap_or_default().as_bytes());
-        let (subject, recipient) = (printable(delivery.subject.as_bytes()), delivery.recipient);
+/// Channels that don't work, and messages that were given up or wait because they could not be handed over.
+fn undelivered(store: &Store, config: &Config, now: DateTime<Utc>) -> anyhow::Result<Vec<Trouble>> {
+    let mut found = Vec::new();
+    for trouble in store.troubles()? {
+        let waiting = store.waiting_for(&trouble.channel)?;
+        let (since, error) = (output::stamp(trouble.since, config.zone), printable(trouble.error.as_bytes()));
+        let how = if trouble.paused { "is paused" } else { "does not work" };
+        let waiting = counted(waiting, "message");
+        found.push(Trouble {
+            what: format!("the channel {} {how} since {since}, and {waiting} wait for it: {error}", trouble.channel),
+            help: format!(
+                "check it in config/logkeeper.toml, then: logkeeper test-mail --to {}",
+                if trouble.channel == MAIL { "ADDRESS" } else { &trouble.channel }
+            ),
+        });
+    }
+    let dead = store.deliveries(Some(DeliveryState::Dead), 1000)?;
+    let recent: Vec<_> = dead.into_iter().filter(|delivery| delivery.at >= now - MAIL_PERIOD).collect();
+    let given_up = |delivery: &DeliveryRow| {
+        let error = printable(delivery.error.as_deref().unwrap_or_default().as_bytes());
+        let whom = if delivery.recipient.is_empty() { &delivery.channel } else { &delivery.recipient };
         Trouble {
-            what: format!("the mail {subject:?} to {recipient} {state}: {error}"),
-            help: "check [mail] in config/logkeeper.toml, then: logkeeper test-mail".to_owned(),
+            what: format!("{:?} to {whom} was given up: {error}", printable(delivery.subject.as_bytes())),
+            help: format!("once that is mended: logkeeper outbox retry {}", delivery.message),
         }
     };
-    Ok(troubled.map(trouble).collect())
+    found.extend(recent.iter().take(TOLD).map(given_up));
+    if recent.len() > TOLD {
+        let what = format!("{} more messages were given up", recent.len() - TOLD);
+        found.push(Trouble { what, help: "logkeeper outbox --state dead lists them".to_owned() });
+    }
+    let put_off = store.deliveries(Some(DeliveryState::Queued), 1000)?;
+    let put_off = put_off.iter().filter(|delivery| delivery.error.is_some() && delivery.next > now);
+    if let Some(delivery) = put_off.clone().next() {
+        let error = printable(delivery.error.as_deref().unwrap_or_default().as_bytes());
+        found.push(Trouble {
+            what: format!(
+                "{} put off, for example to {}: {error}",
+                counted(put_off.count(), "message"),
+                delivery.recipient
+            ),
+            help: "they are tried again for two days; logkeeper outbox lists them".to_owned(),
+        });
+    }
+    Ok(found)
 }
 
 fn tell(status: &Status, config: &Config) {

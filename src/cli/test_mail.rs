@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::output;
+use super::send::send_now;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::{Delivery, Mail, Problem};
-use crate::notify;
+use crate::model::channel::MAIL;
+use crate::model::{Document, DocumentKind, Mail, Message, Problem, Severity};
+use crate::report::mail_page;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// To whom; default: the recipient group admins
-    #[arg(long, value_name = "ADDRESS")]
+    /// To whom: an address, a recipient group or a channel; default: the recipient group admins
+    #[arg(long, value_name = "WHOM")]
     to: Vec<String>,
     /// Print JSON
     #[arg(long)]
@@ -21,43 +22,50 @@ pub struct Args {
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = Config::load(&super::absolute(root))?;
-    let recipients = if args.to.is_empty() { config.addresses(&["admins".to_owned()]) } else { args.to.clone() };
-    if recipients.is_empty() {
+    let to = if args.to.is_empty() { vec!["admins".to_owned()] } else { args.to.clone() };
+    let routes = config.routes(&to, Severity::Critical);
+    if let Some((unknown, _)) = routes.iter().find(|(channel, _)| !config.channels.contains_key(channel)) {
+        let known = config.recipients.keys().chain(config.channels.keys().filter(|name| *name != MAIL));
+        let known: Vec<&str> = known.map(String::as_str).collect();
+        let help = format!("name an address, or one of: {}", known.join(" "));
+        return Err(Problem::new(format!("there is no recipient group or channel {unknown:?}"), "", help).into());
+    }
+    let recipients = |(channel, to): (String, Vec<String>)| {
+        let recipients = if channel == MAIL { config.addresses(&to) } else { vec![String::new()] };
+        (channel, recipients)
+    };
+    let routes: Vec<(String, Vec<String>)> = routes.into_iter().map(recipients).collect();
+    if routes.is_empty() {
         let help = "name one with --to, or set admins under [recipients] in config/logkeeper.toml";
         return Err(Problem::new("there is nobody to send it to", "", help).into());
     }
     crate::runner::refuse_foreign(&config.state)?;
     let now = SystemClock.now();
     let text = format!("This is a test mail of logkeeper on {}. Alerts and reports will come this way.\n", config.host);
-    let mail = Mail {
-        subject: format!("[{}] Test mail of logkeeper", config.host),
-        html: maud::html! { p { (text) } }.into_string(),
-        text,
-        images: Vec::new(),
-        key: format!("test {} {}", config.host, now.timestamp_millis()),
+    let key = format!("test {} {}", config.host, now.timestamp_millis());
+    let message = Message {
+        document: Document {
+            version: 1,
+            id: crate::digest::sha256(key.as_bytes())[..32].to_owned(),
+            kind: DocumentKind::Test,
+            at: now,
+            host: config.host.clone(),
+            severity: Severity::Low,
+            title: "Test message of logkeeper".to_owned(),
+            text: text.clone(),
+            held_back: 0,
+            items: Vec::new(),
+            more_items: 0,
+        },
+        mail: Mail {
+            subject: format!("[{}] Test mail of logkeeper", config.host),
+            html: mail_page("Test mail of logkeeper", &maud::html! { p { (text) } }),
+            text,
+            images: Vec::new(),
+            attachments: Vec::new(),
+            key,
+        },
     };
-    let mime = notify::freeze(&mail, &config.mail.from, &recipients, now)
-        .map_err(|error| Problem::new(error, "", "correct the address"))?;
-    let notifier = notify::notifier(&config.mail)?;
-    let way = match &config.mail.delivery {
-        Delivery::Smtp(smtp) => format!("{}:{}", smtp.host, smtp.port),
-        Delivery::Folder(folder) => folder.path.display().to_string(),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut failed, mut told) = (false, Vec::new());
-    for recipient in &recipients {
-        let name = format!("test-{}", now.timestamp_millis());
-        let error = runtime.block_on(notifier.send(&name, recipient, &mime)).err().map(|error| error.to_string());
-        failed |= error.is_some();
-        if !args.json {
-            let end =
-                error.as_ref().map_or_else(|| format!("handed over to {way}"), |error| format!("failed: {error}"));
-            output::print(&format!("{recipient}: {end}\n"));
-        }
-        told.push(serde_json::json!({ "recipient": recipient, "way": way, "error": error }));
-    }
-    if args.json {
-        output::print_json(&told)?;
-    }
-    Ok(if failed { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
+    let sent = send_now(&message, &routes, &config, now, args.json)?;
+    Ok(if sent { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) })
 }

@@ -12,14 +12,14 @@ use super::values::{AbsolutePath, Address, Bytes, Limit, Pattern, Percent, Perio
 use crate::model::archive::Retention;
 use crate::model::problem::nearest;
 use crate::model::{
-    ArchiveSpec, CatchUp, CommandSpec, Expression, Job, JobId, Limits, Method, Names, Overlap, Policy, Problem,
-    ReportKind, ReportSpec, RotateSpec, ScanSpec, Schedule, Signal, SignalSpec, VerifySpec, Work,
+    ArchiveSpec, Audience, CatchUp, CommandSpec, Expression, Job, JobId, JobMail, Limits, Method, Names, Overlap,
+    Policy, Problem, ReportKind, ReportSpec, RotateSpec, ScanSpec, Schedule, Signal, SignalSpec, VerifySpec, Work,
 };
 
 const KINDS: [&str; 6] = ["archive", "rotate", "verify", "scan", "report", "command"];
 const DEFAULT_OUTPUT_LIMIT: u64 = 256 * 1024;
 /// Where names of these are wanted, a mail address does as well.
-const RECIPIENTS: &str = "recipient group";
+pub(super) const RECIPIENTS: &str = "recipient group or channel";
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -30,8 +30,8 @@ pub struct Defaults {
     policy: Policy,
     timeout: Option<Option<Duration>>,
     retries: Option<u32>,
-    on_failure: Vec<String>,
-    on_output: Vec<String>,
+    mail: JobMail,
+    on_recovery: Option<Vec<String>>,
 }
 
 impl Default for Defaults {
@@ -46,7 +46,13 @@ impl Default for Defaults {
             retry_delay: Duration::from_secs(60),
             jitter: Duration::ZERO,
         };
-        Self { policy, timeout: None, retries: None, on_failure: Vec::new(), on_output: Vec::new() }
+        Self {
+            policy,
+            timeout: None,
+            retries: None,
+            mail: JobMail { after_failures: 1, ..JobMail::default() },
+            on_recovery: None,
+        }
     }
 }
 
@@ -64,16 +70,28 @@ impl Defaults {
             jitter: period(fields, "jitter", base.jitter),
             ..*base
         };
-        let told = |fields: &mut Fields<'_, '_>, key, or: &Vec<String>| {
-            let absent = fields.present(&[key]).is_empty();
-            if absent { or.clone() } else { optional_names(fields, key, RECIPIENTS, recipients).unwrap_or_default() }
+        let said = |fields: &mut Fields<'_, '_>, key| {
+            let present = !fields.present(&[key]).is_empty();
+            present.then(|| optional_names(fields, key, RECIPIENTS, recipients).unwrap_or_default())
+        };
+        let told = |fields: &mut Fields<'_, '_>, key, or: &Vec<String>| said(fields, key).unwrap_or_else(|| or.clone());
+        let base_mail = &self.mail;
+        let after_failures = fields.number("after_failures", 1..=1000).map(|number| number as u32);
+        let mail = JobMail {
+            on_failure: told(fields, "on_failure", &base_mail.on_failure),
+            after_failures: after_failures.unwrap_or(base_mail.after_failures),
+            on_recovery: Vec::new(),
+            on_success: told(fields, "on_success", &base_mail.on_success),
+            on_output: told(fields, "on_output", &base_mail.on_output),
+            on_missed: told(fields, "on_missed", &base_mail.on_missed),
+            on_slow: told(fields, "on_slow", &base_mail.on_slow),
         };
         Self {
             policy,
             timeout: fields.parsed::<Limit>("timeout").map(|limit| limit.0).or(self.timeout),
             retries: fields.number("retries", 0..=100).map(|retries| retries as u32).or(self.retries),
-            on_failure: told(fields, "on_failure", &self.on_failure),
-            on_output: told(fields, "on_output", &self.on_output),
+            mail,
+            on_recovery: said(fields, "on_recovery").or_else(|| self.on_recovery.clone()),
         }
     }
 
@@ -109,7 +127,7 @@ impl Known {
             state: main.map_or_else(|| root.to_owned(), |main| main.state().to_owned()),
             defaults: main.map_or_else(Defaults::default, |main| main.defaults.clone()),
             sources: main.map(|main| main.sources.keys().cloned().collect()),
-            recipients: main.map(|main| main.recipients.keys().cloned().collect()),
+            recipients: main.map(Main::told),
             copies: main.map(|main| main.copies.keys().cloned().collect()),
             groups: main.map(|main| main.groups.keys().cloned().collect()),
             rules,
@@ -152,10 +170,12 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, known: &Known) -> Op
     };
     let work = work?;
     let policy = defaults.policy_for(&work);
-    let Defaults { on_failure, on_output, .. } = defaults;
+    let Defaults { mail, on_recovery, .. } = defaults;
+    // Who hears of a failure wants to hear of its end.
+    let mail = JobMail { on_recovery: on_recovery.unwrap_or_else(|| mail.on_failure.clone()), ..mail };
     // A name that is no job id has been refused with its file.
     let after = after.iter().filter_map(|name| name.parse().ok()).collect();
-    Some(Job { id: id?, description, schedule, after, enabled, policy, group, on_failure, on_output, heartbeat, work })
+    Some(Job { id: id?, description, schedule, after, enabled, policy, group, mail, heartbeat, work })
 }
 
 fn read_archive(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
@@ -307,10 +327,11 @@ fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
 
 fn read_report(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let period: Option<ReportKind> = table.parsed("period");
-    let period = table.required("period", period, "write period = \"weekly\"");
+    let period = table.required("period", period, "write period = \"weekly\" (or daily, monthly)");
+    let audience: Audience = table.parsed("for").unwrap_or(Audience::Management);
     let to = names(&mut table, "to", RECIPIENTS, known.recipients.as_ref());
     table.finish();
-    Some(Work::Report(ReportSpec { period: period?, to: to? }))
+    Some(Work::Report(ReportSpec { period: period?, audience, to: to? }))
 }
 
 fn read_command(table: Fields<'_, '_>, known: &Known) -> Option<Work> {
@@ -402,7 +423,7 @@ fn names(
     checked(table, read, what, known)
 }
 
-fn optional_names(
+pub(super) fn optional_names(
     table: &mut Fields<'_, '_>,
     key: &'static str,
     what: &str,

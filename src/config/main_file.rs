@@ -1,19 +1,20 @@
 //! `config/logkeeper.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use super::channels;
 use super::fields::{Fields, Text};
 use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Url, Zone};
 use super::{Config, Keep};
+use crate::model::channel::MAIL;
 use crate::model::{
-    CopyPlace, Delivery, FolderSpec, Format, Job, JobId, MailSpec, Problem, Rule, S3Spec, Selection, SmtpSpec, Source,
-    StatusClass, Tls, Triage, WebLogins,
+    Channel, CopyPlace, Format, Job, JobId, Problem, Rule, S3Spec, Selection, Source, StatusClass, Triage, WebLogins,
 };
 
 /// How many runs go on together unless the main file says otherwise.
@@ -29,7 +30,8 @@ pub struct Main {
     state: PathBuf,
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) copies: BTreeMap<String, CopyPlace>,
-    mail: MailSpec,
+    from: String,
+    pub(super) channels: BTreeMap<String, Channel>,
     pub(super) recipients: BTreeMap<String, Vec<String>>,
     pub(super) defaults: Defaults,
     max_parallel: usize,
@@ -45,6 +47,12 @@ impl Main {
         self.zone
     }
 
+    /// Who and what can be told: recipient groups and channels but that of mail, which needs addresses.
+    pub fn told(&self) -> BTreeSet<String> {
+        let channels = self.channels.keys().filter(|name| *name != MAIL);
+        self.recipients.keys().chain(channels).cloned().collect()
+    }
+
     /// The state folder.
     pub fn state(&self) -> &Path {
         &self.state
@@ -58,7 +66,8 @@ impl Main {
             state,
             sources,
             copies,
-            mail,
+            from,
+            channels,
             recipients,
             max_parallel,
             groups,
@@ -78,7 +87,8 @@ impl Main {
             sources,
             rules,
             copies,
-            mail,
+            from,
+            channels,
             recipients,
             max_parallel,
             groups,
@@ -104,8 +114,9 @@ pub(super) fn read(
         .into_iter()
         .filter_map(|(name, table)| read_source(name, table, zone, formats))
         .collect();
-    let recipients = fields.table("recipients").map(read_recipients).unwrap_or_default();
-    let names = recipients.keys().cloned().collect();
+    let (from, channels) = channels::read(fields, &host, &state, root);
+    let recipients = fields.table("recipients").map(|table| read_recipients(table, &channels)).unwrap_or_default();
+    let names = recipients.keys().chain(channels.keys().filter(|name| *name != MAIL)).cloned().collect();
     let defaults = fields.table("defaults").map_or_else(Defaults::default, |mut table| {
         let defaults = Defaults::default().read(&mut table, Some(&names));
         table.finish();
@@ -118,17 +129,14 @@ pub(super) fn read(
     let copies = fields.tables("copies").into_iter();
     let copies = copies.filter_map(|(name, table)| Some((name, read_place(table, root)?))).collect();
     let triage = fields.table("triage").map(read_triage).unwrap_or_default();
-    let mail = match fields.table("mail") {
-        Some(table) => read_mail(table, &host, &state, root)?,
-        None => MailSpec { from: format!("logkeeper@{host}"), delivery: folder_in(&state) },
-    };
     Some(Main {
         zone,
         host,
         state,
         sources,
         copies,
-        mail,
+        from,
+        channels,
         recipients,
         defaults,
         max_parallel,
@@ -157,6 +165,7 @@ fn read_keep(mut table: Fields<'_, '_>) -> Keep {
         runs: table.parsed::<Period>("runs").map_or(default.runs, |period| period.0),
         findings: table.parsed::<Period>("findings").map_or(default.findings, |period| period.0),
         counts: table.parsed::<Period>("counts").map_or(default.counts, |period| period.0),
+        messages: table.parsed::<Period>("messages").map_or(default.messages, |period| period.0),
         runs_per_job: table.number("runs_per_job", 1..=i64::MAX).map_or(default.runs_per_job, |n| n as usize),
     };
     table.finish();
@@ -294,72 +303,28 @@ impl std::str::FromStr for UrlPath {
     }
 }
 
-fn read_recipients(mut table: Fields<'_, '_>) -> BTreeMap<String, Vec<String>> {
+/// Addresses and channels by group.
+fn read_recipients(mut table: Fields<'_, '_>, channels: &BTreeMap<String, Channel>) -> BTreeMap<String, Vec<String>> {
     let mut groups = BTreeMap::new();
-    for (name, addresses) in table.lists() {
+    for (name, members) in table.lists() {
         let mut list = Vec::new();
-        for placed in addresses {
+        for placed in members {
+            if placed.value != MAIL && channels.contains_key(&placed.value) {
+                list.push(placed.value);
+                continue;
+            }
             match placed.value.parse::<Address>() {
                 Ok(address) => list.push(address.0),
                 Err(problem) => table.refuse(placed.span, problem),
             }
         }
+        if channels.contains_key(&name) {
+            let message = format!("{name:?} is the name of a channel, too");
+            table.refuse_key(&name, Problem::new(message, "taken", "call the group otherwise"));
+        }
         groups.insert(name, list);
     }
     groups
-}
-
-fn read_mail(mut table: Fields<'_, '_>, host: &str, state: &Path, root: &Path) -> Option<MailSpec> {
-    let from = table.parsed::<Address>("from").map_or_else(|| format!("logkeeper@{host}"), |address| address.0);
-    let smtp = table.table("smtp").map(|smtp| read_smtp(smtp, root));
-    let folder = table.table("folder").map(|folder| read_folder(folder, state));
-    let delivery = match (smtp, folder) {
-        (Some(_), Some(_)) => {
-            let help = "remove [mail.folder] to send mail, or [mail.smtp] to keep it in a folder";
-            table.refuse_key("folder", Problem::new("mail can go only one way", "besides [mail.smtp]", help));
-            None
-        }
-        (Some(smtp), None) => smtp.map(Delivery::Smtp),
-        (None, Some(folder)) => folder.map(Delivery::Folder),
-        (None, None) => Some(folder_in(state)),
-    };
-    table.finish();
-    Some(MailSpec { from, delivery: delivery? })
-}
-
-fn read_smtp(mut table: Fields<'_, '_>, root: &Path) -> Option<SmtpSpec> {
-    let host = table.parsed::<Text>("host").map(|text| text.0);
-    let host = table.required("host", host, "name the mail server: host = \"mail.example.org\"");
-    let tls: Option<Tls> = table.value("tls");
-    let tls = tls.unwrap_or(Tls::Starttls);
-    let port: Option<u16> = table.value("port");
-    let user = table.parsed::<Text>("user").map(|text| text.0);
-    let password_file = table.parsed::<Text>("password_file").map(|text| root.join(text.0));
-    let ca_file = table.parsed::<Text>("ca_file").map(|text| root.join(text.0));
-    if user.is_some() != password_file.is_some() {
-        let key = if user.is_some() { "password_file" } else { "user" };
-        table.required(key, None::<()>, "a login needs both user and password_file");
-    }
-    if let Some(problem) = password_file.as_deref().and_then(unsafe_secret) {
-        table.refuse_key("password_file", problem);
-    }
-    if let Some(host) = &host
-        && tls == Tls::None
-        && !matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1")
-    {
-        let help = "use tls = \"starttls\" (port 587) or tls = \"implicit\" (port 465)";
-        table.refuse_key(
-            "tls",
-            Problem::new(format!("mail to {host} would go unencrypted"), "only for localhost", help),
-        );
-    }
-    table.finish();
-    let standard = match tls {
-        Tls::Starttls => 587,
-        Tls::Implicit => 465,
-        Tls::None => 25,
-    };
-    Some(SmtpSpec { host: host?, port: port.unwrap_or(standard), tls, user, password_file, ca_file })
 }
 
 fn read_place(mut table: Fields<'_, '_>, root: &Path) -> Option<CopyPlace> {
@@ -375,10 +340,7 @@ fn read_place(mut table: Fields<'_, '_>, root: &Path) -> Option<CopyPlace> {
     }
     let bucket = table.required("bucket", bucket, "write folder = \"/mnt/backup\", or bucket = \"NAME\" for S3")?;
     let secret = |table: &mut Fields<'_, '_>, key| {
-        let path = table.parsed::<Text>(key).map(|text| root.join(text.0));
-        if let Some(problem) = path.as_deref().and_then(unsafe_secret) {
-            table.refuse_key(key, problem);
-        }
+        let path = channels::secret_file(table, key, root);
         table.required(key, path, "name a file beside config/ and jobs/ that holds it, mode 0600")
     };
     let (key_id_file, secret_file) = (secret(&mut table, "key_id_file"), secret(&mut table, "secret_file"));
@@ -404,16 +366,6 @@ fn endpoint(text: &str) -> Result<String, Problem> {
     }
     let help = "write for example endpoint = \"https://s3.example.org\"";
     Err(Problem::new(format!("{text:?} is not where a service is"), "https://…; http:// only for localhost", help))
-}
-
-fn read_folder(mut table: Fields<'_, '_>, state: &Path) -> Option<FolderSpec> {
-    let path = table.parsed::<AbsolutePath>("path").map_or_else(|| state.join("mail"), |path| path.0);
-    table.finish();
-    Some(FolderSpec { path })
-}
-
-fn folder_in(state: &Path) -> Delivery {
-    Delivery::Folder(FolderSpec { path: state.join("mail") })
 }
 
 /// What is wrong with a file that holds a secret.

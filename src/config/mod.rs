@@ -2,6 +2,7 @@
 //!
 //! Everything is read before anything is refused, so that one look shows every mistake of every file.
 
+mod channels;
 mod diagnostic;
 mod fields;
 mod format_file;
@@ -24,8 +25,10 @@ pub use main_file::system_zone;
 pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
+use main_file::Main;
 
-use crate::model::{CopyPlace, Format, Job, JobId, MailSpec, Problem, Rule, Source, Triage};
+use crate::model::channel::MAIL;
+use crate::model::{Channel, CopyPlace, Format, Job, JobId, Problem, Rule, Severity, Source, Triage};
 
 /// Where the configuration lies unless told otherwise.
 pub const DEFAULT_ROOT: &str = "/etc/logkeeper";
@@ -47,9 +50,11 @@ pub struct Config {
     pub rules: BTreeMap<String, Rule>,
     /// Places that get copies of archives, by name.
     pub copies: BTreeMap<String, CopyPlace>,
-    /// How mail leaves.
-    pub mail: MailSpec,
-    /// Addresses by recipient group.
+    /// The sender of mail.
+    pub from: String,
+    /// The ways in which messages leave, by name; `mail` always is one.
+    pub channels: BTreeMap<String, Channel>,
+    /// Addresses and names of channels by recipient group.
     pub recipients: BTreeMap<String, Vec<String>>,
     /// How many runs may go on together.
     pub max_parallel: usize,
@@ -76,6 +81,8 @@ pub struct Keep {
     pub runs_per_job: usize,
     /// Findings whose last event is older than this are forgotten.
     pub findings: Duration,
+    /// Messages made before this are forgotten, once they were delivered or given up.
+    pub messages: Duration,
     /// Counts of times longer ago than this, of which reports are made, are forgotten.
     pub counts: Duration,
 }
@@ -84,7 +91,13 @@ impl Default for Keep {
     fn default() -> Self {
         // Thirteen months, so that a month can be compared with the same one a year ago.
         let thirteen_months = Duration::from_secs(400 * 24 * 3600);
-        Self { runs: thirteen_months, runs_per_job: 100_000, findings: thirteen_months, counts: thirteen_months }
+        Self {
+            runs: thirteen_months,
+            runs_per_job: 100_000,
+            findings: thirteen_months,
+            counts: thirteen_months,
+            messages: Duration::from_secs(90 * 24 * 3600),
+        }
     }
 }
 
@@ -139,10 +152,11 @@ impl Config {
         let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| {
             main_file::read(fields, root, &formats)
         });
+        let told = main.as_ref().map(Main::told);
         let mut rules = BTreeMap::new();
         for path in toml_files(root, "config/rules", &mut errors) {
             let name = stem(&path);
-            if let Some(rule) = read(root, &path, &mut errors, |fields| rule_file::read(fields, &name)) {
+            if let Some(rule) = read(root, &path, &mut errors, |fields| rule_file::read(fields, &name, told.as_ref())) {
                 rules.insert(name, rule);
             }
         }
@@ -165,13 +179,37 @@ impl Config {
     }
 
     /// The addresses of recipient groups, each once; an address stands for itself.
-    pub fn addresses(&self, groups: &[String]) -> Vec<String> {
-        let own = groups.iter().filter(|group| group.contains('@'));
-        let mut all: Vec<String> =
-            groups.iter().filter_map(|group| self.recipients.get(group)).flatten().chain(own).cloned().collect();
+    pub fn addresses(&self, names: &[String]) -> Vec<String> {
+        let mut all: Vec<String> = self.members(names).filter(|member| member.contains('@')).cloned().collect();
         all.sort();
         all.dedup();
         all
+    }
+
+    /// The channels by which something that matters so much goes to these groups, addresses and channels, each with the names
+    /// that it takes to addresses.
+    pub fn routes(&self, names: &[String], severity: Severity) -> Vec<(String, Vec<String>)> {
+        let mut routes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for name in names {
+            for member in self.members(std::slice::from_ref(name)) {
+                if member.contains('@') {
+                    let to = routes.entry(MAIL).or_default();
+                    if to.last() != Some(name) {
+                        to.push(name.clone());
+                    }
+                } else {
+                    routes.entry(member).or_default();
+                }
+            }
+        }
+        let least = |channel: &str| self.channels.get(channel).map_or(Severity::Low, |channel| channel.least);
+        routes.retain(|channel, _| severity >= least(channel));
+        routes.into_iter().map(|(channel, to)| (channel.to_owned(), to)).collect()
+    }
+
+    /// What stands in these groups; a name that is no group stands for itself.
+    fn members<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a String> {
+        names.iter().flat_map(|name| self.recipients.get(name).map_or(std::slice::from_ref(name), Vec::as_slice))
     }
 
     /// The enabled jobs that come after a job.

@@ -1,8 +1,10 @@
 //! `config/rules/NAME.toml`.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::fields::{Fields, Text};
+use super::job_file::{RECIPIENTS, optional_names};
 use super::values::Period;
 use crate::model::{Category, Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
 
@@ -11,7 +13,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
+pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, recipients: Option<&BTreeSet<String>>) -> Option<Rule> {
     let severity: Option<Severity> = fields.parsed("severity");
     let severity = fields.required("severity", severity, "write severity = \"high\" (or low, medium, critical)");
     let meaning = fields.parsed::<Text>("meaning");
@@ -21,6 +23,8 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
     let attack = list(fields, "attack");
     let only = list(fields, "only");
     let allow = list(fields, "allow");
+    let alerts = !fields.present(&["alert"]).is_empty();
+    let alert = optional_names(fields, "alert", RECIPIENTS, recipients).filter(|_| alerts);
     let cooldown = fields.parsed::<Period>("cooldown").map_or(Duration::from_secs(6 * HOUR), |period| period.0);
     let merge = fields.parsed::<Period>("merge").map(|period| period.0);
     let present = fields.present(&KINDS);
@@ -75,6 +79,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Rule> {
         attack: attack?,
         only: only?,
         allow: allow?,
+        alert,
         cooldown,
         merge,
         kind,

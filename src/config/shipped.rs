@@ -45,7 +45,9 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
 
 /// The shipped rules.
 pub fn shipped_rules() -> Vec<Rule> {
-    files_in("config/rules").filter_map(|path| read(path, |fields| rule_file::read(fields, &stem(path)))).collect()
+    files_in("config/rules")
+        .filter_map(|path| read(path, |fields| rule_file::read(fields, &stem(path), None)))
+        .collect()
 }
 
 /// The files of the shipped formats.

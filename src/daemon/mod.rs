@@ -165,7 +165,8 @@ async fn housekeeping(app: Arc<App>) {
             let counts = store.prune_tallies(before(keep.counts))?;
             let tops = store.prune_tops(before(keep.counts), PRUNED_AT_ONCE)?;
             let runs = store.prune_runs(before(keep.runs), keep.runs_per_job, &jobs, PRUNED_AT_ONCE)?;
-            let most = findings.max(tops).max(runs);
+            let messages = store.prune_messages(before(keep.messages), PRUNED_AT_ONCE)?;
+            let most = findings.max(tops).max(runs).max(messages);
             Ok::<_, crate::store::StoreError>(most >= PRUNED_AT_ONCE || counts > 0)
         });
         let pause = match pruned.await {

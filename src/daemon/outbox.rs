@@ -1,16 +1,19 @@
 //! The outbox pump: makes messages of intents, delivers them, and keeps trying.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::jobs::{compose_alert, compose_notice};
-use crate::model::Intent;
-use crate::notify::{self, Notifier, NotifyError};
+use crate::jobs::{Alert, Fold, What, compose_notice, fold, frozen};
+use crate::model::channel::MAIL;
+use crate::model::{DeliveryState, Frozen};
+use crate::notify::{self, NotifyError, Parcel};
 use crate::runner::App;
-use crate::store::{DeliveryRow, Frozen, PendingIntent, Store, StoreError};
+use crate::store::{DeliveryRow, Enqueued, Store, StoreError, TOLD_AGAIN, Trouble};
 use crate::threads::blocking;
 
 /// How often the outbox is looked at when nobody wakes the pump.
@@ -19,7 +22,10 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// How long a delivery is tried.
 const PATIENCE: TimeDelta = TimeDelta::hours(48);
 
-/// What became of the mails that were due.
+/// A server that breaks off over so many deliveries in a row does so over every one.
+const BROKEN_IN_A_ROW: usize = 3;
+
+/// What became of the messages that were due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Sent.
@@ -30,47 +36,138 @@ pub struct Delivered {
     pub dead: usize,
 }
 
-/// Delivers what there is for as long as the daemon runs.
-pub async fn pump(app: Arc<App>) {
-    loop {
-        if let Err(error) = deliver_due(&app).await {
-            tracing::error!("the outbox can't be used: {error}");
-        }
-        // Woken or not, the outbox is looked at again.
-        let _ = tokio::time::timeout(PAUSE, app.mail.notified()).await;
+impl Delivered {
+    fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.deferred += other.deferred;
+        self.dead += other.dead;
     }
 }
 
-/// Makes messages of all intents and tries every delivery that is due once.
+/// Delivers what there is for as long as the daemon runs. Each channel goes at its own pace, so that one that hangs holds up no other.
+pub async fn pump(app: Arc<App>) {
+    if let Err(error) = recover(&app).await {
+        tracing::error!("the outbox can't be used: {error}");
+    }
+    let mut under_way: JoinSet<String> = JoinSet::new();
+    let mut busy = BTreeSet::new();
+    loop {
+        match prepare(&app).await {
+            Ok(channels) => {
+                for channel in channels.into_iter().filter(|channel| busy.insert(channel.clone())) {
+                    under_way.spawn(deliver_reporting(app.clone(), channel));
+                }
+            }
+            Err(error) => tracing::error!("the outbox can't be used: {error}"),
+        }
+        tokio::select! {
+            () = app.mail.notified() => {}
+            () = tokio::time::sleep(PAUSE) => {}
+            // Others' code may panic, as when there is no thread to look up a name; that costs one attempt and no more.
+            Some(done) = under_way.join_next() => match done {
+                Ok(channel) => drop(busy.remove(&channel)),
+                Err(_) => {
+                    tracing::error!("sending was broken off by an error; it is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                    under_way.shutdown().await;
+                    busy.clear();
+                    if let Err(error) = recover(&app).await {
+                        tracing::error!("the outbox can't be used: {error}");
+                    }
+                }
+            },
+        }
+    }
+}
+
+async fn deliver_reporting(app: Arc<App>, channel: String) -> String {
+    if let Err(error) = deliver(&app, &channel).await {
+        tracing::error!("the outbox can't be used: {error}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    channel
+}
+
+/// What a dead logkeeper was sending is sent again.
+///
+/// # Errors
+/// Fails where the store can't be used.
+pub async fn recover(app: &Arc<App>) -> Result<(), StoreError> {
+    let store = app.store.clone();
+    let recovered = off_thread(move || store.recover_deliveries()).await?;
+    if recovered > 0 {
+        tracing::warn!(
+            "{recovered} deliveries were broken off and are tried again; their recipients may get them twice"
+        );
+    }
+    Ok(())
+}
+
+/// Makes messages of all intents that are to be told now and tries every delivery that is due once.
 ///
 /// # Errors
 /// Fails where the store can't be used; a failed delivery is no error but on record.
 pub async fn deliver_due(app: &Arc<App>) -> Result<Delivered, StoreError> {
-    let config = app.config();
-    let (store, settings, now) = (app.store.clone(), config.clone(), app.clock.now());
-    let due = off_thread(move || {
-        freeze_intents(&store, &settings, now)?;
-        store.due_deliveries(now)
-    });
-    let due = due.await?;
     let mut result = Delivered::default();
-    if due.is_empty() {
-        return Ok(result);
+    for channel in prepare(app).await? {
+        result.add(deliver(app, &channel).await?);
     }
-    let notifier = blocking(move || notify::notifier(&config.mail)).await;
-    let notifier = notifier.unwrap_or_else(|error| Err(NotifyError::Later(error.to_string())));
-    for (delivery, mime) in due {
-        let (store, claimed, until) = (app.store.clone(), delivery.clone(), app.clock.now() + backoff(&delivery));
-        off_thread(move || store.claim(&claimed, until)).await?;
+    Ok(result)
+}
+
+/// Makes messages of all intents that are to be told now, and gives the channels that have something to deliver.
+async fn prepare(app: &Arc<App>) -> Result<Vec<String>, StoreError> {
+    let (store, config, now) = (app.store.clone(), app.config(), app.clock.now());
+    off_thread(move || {
+        for trouble in store.troubles()? {
+            if config
+                .channels
+                .get(&trouble.channel)
+                .is_none_or(|channel| notify::fingerprint(channel) != trouble.fingerprint)
+            {
+                store.channel_works(&trouble.channel)?;
+            }
+        }
+        freeze_intents(&store, &config, now)?;
+        store.due_channels(now)
+    })
+    .await
+}
+
+/// Delivers all that is due by one channel, in order, until it doesn't work any more.
+async fn deliver(app: &Arc<App>, name: &str) -> Result<Delivered, StoreError> {
+    let mut result = Delivered::default();
+    let config = app.config();
+    let notifier = match config.channels.get(name).cloned() {
+        Some(channel) => {
+            let from = config.from.clone();
+            let made = blocking(move || notify::notifier(&channel, &from)).await;
+            made.unwrap_or_else(|error| Err(NotifyError::Down(error.to_string())))
+        }
+        None => Err(NotifyError::Never(format!("there is no channel {name:?} any more"))),
+    };
+    let mut broken = 0;
+    loop {
+        let (store, channel, now) = (app.store.clone(), name.to_owned(), app.clock.now());
+        let Some((delivery, body)) = off_thread(move || store.take_delivery(&channel, now)).await? else { break };
         let sent = match &notifier {
-            Ok(notifier) => send(&**notifier, &delivery, &mime).await,
+            Ok(notifier) => notifier.send(&parcel(&delivery, body)).await,
             Err(error) => Err(error.clone()),
         };
-        let app = app.clone();
-        let settled = off_thread(move || settle(&app, &delivery, sent)).await?;
-        result.sent += settled.sent;
-        result.deferred += settled.deferred;
-        result.dead += settled.dead;
+        broken = if matches!(sent, Err(NotifyError::Broken(_))) { broken + 1 } else { 0 };
+        let sent = match sent {
+            Err(NotifyError::Broken(error)) if broken >= BROKEN_IN_A_ROW => Err(NotifyError::Down(error)),
+            sent => sent,
+        };
+        let stops = matches!(sent, Err(NotifyError::Down(_) | NotifyError::Refused(_)));
+        let (owned, config) = (app.clone(), config.clone());
+        result.add(off_thread(move || settle(&owned, &config, &delivery, sent)).await?);
+        if stops {
+            break;
+        }
+    }
+    if let Ok(notifier) = &notifier {
+        notifier.finish().await;
     }
     Ok(result)
 }
@@ -82,72 +179,162 @@ async fn off_thread<T: Default + Send + 'static>(
     blocking(work).await.unwrap_or_else(|_| Ok(T::default()))
 }
 
-async fn send(notifier: &dyn Notifier, delivery: &DeliveryRow, mime: &[u8]) -> Result<(), NotifyError> {
-    let day = DateTime::from_timestamp(delivery.at, 0).unwrap_or_default().format("%Y-%m-%d");
-    let name = format!("{day}-{:06}", delivery.message);
-    notifier.send(&name, &delivery.recipient, mime).await
+fn parcel(delivery: &DeliveryRow, body: Vec<u8>) -> Parcel {
+    let name = format!("{}-{:06}", delivery.at.format("%Y-%m-%d"), delivery.message);
+    Parcel { name, recipient: delivery.recipient.clone(), body }
 }
 
-/// Puts on record what became of a delivery.
-fn settle(app: &App, delivery: &DeliveryRow, sent: Result<(), NotifyError>) -> Result<Delivered, StoreError> {
-    let now = app.clock.now();
-    let about = format!("mail {:?} to {}", delivery.subject, delivery.recipient);
-    let queued = DateTime::from_timestamp(delivery.at, 0).unwrap_or_default();
+/// Puts on record what became of a delivery, and how its channel does.
+fn settle(
+    app: &App,
+    config: &Config,
+    delivery: &DeliveryRow,
+    sent: Result<(), NotifyError>,
+) -> Result<Delivered, StoreError> {
+    let (store, now) = (&app.store, app.clock.now());
+    let to = if delivery.recipient.is_empty() { String::new() } else { format!(" to {}", delivery.recipient) };
+    let about = format!("{} {:?}{to}", delivery.channel, delivery.subject);
+    let trouble = store.troubles()?.into_iter().find(|trouble| trouble.channel == delivery.channel);
+    let (dead, deferred) =
+        (Delivered { dead: 1, ..Delivered::default() }, Delivered { deferred: 1, ..Delivered::default() });
+    // Whatever the server says of one recipient, it talks to us again.
+    if matches!(sent, Ok(()) | Err(NotifyError::Later(_) | NotifyError::Never(_))) && trouble.is_some() {
+        tracing::info!("{} works again", delivery.channel);
+        store.channel_works(&delivery.channel)?;
+    }
     match sent {
         Ok(()) => {
-            tracing::info!("{about} was handed over");
-            app.store.delivered(delivery)?;
+            store.settle_delivery(delivery, DeliveryState::Sent, now, None)?;
             Ok(Delivered { sent: 1, ..Delivered::default() })
         }
-        Err(NotifyError::Later(error)) if now - queued < PATIENCE => {
+        Err(NotifyError::Later(error) | NotifyError::Broken(error)) if now - delivery.at < PATIENCE => {
             let until = now + backoff(delivery);
-            tracing::warn!("{about} has to wait until {}: {error}", until.format("%H:%M:%S UTC"));
-            app.store.deferred(delivery, until, &error)?;
-            Ok(Delivered { deferred: 1, ..Delivered::default() })
+            tracing::warn!("{about} was put off until {}: {error}", until.format("%H:%M UTC"));
+            store.settle_delivery(delivery, DeliveryState::Queued, until, Some(&error))?;
+            Ok(deferred)
         }
-        Err(NotifyError::Later(error) | NotifyError::Never(error)) => {
+        Err(NotifyError::Later(error) | NotifyError::Broken(error) | NotifyError::Never(error)) => {
             tracing::error!("{about} is given up: {error}");
-            app.store.refused(delivery, &error)?;
-            Ok(Delivered { dead: 1, ..Delivered::default() })
+            store.settle_delivery(delivery, DeliveryState::Dead, now, Some(&error))?;
+            Ok(dead)
+        }
+        Err(NotifyError::Down(error)) => {
+            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error))?;
+            let given_up = fail(store, config, delivery, trouble, &error, false, now)?;
+            Ok(Delivered { deferred: 1_usize.saturating_sub(given_up), dead: given_up, ..Delivered::default() })
+        }
+        Err(NotifyError::Refused(error)) => {
+            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error))?;
+            fail(store, config, delivery, trouble, &error, true, now)?;
+            Ok(deferred)
         }
     }
 }
 
-/// One minute, two, four … up to two hours; a few seconds apart, so that not everything comes at once.
-fn backoff(delivery: &DeliveryRow) -> TimeDelta {
-    let minutes = 1_i64 << delivery.attempts.clamp(0, 7);
-    let spread = (delivery.message * 7 + delivery.recipient.len() as i64 * 13) % 20;
-    TimeDelta::minutes(minutes.min(120)) + TimeDelta::seconds(spread)
+/// Puts on record that a channel doesn't work. Returns how many deliveries were given up because it did not work for too long.
+fn fail(
+    store: &Store,
+    config: &Config,
+    delivery: &DeliveryRow,
+    known: Option<Trouble>,
+    error: &str,
+    paused: bool,
+    now: DateTime<Utc>,
+) -> Result<usize, StoreError> {
+    let failures = known.as_ref().map_or(0, |known| known.failures) + 1;
+    let next = now + pause(failures, &format!("{} {}", delivery.channel, delivery.message));
+    let channel = &delivery.channel;
+    if known.as_ref().is_none_or(|known| known.paused != paused) {
+        let how = if paused { "is paused until somebody mends it" } else { "does not work now" };
+        tracing::error!("{channel} {how}: {error}");
+    }
+    let trouble = Trouble {
+        channel: channel.clone(),
+        since: known.map_or(now, |known| known.since),
+        failures,
+        next,
+        paused,
+        error: error.to_owned(),
+        fingerprint: config.channels.get(channel).map(notify::fingerprint).unwrap_or_default(),
+    };
+    let given_up = store.channel_failed(&trouble, now - PATIENCE)?;
+    if given_up > 0 {
+        tracing::error!("{given_up} deliveries by {channel} are given up after two days: {error}");
+    }
+    Ok(given_up)
 }
 
-/// Makes one frozen message of each intent.
+/// After how long a delivery is tried again: one minute, two, four … up to two hours, and up to a quarter more.
+fn backoff(delivery: &DeliveryRow) -> TimeDelta {
+    let minutes = (1_i64 << delivery.attempts.clamp(0, 7)).min(120);
+    jittered(TimeDelta::minutes(minutes), &format!("{} {} {}", delivery.message, delivery.recipient, delivery.attempts))
+}
+
+/// After how long a channel that doesn't work is tried again: half a minute, one, two … up to half an hour, and up to a quarter more.
+fn pause(failures: i64, seed: &str) -> TimeDelta {
+    let seconds = (15_i64 << failures.clamp(1, 7)).min(1800);
+    jittered(TimeDelta::seconds(seconds), &format!("{seed} {failures}"))
+}
+
+/// Up to a quarter more, the same for the same seed, so that not everything comes at once.
+fn jittered(time: TimeDelta, seed: &str) -> TimeDelta {
+    let spread = seed.bytes().fold(5381_u64, |hash, byte| hash.wrapping_mul(33) ^ u64::from(byte)) % 256;
+    time + time * (spread as i32) / 1024
+}
+
+/// Makes messages of the intents that are to be told now.
 fn freeze_intents(store: &Store, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
-    for PendingIntent { id: intent_id, intent, .. } in store.pending_intents()? {
-        let (mail, to) = match intent {
-            Intent::Alert { run, to, findings, looks_back } => {
-                let findings = findings.iter().filter_map(|id| store.finding(*id).transpose());
-                (compose_alert(run, &findings.collect::<Result<Vec<_>, _>>()?, looks_back, config), to)
-            }
-            Intent::Run { run: id, to } => match store.run(id)? {
-                Some(run) => (compose_notice(&run, config), to),
-                None => {
-                    tracing::warn!("run {id} is not on record any more, so nobody is told about it");
-                    store.forget_intent(intent_id)?;
-                    continue;
-                }
-            },
+    let pending = store.pending_intents()?;
+    if pending.is_empty() {
+        return Ok(());
+    }
+    for fold in fold(&pending, &store.told_since(now - TOLD_AGAIN * 2)?, config, now) {
+        let recipients = match fold.channel.as_str() {
+            MAIL => config.addresses(&fold.to),
+            _ => vec![String::new()],
         };
-        let recipients = config.addresses(&to);
-        if recipients.is_empty() {
-            tracing::warn!("nobody gets {:?}: [recipients] has no address for {}", mail.subject, to.join(", "));
-        }
-        match notify::freeze(&mail, &config.mail.from, &recipients, now) {
-            Ok(mime) => {
-                let frozen = Frozen { key: mail.key, subject: mail.subject, mime };
-                store.enqueue(&frozen, &recipients, &[intent_id], now)?;
+        let frozen = match freeze_fold(store, config, &fold, &recipients, now)? {
+            Ok(frozen) => frozen,
+            Err(why) => {
+                tracing::warn!("{why}");
+                continue;
             }
-            Err(error) => tracing::error!("the mail {:?} can't be made and waits: {error}", mail.subject),
+        };
+        if recipients.is_empty() {
+            tracing::warn!("nobody gets {:?}: [recipients] has no address for {}", frozen.subject, fold.to.join(", "));
         }
+        let enqueued = Enqueued { frozen: &frozen, recipients: &recipients, intents: &fold.intents, told: &fold.told };
+        store.enqueue(&enqueued, now)?;
     }
     Ok(())
+}
+
+/// The message of a fold, or why there is none.
+fn freeze_fold(
+    store: &Store,
+    config: &Config,
+    fold: &Fold,
+    recipients: &[String],
+    now: DateTime<Utc>,
+) -> Result<Result<Frozen, String>, StoreError> {
+    let first = fold.intents.first().copied().unwrap_or_default();
+    let key = format!("intent {} {} {first}", config.host, config.state.display());
+    let message = match &fold.what {
+        What::Findings { run, findings, looks_back } => {
+            let findings = findings.iter().filter_map(|id| store.finding(*id).transpose());
+            let findings = findings.collect::<Result<Vec<_>, _>>()?;
+            let (looks_back, held_back, since) = (*looks_back, fold.held_back, fold.since);
+            Some(Alert { run: *run, key, looks_back, held_back, since, config }.compose(&findings, now))
+        }
+        What::Runs { runs, news } => {
+            let runs = runs.iter().filter_map(|id| store.run(*id).transpose()).collect::<Result<Vec<_>, _>>()?;
+            compose_notice(&runs, *news, &key, config, now)
+        }
+    };
+    let Some(message) = message else {
+        fold.intents.iter().try_for_each(|id| store.forget_intent(*id))?;
+        return Ok(Err("what was to be told is not on record any more, so nobody is told about it".to_owned()));
+    };
+    let alert = matches!(fold.what, What::Findings { .. });
+    Ok(frozen(&message, &fold.channel, alert, &config.from, recipients, now))
 }

@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 
-use crate::model::{Job, JobId, Outcome, Schedule, Slot, Trigger};
+use crate::config::Config;
+use crate::jobs::tellings;
+use crate::model::{Job, JobId, Outcome, RunNews, Schedule, Slot, Trigger};
 use crate::runner::App;
 use crate::schedule::due::{self, Verdict};
 use crate::schedule::next_after;
@@ -221,6 +223,7 @@ impl Planner {
     /// Where that fails nothing is on record, and they are looked at again after a pause.
     fn decide(&self, entries: &mut [Entry], now: DateTime<Utc>, step: TimeDelta) -> Result<Vec<QueuedRun>, StoreError> {
         self.recorded.store(false, Ordering::Relaxed);
+        let config = self.app.config();
         let (mut slots, mut rows) = (Vec::new(), Vec::new());
         for entry in entries.iter_mut() {
             entry.next = Some(now + RETRY);
@@ -230,7 +233,9 @@ impl Planner {
                 tracing::warn!(job = %entry.job.id, "so many slots were missed that the oldest are not put on record");
             }
             let epoch = entry.row.epoch + i64::from(decision.anew);
-            slots.extend(decision.slots.into_iter().map(|(at, verdict)| slot_record(&entry.job, epoch, at, verdict)));
+            slots.extend(
+                decision.slots.into_iter().map(|(at, verdict)| slot_record(&config, &entry.job, epoch, at, verdict)),
+            );
             rows.push(PlannerRow { epoch, cursor: decision.cursor, ..entry.row.clone() });
         }
         let queued = self.app.store.record_slots(&slots, &rows, now)?;
@@ -260,9 +265,10 @@ impl Planner {
         let row =
             |job: &Job| PlannerRow { job: job.id.clone(), fingerprint: self.boot_fingerprint(), epoch: 0, cursor: now };
         let rows: Vec<PlannerRow> = jobs.iter().map(|(job, _)| row(job)).collect();
+        let config = self.app.config();
         let due = jobs.iter().filter(|(_, fresh)| *fresh);
         let records: Vec<SlotRecord> = due
-            .map(|(job, _)| SlotRecord { trigger: Trigger::Boot, ..slot_record(job, 0, now, Verdict::Due) })
+            .map(|(job, _)| SlotRecord { trigger: Trigger::Boot, ..slot_record(&config, job, 0, now, Verdict::Due) })
             .collect();
         self.app.store.record_slots(&records, &rows, now)
     }
@@ -273,14 +279,18 @@ impl Planner {
     }
 }
 
-fn slot_record(job: &Arc<Job>, epoch: i64, at: DateTime<Utc>, verdict: Verdict) -> SlotRecord {
+fn slot_record(config: &Config, job: &Arc<Job>, epoch: i64, at: DateTime<Utc>, verdict: Verdict) -> SlotRecord {
     let (trigger, ended) = match verdict {
         Verdict::Due => (Trigger::Scheduled, None),
         Verdict::CatchUp => (Trigger::CatchUp, None),
         Verdict::Missed(why) => (Trigger::CatchUp, Some(Ended::new(Outcome::Missed, why))),
     };
     let slot = Slot { job: job.id.clone(), epoch, instant: at };
-    SlotRecord { begin: jitter(job, at).map(|late| at + late), job: job.clone(), slot, trigger, ended }
+    let tell = match &ended {
+        Some(_) => tellings(config, &job.mail.on_missed, RunNews::Missed),
+        None => Vec::new(),
+    };
+    SlotRecord { begin: jitter(job, at).map(|late| at + late), job: job.clone(), slot, trigger, ended, tell }
 }
 
 /// By how much a slot's run begins later: always the same for one slot, spread over jobs and slots.

@@ -1,56 +1,130 @@
-//! Alerts: one mail for everything a scan has to tell.
+//! Alerts: one message for everything a scan has to tell, or for all that was held back.
 
 use std::fmt::Write as _;
 
-use maud::{DOCTYPE, html};
+use chrono::{DateTime, Utc};
+use maud::html;
 
 use crate::config::Config;
-use crate::model::{Mail, RunId, Severity, StoredFinding};
-use crate::report::{finding_sentence, grouped};
+use crate::model::untrusted::printable;
+use crate::model::{Document, DocumentKind, Item, Mail, Message, RunId, Severity, StoredFinding};
+use crate::report::{finding_sentence, grouped, mail_page};
 
 /// How many findings a mail spells out; the rest is counted.
 const SHOWN: usize = 10;
 
-/// The mail about these findings of a run. A look back over old logs is told as one.
-pub fn compose(run: RunId, findings: &[StoredFinding], looks_back: bool, config: &Config) -> Mail {
-    let mut findings: Vec<&StoredFinding> = findings.iter().collect();
-    findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.last)), f.id));
-    let subject = subject(&findings, looks_back, config);
-    let intro = match (looks_back, findings.len()) {
-        (true, n) => format!(
-            "logkeeper read these logs for the first time and looked back over all that they hold. It found {}:",
-            things(n)
-        ),
-        (false, 1) => "A threshold was crossed:".to_owned(),
-        (false, n) => format!("{n} thresholds were crossed:"),
-    };
-    let entries: Vec<Entry> = findings.iter().take(SHOWN).map(|finding| Entry::new(finding, config)).collect();
-    let rest = findings.len().saturating_sub(SHOWN);
-    let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
-    let footer = format!("Run {run} on {}. Times are those of {}.", config.host, config.zone.name());
-    Mail {
-        subject,
-        text: text(&intro, &entries, rest.as_deref(), &footer),
-        html: page(&intro, &entries, rest.as_deref(), &footer),
-        images: Vec::new(),
-        key: format!("alert {} {} {run} {looks_back}", config.host, config.state.display()),
+/// What an alert is about besides its findings.
+pub struct Alert<'a> {
+    /// The run that found the last of it.
+    pub run: RunId,
+    /// What it is about, unique for ever.
+    pub key: String,
+    /// Whether it is a look back over old logs.
+    pub looks_back: bool,
+    /// How many alerts were held back.
+    pub held_back: usize,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What is configured.
+    pub config: &'a Config,
+}
+
+impl Alert<'_> {
+    /// The message about these findings.
+    pub fn compose(&self, findings: &[StoredFinding], now: DateTime<Utc>) -> Message {
+        let config = self.config;
+        let mut findings: Vec<&StoredFinding> = findings.iter().collect();
+        findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.last)), f.id));
+        let title = self.title(&findings);
+        let intro = self.intro(findings.len());
+        let entries: Vec<Entry> = findings.iter().take(SHOWN).map(|finding| Entry::new(finding, config)).collect();
+        let rest = findings.len().saturating_sub(SHOWN);
+        let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
+        let footer = format!("Run {} on {}. Times are those of {}.", self.run, config.host, config.zone.name());
+        let text = text(&intro, &entries, rest.as_deref(), &footer);
+        let document = Document {
+            version: 1,
+            id: crate::digest::sha256(self.key.as_bytes())[..32].to_owned(),
+            kind: if self.held_back > 0 { DocumentKind::Digest } else { DocumentKind::Alert },
+            at: now,
+            host: config.host.clone(),
+            severity: findings.first().map_or(Severity::Low, |worst| worst.finding.severity),
+            title: title.clone(),
+            text: text.clone(),
+            held_back: self.held_back,
+            items: findings.iter().take(Document::ITEMS).map(|finding| item(finding, config)).collect(),
+            more_items: findings.len().saturating_sub(Document::ITEMS),
+        };
+        let mail = Mail {
+            subject: format!("[{}] {title}", config.host),
+            text,
+            html: page(&intro, &entries, rest.as_deref(), &footer),
+            images: Vec::new(),
+            attachments: Vec::new(),
+            key: self.key.clone(),
+        };
+        Message { document, mail }
+    }
+
+    fn title(&self, findings: &[&StoredFinding]) -> String {
+        if self.looks_back {
+            return format!("Looking back: {} in logs read for the first time", things(findings.len()));
+        }
+        let Some(worst) = findings.first() else { return "Alert".to_owned() };
+        let word = match worst.finding.severity {
+            _ if self.held_back > 0 => format!("DIGEST of {}", alerts(self.held_back)),
+            severity if severity >= Severity::High => "ALERT".to_owned(),
+            _ => "Notice".to_owned(),
+        };
+        let others = match findings.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        let count = worst.finding.count;
+        let what = if worst.finding.breach.is_some() { "got in after failing" } else { worst.finding.rule.as_str() };
+        format!("{word}: {what}: {} ({count}){others}", printable(worst.finding.subject_words().as_bytes()))
+    }
+
+    fn intro(&self, findings: usize) -> String {
+        let held_back = match self.held_back {
+            0 => String::new(),
+            n => {
+                let since = self.since.with_timezone(&self.config.zone).format("%a %-d %b %H:%M");
+                format!(
+                    " {} since {since} {} held back, so that there is no more than one mail an hour for each rule.",
+                    capital(&alerts(n)),
+                    if n == 1 { "was" } else { "were" }
+                )
+            }
+        };
+        match (self.looks_back, findings) {
+            (true, n) => format!(
+                "logkeeper read these logs for the first time and looked back over all that they hold. It found {}:",
+                things(n)
+            ),
+            (false, 1) => format!("A threshold was crossed.{held_back}"),
+            (false, n) => format!("{n} thresholds were crossed.{held_back}"),
+        }
     }
 }
 
-fn subject(findings: &[&StoredFinding], looks_back: bool, config: &Config) -> String {
-    let host = &config.host;
-    if looks_back {
-        return format!("[{host}] Looking back: {} in logs read for the first time", things(findings.len()));
+fn item(finding: &StoredFinding, config: &Config) -> Item {
+    let f = &finding.finding;
+    let location = f.evidence.last().map(|evidence| match evidence.line {
+        0 => evidence.file.to_string(),
+        line => format!("{}:{line}", evidence.file),
+    });
+    let plain = |text: &str| printable(text.as_bytes());
+    Item {
+        at: DateTime::from_timestamp(f.last, 0).unwrap_or_default(),
+        name: f.rule.clone(),
+        severity: f.severity,
+        subject: f.subject.iter().map(|(field, value)| (field.clone(), plain(value))).collect(),
+        count: f.count,
+        sentence: plain(&finding_sentence(finding, config.zone)),
+        advice: config.rules.get(&f.rule).map(|rule| rule.advice.clone()).unwrap_or_default(),
+        location: plain(&location.unwrap_or_default()),
     }
-    let Some(worst) = findings.first() else { return format!("[{host}] Alert") };
-    let word = if worst.finding.severity >= Severity::High { "ALERT" } else { "Notice" };
-    let others = match findings.len() {
-        1 => String::new(),
-        n => format!(" and {} more", n - 1),
-    };
-    let count = worst.finding.count;
-    let what = if worst.finding.breach.is_some() { "got in after failing" } else { worst.finding.rule.as_str() };
-    format!("[{host}] {word}: {what}: {} ({count}){others}", worst.finding.subject_words())
 }
 
 /// One finding as shown.
@@ -66,18 +140,19 @@ impl Entry {
     fn new(finding: &StoredFinding, config: &Config) -> Self {
         let f = &finding.finding;
         let rule = config.rules.get(&f.rule);
+        let plain = |text: &str| printable(text.as_bytes());
         Self {
             title: format!(
                 "{}: {} - {} ({})",
                 f.severity.as_str().to_uppercase(),
                 f.rule,
-                f.subject_words(),
+                plain(&f.subject_words()),
                 grouped(f.count)
             ),
-            sentence: finding_sentence(finding, config.zone),
+            sentence: plain(&finding_sentence(finding, config.zone)),
             meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),
             advice: rule.map(|rule| rule.advice.clone()).unwrap_or_default(),
-            evidence: f.evidence.iter().map(|e| format!("{}:{}: {}", e.file, e.line, e.text)).collect(),
+            evidence: f.evidence.iter().map(|e| plain(&format!("{}:{}: {}", e.file, e.line, e.text))).collect(),
         }
     }
 }
@@ -100,31 +175,35 @@ fn text(intro: &str, entries: &[Entry], rest: Option<&str>, footer: &str) -> Str
 }
 
 fn page(intro: &str, entries: &[Entry], rest: Option<&str>, footer: &str) -> String {
-    let font = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;color:#1f2328";
     let small = "font-size:13px;color:#57606a;margin:2px 0";
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head { meta charset="utf-8"; meta name="viewport" content="width=device-width, initial-scale=1"; meta name="color-scheme" content="light"; }
-            body style={ "margin:0;padding:16px;background:#ffffff;max-width:640px;" (font) } {
-                p style="font-size:15px" { (intro) }
-                @for entry in entries {
-                    h2 style="font-size:16px;margin:20px 0 4px 0" { (entry.title) }
-                    p style="font-size:15px;margin:2px 0" { (entry.sentence) }
-                    p style=(small) { (entry.meaning) }
-                    p style="font-size:14px;margin:4px 0" { b { "What to do: " } (entry.advice) }
-                    @for line in &entry.evidence {
-                        div style="font-family:monospace;font-size:12px;word-break:break-all;background:#f6f8fa;padding:4px 6px;margin:2px 0" { (line) }
-                    }
+    mail_page(
+        intro,
+        &html! {
+            p style="font-size:15px" { (intro) }
+            @for entry in entries {
+                h2 style="font-size:16px;margin:20px 0 4px 0" { (entry.title) }
+                p style="font-size:15px;margin:2px 0" { (entry.sentence) }
+                p style=(small) { (entry.meaning) }
+                p style="font-size:14px;margin:4px 0" { b { "What to do: " } (entry.advice) }
+                @for line in &entry.evidence {
+                    div style="font-family:monospace;font-size:12px;word-break:break-all;background:#f6f8fa;padding:4px 6px;margin:2px 0" { (line) }
                 }
-                @if let Some(rest) = rest { p style="font-size:15px" { (rest) } }
-                p style=(small) { (footer) }
             }
-        }
-    };
-    page.into_string()
+            @if let Some(rest) = rest { p style="font-size:15px" { (rest) } }
+            p style=(small) { (footer) }
+        },
+    )
 }
 
 fn things(n: usize) -> String {
-    if n == 1 { "1 finding".to_owned() } else { format!("{n} findings") }
+    super::counted(n, "finding")
+}
+
+fn alerts(n: usize) -> String {
+    super::counted(n, "alert")
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

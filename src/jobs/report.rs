@@ -1,105 +1,223 @@
-//! `[report]`: gather the figures of a period from the store and put the mail into the outbox.
+//! `[report]`: gather the figures of a period from the store and send them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeZone, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
+use super::outgoing::frozen;
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
+use crate::model::channel::MAIL;
 use crate::model::tally::BUCKET;
-use crate::model::{Outcome, ReportKind, ReportSpec, StoredFinding, Tally};
-use crate::notify;
-use crate::report::{self, Day, Figures, JobRecord};
-use crate::store::{Ended, FindingFilter, Frozen, RunFilter, Store, StoreError};
+use crate::model::{Audience, Outcome, ReportKind, ReportSpec, Severity, StoredFinding, Tally, TopKind, Work};
+use crate::report::{self, ArchiveRecord, Day, Disk, FINDINGS_KEPT, Figures, Hour, SourceRecord, TOPS_KEPT};
+use crate::store::{BucketTally, Ended, Enqueued, FindingFilter, SentReport, Store, StoreError};
+
+/// How many archives are named with their digests.
+const DIGESTS_KEPT: usize = 50;
+
+/// Which report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// The kind.
+    pub kind: ReportKind,
+    /// For whom.
+    pub audience: Audience,
+    /// The zone of its days.
+    pub zone: Tz,
+    /// When it is made: it covers the whole days before.
+    pub made: DateTime<Utc>,
+}
+
+impl Request {
+    /// The first and last day it covers.
+    pub fn period(&self) -> (NaiveDate, NaiveDate) {
+        let today = self.made.with_timezone(&self.zone).date_naive();
+        (self.kind.begin(today), today - chrono::Days::new(1))
+    }
+}
+
+impl ReportSpec {
+    fn request(&self, context: &Context<'_>) -> Request {
+        Request { kind: self.period, audience: self.audience, zone: context.zone(), made: context.at }
+    }
+}
 
 impl JobKind for ReportSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
-        let recipients = context.config.addresses(&self.to);
-        let figures = compose(self.period, context.at, context.config, context.store)?;
-        let mail = report::mail(&figures, context.at);
-        if recipients.is_empty() {
+        let (config, now) = (context.config, context.clock.now());
+        let figures = compose(&self.request(context), config, context.store)?;
+        let message = report::message(&figures);
+        // A report is wanted however little happened.
+        let routes = config.routes(&self.to, Severity::Critical);
+        let mut messages = Vec::new();
+        for (channel, to) in routes {
+            let recipients = if channel == MAIL { config.addresses(&to) } else { vec![String::new()] };
+            let frozen = frozen(&message, &channel, false, &config.from, &recipients, now).map_err(JobError::Failed)?;
+            messages.push((frozen, recipients));
+        }
+        let recipients: usize = messages.iter().map(|(_, recipients)| recipients.len()).sum();
+        if recipients == 0 {
             let groups = self.to.join(", ");
             let summary =
                 format!("nobody to send it to: [recipients] in config/logkeeper.toml has no address for {groups}");
             return Ok(Ended::new(Outcome::Failed, summary));
         }
-        let mime = notify::freeze(&mail, &context.config.mail.from, &recipients, context.clock.now())
-            .map_err(JobError::Failed)?;
-        let frozen = Frozen { key: mail.key, subject: mail.subject.clone(), mime };
-        context.store.enqueue(&frozen, &recipients, &[], context.clock.now())?;
-        let summary = format!("\"{}\" is on its way to {}", mail.subject, counted(recipients.len(), "recipient"));
-        Ok(Ended::new(Outcome::Succeeded, summary))
+        let enqueued: Vec<Enqueued<'_>> = messages
+            .iter()
+            .map(|(frozen, recipients)| Enqueued { frozen, recipients, intents: &[], told: &[] })
+            .collect();
+        context.store.save_report(&sent(&figures)?, &enqueued, now)?;
+        let subject = &message.mail.subject;
+        Ok(Ended::new(
+            Outcome::Succeeded,
+            format!("\"{subject}\" is on its way to {}", counted(recipients, "recipient")),
+        ))
     }
 
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
-        let (from, to) = period_of(self.period, context.at, context.config.zone);
-        let recipients = context.config.addresses(&self.to).join(", ");
-        Ok(vec![format!("would send the {} report on {from} to {to} to: {recipients}", self.period.name())])
+        let (from, to) = self.request(context).period();
+        let routes = context.config.routes(&self.to, Severity::Critical);
+        let mut recipients = context.config.addresses(&self.to);
+        recipients.extend(routes.into_iter().map(|(channel, _)| channel).filter(|channel| channel != MAIL));
+        let (kind, audience, recipients) = (self.period, self.audience, recipients.join(", "));
+        Ok(vec![format!("would send the {kind} report for {audience} on {from} to {to} to: {recipients}")])
     }
 }
 
-/// The first and last day of the period that a report made at `at` covers: the whole days before.
-pub fn period_of(kind: ReportKind, at: DateTime<Utc>, zone: Tz) -> (NaiveDate, NaiveDate) {
-    let today = at.with_timezone(&zone).date_naive();
-    (today - Days::new(kind.days()), today - Days::new(1))
-}
-
-/// The figures of a report made at an instant: of the period before that day, and of the period before that.
-///
-/// # Errors
-/// Fails where the store can't be read.
-pub fn compose(kind: ReportKind, made: DateTime<Utc>, config: &Config, store: &Store) -> Result<Figures, StoreError> {
-    let (from, to) = period_of(kind, made, config.zone);
-    let zone = config.zone;
-    let length = Days::new((to - from).num_days() as u64 + 1);
-    let (start, end, before) = (midnight(from, zone), midnight(to + Days::new(1), zone), from - length);
-    let days = days_of(from, to, zone, store)?;
-    let days_before = days_of(before, from - Days::new(1), zone, store)?;
-    let between = |since, until| FindingFilter { since: Some(since), until: Some(until), ..FindingFilter::default() };
-    let findings = each_once(store.findings(&between(start, end))?);
-    let first = store.first_tally()?;
-    let watched_since = first.map(|first| first.with_timezone(&zone).date_naive());
-    let known_before = first.is_some_and(|first| first < start);
-    let findings_before = if known_before {
-        Some(each_once(store.findings(&between(midnight(before, zone), start))?).len())
-    } else {
-        None
-    };
-    // Jobs and archives since the report before was made, so that each run is told once and none a week late.
-    let since = made - chrono::TimeDelta::days(kind.days() as i64);
-    let archives = store.archives(since, made)?;
-    let logs = archives.iter().map(|(_, entry)| entry.members.len()).sum();
-    let jobs = job_records(config, store, since, made)?;
-    let host = config.host.clone();
-    let archives = (archives.len(), logs);
-    Ok(Figures {
-        kind,
-        host,
-        zone,
-        from,
-        to,
-        days,
-        days_before,
-        watched_since,
-        findings,
-        findings_before,
-        jobs,
-        archives,
+fn sent(figures: &Figures) -> Result<SentReport, JobError> {
+    Ok(SentReport {
+        kind: figures.kind,
+        audience: figures.audience,
+        host: figures.host.clone(),
+        zone: figures.zone.name().to_owned(),
+        last_day: figures.to,
+        made: figures.made,
+        figures: serde_json::to_string(figures).map_err(|error| JobError::Failed(error.to_string()))?,
     })
 }
 
-fn days_of(from: NaiveDate, to: NaiveDate, zone: Tz, store: &Store) -> Result<Vec<Day>, StoreError> {
-    let mut days: Vec<Day> =
-        from.iter_days().take_while(|date| *date <= to).map(|date| Day { date, tally: None }).collect();
-    for counted in store.tallies(midnight(from, zone), midnight(to + Days::new(1), zone))? {
-        let Some(instant) = DateTime::from_timestamp(counted.bucket * BUCKET, 0) else { continue };
-        let date = instant.with_timezone(&zone).date_naive();
-        if let Some(day) = days.iter_mut().find(|day| day.date == date) {
-            day.tally.get_or_insert_with(Tally::default).add(&counted.tally);
+/// The figures that were sent of this report, if it was sent: the same for ever, whatever was forgotten since.
+///
+/// # Errors
+/// Fails where the store can't be read.
+pub fn as_sent(request: &Request, config: &Config, store: &Store) -> Result<Option<Figures>, StoreError> {
+    let (_, last_day) = request.period();
+    let sent = store.sent_report(request.kind, request.audience, &config.host, last_day)?;
+    // One of an older form is made anew.
+    Ok(sent.and_then(|figures| serde_json::from_str(&figures).ok()))
+}
+
+/// The figures of a report: of its period, and of the period before that.
+///
+/// # Errors
+/// Fails where the store can't be read.
+pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figures, StoreError> {
+    let Request { kind, audience, zone, made } = *request;
+    let (from, to) = request.period();
+    let today = to + chrono::Days::new(1);
+    let before = kind.begin(from);
+    let (start, end, start_before) = (midnight(from, zone), midnight(today, zone), midnight(before, zone));
+    let counted = store.tallies(start, end)?;
+    let counted_before = store.tallies(start_before, start)?;
+    let daily = kind == ReportKind::Daily;
+    let week_ago = to - chrono::Days::new(7);
+    let week_ago = if daily {
+        let counted = store.tallies(midnight(week_ago, zone), midnight(week_ago + chrono::Days::new(1), zone))?;
+        days_of(week_ago, week_ago, zone, &counted).pop()
+    } else {
+        None
+    };
+    let first = store.first_tally()?;
+    let found = findings(store, start, end)?;
+    let known_before = first.is_some_and(|first| first < start);
+    let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
+    let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
+    Ok(Figures {
+        kind,
+        audience,
+        host: config.host.clone(),
+        zone,
+        made,
+        from,
+        to,
+        days: days_of(from, to, zone, &counted),
+        days_before: days_of(before, from - chrono::Days::new(1), zone, &counted_before),
+        week_ago,
+        hours: hours_of(zone, &counted),
+        hours_before: if daily { hours_of(zone, &counted_before) } else { Vec::new() },
+        watched_since: first.map(|first| first.with_timezone(&zone).date_naive()),
+        findings_total: found.len(),
+        findings_before,
+        breaches: found.iter().filter(|finding| finding.finding.breach.is_some()).count(),
+        outages: found.iter().filter(|finding| report::is_outage(finding)).count(),
+        findings: found.into_iter().take(FINDINGS_KEPT).collect(),
+        // Jobs and archives since the report before was made, so that each run is told once and none a week late.
+        jobs: job_records(config, store, made - (end - start), made)?,
+        archives: archive_record(store, made - (end - start), made)?,
+        sources: source_records(config, zone, &counted),
+        attackers: top(TopKind::Attacker)?,
+        targets: top(TopKind::Target)?,
+        error_paths: top(TopKind::ErrorPath)?,
+        disks: disks(config),
+        undelivered: store.undelivered(made - (end - start), made)?,
+    })
+}
+
+fn days_of(from: NaiveDate, to: NaiveDate, zone: Tz, counted: &[BucketTally]) -> Vec<Day> {
+    let dates = from.iter_days().take_while(|date| *date <= to);
+    let mut days: BTreeMap<NaiveDate, Option<Tally>> = dates.map(|date| (date, None)).collect();
+    for counted in counted {
+        if let Some(day) = days.get_mut(&local(counted, zone).date_naive()) {
+            day.get_or_insert_with(Tally::default).add(&counted.tally);
         }
     }
-    Ok(days)
+    days.into_iter().map(|(date, tally)| Day { date, tally }).collect()
+}
+
+fn hours_of(zone: Tz, counted: &[BucketTally]) -> Vec<Hour> {
+    let mut hours: BTreeMap<(NaiveDate, u32), Tally> = BTreeMap::new();
+    for counted in counted {
+        let local = local(counted, zone);
+        hours.entry((local.date_naive(), local.hour())).or_default().add(&counted.tally);
+    }
+    let hour = |((date, hour), tally): ((NaiveDate, u32), Tally)| {
+        let errors = tally.status_4xx + tally.status_5xx;
+        Hour { date, hour, requests: tally.requests, failed_logins: tally.failed_logins, errors }
+    };
+    hours.into_iter().map(hour).collect()
+}
+
+fn local(counted: &BucketTally, zone: Tz) -> DateTime<Tz> {
+    DateTime::from_timestamp(counted.bucket * BUCKET, 0).unwrap_or_default().with_timezone(&zone)
+}
+
+fn source_records(config: &Config, zone: Tz, counted: &[BucketTally]) -> Vec<SourceRecord> {
+    let scanned: BTreeSet<&String> = config
+        .jobs
+        .values()
+        .filter(|job| job.enabled)
+        .filter_map(|job| if let Work::Scan(scan) = &job.work { Some(&scan.sources) } else { None })
+        .flatten()
+        .collect();
+    let mut days: HashMap<&str, BTreeSet<NaiveDate>> = HashMap::new();
+    let mut sums: HashMap<&str, Tally> = HashMap::new();
+    for counted in counted {
+        sums.entry(&counted.source).or_default().add(&counted.tally);
+        days.entry(&counted.source).or_default().insert(local(counted, zone).date_naive());
+    }
+    let record = |name: &String| {
+        let tally = sums.get(name.as_str()).copied().unwrap_or_default();
+        SourceRecord {
+            name: name.clone(),
+            scanned: scanned.contains(name),
+            lines: tally.lines,
+            unparsed: tally.unparsed,
+            days: days.get(name.as_str()).map_or(0, BTreeSet::len),
+        }
+    };
+    config.sources.keys().map(record).collect()
 }
 
 fn job_records(
@@ -107,24 +225,70 @@ fn job_records(
     store: &Store,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> Result<Vec<JobRecord>, StoreError> {
-    let runs = store.runs(&RunFilter { since: Some(from), ..RunFilter::default() })?;
-    let runs: Vec<_> = runs.into_iter().filter(|run| run.requested < to).collect();
-    let record = |id: &str| {
-        let count = |outcomes: &[Outcome]| {
-            runs.iter()
-                .filter(|run| run.job == id && run.outcome.is_some_and(|outcome| outcomes.contains(&outcome)))
-                .count()
-        };
-        JobRecord {
-            id: id.to_owned(),
-            done: count(&[Outcome::Succeeded, Outcome::Partial]),
-            failed: count(&[Outcome::Failed, Outcome::TimedOut, Outcome::CouldNotStart, Outcome::Interrupted]),
-            partial: count(&[Outcome::Partial]),
-            missed: count(&[Outcome::Missed, Outcome::Skipped]),
+) -> Result<Vec<report::JobRecord>, StoreError> {
+    let mut records: BTreeMap<String, report::JobRecord> = BTreeMap::new();
+    for job in config.jobs.values().filter(|job| job.enabled) {
+        let id = job.id.to_string();
+        records.insert(id.clone(), report::JobRecord { id, ..Default::default() });
+    }
+    for ended in store.run_counts(from, to)? {
+        let Some(record) = records.get_mut(&ended.job) else { continue };
+        if ended.has_slot {
+            record.due += ended.count;
         }
+        record.late += ended.late;
+        match ended.outcome {
+            Outcome::Succeeded => record.done += ended.count,
+            Outcome::Partial => {
+                record.done += ended.count;
+                record.partial += ended.count;
+            }
+            Outcome::Missed | Outcome::Skipped => record.missed += ended.count,
+            Outcome::Cancelled => {}
+            _ => {
+                record.failed += ended.count;
+                record.last_failed = record.last_failed.max(Some(ended.last));
+            }
+        }
+    }
+    Ok(records.into_values().collect())
+}
+
+fn archive_record(store: &Store, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<ArchiveRecord, StoreError> {
+    let made = store.archives(from, to)?;
+    let catalogue = store.catalogue(&crate::store::ArchiveFilter::default())?;
+    let within = |at: DateTime<Utc>| at > from && at <= to;
+    let damaged = catalogue.iter().filter(|archive| archive.damage.is_some());
+    Ok(ArchiveRecord {
+        made: made.len(),
+        logs: made.iter().map(|(_, entry)| entry.members.len()).sum(),
+        bytes: made.iter().map(|(_, entry)| entry.size).sum(),
+        verified: catalogue.iter().filter(|archive| archive.at <= from && archive.verified.is_some_and(within)).count(),
+        damaged: damaged.map(|archive| archive.entry.name.clone()).take(DIGESTS_KEPT).collect(),
+        digests: made
+            .iter()
+            .rev()
+            .take(DIGESTS_KEPT)
+            .map(|(_, entry)| (entry.name.clone(), entry.sha256.clone()))
+            .collect(),
+    })
+}
+
+/// The disks of the database and of the archives, each once.
+fn disks(config: &Config) -> Vec<Disk> {
+    let stores = config.jobs.values().filter_map(|job| match &job.work {
+        Work::Archive(archive) => Some(archive.store.as_path()),
+        _ => None,
+    });
+    let mut seen = BTreeSet::new();
+    let disk = |path: &std::path::Path| {
+        use std::os::unix::fs::MetadataExt;
+        let device = std::fs::metadata(path).ok()?.dev();
+        let space = rustix::fs::statvfs(path).ok().filter(|_| seen.insert(device))?;
+        let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
+        Some(Disk { path: path.display().to_string(), free: bytes(space.f_bavail), total: bytes(space.f_blocks) })
     };
-    Ok(config.jobs.values().filter(|job| job.enabled).map(|job| record(job.id.as_str())).collect())
+    std::iter::once(config.state.as_path()).chain(stores).filter_map(disk).collect()
 }
 
 /// The first instant of a day; where a clock change swallows midnight, the first after it.
@@ -135,8 +299,12 @@ pub fn midnight(date: NaiveDate, zone: Tz) -> DateTime<Utc> {
     first.map_or(naive.and_utc(), |instant| instant.to_utc())
 }
 
-/// The findings, most serious first. What several rules say of the same subject at the same time is one thing to a reader.
-fn each_once(mut findings: Vec<StoredFinding>) -> Vec<StoredFinding> {
+/// The findings between two instants, most serious first. What several rules say of the same subject at the same time is one thing to
+/// a reader.
+fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<StoredFinding>, StoreError> {
+    let filter =
+        FindingFilter { since: Some(since), until: Some(until), without_evidence: true, ..FindingFilter::default() };
+    let mut findings = store.findings(&filter)?;
     findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count)), f.id));
     let mut told: HashMap<String, Vec<(String, i64, i64)>> = HashMap::new();
     findings.retain(|stored| {
@@ -148,5 +316,5 @@ fn each_once(mut findings: Vec<StoredFinding>) -> Vec<StoredFinding> {
         }
         !is_told
     });
-    findings
+    Ok(findings)
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::ahead::{each_block, event};
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
+use crate::config::Config;
 use crate::logs::{self, Cursor, Ending, Plan, Position};
-use crate::model::{Outcome, Rule, ScanSpec, Source};
+use crate::model::{Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState};
 
@@ -188,7 +189,7 @@ impl ScanSpec {
             tops: &scanner.tops(),
             record: &record,
             continued: &continued,
-            alert: &alert_policy(self, &rules, first_scan),
+            alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
         };
         let outcome = context.store.commit_scan(&commit)?;
@@ -196,12 +197,17 @@ impl ScanSpec {
     }
 }
 
-fn alert_policy(spec: &ScanSpec, rules: &[&Rule], first_scan: bool) -> AlertPolicy {
+fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: bool) -> AlertPolicy {
+    let severities = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    let routes = rules.iter().flat_map(|rule| {
+        let to = rule.alert.as_ref().unwrap_or(&spec.alert);
+        severities.map(|severity| ((rule.name.clone(), severity), config.routes(to, severity)))
+    });
     let seconds = |of: fn(&Rule) -> std::time::Duration| {
         rules.iter().map(|rule| (rule.name.clone(), of(rule).as_secs() as i64)).collect::<BTreeMap<_, _>>()
     };
     AlertPolicy {
-        to: spec.alert.clone(),
+        routes: routes.collect(),
         cooldowns: seconds(|rule| rule.cooldown),
         merges: seconds(|rule| rule.merge),
         first_scan,

@@ -48,7 +48,7 @@ impl TopCounts {
         let Some(hours) = self.sources.get_mut(source) else { return };
         let hour = |sighting: &Sighting<'_>| sighting.time.div_euclid(HOUR);
         for same in sightings.chunk_by(|a, b| hour(a) == hour(b)) {
-            let Hour([addresses, accounts, paths]) = hours.enter(hour(&same[0]));
+            let Hour([addresses, accounts, paths, attackers, targets, error_paths]) = hours.enter(hour(&same[0]));
             for sighting in same {
                 let Some(event) = &sighting.event else { continue };
                 let times = match event.action {
@@ -67,6 +67,16 @@ impl TopCounts {
                 if let Some(user) = event.user {
                     accounts.count(user, times);
                 }
+                let failures = u64::from(sighting.failures);
+                if failures > 0 {
+                    event.peer.into_iter().for_each(|peer| attackers.count_address(peer, failures));
+                    event.user.into_iter().for_each(|user| targets.count(user, failures));
+                }
+                if let (Action::Request { status, .. }, Some(path)) = (event.action, event.path())
+                    && status >= 400
+                {
+                    error_paths.count(path, 1);
+                }
             }
         }
     }
@@ -82,7 +92,11 @@ impl TopCounts {
                         source: source.clone(),
                         hour,
                         kind,
-                        name: if kind == TopKind::Ip { address(&name) } else { printable(&name) },
+                        name: if matches!(kind, TopKind::Ip | TopKind::Attacker) {
+                            address(&name)
+                        } else {
+                            printable(&name)
+                        },
                         count,
                     };
                     all.extend(names.0.into_iter().map(top));

@@ -143,7 +143,7 @@ impl Finding {
 }
 
 /// A finding on record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFinding {
     /// Its number.
     pub id: i64,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{Days, Months, NaiveDate};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
@@ -155,14 +156,31 @@ pub struct Job {
     pub policy: Policy,
     /// The group whose limit of parallel runs it shares.
     pub group: Option<String>,
-    /// Recipient groups that get a mail when a run fails for good.
-    pub on_failure: Vec<String>,
-    /// Recipient groups that get a mail when a command prints something (cron's MAILTO).
-    pub on_output: Vec<String>,
+    /// Whom to tell what becomes of its runs.
+    pub mail: JobMail,
     /// An address that is pinged after each run.
     pub heartbeat: Option<String>,
     /// What a run does.
     pub work: Work,
+}
+
+/// Whom to tell what becomes of a job's runs: recipient groups, addresses and channels. Runs started by hand are not told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobMail {
+    /// When a run fails for good, also in part, or could not even start.
+    pub on_failure: Vec<String>,
+    /// So many slots in a row have to fail before anybody is told; at least 1.
+    pub after_failures: u32,
+    /// When a run succeeds after failures that were told.
+    pub on_recovery: Vec<String>,
+    /// When a run succeeds.
+    pub on_success: Vec<String>,
+    /// When a command prints something (cron's MAILTO).
+    pub on_output: Vec<String>,
+    /// When a slot is missed, or skipped because an earlier run goes on.
+    pub on_missed: Vec<String>,
+    /// When a run goes on for much longer than usual.
+    pub on_slow: Vec<String>,
 }
 
 /// The kinds of work; the kind is the name of the table in the job's file.
@@ -216,40 +234,41 @@ pub struct ScanSpec {
 pub struct ReportSpec {
     /// How long a period it covers.
     pub period: ReportKind,
-    /// Recipient groups.
+    /// For whom it is written.
+    pub audience: Audience,
+    /// Recipient groups and addresses.
     pub to: Vec<String>,
 }
 
-/// The period of a report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReportKind {
-    /// The seven whole days before the day it is made.
-    Weekly,
+words! {
+    /// For whom a report is written.
+    Audience {
+        /// People who don't read logs: a verdict, five numbers, what to do.
+        Management = "management",
+        /// The same, and all that an administrator wants to look into.
+        Admins = "admins",
+    }
+}
+
+words! {
+    /// The period of a report: whole days, up to the one before it is made.
+    ReportKind {
+        /// One day.
+        Daily = "daily",
+        /// Seven days.
+        Weekly = "weekly",
+        /// From the same day of the month before on: made on the first, the calendar month.
+        Monthly = "monthly",
+    }
 }
 
 impl ReportKind {
-    /// The name used in configuration and on the command line.
-    pub fn name(self) -> &'static str {
+    /// The first day of the period that ends before `end`.
+    pub fn begin(self, end: NaiveDate) -> NaiveDate {
         match self {
-            ReportKind::Weekly => "weekly",
-        }
-    }
-
-    /// The length of the period in whole days.
-    pub fn days(self) -> u64 {
-        match self {
-            ReportKind::Weekly => 7,
-        }
-    }
-}
-
-impl FromStr for ReportKind {
-    type Err = Problem;
-    fn from_str(text: &str) -> Result<Self, Problem> {
-        match text {
-            "weekly" => Ok(ReportKind::Weekly),
-            _ => Err(Problem::new(format!("{text:?} is not a report"), "one of: weekly", "write \"weekly\"")),
+            Self::Daily => end - Days::new(1),
+            Self::Weekly => end - Days::new(7),
+            Self::Monthly => end - Months::new(1),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The nouns of logkeeper. No I/O, no async, no clock.
 
 pub mod archive;
+pub mod channel;
 pub mod copies;
 pub mod cron;
 pub mod event;
 pub mod finding;
 pub mod format;
 pub mod job;
-pub mod mail;
+pub mod message;
 pub mod problem;
 pub mod rotate;
 pub mod rule;
@@ -19,15 +20,23 @@ mod triage;
 pub mod untrusted;
 
 pub use archive::{ArchiveEntry, ArchiveSpec, Member, VerifySpec};
+pub use channel::{
+    Channel, FileSpec, FolderSpec, Preset, QuietHours, Secret, SendmailSpec, SmtpSpec, SyslogSpec, Tls, Way,
+    WebhookSpec,
+};
 pub use copies::{CopyPlace, S3Spec};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use format::Format;
 pub use job::{
-    CatchUp, CommandSpec, Job, JobId, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec, Schedule, Work,
+    Audience, CatchUp, CommandSpec, Job, JobId, JobMail, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec,
+    Schedule, Work,
 };
-pub use mail::{Delivery, FolderSpec, Image, Intent, Mail, MailSpec, SmtpSpec, Tls};
+pub use message::{
+    About, Attachment, DeliveryState, Document, DocumentKind, Frozen, Image, Intent, Item, Mail, Message, RunNews,
+    Telling,
+};
 pub use problem::Problem;
 pub use rotate::{Create, Every, Method, Names, RotateSpec, Signal, SignalSpec};
 pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};

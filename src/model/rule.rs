@@ -26,6 +26,8 @@ pub struct Rule {
     pub only: Vec<Who>,
     /// Who is never counted.
     pub allow: Vec<Who>,
+    /// Whom to alert instead of those that the job names: recipient groups, addresses and channels.
+    pub alert: Option<Vec<String>>,
     /// How long the same subject is not alerted about again.
     pub cooldown: Duration,
     /// After how long a quiet time further events make a new finding instead of growing the old one.

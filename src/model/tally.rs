@@ -1,6 +1,6 @@
 //! Tallies: what was counted per quarter of an hour, the stuff that reports are made of.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The length of the pieces of time that are counted by themselves, in seconds: so short that every zone's midnight
 /// lies between two of them.
@@ -9,7 +9,8 @@ pub const BUCKET: i64 = 15 * 60;
 macro_rules! tally {
     ($($(#[$doc:meta])* $field:ident,)*) => {
         /// Counts of one quarter of an hour of one source.
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct Tally { $($(#[$doc])* pub $field: u64,)* }
 
         impl Tally {

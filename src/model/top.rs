@@ -13,12 +13,18 @@ words! {
         User = "user",
         /// Paths on a web server, without what follows a `?`, by requests.
         Path = "path",
+        /// Addresses, by failed logins.
+        Attacker = "attacker",
+        /// Accounts, by failed logins.
+        Target = "target",
+        /// Paths on a web server, by requests that were answered with an error (4xx or 5xx).
+        ErrorPath = "error-path",
     }
 }
 
 impl TopKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Ip, Self::User, Self::Path];
+    pub const ALL: [Self; 6] = [Self::Ip, Self::User, Self::Path, Self::Attacker, Self::Target, Self::ErrorPath];
 }
 
 /// How many of each kind are kept of an hour of a source.

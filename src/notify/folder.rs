@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Notifier, NotifyError, Sending};
+use super::{Notifier, NotifyError, Parcel, Sending};
 use crate::model::FolderSpec;
 
 /// The notifier.
@@ -18,16 +18,16 @@ impl Folder {
 }
 
 impl Notifier for Folder {
-    fn send<'a>(&'a self, name: &'a str, recipient: &'a str, mime: &'a [u8]) -> Sending<'a> {
+    fn send<'a>(&'a self, parcel: &'a Parcel) -> Sending<'a> {
         Box::pin(async move {
             let fit = |c: char| if c.is_ascii_alphanumeric() || "@.-_".contains(c) { c } else { '_' };
-            let recipient: String = recipient.chars().map(fit).take(80).collect();
-            let path = self.path.join(format!("{name}-{recipient}.eml"));
-            let (folder, target, bytes) = (self.path.clone(), path.clone(), mime.to_vec());
+            let recipient: String = parcel.recipient.chars().map(fit).take(80).collect();
+            let path = self.path.join(format!("{}-{recipient}.eml", parcel.name));
+            let (folder, target, bytes) = (self.path.clone(), path.clone(), parcel.body.clone());
             let write = move || crate::fs::create_folder(&folder).and_then(|()| crate::fs::replace(&target, &bytes));
             let written =
                 crate::threads::blocking(write).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-            written.map_err(|error| NotifyError::Later(format!("can't write {}: {error}", path.display())))
+            written.map_err(|error| NotifyError::Down(format!("can't write {}: {error}", path.display())))
         })
     }
 }

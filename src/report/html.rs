@@ -1,27 +1,42 @@
-//! The report as HTML: tables and inline styles only, because mail programs know nothing else.
+//! The report as HTML, and the frame of all mails: tables and inline styles only, because mail programs know nothing else.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::words::{self, Light};
-use super::{Figures, chart};
+use super::Figures;
+use super::advice::advice;
+use super::chart::Chart;
+use super::details::{Table, compliance, tables};
+use super::text::shown;
+use super::words::{self, Light, rest_words};
+use crate::model::Audience;
+use crate::model::untrusted::printable;
 
-/// The picture: inline on a page, attached in a mail, or none.
-pub enum Picture {
-    /// No picture was drawn.
-    None,
-    /// The attachment of this content id.
-    Cid(&'static str),
-    /// The drawing itself.
-    Svg(String),
+/// A chart and where its drawing is.
+pub struct Picture<'a> {
+    /// The chart.
+    pub chart: &'a Chart,
+    /// Where.
+    pub drawn: Drawn,
+}
+
+/// Where a chart's drawing is.
+pub enum Drawn {
+    /// Nowhere.
+    Not,
+    /// Attached to the mail under the chart's name.
+    Cid,
+    /// In the page.
+    Inline,
 }
 
 const FONT: &str = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 const CARD: &str = "background:#ffffff;border-radius:8px;padding:16px 20px";
 const HEADING: &str = "margin:24px 0 8px 0;font-size:17px;color:#1f2328";
+const PLAIN: &str = "margin:0;font-size:15px;line-height:1.5;color:#1f2328";
 const SMALL: &str = "font-size:13px;line-height:1.45;color:#57606a";
 
-/// The page.
-pub fn render(figures: &Figures, light: &Light, picture: &Picture) -> String {
+/// A whole page or mail around its content.
+pub fn mail_page(title: &str, content: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -29,13 +44,13 @@ pub fn render(figures: &Figures, light: &Light, picture: &Picture) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light";
-                title { (figures.host) ": " (words::period_words(figures)) }
+                title { (title) }
             }
             body style={ "margin:0;padding:0;background:#f0f2f5;" (FONT) } {
                 table role="presentation" width="100%" cellpadding="0" cellspacing="0" style="background:#f0f2f5" {
                     tr { td align="center" style="padding:16px 8px" {
-                        table role="presentation" width="100%" cellpadding="0" cellspacing="0" style={ "max-width:600px;text-align:left;" (CARD) } {
-                            tr { td { (content(figures, light, picture)) } }
+                        table role="presentation" width="100%" cellpadding="0" cellspacing="0" style={ "max-width:600px;text-align:left;color:#1f2328;" (CARD) } {
+                            tr { td style="overflow-wrap:anywhere" { (content) } }
                         }
                     } }
                 }
@@ -45,9 +60,12 @@ pub fn render(figures: &Figures, light: &Light, picture: &Picture) -> String {
     page.into_string()
 }
 
-fn content(figures: &Figures, light: &Light, picture: &Picture) -> Markup {
-    html! {
-        p style={ "margin:0;" (SMALL) } { "Weekly summary of " b { (figures.host) } }
+/// The page of a report.
+pub fn render(figures: &Figures, light: &Light, pictures: &[Picture<'_>]) -> String {
+    let title = format!("{}: {}", figures.host, words::period_words(figures));
+    let period = words::noun(figures.kind);
+    let content = html! {
+        p style={ "margin:0;" (SMALL) } { (words::heading(figures)) " of " b { (figures.host) } }
         p style="margin:2px 0 16px 0;font-size:15px;color:#1f2328" { (words::period_words(figures)) }
         table role="presentation" width="100%" cellpadding="0" cellspacing="0" style={ "border-radius:8px;background:" (light.color) } {
             tr { td style="padding:14px 18px;color:#ffffff" {
@@ -55,29 +73,31 @@ fn content(figures: &Figures, light: &Light, picture: &Picture) -> Markup {
                 div style="font-size:15px;line-height:1.4" { (light.sentence) }
             } }
         }
-        h2 style=(HEADING) { "What we ask of you" }
-        (asks(light))
-        h2 style=(HEADING) { "The week in five numbers" }
+        h2 style=(HEADING) { "The " (period) " in five numbers" }
         (numbers(figures))
-        h2 style=(HEADING) { "Wrong passwords per day" }
-        (drawing(figures, picture))
+        @for picture in pictures { (drawing(picture)) }
         h2 style=(HEADING) { "What stood out" }
         (threats(figures))
+        h2 style=(HEADING) { "What we ask of you" }
+        (asks(light))
         h2 style=(HEADING) { "Was everything watched?" }
-        (coverage(figures))
+        (rows(&compliance(figures)))
+        @if figures.audience == Audience::Admins { (for_admins(figures)) }
         p style={ "margin:24px 0 0 0;border-top:1px solid #d0d7de;padding-top:12px;" (SMALL) } {
-            "Times are those of " (figures.zone.name()) ". Written by logkeeper on " (figures.host) "; your administrator has the details."
+            "Times are those of " (figures.zone.name()) ". Written by logkeeper on " (figures.host) "."
+            @if figures.audience == Audience::Management { " Your administrator has the details." }
         }
-    }
+    };
+    mail_page(&title, &content)
 }
 
 fn asks(light: &Light) -> Markup {
     html! {
         @if light.asks.is_empty() {
-            p style="margin:0;font-size:15px;color:#1f2328" { "Nothing. No action is needed." }
+            p style=(PLAIN) { "Nothing. No action is needed." }
         } @else {
-            ul style="margin:0;padding-left:20px;font-size:15px;line-height:1.5;color:#1f2328" {
-                @for ask in &light.asks { li { (ask) } }
+            ul style={ (PLAIN) ";padding-left:20px" } {
+                @for ask in &light.asks { li { (printable(ask.as_bytes())) } }
             }
         }
     }
@@ -93,9 +113,9 @@ fn numbers(figures: &Figures) -> Markup {
                         div style="font-size:15px;color:#1f2328" { (number.name) }
                         div style=(SMALL) { (number.definition) }
                     }
-                    td align="right" style={ (cell) ";padding-left:12px;white-space:nowrap" } {
-                        div style="font-size:20px;font-weight:bold;color:#1f2328" { (number.value) }
-                        div style=(SMALL) { (number.change) }
+                    td align="right" style={ (cell) ";padding-left:12px;min-width:45%" } {
+                        div style="font-size:20px;font-weight:bold;color:#1f2328;white-space:nowrap" { (number.value) }
+                        @for change in &number.changes { div style=(SMALL) { (change) } }
                     }
                 }
             }
@@ -103,29 +123,30 @@ fn numbers(figures: &Figures) -> Markup {
     }
 }
 
-fn drawing(figures: &Figures, picture: &Picture) -> Markup {
-    let alt = chart::words(figures);
+fn drawing(Picture { chart, drawn }: &Picture<'_>) -> Markup {
     html! {
-        @match picture {
-            Picture::Cid(name) => {
-                img src={ "cid:" (name) } alt=(alt) width="460" style="display:block;width:100%;max-width:460px;height:auto;background:#ffffff";
+        h2 style=(HEADING) { (chart.title) }
+        @match drawn {
+            Drawn::Cid => {
+                img src={ "cid:" (chart.name) } alt=(chart.words) width="460" style="display:block;width:100%;max-width:460px;height:auto;background:#ffffff";
             }
-            Picture::Svg(svg) => div role="img" aria-label=(alt) style="max-width:460px" { (PreEscaped(svg)) },
-            Picture::None => {}
+            Drawn::Inline => div role="img" aria-label=(chart.words) style="max-width:460px" { (PreEscaped(&chart.svg)) },
+            Drawn::Not => {}
         }
-        p style={ "margin:4px 0 0 0;" (SMALL) } { (alt) }
+        p style={ "margin:4px 0 4px 0;" (SMALL) } { (chart.words) }
+        @if !chart.rows.is_empty() { (small_rows(&chart.rows)) }
     }
 }
 
 fn threats(figures: &Figures) -> Markup {
-    let shown = 3;
+    let shown = shown(figures);
     html! {
         @if figures.findings.is_empty() {
-            p style="margin:0;font-size:15px;color:#1f2328" { "Nothing." }
+            p style=(PLAIN) { "Nothing." }
         } @else {
-            ol style="margin:0;padding-left:20px;font-size:15px;line-height:1.5;color:#1f2328" {
+            ol style={ (PLAIN) ";padding-left:20px" } {
                 @for finding in figures.findings.iter().take(shown) {
-                    li style="margin-bottom:6px" { (words::finding_sentence(finding, figures.zone)) }
+                    li style="margin-bottom:6px" { (printable(words::finding_sentence(finding, figures.zone).as_bytes())) }
                 }
             }
             p style={ "margin:4px 0 0 0;" (SMALL) } { (rest_words(figures, shown)) }
@@ -133,61 +154,43 @@ fn threats(figures: &Figures) -> Markup {
     }
 }
 
-/// How many findings there are beyond those shown, and how many there were before.
-pub fn rest_words(figures: &Figures, shown: usize) -> String {
-    let more = figures.findings.len().saturating_sub(shown);
-    let rest = match more {
-        0 => String::new(),
-        n => format!("{n} more of less weight. "),
-    };
-    let before = match figures.findings_before {
-        None => "First week, no comparison yet.".to_owned(),
-        Some(n) => format!("{} in all, {n} the week before.", figures.findings.len()),
-    };
-    format!("{rest}{before}")
+fn for_admins(figures: &Figures) -> Markup {
+    let advice = advice(figures);
+    html! {
+        h2 style=(HEADING) { "Recommendations" }
+        @if advice.is_empty() {
+            p style=(PLAIN) { "None." }
+        } @else {
+            ul style={ (PLAIN) ";padding-left:20px" } {
+                @for advice in &advice {
+                    li style="margin-bottom:6px" { (advice.what) div style=(SMALL) { (advice.evidence) } }
+                }
+            }
+        }
+        @for Table { title, definition, rows: content } in &tables(figures) {
+            h2 style=(HEADING) { (title) }
+            p style={ "margin:0 0 4px 0;" (SMALL) } { (definition) }
+            (rows(content))
+        }
+    }
 }
 
-fn coverage(figures: &Figures) -> Markup {
-    let cell = "padding:6px 0;border-bottom:1px solid #eaeef2;font-size:14px;color:#1f2328";
+/// A table of two columns.
+fn rows(rows: &[(String, String)]) -> Markup {
+    two_columns(rows, "padding:6px 0;border-bottom:1px solid #eaeef2;font-size:14px;color:#1f2328;vertical-align:top")
+}
+
+/// The numbers of a chart.
+fn small_rows(rows: &[(String, String)]) -> Markup {
+    two_columns(rows, "padding:1px 0;font-size:13px;color:#57606a;vertical-align:top")
+}
+
+fn two_columns(rows: &[(String, String)], cell: &str) -> Markup {
     html! {
         table role="presentation" width="100%" cellpadding="0" cellspacing="0" {
-            @for (name, value) in coverage_rows(figures) {
+            @for (name, value) in rows {
                 tr { td style=(cell) { (name) } td align="right" style={ (cell) ";padding-left:12px" } { (value) } }
             }
         }
-    }
-}
-
-/// What was watched, row by row.
-pub fn coverage_rows(figures: &Figures) -> Vec<(String, String)> {
-    let total = figures.total();
-    let gaps = figures.gaps();
-    let known = figures.days.iter().filter(|day| day.tally.is_some()).count();
-    let mut rows = vec![
-        ("Days with data".to_owned(), format!("{known} of {}", figures.days.len())),
-        ("Log lines read".to_owned(), words::grouped(total.lines)),
-        ("Lines not understood".to_owned(), words::grouped(total.unparsed)),
-        ("Archives made and verified".to_owned(), archive_words(figures.archives)),
-    ];
-    if !gaps.is_empty() {
-        rows.insert(1, ("No data".to_owned(), words::span_words(&gaps)));
-    }
-    for job in &figures.jobs {
-        let mut value =
-            format!("ran {}", if job.done == 1 { "once".to_owned() } else { format!("{} times", job.done) });
-        for (n, what) in [(job.failed, "failed"), (job.partial, "done in part"), (job.missed, "missed")] {
-            if n > 0 {
-                value.push_str(&format!(", {n} {what}"));
-            }
-        }
-        rows.push((format!("Job {}", job.id), value));
-    }
-    rows
-}
-
-fn archive_words((archives, logs): (usize, usize)) -> String {
-    match archives {
-        0 => "none".to_owned(),
-        _ => format!("{archives}, holding {}", words::counted(logs, "log")),
     }
 }

@@ -1,30 +1,46 @@
-//! Reports: the figures of a period as a mail for people who don't read logs.
+//! Reports: the figures of a period as a mail for people who don't read logs, and one for those who do.
 //!
 //! `jobs` gathers the [`Figures`] from the store; this module only words and draws them, so equal figures give
-//! equal bytes.
+//! equal bytes, also years later.
 
+mod advice;
 pub mod chart;
+mod csv;
+mod details;
 mod html;
 mod text;
 mod words;
 
-use chrono::{DateTime, NaiveDate, Utc};
-use serde::Serialize;
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::model::{Image, Mail, ReportKind, StoredFinding, Tally};
+use crate::model::{
+    Attachment, Audience, Document, DocumentKind, Image, Mail, Message, ReportKind, Severity, StoredFinding, Tally,
+};
 
+pub use html::mail_page;
 pub use words::{Light, compact, finding_sentence, grouped, light, span_words};
 
+/// How many findings of a period a report knows one by one, the most serious ones; the others are counted.
+pub const FINDINGS_KEPT: usize = 200;
+
+/// How many addresses, accounts and paths it knows.
+pub const TOPS_KEPT: usize = 10;
+
 /// Everything a report shows.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// The kind of report.
     pub kind: ReportKind,
+    /// For whom it is.
+    pub audience: Audience,
     /// The server's name.
     pub host: String,
     /// The zone of all dates.
-    #[serde(serialize_with = "zone_name")]
+    #[serde(serialize_with = "write_zone", deserialize_with = "read_zone")]
     pub zone: chrono_tz::Tz,
+    /// When it was made.
+    pub made: DateTime<Utc>,
     /// The first day.
     pub from: NaiveDate,
     /// The last day.
@@ -33,20 +49,44 @@ pub struct Figures {
     pub days: Vec<Day>,
     /// The days of the period before, in order.
     pub days_before: Vec<Day>,
+    /// The same weekday a week before; for daily reports.
+    pub week_ago: Option<Day>,
+    /// The hours of the period of which anything is known, in order.
+    pub hours: Vec<Hour>,
+    /// The hours of the day before; for daily reports.
+    pub hours_before: Vec<Hour>,
     /// The first day of which anything is known at all.
     pub watched_since: Option<NaiveDate>,
-    /// The findings of the period, most serious first.
+    /// The most serious findings of the period, at most [`FINDINGS_KEPT`].
     pub findings: Vec<StoredFinding>,
+    /// How many findings there are in all.
+    pub findings_total: usize,
     /// How many findings the period before had; none where nothing is known of it.
     pub findings_before: Option<usize>,
+    /// How often somebody got in after failing.
+    pub breaches: usize,
+    /// How often the web server failed to answer many requests.
+    pub outages: usize,
     /// The jobs.
     pub jobs: Vec<JobRecord>,
-    /// Archives made in the period: how many, and how many logs they hold.
-    pub archives: (usize, usize),
+    /// Archives.
+    pub archives: ArchiveRecord,
+    /// The sources.
+    pub sources: Vec<SourceRecord>,
+    /// Addresses by failed logins, most first.
+    pub attackers: Vec<(String, u64)>,
+    /// Accounts by failed logins, most first.
+    pub targets: Vec<(String, u64)>,
+    /// Paths by requests answered with an error, most first.
+    pub error_paths: Vec<(String, u64)>,
+    /// Disks that logkeeper writes to.
+    pub disks: Vec<Disk>,
+    /// Messages that were given up in the period.
+    pub undelivered: usize,
 }
 
 /// One day's counts; none where nothing was read of that day.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Day {
     /// The day.
     pub date: NaiveDate,
@@ -54,23 +94,92 @@ pub struct Day {
     pub tally: Option<Tally>,
 }
 
-/// How a job did in the period.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One hour's counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hour {
+    /// The day.
+    pub date: NaiveDate,
+    /// The hour on the wall clock, from 0 to 23; where clocks are set back, both hours together.
+    pub hour: u32,
+    /// Requests answered.
+    pub requests: u64,
+    /// Failed logins.
+    pub failed_logins: u64,
+    /// Requests answered with an error (4xx and 5xx).
+    pub errors: u64,
+}
+
+/// How a job did in the period. A slot is a time at which it was due; its last attempt counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
     /// The job.
     pub id: String,
-    /// How often it ran to its end.
+    /// How often it was due.
+    pub due: usize,
+    /// How often it ran to its end, by hand included.
     pub done: usize,
     /// How often it failed, timed out, could not start or was interrupted.
     pub failed: usize,
-    /// How often it was done in part only.
+    /// How often it was done in part only; these count as done, too.
     pub partial: usize,
     /// How often it was missed or skipped.
     pub missed: usize,
+    /// How often it began more than a minute late.
+    pub late: usize,
+    /// The last run that failed.
+    pub last_failed: Option<i64>,
 }
 
-fn zone_name<S: serde::Serializer>(zone: &chrono_tz::Tz, serializer: S) -> Result<S::Ok, S::Error> {
+/// Archives of the period.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveRecord {
+    /// How many were made, and verified right then.
+    pub made: usize,
+    /// How many logs they hold.
+    pub logs: usize,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// How many were read again and found whole.
+    pub verified: usize,
+    /// Those that are known to be damaged, whenever they were made.
+    pub damaged: Vec<String>,
+    /// Name and SHA-256 of those that were made last.
+    pub digests: Vec<(String, String)>,
+}
+
+/// What was read of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// The source.
+    pub name: String,
+    /// Whether any scan job reads it.
+    pub scanned: bool,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that no parser understood.
+    pub unparsed: u64,
+    /// Days of which anything was read.
+    pub days: usize,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// What lies on it.
+    pub path: String,
+    /// Bytes free for logkeeper.
+    pub free: u64,
+    /// Bytes in all.
+    pub total: u64,
+}
+
+fn write_zone<S: Serializer>(zone: &chrono_tz::Tz, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(zone.name())
+}
+
+fn read_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<chrono_tz::Tz, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    name.parse().map_err(|_| serde::de::Error::custom(format!("{name:?} is not a time zone")))
 }
 
 impl Figures {
@@ -98,25 +207,62 @@ fn sum(days: &[Day]) -> Tally {
     total
 }
 
-/// The report as a mail. `made` only tells one sending from another.
-pub fn mail(figures: &Figures, made: DateTime<Utc>) -> Mail {
+/// Whether the web server failed to answer many requests, as a finding tells.
+pub fn is_outage(finding: &StoredFinding) -> bool {
+    let server_failed = finding.finding.subject.get("http.status").is_some_and(|status| status.starts_with('5'));
+    server_failed && finding.finding.severity >= Severity::Medium
+}
+
+/// The report as a message.
+pub fn message(figures: &Figures) -> Message {
     let light = light(figures);
     let things = match light.things {
         0 => "nothing to do".to_owned(),
         1 => "1 thing to look at".to_owned(),
         n => format!("{n} things to look at"),
     };
-    use chrono::Datelike;
-    let week = figures.to.iso_week().week();
-    let subject = format!("[{}] {}: {things} - week {week}", figures.host, light.word.to_uppercase());
-    let svg = chart::failed_logins(figures);
-    let images: Vec<Image> = chart::png(&svg).map(|png| Image { name: "chart".to_owned(), png }).into_iter().collect();
-    let picture = if images.is_empty() { html::Picture::None } else { html::Picture::Cid("chart") };
-    let key = format!("report {} {} {} {}", figures.kind.name(), figures.host, figures.to, made.timestamp());
-    Mail { subject, text: text::render(figures, &light), html: html::render(figures, &light, &picture), images, key }
+    let title = format!("{}: {things} - {}", light.word.to_uppercase(), words::period_short(figures));
+    let charts = chart::all(figures);
+    let images: Vec<Image> = charts
+        .iter()
+        .filter_map(|chart| Some(Image { name: chart.name.to_owned(), png: chart::png(&chart.svg)? }))
+        .collect();
+    let drawn = !images.is_empty();
+    let pictures: Vec<html::Picture<'_>> = charts
+        .iter()
+        .map(|chart| html::Picture { chart, drawn: if drawn { html::Drawn::Cid } else { html::Drawn::Not } })
+        .collect();
+    let text = text::render(figures, &light, &charts);
+    let (kind, audience) = (figures.kind, figures.audience);
+    let key = format!("report {kind} {audience} {} {} {}", figures.host, figures.to, figures.made.timestamp());
+    let document = Document {
+        version: 1,
+        id: crate::digest::sha256(key.as_bytes())[..32].to_owned(),
+        kind: DocumentKind::Report,
+        at: figures.made,
+        host: figures.host.clone(),
+        severity: if figures.breaches > 0 { Severity::High } else { Severity::Low },
+        title: title.clone(),
+        text: text.clone(),
+        held_back: 0,
+        items: Vec::new(),
+        more_items: 0,
+    };
+    let attachments: Vec<Attachment> =
+        if figures.audience == Audience::Admins { csv::attachments(figures) } else { Vec::new() };
+    let html = html::render(figures, &light, &pictures);
+    let mail = Mail { subject: format!("[{}] {title}", figures.host), text, html, images, attachments, key };
+    Message { document, mail }
 }
 
-/// The report as a page that stands alone, its chart inline.
+/// The report as a page that stands alone, its charts inline.
 pub fn page(figures: &Figures) -> String {
-    html::render(figures, &light(figures), &html::Picture::Svg(chart::failed_logins(figures)))
+    let charts = chart::all(figures);
+    let inline = |chart| html::Picture { chart, drawn: html::Drawn::Inline };
+    html::render(figures, &light(figures), &charts.iter().map(inline).collect::<Vec<_>>())
+}
+
+/// The number of a week as calendars have it (ISO 8601).
+fn week(date: NaiveDate) -> u32 {
+    date.iso_week().week()
 }

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 
-use super::Figures;
-use crate::model::{Counted, Severity, StoredFinding, Tally};
+use super::{Figures, is_outage};
+use crate::model::{Counted, ReportKind, StoredFinding, Tally};
 
 /// The verdict of a report: a traffic light with its word and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Light {
-    /// `All well`, `Worth a look` or `Attention`.
+    /// `All well`, `Worth a look`, `Attention` or `No data`.
     pub word: &'static str,
     /// Its colour.
     pub color: &'static str,
@@ -23,15 +23,18 @@ pub struct Light {
 /// The verdict on a period: attention where an attack got in, a look where the server or a job failed or days are
 /// missing. Attempts alone, however many, are everyday life of a server on the internet.
 pub fn light(figures: &Figures) -> Light {
-    let breaches: Vec<&StoredFinding> = figures.findings.iter().filter(|f| f.finding.breach.is_some()).collect();
-    let outages: Vec<&StoredFinding> = figures.findings.iter().filter(|f| is_outage(f)).collect();
+    let outage = figures.findings.iter().find(|f| is_outage(f));
     let failed = figures.jobs.iter().filter(|job| job.failed > 0).count();
     let gaps = figures.gaps();
-    let mut asks: Vec<String> = breaches.iter().filter_map(|finding| breach_request(finding)).collect();
-    if let Some(outage) = outages.first().map(|finding| &finding.finding) {
+    let mut asks: Vec<String> = figures.findings.iter().filter_map(breach_request).take(ASKED).collect();
+    if figures.breaches > asks.len() {
+        let more = figures.breaches - asks.len();
+        asks.push(format!("Have {} more looked at where somebody got in after failing.", counted(more, "login")));
+    }
+    if let Some(outage) = outage.map(|finding| &finding.finding) {
         let when = when(outage.first, outage.last, figures.zone);
-        let others = match outages.len() {
-            1 => String::new(),
+        let others = match figures.outages {
+            0 | 1 => String::new(),
             n => format!(", and {} more", counted(n - 1, "time")),
         };
         let requests = grouped(outage.count);
@@ -42,13 +45,18 @@ pub fn light(figures: &Figures) -> Light {
     if failed > 0 {
         asks.push(format!("Ask the administrator about the {failed} job{} that failed.", plural(failed)));
     }
+    if !figures.archives.damaged.is_empty() {
+        let damaged = counted(figures.archives.damaged.len(), "archive");
+        asks.push(format!("Ask the administrator about {damaged} that can't be read as a whole any more."));
+    }
     if !gaps.is_empty() {
         asks.push(format!("Ask the administrator why there is no data for {}.", span_words(&gaps)));
     }
     let things = asks.len();
-    let (word, color, sentence) = if !breaches.is_empty() {
-        let times = if breaches.len() == 1 { "once".to_owned() } else { format!("{} times", breaches.len()) };
-        ("Attention", "#b3261e", format!("After many wrong passwords somebody got in, {times} this week."))
+    let period = noun(figures.kind);
+    let (word, color, sentence) = if figures.breaches > 0 {
+        let times = if figures.breaches == 1 { "once".to_owned() } else { format!("{} times", figures.breaches) };
+        ("Attention", "#b3261e", format!("After wrong passwords somebody got in, {times} in this {period}."))
     } else if things > 0 {
         (
             "Worth a look",
@@ -58,12 +66,26 @@ pub fn light(figures: &Figures) -> Light {
                 if things == 1 { "one thing deserves" } else { "some things deserve" }
             ),
         )
+    } else if figures.days.iter().all(|day| day.tally.is_none()) {
+        ("No data", "#57606a", format!("logkeeper read no logs of this {period}, so it can't tell."))
     } else if figures.findings.is_empty() {
-        ("All well", "#1b6e3c", "Nothing unusual happened this week.".to_owned())
+        ("All well", "#1b6e3c", format!("Nothing unusual happened in this {period}."))
     } else {
         ("All well", "#1b6e3c", "There were attempts to get in, as on every server; none succeeded.".to_owned())
     };
     Light { word, color, sentence, asks, things }
+}
+
+/// How many break-ins are asked about one by one.
+const ASKED: usize = 3;
+
+/// The period of a kind of report in a word.
+pub fn noun(kind: ReportKind) -> &'static str {
+    match kind {
+        ReportKind::Daily => "day",
+        ReportKind::Weekly => "week",
+        ReportKind::Monthly => "month",
+    }
 }
 
 /// One of the numbers at the top: what it is, its value, and how it compares.
@@ -74,16 +96,26 @@ pub struct Number {
     pub definition: &'static str,
     /// The value.
     pub value: String,
-    /// Compared with the period before.
-    pub change: String,
+    /// Compared with the period before, and for a day with the same weekday.
+    pub changes: Vec<String>,
 }
 
 /// The five numbers at the top.
 pub fn numbers(figures: &Figures) -> Vec<Number> {
+    let known = figures.days.iter().any(|day| day.tally.is_some());
     let (now, before) = (figures.total(), figures.total_before());
     let number = |name, definition, pick: fn(&Tally) -> u64| {
         let value = pick(&now);
-        Number { name, definition, value: grouped(value), change: change(value, before.as_ref().map(pick)) }
+        let period = noun(figures.kind);
+        let mut changes = vec![change(value, before.as_ref().map(pick), &format!("the {period} before"))];
+        if let Some(day) = &figures.week_ago {
+            let than = format!("{} a week ago", day.date.format("%A"));
+            changes.extend(day.tally.as_ref().map(|tally| change(value, Some(pick(tally)), &than)));
+        }
+        match known {
+            true => Number { name, definition, value: grouped(value), changes },
+            false => Number { name, definition, value: "no data".to_owned(), changes: Vec::new() },
+        }
     };
     vec![
         number("Pages served", "requests that the web server answered, of any kind", |t| t.requests),
@@ -94,17 +126,17 @@ pub fn numbers(figures: &Figures) -> Vec<Number> {
     ]
 }
 
-/// `▲ 12 % more than last week`, in words even without the arrow.
-fn change(now: u64, before: Option<u64>) -> String {
+/// `▲ 12 % more than the week before`, in words even without the arrow.
+fn change(now: u64, before: Option<u64>, than: &str) -> String {
     match before {
         None => "no comparison yet".to_owned(),
-        Some(before) if before == now => "= as last week".to_owned(),
-        Some(0) => "\u{25b2} up from none last week".to_owned(),
+        Some(before) if before == now => format!("= as {than}"),
+        Some(0) => format!("\u{25b2} up from none {than}"),
         Some(before) if now > before && now >= before * 2 => {
-            format!("\u{25b2} {} times last week", compact_ratio(now, before))
+            format!("\u{25b2} {} times {than}", compact_ratio(now, before))
         }
-        Some(before) if now > before => format!("\u{25b2} {} % more than last week", percent(now - before, before)),
-        Some(before) => format!("\u{25bc} {} % less than last week", percent(before - now, before)),
+        Some(before) if now > before => format!("\u{25b2} {} % more than {than}", percent(now - before, before)),
+        Some(before) => format!("\u{25bc} {} % less than {than}", percent(before - now, before)),
     }
 }
 
@@ -176,11 +208,6 @@ fn breach_request(finding: &StoredFinding) -> Option<String> {
     ))
 }
 
-fn is_outage(finding: &StoredFinding) -> bool {
-    let server_failed = finding.finding.subject.get("http.status").is_some_and(|status| status.starts_with('5'));
-    server_failed && finding.finding.severity >= Severity::Medium
-}
-
 fn status_words(status: &str) -> String {
     let meaning = match status {
         "401" => "not logged in",
@@ -224,11 +251,60 @@ pub fn span_words(days: &[NaiveDate]) -> String {
     days.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// `Friday 13 to Thursday 19 November 2026`.
+/// `Friday 13 to Thursday 19 November 2026`; of a day, that day.
 pub fn period_words(figures: &Figures) -> String {
     let (from, to) = (figures.from, figures.to);
-    let start = if from.month() == to.month() { from.format("%A %-d") } else { from.format("%A %-d %B") };
-    format!("{start} to {}", to.format("%A %-d %B %Y"))
+    let end = to.format("%A %-d %B %Y").to_string();
+    if from == to {
+        return end;
+    }
+    let start = match (from.month() == to.month(), from.year() == to.year()) {
+        (true, true) => from.format("%A %-d"),
+        (false, true) => from.format("%A %-d %B"),
+        (_, false) => from.format("%A %-d %B %Y"),
+    };
+    format!("{start} to {end}")
+}
+
+/// `week 47`, `Thu 19 Nov`, `November 2026`; of another month, its days.
+pub fn period_short(figures: &Figures) -> String {
+    let (from, to) = (figures.from, figures.to);
+    match figures.kind {
+        ReportKind::Weekly => format!("week {}", super::week(to)),
+        ReportKind::Daily => to.format("%a %-d %b").to_string(),
+        ReportKind::Monthly if from.month() == to.month() => to.format("%B %Y").to_string(),
+        ReportKind::Monthly => format!("{} to {}", from.format("%-d %b"), to.format("%-d %b")),
+    }
+}
+
+/// `Weekly summary`.
+pub fn heading(figures: &Figures) -> &'static str {
+    match figures.kind {
+        ReportKind::Daily => "Daily summary",
+        ReportKind::Weekly => "Weekly summary",
+        ReportKind::Monthly => "Monthly summary",
+    }
+}
+
+/// How many findings there are beyond those shown, and how many there were before.
+pub fn rest_words(figures: &Figures, shown: usize) -> String {
+    let rest = match figures.findings_total.saturating_sub(shown) {
+        0 => String::new(),
+        n => format!("{} more of less weight. ", grouped(n as u64)),
+    };
+    let period = noun(figures.kind);
+    let before = match figures.findings_before {
+        None => format!("First {period}, no comparison yet."),
+        Some(n) => {
+            format!("{} in all, {} the {period} before.", grouped(figures.findings_total as u64), grouped(n as u64))
+        }
+    };
+    format!("{rest}{before}")
+}
+
+/// A number of bytes: `1.5 GB`.
+pub fn bytes(n: u64) -> String {
+    indicatif::DecimalBytes(n).to_string()
 }
 
 /// A number with thin groups: `12 345`.
@@ -263,7 +339,7 @@ fn compact_ratio(now: u64, before: u64) -> String {
     }
 }
 
-fn percent(part: u64, whole: u64) -> String {
+pub fn percent(part: u64, whole: u64) -> String {
     match (part * 100).div_ceil(whole.max(1)) {
         0 => "less than 1".to_owned(),
         n => n.to_string(),

@@ -152,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::{CatchUp, Job, Policy, ReportKind, ReportSpec, ScanSpec};
+    use crate::model::{Audience, CatchUp, Job, Policy, ReportKind, ReportSpec, ScanSpec};
 
     fn run(id: RunId, job: &str, overlap: Overlap, group: Option<&str>) -> QueuedRun {
         let policy = Policy {
@@ -173,10 +173,13 @@ mod tests {
             enabled: true,
             policy,
             group: group.map(str::to_owned),
-            on_failure: Vec::new(),
+            mail: Default::default(),
             heartbeat: None,
-            on_output: Vec::new(),
-            work: Work::Report(ReportSpec { period: ReportKind::Weekly, to: Vec::new() }),
+            work: Work::Report(ReportSpec {
+                period: ReportKind::Weekly,
+                audience: Audience::Management,
+                to: Vec::new(),
+            }),
         };
         let at = chrono::DateTime::UNIX_EPOCH;
         QueuedRun { id, job: Arc::new(job), trigger: Trigger::Scheduled, slot: None, at, attempt: 1, begin: None }

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, broadcast, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigErrors, Diagnostic};
-use crate::jobs::{self, Cancel, Context, JobError, Live, Stop};
-use crate::model::{CatchUp, Glance, Job, JobId, Outcome, Problem, RunId, Slot, Trigger};
+use crate::jobs::{self, Cancel, Context, JobError, Live, Stop, tellings};
+use crate::model::{CatchUp, Glance, Job, JobId, Outcome, Problem, RunId, RunNews, Slot, Telling, Trigger};
 use crate::schedule::due;
 use crate::store::{Aftermath, Ended, OpenRun, QueuedRun, Store, StoreError};
 use crate::supervise::Pool;
@@ -249,7 +249,7 @@ impl App {
                 queued.extend(self.store.settle_run(&run, &ended, &after, now)?);
                 self.beat(&run, &ended, &after);
             } else if let Some(reason) = unresumable(&run, now) {
-                self.store.finish_run(run.id, &Ended::new(Outcome::Missed, reason), now)?;
+                self.miss(&run, reason, now)?;
             } else {
                 queued.push(run);
             }
@@ -275,8 +275,7 @@ impl App {
             };
             last.insert(later.job.id.clone(), later);
             if let Some(earlier) = earlier {
-                let ended = Ended::new(Outcome::Missed, "logkeeper ended before it began, and a later slot ran");
-                self.store.finish_run(earlier.id, &ended, now)?;
+                self.miss(&earlier, "logkeeper ended before it began, and a later slot ran", now)?;
             }
         }
         kept.extend(last.into_values());
@@ -370,6 +369,8 @@ impl App {
             jobs::kind(&owned.job.work).run(&context).map(Some)
         });
         tokio::pin!(work);
+        let told = !run.job.mail.on_slow.is_empty() && run.trigger != Trigger::Manual;
+        let slow = told.then(|| tokio::spawn(self.clone().tell_when_slow(run.clone())));
         let in_time = match run.job.policy.timeout {
             Some(limit) => tokio::time::timeout(limit, &mut work).await.ok(),
             None => Some((&mut work).await),
@@ -381,6 +382,7 @@ impl App {
                 work.await
             }
         };
+        slow.inspect(tokio::task::JoinHandle::abort);
         match result {
             Ok(Ok(Ok(ended))) => ended,
             Ok(Ok(Err(error))) => Some(failed(&run.job, &error)),
@@ -430,22 +432,85 @@ impl App {
         let failed = ended.outcome.is_failure();
         let again = failed && job.enabled && run.attempt <= job.policy.retries;
         let retry = again.then(|| self.clock.now() + job.policy.backoff(run.attempt));
-        let mut tell = Vec::new();
-        if retry.is_none() && (failed || ended.outcome == Outcome::Partial) {
-            tell.extend(job.on_failure.iter().cloned());
-        }
-        if !ended.output.is_empty() {
-            tell.extend(job.on_output.iter().cloned());
-        }
+        let tell = if retry.is_none() || !ended.output.is_empty() {
+            self.news(run, job, ended, retry.is_some())
+        } else {
+            Vec::new()
+        };
         let done = retry.is_none() && ended.outcome != Outcome::Skipped;
         let followers = if done { config.followers(&job.id) } else { Vec::new() };
         Aftermath { retry, followers, tell }
+    }
+
+    /// What is told of the end of a run, which may be tried again.
+    fn news(&self, run: &QueuedRun, job: &Job, ended: &Ended, tried_again: bool) -> Vec<Telling> {
+        let (config, mail) = (self.config(), &job.mail);
+        let tell = |to: &[String], news| tellings(&config, to, news);
+        // What can't be known is taken for the first failure: told rather too often than not.
+        let before = || self.store.failures_before(run).unwrap_or(0);
+        let mut told = match ended.outcome {
+            _ if tried_again => Vec::new(),
+            Outcome::Succeeded => {
+                let recovered = !mail.on_recovery.is_empty() && before() >= mail.after_failures.max(1);
+                let recovered = if recovered { tell(&mail.on_recovery, RunNews::Recovered) } else { Vec::new() };
+                [tell(&mail.on_success, RunNews::Succeeded), recovered].concat()
+            }
+            Outcome::Skipped => tell(&mail.on_missed, RunNews::Missed),
+            outcome if outcome.is_failure() || outcome == Outcome::Partial => {
+                let enough = mail.after_failures <= 1 || before() + 1 >= mail.after_failures;
+                if enough { tell(&mail.on_failure, RunNews::Failed) } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        };
+        if !ended.output.is_empty() {
+            // Who is told of the run already sees the output there.
+            let known = |telling: &Telling| told.iter().any(|t| (&t.channel, &t.to) == (&telling.channel, &telling.to));
+            let output: Vec<Telling> = tell(&mail.on_output, RunNews::Output);
+            let output: Vec<Telling> = output.into_iter().filter(|telling| !known(telling)).collect();
+            told.extend(output);
+        }
+        told
+    }
+
+    /// Tells that a run takes much longer than usual, once it does.
+    async fn tell_when_slow(self: Arc<Self>, run: QueuedRun) {
+        let store = self.store.clone();
+        let id = run.job.id.clone();
+        let Ok(Ok(durations)) = blocking(move || store.durations(&id)).await else { return };
+        let Some(limit) = slow_after(durations) else { return };
+        tokio::time::sleep(limit).await;
+        let app = self.clone();
+        let told = blocking(move || {
+            let tell = tellings(&app.config(), &run.job.mail.on_slow, RunNews::Slow);
+            tracing::warn!(job = %run.job.id, run = run.id, "takes much longer than usual and goes on");
+            app.store.tell(&run, &tell, app.clock.now())
+        });
+        if let Ok(Err(error)) = told.await {
+            tracing::error!("that a run is slow could not be recorded: {error}");
+        }
+        self.mail.notify_one();
+    }
+
+    /// Puts on record that a run did not begin.
+    fn miss(&self, run: &QueuedRun, why: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let tell = tellings(&self.config(), &run.job.mail.on_missed, RunNews::Missed);
+        let after = Aftermath { tell, ..Aftermath::default() };
+        self.store.settle_run(run, &Ended::new(Outcome::Missed, why), &after, now).map(drop)
     }
 
     /// The maps are whole whenever the lock is free, so a panic elsewhere doesn't matter.
     fn lock_runs(&self) -> MutexGuard<'_, Runs> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// After how long a run is slow: three times as long as the last ones usually took, and ten seconds more; never while it is not
+/// known what is usual.
+fn slow_after(mut durations: Vec<TimeDelta>) -> Option<std::time::Duration> {
+    const KNOWN: usize = 5;
+    durations.sort();
+    let usual = durations.get(durations.len() / 2).filter(|_| durations.len() >= KNOWN)?;
+    (*usual * 3 + TimeDelta::seconds(10)).to_std().ok()
 }
 
 /// How many heartbeats wait to be sent before the oldest are left out.

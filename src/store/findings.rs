@@ -27,6 +27,8 @@ pub struct FindingFilter {
     pub until: Option<DateTime<Utc>>,
     /// At most so many, those with the latest events.
     pub limit: Option<usize>,
+    /// Whether their lines are left out.
+    pub without_evidence: bool,
 }
 
 impl Store {
@@ -35,8 +37,9 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be read.
     pub fn findings(&self, filter: &FindingFilter) -> Result<Vec<StoredFinding>> {
+        let columns = if filter.without_evidence { COLUMNS.replace("evidence", "'[]'") } else { COLUMNS.to_owned() };
         let sql = format!(
-            "SELECT {COLUMNS} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
+            "SELECT {columns} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
              AND (:ip IS NULL OR subject ->> '$.\"source.ip\"' = :ip)
              AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user)
              AND severity IN (SELECT value FROM json_each(:severities))
@@ -86,10 +89,22 @@ const NEWS: i64 = 24 * 60 * 60;
 pub(super) struct Reconciled {
     /// How many were not on record before.
     pub new: usize,
-    /// The numbers of those to be alerted about.
-    pub news: Vec<i64>,
-    /// The numbers of those to be told as a look back.
-    pub old: Vec<i64>,
+    /// Those that somebody is to be told.
+    pub told: Vec<ToTell>,
+}
+
+/// A finding that somebody is to be told.
+pub(super) struct ToTell {
+    /// Its number.
+    pub id: i64,
+    /// Its rule.
+    pub rule: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Whether somebody got in.
+    pub breach: bool,
+    /// Whether it is no news but a look back.
+    pub looks_back: bool,
 }
 
 /// A finding on record that is about the same.
@@ -131,8 +146,9 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
         let told = alerted_since(tx, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
         if !finding.can_wait && (got_in || grew && !told) {
-            let old = commit.alert.first_scan || finding.last < now - NEWS;
-            if old { result.old.push(id) } else { result.news.push(id) }
+            let looks_back = commit.alert.first_scan || finding.last < now - NEWS;
+            let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
+            result.told.push(ToTell { id, rule, severity, breach, looks_back });
         }
     }
     let continued = to_json(&commit.continued);

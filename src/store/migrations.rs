@@ -193,10 +193,12 @@ CREATE TABLE messages (
     at INTEGER NOT NULL,
     key TEXT NOT NULL UNIQUE,
     subject TEXT NOT NULL,
-    mime BLOB NOT NULL
+    alert INTEGER NOT NULL,
+    body BLOB NOT NULL
 ) STRICT;
 CREATE TABLE deliveries (
     message INTEGER NOT NULL REFERENCES messages (id),
+    channel TEXT NOT NULL,
     recipient TEXT NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -204,7 +206,37 @@ CREATE TABLE deliveries (
     error TEXT,
     PRIMARY KEY (message, recipient)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX deliveries_open ON deliveries (next_attempt) WHERE state = 'queued';
+CREATE INDEX deliveries_due ON deliveries (channel, message, recipient, next_attempt) WHERE state = 'queued';
+CREATE INDEX deliveries_waiting ON deliveries (channel, recipient, message) WHERE state = 'queued';
+CREATE INDEX deliveries_by_state ON deliveries (state) WHERE state <> 'sent';
+CREATE TABLE told (
+    channel TEXT NOT NULL,
+    recipients TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (channel, recipients, topic)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE troubles (
+    channel TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    next INTEGER NOT NULL,
+    paused INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    fingerprint TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reports (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    audience TEXT NOT NULL,
+    host TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    last_day TEXT NOT NULL,
+    made INTEGER NOT NULL,
+    figures TEXT NOT NULL
+) STRICT;
+CREATE INDEX reports_by_day ON reports (kind, audience, host, last_day);
 "];
 
 /// Brings the database to the newest format.

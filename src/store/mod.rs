@@ -8,6 +8,7 @@ mod findings;
 mod migrations;
 mod outbox;
 mod planner;
+mod reports;
 mod rotations;
 mod runs;
 mod scans;
@@ -24,11 +25,12 @@ use rusqlite::{Connection, OpenFlags};
 pub use archives::{ArchiveFilter, Catalogued};
 pub use copies::Copy;
 pub use findings::FindingFilter;
-pub use outbox::{DeliveryRow, Frozen, PendingIntent};
+pub use outbox::{DeliveryRow, Enqueued, PendingIntent, TOLD_AGAIN, Told, Trouble};
 pub use planner::PlannerRow;
+pub use reports::SentReport;
 pub use rotations::Rotation;
-pub use runs::{Aftermath, Ended, OpenRun, QueuedRun, RunFilter, SlotRecord};
-pub use scans::{AlertPolicy, ScanCommit, ScanOutcome, ScanRecord, ScanState};
+pub use runs::{Aftermath, Ended, OpenRun, QueuedRun, RunCount, RunFilter, SlotRecord};
+pub use scans::{AlertPolicy, Route, ScanCommit, ScanOutcome, ScanRecord, ScanState};
 pub use tallies::BucketTally;
 
 /// What can go wrong with the store.

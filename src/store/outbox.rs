@@ -1,32 +1,46 @@
-//! The outbox: intents, frozen messages and their deliveries.
+//! The outbox: intents, frozen messages, their deliveries, and how the channels do.
 
-use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::Serialize;
 
 use super::{Result, Store, json, to_json};
-use crate::model::Intent;
+use crate::model::{DeliveryState, Frozen, Intent};
 
 /// An intent that no message was made of yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingIntent {
     /// Its number.
     pub id: i64,
-    /// When it was stored, seconds since 1970 UTC.
-    pub at: i64,
+    /// When it was stored.
+    pub at: DateTime<Utc>,
     /// What is to be told.
     pub intent: Intent,
 }
 
-/// A message as it goes over the wire, the same in every attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frozen {
-    /// What it is about, unique for ever.
-    pub key: String,
-    /// Its subject.
-    pub subject: String,
-    /// Its bytes.
-    pub mime: Vec<u8>,
+/// What was told by a channel to the same recipients, and is not told again at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Told {
+    /// The channel.
+    pub channel: String,
+    /// The recipients, as the intent has them.
+    pub to: Vec<String>,
+    /// About what.
+    pub topic: String,
+}
+
+/// A frozen message with its recipients and what it settles.
+pub struct Enqueued<'a> {
+    /// The message.
+    pub frozen: &'a Frozen,
+    /// Its recipients; a channel without recipients of its own has the empty one.
+    pub recipients: &'a [String],
+    /// The intents that are thereby told.
+    pub intents: &'a [i64],
+    /// What is thereby told.
+    pub told: &'a [Told],
 }
 
 /// One message to one recipient.
@@ -34,19 +48,45 @@ pub struct Frozen {
 pub struct DeliveryRow {
     /// The message's number.
     pub message: i64,
+    /// The channel.
+    pub channel: String,
+    /// To whom; empty where the channel has no recipients of its own.
+    pub recipient: String,
     /// The message's subject.
     pub subject: String,
-    /// To whom.
-    pub recipient: String,
-    /// `queued`, `sent` or `dead`.
-    pub state: String,
+    /// How far it is.
+    pub state: DeliveryState,
     /// How often it was tried.
     pub attempts: i64,
-    /// When it was stored, seconds since 1970 UTC.
-    pub at: i64,
+    /// When it was stored.
+    pub at: DateTime<Utc>,
+    /// When it is tried next, or was settled.
+    pub next: DateTime<Utc>,
     /// Why the last attempt failed.
     pub error: Option<String>,
 }
+
+/// How a channel that doesn't work does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// The channel.
+    pub channel: String,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// How often it was tried in vain.
+    pub failures: i64,
+    /// When it is tried next.
+    pub next: DateTime<Utc>,
+    /// Whether it is paused: somebody has to mend it.
+    pub paused: bool,
+    /// Why.
+    pub error: String,
+    /// What it was when it failed; another one is tried at once.
+    #[serde(skip)]
+    pub fingerprint: String,
+}
+
+const COLUMNS: &str = "message, deliveries.channel, recipient, subject, state, attempts, at, next_attempt, error";
 
 impl Store {
     /// The intents that no message was made of yet, oldest first.
@@ -56,31 +96,31 @@ impl Store {
     pub fn pending_intents(&self) -> Result<Vec<PendingIntent>> {
         self.read(|db| {
             let mut statement = db.prepare("SELECT id, at, intent FROM intents WHERE message IS NULL ORDER BY id")?;
-            let rows = statement
-                .query_map([], |row| Ok(PendingIntent { id: row.get(0)?, at: row.get(1)?, intent: json(row, 2)? }))?;
+            let rows = statement.query_map([], |row| {
+                Ok(PendingIntent { id: row.get(0)?, at: seconds(row, 1)?, intent: json(row, 2)? })
+            })?;
             rows.collect()
         })
     }
 
-    /// Stores a frozen message for these recipients, and that these intents are thereby told.
-    /// A message with the same key is not stored twice.
+    /// What was told since an instant, and when.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn told_since(&self, since: DateTime<Utc>) -> Result<BTreeMap<Told, DateTime<Utc>>> {
+        let sql = "SELECT channel, recipients, topic, at FROM told WHERE at > ?1";
+        let read = |row: &Row<'_>| {
+            Ok((Told { channel: row.get(0)?, to: json(row, 1)?, topic: row.get(2)? }, seconds(row, 3)?))
+        };
+        self.read(|db| db.prepare(sql)?.query_map([since.timestamp()], read)?.collect())
+    }
+
+    /// Stores a frozen message with its deliveries, and what is thereby told. A message with the same key is not stored twice.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn enqueue(&self, frozen: &Frozen, recipients: &[String], intents: &[i64], now: DateTime<Utc>) -> Result<i64> {
-        self.write(|tx| {
-            let known =
-                tx.query_row("SELECT id FROM messages WHERE key = ?1", [&frozen.key], |row| row.get(0)).optional()?;
-            let id = match known {
-                Some(id) => id,
-                None => insert_message(tx, frozen, recipients, now)?,
-            };
-            tx.execute(
-                "UPDATE intents SET message = ?1 WHERE id IN (SELECT value FROM json_each(?2))",
-                params![id, to_json(&intents)],
-            )?;
-            Ok(id)
-        })
+    pub fn enqueue(&self, enqueued: &Enqueued<'_>, now: DateTime<Utc>) -> Result<i64> {
+        self.write(|tx| enqueue(tx, enqueued, now))
     }
 
     /// Forgets an intent that no message can be made of any more.
@@ -91,101 +131,251 @@ impl Store {
         self.write(|tx| tx.execute("DELETE FROM intents WHERE id = ?1", [id]).map(drop))
     }
 
-    /// The deliveries that are due, oldest first.
+    /// The channels of deliveries that are due, those that are in trouble only when they are to be tried again.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn due_deliveries(&self, now: DateTime<Utc>) -> Result<Vec<(DeliveryRow, Vec<u8>)>> {
-        let sql = "SELECT message, subject, recipient, state, attempts, at, error, mime FROM deliveries JOIN messages ON id = message
-                   WHERE state = 'queued' AND next_attempt <= ?1 ORDER BY message, recipient LIMIT 100";
-        self.read(|db| {
-            let mut statement = db.prepare(sql)?;
-            let rows = statement.query_map([now.timestamp()], |row| Ok((read_delivery(row)?, row.get(7)?)))?;
-            rows.collect()
+    pub fn due_channels(&self, now: DateTime<Utc>) -> Result<Vec<String>> {
+        let sql = "SELECT DISTINCT channel FROM deliveries WHERE state = 'queued' AND next_attempt <= ?1
+                   AND channel NOT IN (SELECT channel FROM troubles WHERE next > ?1) ORDER BY channel";
+        self.read(|db| db.prepare(sql)?.query_map([now.timestamp()], |row| row.get(0))?.collect())
+    }
+
+    /// Takes the next delivery of a channel that is due, to be tried now. What waits for a recipient holds back what is newer
+    /// and no alert. What comes of an attempt that can't be recorded is tried again only at the next start.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn take_delivery(&self, channel: &str, now: DateTime<Utc>) -> Result<Option<(DeliveryRow, Vec<u8>)>> {
+        let sql = format!(
+            "SELECT {COLUMNS}, body FROM deliveries JOIN messages ON id = message
+             WHERE deliveries.channel = ?1 AND state = 'queued' AND next_attempt <= ?2
+             AND (messages.alert OR NOT EXISTS (
+                 SELECT 1 FROM deliveries AS earlier WHERE earlier.channel = ?1 AND earlier.state = 'queued'
+                 AND earlier.recipient = deliveries.recipient AND earlier.message < deliveries.message))
+             ORDER BY message, recipient LIMIT 1"
+        );
+        self.write(|tx| {
+            let read = |row: &Row<'_>| Ok((read_delivery(row)?, row.get(9)?));
+            let values = params![channel, now.timestamp()];
+            let found: Option<(DeliveryRow, Vec<u8>)> = tx.prepare_cached(&sql)?.query_row(values, read).optional()?;
+            if let Some((delivery, _)) = &found {
+                let sql = "UPDATE deliveries SET state = 'sending', attempts = attempts + 1
+                           WHERE message = ?1 AND recipient = ?2";
+                tx.prepare_cached(sql)?.execute(params![delivery.message, delivery.recipient])?;
+            }
+            Ok(found)
         })
     }
 
-    /// The newest deliveries.
+    /// Puts on record what became of an attempt.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn settle_delivery(
+        &self,
+        delivery: &DeliveryRow,
+        state: DeliveryState,
+        next: DateTime<Utc>,
+        error: Option<&str>,
+    ) -> Result<()> {
+        let sql =
+            "UPDATE deliveries SET state = ?3, next_attempt = ?4, error = ?5 WHERE message = ?1 AND recipient = ?2";
+        let values = params![delivery.message, delivery.recipient, state.as_str(), next.timestamp(), error];
+        self.write(|tx| tx.prepare_cached(sql)?.execute(values).map(drop))
+    }
+
+    /// Puts on record that a channel doesn't work. Unless it is paused, what was stored before `before` and was tried is given up.
+    /// Returns how many deliveries were.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn channel_failed(&self, trouble: &Trouble, before: DateTime<Utc>) -> Result<usize> {
+        let record = "INSERT INTO troubles (channel, since, failures, next, paused, error, fingerprint)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                      ON CONFLICT DO UPDATE SET since = ?2, failures = ?3, next = ?4, paused = ?5, error = ?6, fingerprint = ?7";
+        let give_up = "UPDATE deliveries SET state = 'dead', error = ?2 WHERE channel = ?1 AND state = 'queued'
+                       AND message IN (SELECT id FROM messages WHERE at < ?3)";
+        let t = trouble;
+        self.write(|tx| {
+            let (since, next) = (t.since.timestamp(), t.next.timestamp());
+            tx.execute(record, params![t.channel, since, t.failures, next, t.paused, t.error, t.fingerprint])?;
+            if t.paused { Ok(0) } else { tx.execute(give_up, params![t.channel, t.error, before.timestamp()]) }
+        })
+    }
+
+    /// Puts on record that a channel works, or is another one.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn channel_works(&self, channel: &str) -> Result<()> {
+        self.write(|tx| tx.execute("DELETE FROM troubles WHERE channel = ?1", [channel]).map(drop))
+    }
+
+    /// The channels that don't work.
     ///
     /// # Errors
     /// Fails where the database can't be read.
-    pub fn deliveries(&self, limit: usize) -> Result<Vec<DeliveryRow>> {
-        let sql = "SELECT message, subject, recipient, state, attempts, at, error FROM deliveries JOIN messages ON id = message
-                   ORDER BY message DESC, recipient LIMIT ?1";
-        self.read(|db| db.prepare(sql)?.query_map([limit as i64], read_delivery)?.collect())
+    pub fn troubles(&self) -> Result<Vec<Trouble>> {
+        let sql = "SELECT channel, since, failures, next, paused, error, fingerprint FROM troubles ORDER BY channel";
+        let read = |row: &Row<'_>| {
+            Ok(Trouble {
+                channel: row.get(0)?,
+                since: seconds(row, 1)?,
+                failures: row.get(2)?,
+                next: seconds(row, 3)?,
+                paused: row.get(4)?,
+                error: row.get(5)?,
+                fingerprint: row.get(6)?,
+            })
+        };
+        self.read(|db| db.prepare(sql)?.query_map([], read)?.collect())
     }
 
-    /// Puts a delivery off before it is tried: where its end can't be recorded, it is not tried again at once.
+    /// Has deliveries tried again that a dead logkeeper left half way: better twice than never. Returns how many.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn claim(&self, delivery: &DeliveryRow, until: DateTime<Utc>) -> Result<()> {
-        let sql = "UPDATE deliveries SET next_attempt = ?3 WHERE message = ?1 AND recipient = ?2";
-        let values = params![delivery.message, delivery.recipient, until.timestamp()];
-        self.write(|tx| tx.execute(sql, values).map(drop))
+    pub fn recover_deliveries(&self) -> Result<usize> {
+        self.write(|tx| tx.execute("UPDATE deliveries SET state = 'queued' WHERE state = 'sending'", []))
     }
 
-    /// Marks a delivery as done.
+    /// Has what waits or was given up tried at once: of one message, or of all. Returns how many deliveries that are.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn delivered(&self, delivery: &DeliveryRow) -> Result<()> {
-        self.set_delivery(delivery, "sent", 0, None)
+    pub fn retry_deliveries(&self, message: Option<i64>, now: DateTime<Utc>) -> Result<usize> {
+        let sql = "UPDATE deliveries SET state = 'queued', next_attempt = ?2 WHERE (?1 IS NULL OR message = ?1)
+                   AND state IN ('queued', 'dead')";
+        let patience = "UPDATE messages SET at = ?2 WHERE (?1 IS NULL OR id = ?1)
+                        AND EXISTS (SELECT 1 FROM deliveries WHERE message = id AND state = 'queued')";
+        self.write(|tx| {
+            let retried = tx.execute(sql, params![message, now.timestamp()])?;
+            tx.execute(patience, params![message, now.timestamp()])?;
+            tx.execute("UPDATE troubles SET next = ?1", [now.timestamp()])?;
+            Ok(retried)
+        })
     }
 
-    /// Marks a delivery as failed for good.
+    /// The newest deliveries, also only those of one state.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn deliveries(&self, state: Option<DeliveryState>, limit: usize) -> Result<Vec<DeliveryRow>> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM deliveries JOIN messages ON id = message WHERE (?1 IS NULL OR state = ?1)
+             ORDER BY message DESC, recipient LIMIT ?2"
+        );
+        let values = params![state.map(DeliveryState::as_str), i64::try_from(limit).unwrap_or(i64::MAX)];
+        self.read(|db| db.prepare(&sql)?.query_map(values, read_delivery)?.collect())
+    }
+
+    /// How many deliveries wait for a channel.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn waiting_for(&self, channel: &str) -> Result<usize> {
+        let sql = "SELECT count(*) FROM deliveries WHERE channel = ?1 AND state = 'queued'";
+        self.read(|db| db.query_row(sql, [channel], |row| row.get::<_, i64>(0)).map(|n| n as usize))
+    }
+
+    /// How many deliveries of messages that were made between two instants were given up.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn undelivered(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<usize> {
+        let sql = "SELECT count(*) FROM deliveries JOIN messages ON id = message
+                   WHERE state = 'dead' AND at >= ?1 AND at < ?2";
+        let values = [from.timestamp(), to.timestamp()];
+        self.read(|db| db.query_row(sql, values, |row| row.get::<_, i64>(0)).map(|n| n as usize))
+    }
+
+    /// A message's bytes.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn message_body(&self, message: i64) -> Result<Option<Vec<u8>>> {
+        let sql = "SELECT body FROM messages WHERE id = ?1";
+        self.read(|db| db.query_row(sql, [message], |row| row.get(0)).optional())
+    }
+
+    /// Forgets messages made before `before` of which no delivery is open, at most `limit`. Returns how many.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn refused(&self, delivery: &DeliveryRow, error: &str) -> Result<()> {
-        self.set_delivery(delivery, "dead", 0, Some(error))
-    }
-
-    /// Puts a failed delivery off.
-    ///
-    /// # Errors
-    /// Fails where the database can't be written.
-    pub fn deferred(&self, delivery: &DeliveryRow, until: DateTime<Utc>, error: &str) -> Result<()> {
-        self.set_delivery(delivery, "queued", until.timestamp(), Some(error))
-    }
-
-    fn set_delivery(&self, delivery: &DeliveryRow, state: &str, next_attempt: i64, error: Option<&str>) -> Result<()> {
-        let sql = "UPDATE deliveries SET state = ?3, next_attempt = ?4, error = ?5, attempts = attempts + 1
-                   WHERE message = ?1 AND recipient = ?2";
-        let values = params![delivery.message, delivery.recipient, state, next_attempt, error];
-        self.write(|tx| tx.execute(sql, values).map(drop))
+    pub fn prune_messages(&self, before: DateTime<Utc>, limit: usize) -> Result<usize> {
+        let old = "SELECT id FROM messages WHERE at < ?1 AND NOT EXISTS
+                   (SELECT 1 FROM deliveries WHERE message = id AND state IN ('queued', 'sending')) LIMIT ?2";
+        self.write(|tx| {
+            let values = params![before.timestamp(), limit as i64];
+            let old: Vec<i64> =
+                tx.prepare(old)?.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            for id in &old {
+                for sql in [
+                    "DELETE FROM deliveries WHERE message = ?1",
+                    "DELETE FROM intents WHERE message = ?1",
+                    "DELETE FROM messages WHERE id = ?1",
+                ] {
+                    tx.prepare_cached(sql)?.execute([id])?;
+                }
+            }
+            tx.execute("DELETE FROM told WHERE at < ?1", [before.timestamp()])?;
+            Ok(old.len())
+        })
     }
 }
 
 /// Stores the intent to tell something.
 pub(super) fn insert_intent(tx: &Connection, intent: &Intent, now: DateTime<Utc>) -> rusqlite::Result<()> {
-    tx.execute("INSERT INTO intents (at, intent) VALUES (?1, ?2)", params![now.timestamp(), to_json(intent)]).map(drop)
+    let sql = "INSERT INTO intents (at, intent) VALUES (?1, ?2)";
+    tx.prepare_cached(sql)?.execute(params![now.timestamp(), to_json(intent)]).map(drop)
 }
 
-fn insert_message(
-    tx: &Connection,
-    frozen: &Frozen,
-    recipients: &[String],
-    now: DateTime<Utc>,
-) -> rusqlite::Result<i64> {
-    let sql = "INSERT INTO messages (at, key, subject, mime) VALUES (?1, ?2, ?3, ?4)";
-    tx.execute(sql, params![now.timestamp(), frozen.key, frozen.subject, frozen.mime])?;
-    let id = tx.last_insert_rowid();
-    let sql = "INSERT INTO deliveries (message, recipient, state, next_attempt) VALUES (?1, ?2, 'queued', ?3)";
-    for recipient in recipients {
-        tx.execute(sql, params![id, recipient, now.timestamp()])?;
+pub(super) fn enqueue(tx: &Connection, enqueued: &Enqueued<'_>, now: DateTime<Utc>) -> rusqlite::Result<i64> {
+    let Frozen { channel, key, subject, alert, body } = enqueued.frozen;
+    let known = tx.query_row("SELECT id FROM messages WHERE key = ?1", [key], |row| row.get(0)).optional()?;
+    let id = match known {
+        Some(id) => id,
+        None => {
+            let sql = "INSERT INTO messages (at, key, subject, alert, body) VALUES (?1, ?2, ?3, ?4, ?5)";
+            tx.prepare_cached(sql)?.execute(params![now.timestamp(), key, subject, alert, body])?;
+            let id = tx.last_insert_rowid();
+            let sql = "INSERT OR IGNORE INTO deliveries (message, channel, recipient, state, next_attempt)
+                       VALUES (?1, ?2, ?3, 'queued', ?4)";
+            for recipient in enqueued.recipients {
+                tx.prepare_cached(sql)?.execute(params![id, channel, recipient, now.timestamp()])?;
+            }
+            id
+        }
+    };
+    let sql = "UPDATE intents SET message = ?1 WHERE id IN (SELECT value FROM json_each(?2))";
+    tx.execute(sql, params![id, to_json(&enqueued.intents)])?;
+    let sql =
+        "INSERT INTO told (channel, recipients, topic, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET at = ?4";
+    for told in enqueued.told {
+        tx.execute(sql, params![told.channel, to_json(&told.to), told.topic, now.timestamp()])?;
     }
     Ok(id)
 }
 
-fn read_delivery(row: &rusqlite::Row<'_>) -> rusqlite::Result<DeliveryRow> {
+/// After how long something is not told by the same channel to the same recipients again, see [`Told`].
+pub const TOLD_AGAIN: TimeDelta = TimeDelta::hours(1);
+
+fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
+    let state: String = row.get(4)?;
     Ok(DeliveryRow {
         message: row.get(0)?,
-        subject: row.get(1)?,
+        channel: row.get(1)?,
         recipient: row.get(2)?,
-        state: row.get(3)?,
-        attempts: row.get(4)?,
-        at: row.get(5)?,
-        error: row.get(6)?,
+        subject: row.get(3)?,
+        state: state.parse().map_err(|error| super::corrupt(4, error))?,
+        attempts: row.get(5)?,
+        at: seconds(row, 6)?,
+        next: seconds(row, 7)?,
+        error: row.get(8)?,
     })
+}
+
+fn seconds(row: &Row<'_>, column: usize) -> rusqlite::Result<DateTime<Utc>> {
+    Ok(DateTime::from_timestamp(row.get(column)?, 0).unwrap_or_default())
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{PlannerRow, Result, Store, corrupt, from_millis, json, millis, outbox, to_json};
-use crate::model::{Intent, Job, JobId, Outcome, OutputLine, Run, RunId, Slot, Trigger};
+use crate::model::{Job, JobId, Outcome, OutputLine, Run, RunId, Slot, Telling, Trigger};
 
 const COLUMNS: &str =
     "id, job, kind, trigger, slot, requested, started, finished, outcome, summary, notes, output, exit_code, signal,
@@ -62,6 +62,8 @@ pub struct SlotRecord {
     pub begin: Option<DateTime<Utc>>,
     /// Set where it does not run at all, and says why.
     pub ended: Option<Ended>,
+    /// What is then told about it.
+    pub tell: Vec<Telling>,
 }
 
 /// A run that is on record and waits for its beginning.
@@ -111,8 +113,25 @@ pub struct Aftermath {
     pub retry: Option<DateTime<Utc>>,
     /// The jobs that are due for the same slot if it succeeded, and that will not run if it failed for good.
     pub followers: Vec<Arc<Job>>,
-    /// Recipient groups that get a mail about it.
-    pub tell: Vec<String>,
+    /// What is told about it.
+    pub tell: Vec<Telling>,
+}
+
+/// How many runs of a job ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunCount {
+    /// The job's id.
+    pub job: String,
+    /// How they ended.
+    pub outcome: Outcome,
+    /// Whether they had a slot.
+    pub has_slot: bool,
+    /// How many.
+    pub count: usize,
+    /// The last of them.
+    pub last: RunId,
+    /// How many of them began more than a minute late.
+    pub late: usize,
 }
 
 /// Which runs to list.
@@ -160,7 +179,12 @@ impl Store {
             for record in slots {
                 let run = insert_slot(tx, &record.job, &record.slot, record.trigger, record.begin, now)?;
                 match (run, &record.ended) {
-                    (Some(run), Some(ended)) => finish(tx, run.id, ended, now)?,
+                    (Some(run), Some(ended)) => {
+                        finish(tx, run.id, ended, now)?;
+                        for telling in &record.tell {
+                            outbox::insert_intent(tx, &telling.of(run.id, run.job.id.as_str()), now)?;
+                        }
+                    }
                     (run, _) => queued.extend(run),
                 }
             }
@@ -202,8 +226,8 @@ impl Store {
             if run.trigger == Trigger::Watch {
                 fold_watch(tx, run, ended, now)?;
             }
-            if !after.tell.is_empty() {
-                outbox::insert_intent(tx, &Intent::Run { run: run.id, to: after.tell.clone() }, now)?;
+            for telling in &after.tell {
+                outbox::insert_intent(tx, &telling.of(run.id, run.job.id.as_str()), now)?;
             }
             let Some(slot) = &run.slot else { return Ok(Vec::new()) };
             if after.retry.is_some() {
@@ -226,6 +250,68 @@ impl Store {
             }
             Ok(queued)
         })
+    }
+
+    /// How the runs that were put on record between two instants ended, counted by job and outcome: of a slot the last attempt, and runs
+    /// by hand. Those that began because a log grew are left out.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn run_counts(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<RunCount>> {
+        let sql = "SELECT job, outcome, slot IS NOT NULL, count(*), max(id),
+                       sum(slot IS NOT NULL AND trigger = 'scheduled' AND started > slot * 1000 + 60000)
+                   FROM runs WHERE requested >= ?1 AND requested < ?2 AND outcome IS NOT NULL AND trigger <> 'watch'
+                   AND (slot IS NULL OR NOT EXISTS (
+                       SELECT 1 FROM runs AS later WHERE later.slot = runs.slot AND later.job = runs.job
+                       AND later.trigger = 'retry' AND later.attempt > runs.attempt))
+                   GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+        let read = |row: &Row<'_>| {
+            let outcome: String = row.get(1)?;
+            Ok(RunCount {
+                job: row.get(0)?,
+                outcome: outcome.parse().map_err(|error| corrupt(1, error))?,
+                has_slot: row.get(2)?,
+                count: row.get::<_, i64>(3)? as usize,
+                last: row.get(4)?,
+                late: row.get::<_, i64>(5)? as usize,
+            })
+        };
+        self.read(|db| db.prepare(sql)?.query_map([millis(from), millis(to)], read)?.collect())
+    }
+
+    /// Stores what is to be told of a run that goes on.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn tell(&self, run: &QueuedRun, tell: &[Telling], now: DateTime<Utc>) -> Result<()> {
+        self.write(|tx| {
+            let intents = tell.iter().map(|telling| telling.of(run.id, run.job.id.as_str()));
+            intents.into_iter().try_for_each(|intent| outbox::insert_intent(tx, &intent, now))
+        })
+    }
+
+    /// How many slots of a job had failed in a row before a run: since the last run that succeeded, by hand or not.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn failures_before(&self, run: &QueuedRun) -> Result<u32> {
+        let sql = "SELECT count(DISTINCT slot) FROM runs WHERE job = ?1 AND id < ?2 AND slot IS NOT NULL AND slot <> ?3
+                   AND outcome IN ('failed', 'partial', 'timed-out', 'could-not-start', 'interrupted')
+                   AND id > coalesce((SELECT max(id) FROM runs WHERE job = ?1 AND id < ?2 AND outcome = 'succeeded'), 0)";
+        let slot = run.slot.as_ref().map(|slot| slot.instant.timestamp());
+        let values = params![run.job.id.as_str(), run.id, slot];
+        self.read(|db| db.prepare_cached(sql)?.query_row(values, |row| row.get(0)))
+    }
+
+    /// How long the last runs of a job took that succeeded, at most 20.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn durations(&self, job: &JobId) -> Result<Vec<TimeDelta>> {
+        let sql = "SELECT finished - started FROM runs WHERE job = ?1 AND outcome = 'succeeded' AND started IS NOT NULL
+                   ORDER BY id DESC LIMIT 20";
+        let read = |row: &Row<'_>| Ok(TimeDelta::milliseconds(row.get(0)?));
+        self.read(|db| db.prepare_cached(sql)?.query_map([job.as_str()], read)?.collect())
     }
 
     /// Every run that has not ended, oldest first.

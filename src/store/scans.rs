@@ -1,13 +1,14 @@
 //! One scan, one transaction: state, findings, tallies, record and the intent to alert commit together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::findings::ToTell;
 use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json, tops};
-use crate::model::{Finding, Intent, RunId, Top};
+use crate::model::{About, Finding, Intent, RunId, Severity, Top};
 
 /// What a scan job remembers between runs: an opaque document of `jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,8 +17,8 @@ pub struct ScanState(pub serde_json::Value);
 /// Whom to alert and when not to.
 #[derive(Debug, Clone)]
 pub struct AlertPolicy {
-    /// Recipient groups; none: no alerts.
-    pub to: Vec<String>,
+    /// By rule and severity: the channels by which its findings are told, each with the names it takes to addresses.
+    pub routes: BTreeMap<(String, Severity), Vec<Route>>,
     /// By rule: for how many seconds the same subject is not alerted about again.
     pub cooldowns: BTreeMap<String, i64>,
     /// By rule: the longest pause within one finding, in seconds.
@@ -25,6 +26,9 @@ pub struct AlertPolicy {
     /// Whether this is a look back over old logs.
     pub first_scan: bool,
 }
+
+/// A channel, and recipient groups and addresses where it takes mail to them.
+pub type Route = (String, Vec<String>);
 
 /// The monitoring record of one scan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -103,18 +107,7 @@ impl Store {
             tops::add(tx, commit.job, commit.tops, commit.record.at, before)?;
             let reconciled = findings::reconcile(tx, commit)?;
             let new = reconciled.new;
-            let mut alerted = 0;
-            if !commit.alert.to.is_empty() {
-                for (findings, looks_back) in [(reconciled.news, false), (reconciled.old, true)] {
-                    if findings.is_empty() {
-                        continue;
-                    }
-                    alerted += findings.len();
-                    findings::mark_alerted(tx, &findings, commit.record.at)?;
-                    let intent = Intent::Alert { run: commit.run, to: commit.alert.to.clone(), findings, looks_back };
-                    outbox::insert_intent(tx, &intent, commit.record.at)?;
-                }
-            }
+            let alerted = intend(tx, commit, reconciled.told)?;
             let verdict = verdict(commit.record, new, commit.findings.len());
             insert_record(tx, commit, new, &verdict)?;
             Ok(ScanOutcome { new, alerted, verdict })
@@ -145,6 +138,30 @@ impl Store {
             })
         })
     }
+}
+
+/// Stores the intents to tell these findings: one for each channel, rule, and whether somebody got in. Returns how many findings
+/// somebody will be told.
+fn intend(tx: &Connection, commit: &ScanCommit<'_>, told: Vec<ToTell>) -> rusqlite::Result<usize> {
+    let mut alerted = BTreeSet::new();
+    let mut intents: BTreeMap<(&str, &[String], String, bool, bool), (Severity, Vec<i64>)> = BTreeMap::new();
+    for ToTell { id, rule, severity, breach, looks_back } in told {
+        for (channel, to) in commit.alert.routes.get(&(rule.clone(), severity)).into_iter().flatten() {
+            alerted.insert(id);
+            let key = (channel.as_str(), to.as_slice(), rule.clone(), breach, looks_back);
+            let (worst, findings) = intents.entry(key).or_insert((severity, Vec::new()));
+            *worst = severity.max(*worst);
+            findings.push(id);
+        }
+    }
+    for ((channel, to, rule, breach, looks_back), (severity, findings)) in intents {
+        let about = About::Findings { run: commit.run, rule, findings, breach, looks_back };
+        let intent = Intent { channel: channel.to_owned(), to: to.to_vec(), severity, about };
+        outbox::insert_intent(tx, &intent, commit.record.at)?;
+    }
+    let alerted: Vec<i64> = alerted.into_iter().collect();
+    findings::mark_alerted(tx, &alerted, commit.record.at)?;
+    Ok(alerted.len())
 }
 
 fn verdict(record: &ScanRecord, new: usize, known: usize) -> String {

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use logkeeper::model::Mail;
-use logkeeper::notify;
+use logkeeper::model::{DeliveryState, Mail};
+use logkeeper::notify::{self, Parcel};
 
 use crate::support::python::{self, SmtpServer};
 use crate::support::{self, TestBed, unquoted};
@@ -94,7 +94,7 @@ fn an_alert_and_the_weekly_summary_arrive() {
     assert!(mails[0].contains("Subject: [web1] ALERT: failed-logins: 198.51.100.1 (7)"), "{}", mails[0]);
     assert!(mails[0].contains("&lt;b&gt;root&lt;/b&gt;"), "log text is escaped in HTML: {}", mails[0]);
     assert!(mails[1].contains("-> boss@example.org") && mails[1].contains("multipart/alternative"), "{}", mails[1]);
-    assert!(mails[1].contains("Content-ID: <chart>") && mails[1].contains("image/png"), "{}", mails[1]);
+    assert!(mails[1].contains("Content-ID: <failed-logins>") && mails[1].contains("image/png"), "{}", mails[1]);
     assert!(mails.iter().all(|mail| mail.contains("Message-ID: <") && mail.contains("@example.org>")));
 }
 
@@ -108,12 +108,14 @@ fn mail_that_cannot_go_out_now_goes_out_later() {
     smtp(&bed, &server, "starttls", "wrong");
     bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\", \"admins\"]\n");
     assert_eq!(bed.run(&["run-now", "week"]).code, 0, "the report is made, though it can't leave yet");
-    let waiting = bed.store().deliveries(10).unwrap();
-    assert!(waiting.iter().all(|d| d.state == "queued" && d.attempts == 1 && d.error.is_some()), "{waiting:?}");
+    let waiting = bed.store().deliveries(None, 10).unwrap();
+    assert!(waiting.iter().all(|d| d.state == DeliveryState::Queued), "{waiting:?}");
+    assert_eq!(waiting.iter().map(|d| d.attempts).sum::<i64>(), 1, "a wrong password is tried once, not for each mail");
+    let troubles = bed.store().troubles().unwrap();
+    assert!(troubles[0].paused && troubles[0].error.contains("535"), "{troubles:?}");
+    let status = bed.run(&["status"]).stdout;
+    assert!(status.contains("the channel mail is paused") && status.contains("2 messages wait"), "{status}");
     smtp(&bed, &server, "starttls", "s3cret pass");
-    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
-    database.execute("UPDATE deliveries SET next_attempt = 0", []).unwrap();
-    drop(database);
     let daemon = bed.daemon();
     support::wait_until("the mail goes out", std::time::Duration::from_secs(20), || server.mails().len() == 2);
     assert_eq!(daemon.end(), 0);
@@ -137,7 +139,7 @@ fn one_refused_recipient_does_not_stop_the_others() {
     bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\"]\n");
     bed.run(&["run-now", "week"]);
     let states: Vec<(String, String)> =
-        bed.store().deliveries(10).unwrap().into_iter().map(|d| (d.recipient, d.state)).collect();
+        bed.store().deliveries(None, 10).unwrap().into_iter().map(|d| (d.recipient, d.state.to_string())).collect();
     assert_eq!(states, [("reject@example.org".into(), "dead".into()), ("zoe@example.org".into(), "sent".into())]);
 }
 
@@ -172,8 +174,12 @@ fn the_first_scan_sends_one_mail_and_a_cooldown_keeps_it_quiet() {
     assert!(bed.mails()[2].contains("ALERT: got in after failing: 203.0.113.5"), "{}", bed.mails()[2]);
     bed.file("log/old.log", &old(200).collect::<String>());
     bed.run(&["run-now", "scan"]);
-    assert!(bed.mails()[3].contains("Looking back: 1 finding"), "old logs raise no alarm: {}", bed.mails()[3]);
+    assert_eq!(bed.mails().len(), 3, "a second look back within the hour is held back");
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute("UPDATE told SET at = at - 3600", []).unwrap();
+    drop(database);
     bed.run(&["run-now", "scan"]);
+    assert!(bed.mails()[3].contains("Looking back: 1 finding"), "old logs raise no alarm: {}", bed.mails()[3]);
     let record = std::fs::read_to_string(bed.path("record.txt")).unwrap();
     let verdicts: Vec<&str> = record.lines().map(|line| line.split(": ").nth(1).unwrap_or_default()).collect();
     assert_eq!(verdicts.len(), 7, "{record}");
@@ -192,14 +198,17 @@ fn a_hostile_mail_arrives_whole() {
         text: nasty.clone(),
         html: nasty,
         images: vec![],
+        attachments: vec![],
         key: "k".into(),
     };
-    let spec = bed.config().mail;
+    let config = bed.config();
     let mime =
-        notify::freeze(&mail, &spec.from, &["admin@example.org".into()], "2026-11-20T12:00:00Z".parse().unwrap())
+        notify::freeze(&mail, &config.from, &["admin@example.org".into()], "2026-11-20T12:00:00Z".parse().unwrap())
             .unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(notify::notifier(&spec).unwrap().send("k", "admin@example.org", &mime)).unwrap();
+    let notifier = notify::notifier(&config.channels["mail"], &config.from).unwrap();
+    let parcel = Parcel { name: "k".into(), recipient: "admin@example.org".into(), body: mime.clone() };
+    runtime.block_on(notifier.send(&parcel)).unwrap();
     let arrived = &server.mails()[0];
     let sent = String::from_utf8(mime).unwrap();
     assert_eq!(arrived.split_once("\r\n").unwrap().1.trim_end(), sent.trim_end());
