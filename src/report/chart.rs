@@ -120,6 +120,7 @@ struct Bars {
 
 struct Bar {
     label: String,
+    short: String,
     name: String,
     now: Option<u64>,
     before: Option<u64>,
@@ -131,6 +132,7 @@ impl Bars {
             let at = |hours: &[Hour], hour| hours.iter().find(|h| h.hour == hour).map(of_hour);
             let bar = |hour: u32| Bar {
                 label: hour.to_string(),
+                short: format!("{hour:02}:00"),
                 name: format!("{hour:02}:00"),
                 now: at(&figures.hours, hour),
                 before: at(&figures.hours_before, hour),
@@ -141,6 +143,7 @@ impl Bars {
         let few = figures.days.len() <= 7;
         let bar = |(index, day): (usize, &Day)| Bar {
             label: day.date.format(if few { "%a %-d" } else { "%-d" }).to_string(),
+            short: day.date.format("%a %-d %b").to_string(),
             name: day.date.format("%A %-d %B").to_string(),
             now: value(day),
             before: figures.days_before.get(index).and_then(value),
@@ -154,7 +157,7 @@ impl Bars {
             name,
             title: format!("{what} per {unit}"),
             words: self.words(what, happened, figures.kind),
-            rows: self.rows(figures),
+            rows: self.rows(),
             svg: self.svg(noun(figures.kind)),
         }
     }
@@ -170,7 +173,7 @@ impl Bars {
     }
 
     /// Per day; of a long period per seven days, of a day per six hours.
-    fn rows(&self, figures: &Figures) -> Vec<(String, String)> {
+    fn rows(&self) -> Vec<(String, String)> {
         let size = match (self.hourly, self.bars.len()) {
             (true, _) => 6,
             (false, 0..=7) => 1,
@@ -180,13 +183,13 @@ impl Bars {
         let row = |(chunk, bars): (usize, &[Bar])| {
             let name = match (self.hourly, bars) {
                 (true, _) => format!("{:02}:00 to {:02}:00", chunk * size, (chunk + 1) * size),
-                (false, [first, .., last]) => format!("{} to {}", first.label, last.label),
-                (false, [only]) => only.name.clone(),
+                (false, [first, .., last]) => format!("{} to {}", first.short, last.short),
+                (false, [only]) => only.short.clone(),
                 (false, []) => String::new(),
             };
             let now = sum(bars, |bar| bar.now).map_or("no data".to_owned(), grouped);
             let before = sum(bars, |bar| bar.before).filter(|_| size == 1);
-            let before = before.map(|n| format!(" ({} the {} before)", grouped(n), noun(figures.kind)));
+            let before = before.map(|n| format!(" (before: {})", grouped(n)));
             (name, format!("{now}{}", before.unwrap_or_default()))
         };
         self.bars.chunks(size).enumerate().map(row).collect()
@@ -326,11 +329,11 @@ fn heat_svg(heat: &Heat, most: u64) -> String {
     let height = TOP + ROW * 7.0 + 26.0;
     let mut svg = canvas(height);
     let cell = (WIDTH - LEFT) / 24.0;
-    write_text(&mut svg, (LEFT, 17.0), "start", INK, "requests an hour: few");
+    write_text(&mut svg, (LEFT, 17.0), "start", INK, "few");
     for (index, color) in HEAT.iter().enumerate() {
-        write_rect(&mut svg, (LEFT + 135.0 + 14.0 * index as f64, 6.0), (14.0, 12.0), color);
+        write_rect(&mut svg, (LEFT + 34.0 + 14.0 * index as f64, 6.0), (14.0, 12.0), color);
     }
-    write_text(&mut svg, (LEFT + 226.0, 17.0), "start", INK, &format!("many ({})", compact(most)));
+    write_text(&mut svg, (LEFT + 125.0, 17.0), "start", INK, &format!("many: {} requests an hour", compact(most)));
     for (index, (day, row)) in WEEKDAYS.iter().zip(heat).enumerate() {
         let y = TOP + ROW * index as f64;
         write_text(&mut svg, (LEFT - 6.0, y + 14.5), "end", INK, &day.to_string());

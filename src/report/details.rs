@@ -33,10 +33,11 @@ pub fn compliance(figures: &Figures) -> Vec<(String, String)> {
     rows.push(("Logs covered".to_owned(), format!("{with_lines} of {}", scanned.count())));
     rows.push(("Log lines read".to_owned(), grouped(total.lines)));
     rows.push(("Lines not understood".to_owned(), unparsed(total.unparsed, total.lines)));
-    rows.push((
-        "Jobs that ran when due".to_owned(),
-        format!("{} of {}", grouped((due - missed.min(due)) as u64), grouped(due as u64)),
-    ));
+    let ran = match due {
+        0 => "none was due".to_owned(),
+        due => format!("{} of {}", grouped((due - missed.min(due)) as u64), grouped(due as u64)),
+    };
+    rows.push(("Jobs that ran when due".to_owned(), ran));
     rows.push(("Archives made and verified".to_owned(), archives(figures)));
     if !figures.archives.damaged.is_empty() {
         rows.push(("Archives found damaged".to_owned(), figures.archives.damaged.len().to_string()));

@@ -339,9 +339,10 @@ fn compact_ratio(now: u64, before: u64) -> String {
     }
 }
 
+/// A share in per cent, rounded; what is there is never called nothing.
 pub fn percent(part: u64, whole: u64) -> String {
-    match (part * 100).div_ceil(whole.max(1)) {
-        0 => "less than 1".to_owned(),
+    match (part * 200 / whole.max(1)).div_ceil(2) {
+        0 if part > 0 => "less than 1".to_owned(),
         n => n.to_string(),
     }
 }

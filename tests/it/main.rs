@@ -31,6 +31,7 @@ mod import;
 mod journal;
 mod loggen;
 mod mail;
+mod outbox;
 mod planner_model;
 mod policies;
 mod progress;

@@ -1,6 +1,7 @@
 //! What the stories share: a configuration of its own in a temporary folder, the real program, and real servers.
 
 pub mod python;
+pub mod smtp;
 pub mod strace;
 
 use std::io::Write;
