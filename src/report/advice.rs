@@ -179,6 +179,7 @@ fn paths(figures: &Figures) -> Option<Advice> {
     let total = figures.total();
     let errors = total.status_4xx + total.status_5xx;
     let (path, n) = figures.error_paths.first()?;
+    let path = printable(path.as_bytes());
     (*n >= 50 && n * 100 >= errors * SHARE).then(|| Advice {
         what: format!("Mend what leads to {path}, or answer it from the web server at once."),
         evidence: format!(

@@ -57,6 +57,8 @@ pub fn light(figures: &Figures) -> Light {
     let (word, color, sentence) = if figures.breaches > 0 {
         let times = if figures.breaches == 1 { "once".to_owned() } else { format!("{} times", figures.breaches) };
         ("Attention", "#b3261e", format!("After wrong passwords somebody got in, {times} in this {period}."))
+    } else if figures.days.iter().all(|day| day.tally.is_none()) {
+        ("No data", "#57606a", format!("logkeeper read no logs of this {period}, so it can't tell."))
     } else if things > 0 {
         (
             "Worth a look",
@@ -66,8 +68,6 @@ pub fn light(figures: &Figures) -> Light {
                 if things == 1 { "one thing deserves" } else { "some things deserve" }
             ),
         )
-    } else if figures.days.iter().all(|day| day.tally.is_none()) {
-        ("No data", "#57606a", format!("logkeeper read no logs of this {period}, so it can't tell."))
     } else if figures.findings.is_empty() {
         ("All well", "#1b6e3c", format!("Nothing unusual happened in this {period}."))
     } else {

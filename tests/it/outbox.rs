@@ -169,29 +169,30 @@ fn a_paused_channel_is_tried_at_once_when_it_is_changed() {
 #[test]
 fn a_silent_server_costs_its_deadline_in_each_phase_and_holds_nothing_up_for_ever() {
     let phases = ["connect", "EHLO", "MAIL", "RCPT", "DATA", "message", "QUIT"];
-    let tries = phases.map(|phase| {
-        std::thread::spawn(move || {
-            let mut first = true;
-            let server = ScriptedSmtp::start(move |at, _| {
-                if at == phase && std::mem::take(&mut first) { Act::Stall } else { Act::Accept }
-            });
-            let desk = Desk::new(server.port);
-            desk.put("a", &["x@example.org"], false);
-            let begun = std::time::Instant::now();
-            let first = desk.deliver();
-            // The server would be silent for a minute.
-            assert!(begun.elapsed() < Duration::from_secs(30), "{phase}");
-            if phase == "QUIT" {
-                assert_eq!(first.sent, 1, "that the server doesn't say goodbye changes nothing");
-                return;
-            }
-            assert_eq!(first.deferred, 1, "{phase}");
-            let row = desk.app.store.deliveries(None, 1).unwrap().remove(0);
-            assert!(row.error.as_ref().unwrap().contains("did not answer"), "{phase}: {row:?}");
-            desk.clock.forward(TimeDelta::minutes(10));
-            assert_eq!(desk.deliver().sent, 1, "{phase}");
-        })
-    });
+    let tries =
+        phases.map(|phase| {
+            std::thread::spawn(move || {
+                let mut first = true;
+                let server = ScriptedSmtp::start(move |at, _| {
+                    if at == phase && std::mem::take(&mut first) { Act::Stall } else { Act::Accept }
+                });
+                let desk = Desk::new(server.port);
+                desk.put("a", &["x@example.org"], false);
+                let begun = std::time::Instant::now();
+                let first = desk.deliver();
+                // The server would be silent for a minute.
+                assert!(begun.elapsed() < Duration::from_secs(30), "{phase}");
+                if phase == "QUIT" {
+                    assert_eq!(first.sent, 1, "that the server doesn't say goodbye changes nothing");
+                    return;
+                }
+                assert_eq!(first.deferred, 1, "{phase}");
+                let row = desk.app.store.deliveries(None, 1).unwrap().remove(0);
+                assert!(row.error.as_ref().unwrap().contains("did not answer"), "{phase}: {row:?}");
+                desk.clock.forward(TimeDelta::minutes(10));
+                assert_eq!(desk.deliver().sent, 1, "{phase}");
+            })
+        });
     tries.into_iter().for_each(|done| done.join().unwrap());
 }
 
@@ -199,9 +200,12 @@ fn a_silent_server_costs_its_deadline_in_each_phase_and_holds_nothing_up_for_eve
 fn a_server_that_hangs_up_in_any_phase_gets_the_mail_later() {
     for phase in ["connect", "EHLO", "MAIL", "RCPT", "DATA", "message"] {
         let mut first = true;
-        let server = ScriptedSmtp::start(move |at, _| {
-            if at == phase && std::mem::take(&mut first) { Act::Drop } else { Act::Accept }
-        });
+        let server =
+            ScriptedSmtp::start(
+                move |at, _| {
+                    if at == phase && std::mem::take(&mut first) { Act::Drop } else { Act::Accept }
+                },
+            );
         let desk = Desk::new(server.port);
         desk.put("a", &["x@example.org"], false);
         assert_eq!(desk.deliver().deferred, 1, "{phase}");
@@ -370,7 +374,8 @@ fn a_silent_mail_server_does_not_hold_up_an_alert_by_another_channel() {
     smtp_to(&bed, server.port, "[channels.log.file]\npath = \"DIR/alerts.log\"\n");
     let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
     bed.file("config/logkeeper.toml", &main.replace("timeout = \"1s\"", "timeout = \"60s\""));
-    let schedule = "schedule = \"* * * * * *\"\non_failure = [\"admins\", \"log\"]\n[command]\nrun = [\"/bin/false\"]\n";
+    let schedule =
+        "schedule = \"* * * * * *\"\non_failure = [\"admins\", \"log\"]\n[command]\nrun = [\"/bin/false\"]\n";
     bed.file("jobs/bad.toml", schedule);
     let daemon = bed.daemon();
     crate::support::wait_until("the file has the line", Duration::from_secs(20), || {
