@@ -40,6 +40,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "jobs/failed-logins.toml",
     "jobs/rotate-records.toml",
     "jobs/verify-archives.toml",
+    "jobs/weekly-details.toml",
     "jobs/weekly-summary.toml",
 ];
 

@@ -102,7 +102,8 @@ pub struct Number {
 
 /// The five numbers at the top.
 pub fn numbers(figures: &Figures) -> Vec<Number> {
-    let known = figures.days.iter().any(|day| day.tally.is_some());
+    let known = figures.days.iter().filter(|day| day.tally.is_some()).count();
+    let whole = known == figures.days.len();
     let (now, before) = (figures.total(), figures.total_before());
     let number = |name, definition, pick: fn(&Tally) -> u64| {
         let value = pick(&now);
@@ -113,8 +114,13 @@ pub fn numbers(figures: &Figures) -> Vec<Number> {
             changes.extend(day.tally.as_ref().map(|tally| change(value, Some(pick(tally)), &than)));
         }
         match known {
-            true => Number { name, definition, value: grouped(value), changes },
-            false => Number { name, definition, value: "no data".to_owned(), changes: Vec::new() },
+            0 => Number { name, definition, value: "no data".to_owned(), changes: Vec::new() },
+            // Five days are not less than seven.
+            _ if !whole && before.is_some() => {
+                let changes = vec![format!("{known} of {} days, not compared", figures.days.len())];
+                Number { name, definition, value: grouped(value), changes }
+            }
+            _ => Number { name, definition, value: grouped(value), changes },
         }
     };
     vec![
@@ -324,8 +330,8 @@ pub fn grouped(n: u64) -> String {
 pub fn compact(n: u64) -> String {
     match n {
         0..1_000 => n.to_string(),
-        1_000..10_000 => format!("{}.{}k", n / 1_000, n % 1_000 / 100),
-        10_000..1_000_000 => format!("{}k", n / 1_000),
+        1_000..10_000 if n % 1_000 >= 100 => format!("{}.{}k", n / 1_000, n % 1_000 / 100),
+        1_000..1_000_000 => format!("{}k", n / 1_000),
         _ => format!("{}.{}M", n / 1_000_000, n % 1_000_000 / 100_000),
     }
 }
