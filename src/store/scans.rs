@@ -140,23 +140,26 @@ impl Store {
     }
 }
 
+/// Where a finding is told, its rule, whether somebody got in, and whether it is a look back.
+type Topic<'a> = (&'a Route, String, bool, bool);
+
 /// Stores the intents to tell these findings: one for each channel, rule, and whether somebody got in. Returns how many findings
 /// somebody will be told.
 fn intend(tx: &Connection, commit: &ScanCommit<'_>, told: Vec<ToTell>) -> rusqlite::Result<usize> {
     let mut alerted = BTreeSet::new();
-    let mut intents: BTreeMap<(&str, &[String], String, bool, bool), (Severity, Vec<i64>)> = BTreeMap::new();
+    let mut intents: BTreeMap<Topic<'_>, (Severity, Vec<i64>)> = BTreeMap::new();
     for ToTell { id, rule, severity, breach, looks_back } in told {
-        for (channel, to) in commit.alert.routes.get(&(rule.clone(), severity)).into_iter().flatten() {
+        for route in commit.alert.routes.get(&(rule.clone(), severity)).into_iter().flatten() {
             alerted.insert(id);
-            let key = (channel.as_str(), to.as_slice(), rule.clone(), breach, looks_back);
+            let key = (route, rule.clone(), breach, looks_back);
             let (worst, findings) = intents.entry(key).or_insert((severity, Vec::new()));
             *worst = severity.max(*worst);
             findings.push(id);
         }
     }
-    for ((channel, to, rule, breach, looks_back), (severity, findings)) in intents {
+    for (((channel, to), rule, breach, looks_back), (severity, findings)) in intents {
         let about = About::Findings { run: commit.run, rule, findings, breach, looks_back };
-        let intent = Intent { channel: channel.to_owned(), to: to.to_vec(), severity, about };
+        let intent = Intent { channel: channel.clone(), to: to.clone(), severity, about };
         outbox::insert_intent(tx, &intent, commit.record.at)?;
     }
     let alerted: Vec<i64> = alerted.into_iter().collect();

@@ -360,7 +360,7 @@ fn a_hundred_hostile_texts_do_nothing_in_any_sink() {
 
 /// What came over the wire: RFC 5321 and 5322.
 fn check_wire(wire: &[u8]) {
-    let text = String::from_utf8(wire.to_vec()).expect("ASCII on the wire");
+    let text = String::from_utf8(wire.to_vec()).unwrap();
     assert!(text.is_ascii());
     let (mut previous, mut line) = (0, 0);
     for byte in wire {

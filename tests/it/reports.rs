@@ -163,8 +163,10 @@ fn gap(audience: Audience) -> Figures {
     figures
 }
 
+type Maker = fn(Audience) -> Figures;
+
 fn cases() -> Vec<(String, Figures)> {
-    let makers: [(&str, fn(Audience) -> Figures); 4] = [("quiet", quiet), ("bad", bad), ("first", first), ("gap", gap)];
+    let makers: [(&str, Maker); 4] = [("quiet", quiet), ("bad", bad), ("first", first), ("gap", gap)];
     let audiences = [Audience::Management, Audience::Admins];
     makers
         .iter()
