@@ -10,10 +10,11 @@ use super::output;
 use super::send::send_now;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::jobs::{ReportRequest, as_sent, compose_report, midnight};
+use crate::jobs::{ReportRequest, as_sent, compose_report, midnight, sent_report};
 use crate::model::channel::MAIL;
-use crate::model::{Audience, ReportKind, Work};
+use crate::model::{Audience, Problem, ReportKind, Work};
 use crate::report;
+use crate::store::Store;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,11 +45,19 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let now = SystemClock.now();
     let zone = zone_of(args, &config);
-    let made = args.ending.map_or(now, |to| midnight(to + Days::new(1), zone));
+    let made = match args.ending {
+        Some(to) => midnight(end_of(to, now.with_timezone(&zone).date_naive())?, zone),
+        None => now,
+    };
     let request = ReportRequest { kind: args.kind, audience: args.audience, zone, made };
     let sent = if args.fresh { None } else { as_sent(&request, &config, &store)? };
     let figures = match sent {
-        Some(figures) => figures,
+        Some(Ok(figures)) => figures,
+        Some(Err(error)) => {
+            let why = "was sent by another version of logkeeper and can't be shown as it was; it is counted anew";
+            eprintln!("note: this report {why} ({error})");
+            compose_report(&request, &config, &store)?
+        }
         None => compose_report(&request, &config, &store)?,
     };
     let (from, to) = (figures.from, figures.to);
@@ -65,6 +74,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         message.mail.key = format!("{} by hand {}", message.mail.key, now.timestamp_millis());
         let routes = [(MAIL.to_owned(), vec![address.clone()])];
         let sent = send_now(&message, &routes, &config, now, args.json)?;
+        if sent {
+            let report = sent_report(&figures).map_err(|error| anyhow::anyhow!(error))?;
+            Store::open(&config.state)?.save_report(&report, &[], now)?;
+        }
         return Ok(if sent { ExitCode::SUCCESS } else { ExitCode::from(super::FAILED) });
     }
     if args.json {
@@ -73,6 +86,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&report::message(&figures).mail.text);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The day after the last one, which must be over.
+fn end_of(to: NaiveDate, today: NaiveDate) -> Result<NaiveDate, Problem> {
+    let early = NaiveDate::from_ymd_opt(1971, 1, 1).is_some_and(|first| to < first);
+    match to.checked_add_days(Days::new(1)).filter(|end| *end <= today && !early) {
+        Some(end) => Ok(end),
+        None => Err(Problem::new(format!("{to} is not over yet, or too long ago"), "", "name a day before today")),
+    }
 }
 
 /// The zone of the job that sends such a report, else that of the configuration.

@@ -173,6 +173,15 @@ fn read_webhook(mut table: Fields<'_, '_>, root: &Path) -> Option<WebhookSpec> {
         let help = "write preset = \"template\", or leave it out";
         table.refuse_key("template", Problem::new("template is for the preset \"template\"", "of no use", help));
     }
+    if preset == Preset::Slack && secret_file.is_some() {
+        let help = "leave it out; where the address is the secret, write url_file = \"NAME\" instead of url";
+        table.refuse_key("secret_file", Problem::new("Slack takes no signature", "of no use", help));
+    }
+    if preset != Preset::Template && !table.present(&["content_type"]).is_empty() {
+        let help = "write preset = \"template\", or leave it out";
+        table
+            .refuse_key("content_type", Problem::new("content_type is for the preset \"template\"", "of no use", help));
+    }
     let content_type = table.made("content_type", content_type).unwrap_or_else(|| "application/json".to_owned());
     let ca_file = table.parsed::<Text>("ca_file").map(|text| root.join(text.0));
     table.finish();

@@ -37,6 +37,9 @@ const PRUNED_AT_ONCE: usize = 1000;
 /// After how long mail is tried again that an error inside broke off.
 const DELIVER_AGAIN: Duration = Duration::from_secs(30);
 
+/// How long the end of the daemon waits for messages that are being sent.
+const LAST_MAILS: Duration = Duration::from_secs(10);
+
 /// How long those who wait for a run's end may take to hear of it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -67,7 +70,7 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     let serving = api::serve(app.clone(), socket.clone(), ended, reload_asked);
     let serving = serving.map_err(|error| anyhow::anyhow!("can't listen on {}: {error}", socket.display()))?;
     let mut server = tokio::spawn(serving);
-    let pump = tokio::spawn(deliver(app.clone()));
+    let mut pump = tokio::spawn(deliver(app.clone()));
     let service = Arc::new(Service::from_env());
     let ticker = ticker::start(planner.clone(), Arc::new(SystemTimer::new()), service.clone()).await?;
     let following = tokio::spawn(follow(app.clone(), planner.clone(), follow_ups));
@@ -98,7 +101,11 @@ pub async fn run(app: Arc<App>, follow_ups: FollowUps) -> anyhow::Result<()> {
     following.abort();
     keeping.abort();
     watching.abort();
-    pump.abort();
+    // It has seen that the end is near, and sends nothing more.
+    app.mail.notify_one();
+    if tokio::time::timeout(LAST_MAILS, &mut pump).await.is_err() {
+        pump.abort();
+    }
     drop(no_more_runs);
     drop(last_beat);
     // It ends by itself, after a while in any case.

@@ -8,9 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
-use crate::jobs::{Alert, Fold, What, compose_notice, fold, frozen};
+use crate::jobs::{Alert, Fold, NOTICED_RUNS, What, compose_notice, fold, frozen};
 use crate::model::channel::MAIL;
-use crate::model::{DeliveryState, Frozen};
+use crate::model::{DeliveryState, Frozen, Run, RunNews};
 use crate::notify::{self, NotifyError, Parcel};
 use crate::runner::App;
 use crate::store::{DeliveryRow, Enqueued, Store, StoreError, TOLD_AGAIN, Trouble};
@@ -24,6 +24,10 @@ const PATIENCE: TimeDelta = TimeDelta::hours(48);
 
 /// A server that breaks off over so many deliveries in a row does so over every one.
 const BROKEN_IN_A_ROW: usize = 3;
+
+/// How often, and after how long, it is tried again to put the end of a delivery on record.
+const RECORD_TRIES: u32 = 30;
+const RECORD_AGAIN: Duration = Duration::from_secs(10);
 
 /// What became of the messages that were due.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,55 +48,67 @@ impl Delivered {
     }
 }
 
-/// Delivers what there is for as long as the daemon runs. Each channel goes at its own pace, so that one that hangs holds up no other.
+/// Delivers what there is for as long as the daemon runs, and when it ends waits for what is being sent. Each channel goes at its own pace, so that
+/// one that hangs holds up no other.
 pub async fn pump(app: Arc<App>) {
-    if let Err(error) = recover(&app).await {
-        tracing::error!("the outbox can't be used: {error}");
-    }
+    log_failure(begin(&app).await);
     let mut under_way: JoinSet<String> = JoinSet::new();
     let mut busy = BTreeSet::new();
-    loop {
-        match prepare(&app).await {
-            Ok(channels) => {
-                for channel in channels.into_iter().filter(|channel| busy.insert(channel.clone())) {
-                    under_way.spawn(deliver_reporting(app.clone(), channel));
-                }
+    while !app.is_ending() {
+        // What nobody is sending was left half way: its end could not be recorded, or others' code panicked.
+        if busy.is_empty() {
+            log_failure(recover(&app).await);
+        }
+        let channels = prepare(&app).await;
+        for channel in channels.inspect_err(complain).unwrap_or_default() {
+            if busy.insert(channel.clone()) {
+                under_way.spawn(deliver_reporting(app.clone(), channel));
             }
-            Err(error) => tracing::error!("the outbox can't be used: {error}"),
         }
         tokio::select! {
             () = app.mail.notified() => {}
             () = tokio::time::sleep(PAUSE) => {}
-            // Others' code may panic, as when there is no thread to look up a name; that costs one attempt and no more.
             Some(done) = under_way.join_next() => match done {
                 Ok(channel) => drop(busy.remove(&channel)),
+                // As when there is no thread to look up a name; that costs one attempt and no more.
                 Err(_) => {
                     tracing::error!("sending was broken off by an error; it is tried again");
                     tokio::time::sleep(PAUSE).await;
-                    under_way.shutdown().await;
+                    while under_way.join_next().await.is_some() {}
                     busy.clear();
-                    if let Err(error) = recover(&app).await {
-                        tracing::error!("the outbox can't be used: {error}");
-                    }
                 }
             },
         }
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+fn complain(error: &StoreError) {
+    tracing::error!("the outbox can't be used: {error}");
+}
+
+fn log_failure(result: Result<(), StoreError>) {
+    if let Err(error) = result {
+        complain(&error);
     }
 }
 
 async fn deliver_reporting(app: Arc<App>, channel: String) -> String {
     if let Err(error) = deliver(&app, &channel).await {
-        tracing::error!("the outbox can't be used: {error}");
+        complain(&error);
         tokio::time::sleep(PAUSE).await;
     }
     channel
 }
 
-/// What a dead logkeeper was sending is sent again.
-///
-/// # Errors
-/// Fails where the store can't be used.
-pub async fn recover(app: &Arc<App>) -> Result<(), StoreError> {
+/// Begins anew after logkeeper did not run.
+async fn begin(app: &Arc<App>) -> Result<(), StoreError> {
+    let (store, now) = (app.store.clone(), app.clock.now());
+    off_thread(move || store.restart_troubles(now)).await
+}
+
+/// What was left half way is sent again.
+async fn recover(app: &Arc<App>) -> Result<(), StoreError> {
     let store = app.store.clone();
     let recovered = off_thread(move || store.recover_deliveries()).await?;
     if recovered > 0 {
@@ -123,7 +139,7 @@ async fn prepare(app: &Arc<App>) -> Result<Vec<String>, StoreError> {
             if config
                 .channels
                 .get(&trouble.channel)
-                .is_none_or(|channel| notify::fingerprint(channel) != trouble.fingerprint)
+                .is_none_or(|channel| notify::fingerprint(channel, &config.from) != trouble.fingerprint)
             {
                 store.channel_works(&trouble.channel)?;
             }
@@ -147,7 +163,7 @@ async fn deliver(app: &Arc<App>, name: &str) -> Result<Delivered, StoreError> {
         None => Err(NotifyError::Never(format!("there is no channel {name:?} any more"))),
     };
     let mut broken = 0;
-    loop {
+    while !app.is_ending() {
         let (store, channel, now) = (app.store.clone(), name.to_owned(), app.clock.now());
         let Some((delivery, body)) = off_thread(move || store.take_delivery(&channel, now)).await? else { break };
         let sent = match &notifier {
@@ -160,8 +176,7 @@ async fn deliver(app: &Arc<App>, name: &str) -> Result<Delivered, StoreError> {
             sent => sent,
         };
         let stops = matches!(sent, Err(NotifyError::Down(_) | NotifyError::Refused(_)));
-        let (owned, config) = (app.clone(), config.clone());
-        result.add(off_thread(move || settle(&owned, &config, &delivery, sent)).await?);
+        result.add(settled(app, &config, &delivery, &sent).await?);
         if stops {
             break;
         }
@@ -170,6 +185,27 @@ async fn deliver(app: &Arc<App>, name: &str) -> Result<Delivered, StoreError> {
         notifier.finish().await;
     }
     Ok(result)
+}
+
+/// Puts on record what became of a delivery; what was sent is not forgotten because a disk is full just now.
+async fn settled(
+    app: &Arc<App>,
+    config: &Arc<Config>,
+    delivery: &DeliveryRow,
+    sent: &Result<(), NotifyError>,
+) -> Result<Delivered, StoreError> {
+    let mut tries = 0;
+    loop {
+        let (owned, config, delivery, sent) = (app.clone(), config.clone(), delivery.clone(), sent.clone());
+        match off_thread(move || settle(&owned, &config, &delivery, sent)).await {
+            Err(error) if tries < RECORD_TRIES => {
+                complain(&error);
+                tries += 1;
+                tokio::time::sleep(RECORD_AGAIN).await;
+            }
+            settled => return settled,
+        }
+    }
 }
 
 /// Uses the store off the async threads. A panic there leaves the outbox as it is, and the next round tries again.
@@ -194,6 +230,7 @@ fn settle(
     let (store, now) = (&app.store, app.clock.now());
     let to = if delivery.recipient.is_empty() { String::new() } else { format!(" to {}", delivery.recipient) };
     let about = format!("{} {:?}{to}", delivery.channel, delivery.subject);
+    let tried_since = delivery.tried_since.filter(|since| *since <= now).unwrap_or(now);
     let trouble = store.troubles()?.into_iter().find(|trouble| trouble.channel == delivery.channel);
     let (dead, deferred) =
         (Delivered { dead: 1, ..Delivered::default() }, Delivered { deferred: 1, ..Delivered::default() });
@@ -204,27 +241,27 @@ fn settle(
     }
     match sent {
         Ok(()) => {
-            store.settle_delivery(delivery, DeliveryState::Sent, now, None)?;
+            store.settle_delivery(delivery, DeliveryState::Sent, now, None, None)?;
             Ok(Delivered { sent: 1, ..Delivered::default() })
         }
-        Err(NotifyError::Later(error) | NotifyError::Broken(error)) if now - delivery.at < PATIENCE => {
+        Err(NotifyError::Later(error) | NotifyError::Broken(error)) if now - tried_since < PATIENCE => {
             let until = now + backoff(delivery);
             tracing::warn!("{about} was put off until {}: {error}", until.format("%H:%M UTC"));
-            store.settle_delivery(delivery, DeliveryState::Queued, until, Some(&error))?;
+            store.settle_delivery(delivery, DeliveryState::Queued, until, Some(&error), Some(tried_since))?;
             Ok(deferred)
         }
         Err(NotifyError::Later(error) | NotifyError::Broken(error) | NotifyError::Never(error)) => {
             tracing::error!("{about} is given up: {error}");
-            store.settle_delivery(delivery, DeliveryState::Dead, now, Some(&error))?;
+            store.settle_delivery(delivery, DeliveryState::Dead, now, Some(&error), Some(tried_since))?;
             Ok(dead)
         }
         Err(NotifyError::Down(error)) => {
-            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error))?;
+            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error), None)?;
             let given_up = fail(store, config, delivery, trouble, &error, false, now)?;
             Ok(Delivered { deferred: 1_usize.saturating_sub(given_up), dead: given_up, ..Delivered::default() })
         }
         Err(NotifyError::Refused(error)) => {
-            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error))?;
+            store.settle_delivery(delivery, DeliveryState::Queued, now, Some(&error), None)?;
             fail(store, config, delivery, trouble, &error, true, now)?;
             Ok(deferred)
         }
@@ -250,12 +287,16 @@ fn fail(
     }
     let trouble = Trouble {
         channel: channel.clone(),
-        since: known.map_or(now, |known| known.since),
+        since: known.filter(|known| known.paused == paused && known.since <= now).map_or(now, |known| known.since),
         failures,
         next,
         paused,
         error: error.to_owned(),
-        fingerprint: config.channels.get(channel).map(notify::fingerprint).unwrap_or_default(),
+        fingerprint: config
+            .channels
+            .get(channel)
+            .map(|channel| notify::fingerprint(channel, &config.from))
+            .unwrap_or_default(),
     };
     let given_up = store.channel_failed(&trouble, now - PATIENCE)?;
     if given_up > 0 {
@@ -318,23 +359,36 @@ fn freeze_fold(
     now: DateTime<Utc>,
 ) -> Result<Result<Frozen, String>, StoreError> {
     let first = fold.intents.first().copied().unwrap_or_default();
-    let key = format!("intent {} {} {first}", config.host, config.state.display());
+    // Numbers begin anew where the database was lost, times don't.
+    let since = fold.since.timestamp();
+    let key = format!("intent {} {} {first} {since}", config.host, config.state.display());
     let message = match &fold.what {
         What::Findings { run, findings, looks_back } => {
             let findings = findings.iter().filter_map(|id| store.finding(*id).transpose());
             let findings = findings.collect::<Result<Vec<_>, _>>()?;
             let (looks_back, held_back, since) = (*looks_back, fold.held_back, fold.since);
-            Some(Alert { run: *run, key, looks_back, held_back, since, config }.compose(&findings, now))
+            let alert = Alert { run: *run, key, looks_back, held_back, since, config };
+            // Further lines may have disproved what was held back.
+            (!findings.is_empty()).then(|| alert.compose(&findings, now))
         }
         What::Runs { runs, news } => {
-            let runs = runs.iter().filter_map(|id| store.run(*id).transpose()).collect::<Result<Vec<_>, _>>()?;
-            compose_notice(&runs, *news, &key, config, now)
+            let shown = runs.len().saturating_sub(NOTICED_RUNS);
+            let mut told = Vec::new();
+            for id in &runs[shown..] {
+                // What all of them printed may be more than memory holds; that of the last one is told.
+                told.iter_mut().for_each(|run: &mut Run| run.output.clear());
+                told.extend(store.run(*id)?);
+            }
+            compose_notice(&told, shown, *news, &key, config, now)
         }
     };
     let Some(message) = message else {
         fold.intents.iter().try_for_each(|id| store.forget_intent(*id))?;
         return Ok(Err("what was to be told is not on record any more, so nobody is told about it".to_owned()));
     };
-    let alert = matches!(fold.what, What::Findings { .. });
+    let alert = match &fold.what {
+        What::Findings { .. } => true,
+        What::Runs { news, .. } => matches!(news, RunNews::Failed | RunNews::Missed | RunNews::Slow),
+    };
     Ok(frozen(&message, &fold.channel, alert, &config.from, recipients, now))
 }

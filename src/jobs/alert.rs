@@ -91,7 +91,7 @@ impl Alert<'_> {
             n => {
                 let since = self.since.with_timezone(&self.config.zone).format("%a %-d %b %H:%M");
                 format!(
-                    " {} since {since} {} held back, so that there is no more than one mail an hour for each rule.",
+                    " {} since {since} {} held back: there is no more than one mail an hour for each rule, and none in quiet hours.",
                     capital(&alerts(n)),
                     if n == 1 { "was" } else { "were" }
                 )

@@ -37,9 +37,9 @@ pub use archive::alone_in;
 pub use fold::{Fold, What, fold};
 pub use live::Live;
 pub use log_times::log_times;
-pub use notice::{compose as compose_notice, tellings};
+pub use notice::{NOTICED_RUNS, compose as compose_notice, tellings};
 pub use outgoing::frozen;
-pub use report::{Request as ReportRequest, as_sent, compose as compose_report, midnight};
+pub use report::{Request as ReportRequest, as_sent, compose as compose_report, midnight, sent as sent_report};
 pub use verify::share_of;
 
 use crate::clock::Clock;

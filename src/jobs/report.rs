@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeZone, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 use super::outgoing::frozen;
@@ -10,7 +10,10 @@ use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
 use crate::model::channel::MAIL;
 use crate::model::tally::BUCKET;
-use crate::model::{Audience, Outcome, ReportKind, ReportSpec, Severity, StoredFinding, Tally, TopKind, Work};
+use crate::model::untrusted::printable;
+use crate::model::{
+    Audience, Outcome, ReportKind, ReportSpec, RunId, Severity, StoredFinding, Tally, TopKind, Trigger, Work,
+};
 use crate::report::{self, ArchiveRecord, Day, Disk, FINDINGS_KEPT, Figures, Hour, SourceRecord, TOPS_KEPT};
 use crate::store::{BucketTally, Ended, Enqueued, FindingFilter, SentReport, Store, StoreError};
 
@@ -30,6 +33,9 @@ pub struct Request {
     pub made: DateTime<Utc>,
 }
 
+/// How many runs of a job that need a look are looked into for what they said.
+const SAID_BYTES: usize = 300;
+
 impl Request {
     /// The first and last day it covers.
     pub fn period(&self) -> (NaiveDate, NaiveDate) {
@@ -47,7 +53,19 @@ impl ReportSpec {
 impl JobKind for ReportSpec {
     fn run(&self, context: &Context<'_>) -> Result<Ended, JobError> {
         let (config, now) = (context.config, context.clock.now());
-        let figures = compose(&self.request(context), config, context.store)?;
+        let mut figures = compose(&self.request(context), config, context.store)?;
+        let run = context.store.run(context.run)?;
+        let by_hand = run.as_ref().is_none_or(|run| run.trigger == Trigger::Manual);
+        let again = run.is_some_and(|run| run.attempt <= context.job.policy.retries);
+        if let Some(until) = figures.read_until.filter(|_| !by_hand && again) {
+            // After an outage scans and reports are made up for together.
+            let until = until.with_timezone(&figures.zone).format("%a %-d %b %H:%M");
+            let why =
+                format!("the logs are read up to {until} only; it is tried again, and sent with what there is at last");
+            return Ok(Ended::new(Outcome::Failed, why));
+        }
+        figures.made_by =
+            if by_hand { format!("{} run {}", context.job.id, context.run) } else { context.job.id.to_string() };
         let message = report::message(&figures);
         // A report is wanted however little happened.
         let routes = config.routes(&self.to, Severity::Critical);
@@ -68,7 +86,7 @@ impl JobKind for ReportSpec {
             .iter()
             .map(|(frozen, recipients)| Enqueued { frozen, recipients, intents: &[], told: &[] })
             .collect();
-        context.store.save_report(&sent(&figures)?, &enqueued, now)?;
+        context.store.save_report(&sent(&figures).map_err(JobError::Failed)?, &enqueued, now)?;
         let subject = &message.mail.subject;
         Ok(Ended::new(
             Outcome::Succeeded,
@@ -86,7 +104,11 @@ impl JobKind for ReportSpec {
     }
 }
 
-fn sent(figures: &Figures) -> Result<SentReport, JobError> {
+/// The record of a report that is sent.
+///
+/// # Errors
+/// Says why its figures can't be written down.
+pub fn sent(figures: &Figures) -> Result<SentReport, String> {
     Ok(SentReport {
         kind: figures.kind,
         audience: figures.audience,
@@ -94,19 +116,23 @@ fn sent(figures: &Figures) -> Result<SentReport, JobError> {
         zone: figures.zone.name().to_owned(),
         last_day: figures.to,
         made: figures.made,
-        figures: serde_json::to_string(figures).map_err(|error| JobError::Failed(error.to_string()))?,
+        figures: serde_json::to_string(figures).map_err(|error| error.to_string())?,
     })
 }
 
-/// The figures that were sent of this report, if it was sent: the same for ever, whatever was forgotten since.
+/// The figures that were sent of this report, if it was sent: the same for ever, whatever was forgotten since. An error where they
+/// can't be read.
 ///
 /// # Errors
 /// Fails where the store can't be read.
-pub fn as_sent(request: &Request, config: &Config, store: &Store) -> Result<Option<Figures>, StoreError> {
+pub fn as_sent(
+    request: &Request,
+    config: &Config,
+    store: &Store,
+) -> Result<Option<serde_json::Result<Figures>>, StoreError> {
     let (_, last_day) = request.period();
     let sent = store.sent_report(request.kind, request.audience, &config.host, last_day)?;
-    // One of an older form is made anew.
-    Ok(sent.and_then(|figures| serde_json::from_str(&figures).ok()))
+    Ok(sent.map(|figures| serde_json::from_str(&figures)))
 }
 
 /// The figures of a report: of its period, and of the period before that.
@@ -131,8 +157,11 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     };
     let first = store.first_tally()?;
     let found = findings(store, start, end)?;
-    let known_before = first.is_some_and(|first| first < start);
+    let days_before = days_of(before, from - chrono::Days::new(1), zone, &counted_before);
+    let known_before = days_before.iter().all(|day| day.tally.is_some());
     let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
+    let told_since = same_time(made, kind.begin(today), zone);
+    let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
     Ok(Figures {
         kind,
@@ -140,28 +169,31 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
         host: config.host.clone(),
         zone,
         made,
+        made_by: "by hand".to_owned(),
+        told_since,
+        read_until: read_until(config, store, end)?,
         from,
         to,
-        days: days_of(from, to, zone, &counted),
-        days_before: days_of(before, from - chrono::Days::new(1), zone, &counted_before),
+        hours: hours_of(zone, &counted, &days),
+        hours_before: if daily { hours_of(zone, &counted_before, &days_before) } else { Vec::new() },
+        days,
+        days_before,
         week_ago,
-        hours: hours_of(zone, &counted),
-        hours_before: if daily { hours_of(zone, &counted_before) } else { Vec::new() },
         watched_since: first.map(|first| first.with_timezone(&zone).date_naive()),
         findings_total: found.len(),
         findings_before,
-        breaches: found.iter().filter(|finding| finding.finding.breach.is_some()).count(),
+        breaches: breaches(&found),
         outages: found.iter().filter(|finding| report::is_outage(finding)).count(),
         findings: found.into_iter().take(FINDINGS_KEPT).collect(),
         // Jobs and archives since the report before was made, so that each run is told once and none a week late.
-        jobs: job_records(config, store, made - (end - start), made)?,
-        archives: archive_record(store, made - (end - start), made)?,
-        sources: source_records(config, zone, &counted),
+        jobs: job_records(config, store, told_since, made)?,
+        archives: archive_record(store, told_since, made)?,
+        sources: source_records(config, zone, &counted, &counted_before),
         attackers: top(TopKind::Attacker)?,
         targets: top(TopKind::Target)?,
         error_paths: top(TopKind::ErrorPath)?,
         disks: disks(config),
-        undelivered: store.undelivered(made - (end - start), made)?,
+        undelivered: store.undelivered(told_since, made)?,
     })
 }
 
@@ -176,8 +208,10 @@ fn days_of(from: NaiveDate, to: NaiveDate, zone: Tz, counted: &[BucketTally]) ->
     days.into_iter().map(|(date, tally)| Day { date, tally }).collect()
 }
 
-fn hours_of(zone: Tz, counted: &[BucketTally]) -> Vec<Hour> {
-    let mut hours: BTreeMap<(NaiveDate, u32), Tally> = BTreeMap::new();
+/// The hours of the days of which anything is known.
+fn hours_of(zone: Tz, counted: &[BucketTally], days: &[Day]) -> Vec<Hour> {
+    let known = days.iter().filter(|day| day.tally.is_some()).flat_map(|day| (0..24).map(|hour| (day.date, hour)));
+    let mut hours: BTreeMap<(NaiveDate, u32), Tally> = known.map(|hour| (hour, Tally::default())).collect();
     for counted in counted {
         let local = local(counted, zone);
         hours.entry((local.date_naive(), local.hour())).or_default().add(&counted.tally);
@@ -189,11 +223,39 @@ fn hours_of(zone: Tz, counted: &[BucketTally]) -> Vec<Hour> {
     hours.into_iter().map(hour).collect()
 }
 
+/// Up to when all scan jobs that follow a schedule have read, where that is before the end of the period.
+fn read_until(config: &Config, store: &Store, end: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let scans = config.jobs.values().filter(|job| job.enabled && job.schedule.is_some());
+    let scans = scans.filter(|job| matches!(job.work, Work::Scan(_)));
+    let mut until = None;
+    for job in scans {
+        // One that never ran has nothing to tell of any period.
+        let Some(last) = store.last_scan(job.id.as_str())? else { continue };
+        if last < end {
+            until = Some(until.map_or(last, |until: DateTime<Utc>| until.min(last)));
+        }
+    }
+    Ok(until)
+}
+
+/// The same time on the wall clock of another day.
+fn same_time(at: DateTime<Utc>, day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+    let time = at.with_timezone(&zone).time();
+    let hours = (0..=3).map(TimeDelta::hours);
+    let first = hours.filter_map(|hours| zone.from_local_datetime(&(day.and_time(time) + hours)).earliest()).next();
+    first.map_or(at, |instant| instant.to_utc())
+}
+
 fn local(counted: &BucketTally, zone: Tz) -> DateTime<Tz> {
     DateTime::from_timestamp(counted.bucket * BUCKET, 0).unwrap_or_default().with_timezone(&zone)
 }
 
-fn source_records(config: &Config, zone: Tz, counted: &[BucketTally]) -> Vec<SourceRecord> {
+fn source_records(
+    config: &Config,
+    zone: Tz,
+    counted: &[BucketTally],
+    counted_before: &[BucketTally],
+) -> Vec<SourceRecord> {
     let scanned: BTreeSet<&String> = config
         .jobs
         .values()
@@ -213,6 +275,7 @@ fn source_records(config: &Config, zone: Tz, counted: &[BucketTally]) -> Vec<Sou
             name: name.clone(),
             scanned: scanned.contains(name),
             lines: tally.lines,
+            lines_before: counted_before.iter().filter(|counted| counted.source == *name).map(|c| c.tally.lines).sum(),
             unparsed: tally.unparsed,
             days: days.get(name.as_str()).map_or(0, BTreeSet::len),
         }
@@ -233,25 +296,42 @@ fn job_records(
     }
     for ended in store.run_counts(from, to)? {
         let Some(record) = records.get_mut(&ended.job) else { continue };
+        let good = matches!(ended.outcome, Outcome::Succeeded | Outcome::Partial);
+        if good {
+            record.done += ended.count;
+        }
+        // Who starts a job by hand sees what becomes of it.
+        if ended.by_hand {
+            continue;
+        }
         if ended.has_slot {
             record.due += ended.count;
         }
         record.late += ended.late;
         match ended.outcome {
-            Outcome::Succeeded => record.done += ended.count,
-            Outcome::Partial => {
-                record.done += ended.count;
-                record.partial += ended.count;
+            Outcome::Succeeded => continue,
+            Outcome::Partial => record.partial += ended.count,
+            Outcome::Missed | Outcome::Skipped | Outcome::Cancelled => {
+                record.missed += ended.count;
+                continue;
             }
-            Outcome::Missed | Outcome::Skipped => record.missed += ended.count,
-            Outcome::Cancelled => {}
-            _ => {
-                record.failed += ended.count;
-                record.last_failed = record.last_failed.max(Some(ended.last));
-            }
+            _ => record.failed += ended.count,
+        }
+        if record.last_failed.as_ref().is_none_or(|(run, _)| *run < ended.last) {
+            record.last_failed = Some((ended.last, said_by(store, ended.last)?));
         }
     }
     Ok(records.into_values().collect())
+}
+
+/// What a run said about itself, and what it named.
+fn said_by(store: &Store, run: RunId) -> Result<String, StoreError> {
+    let Some(run) = store.run(run)? else { return Ok(String::new()) };
+    // The first note of a scan says how much was read.
+    let notes = run.notes.iter().filter(|note| !note.starts_with("read ")).take(2);
+    let said: Vec<&str> = std::iter::once(&run.summary).chain(notes).map(String::as_str).collect();
+    let said = printable(said.join("; ").as_bytes());
+    Ok(said.chars().take(SAID_BYTES).collect())
 }
 
 fn archive_record(store: &Store, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<ArchiveRecord, StoreError> {
@@ -294,27 +374,52 @@ fn disks(config: &Config) -> Vec<Disk> {
 /// The first instant of a day; where a clock change swallows midnight, the first after it.
 pub fn midnight(date: NaiveDate, zone: Tz) -> DateTime<Utc> {
     let naive = date.and_time(NaiveTime::MIN);
-    let hours = (0..=3).map(chrono::TimeDelta::hours);
+    let hours = (0..=3).map(TimeDelta::hours);
     let first = hours.filter_map(|hours| zone.from_local_datetime(&(naive + hours)).earliest()).next();
     first.map_or(naive.and_utc(), |instant| instant.to_utc())
 }
 
-/// The findings between two instants, most serious first. What several rules say of the same subject at the same time is one thing to
-/// a reader.
+/// How long after its last failure somebody may have got in for it to be one finding.
+const WINDOW: TimeDelta = TimeDelta::days(1);
+
+/// How many findings of one subject are compared with the next one.
+const COMPARED: usize = 100;
+
+/// The findings between two instants, break-ins first, then the most serious ones; a break-in counts where it happened. What several rules
+/// say of the same subject at the same time is one thing to a reader.
 fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result<Vec<StoredFinding>, StoreError> {
-    let filter =
-        FindingFilter { since: Some(since), until: Some(until), without_evidence: true, ..FindingFilter::default() };
+    let filter = FindingFilter {
+        since: Some(since - WINDOW),
+        until: Some(until),
+        without_evidence: true,
+        ..FindingFilter::default()
+    };
     let mut findings = store.findings(&filter)?;
-    findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count)), f.id));
+    let (since, until) = (since.timestamp(), until.timestamp());
+    findings.retain_mut(|stored| {
+        let f = &mut stored.finding;
+        f.breach.take_if(|breach| breach.time < since || breach.time >= until);
+        f.last >= since || f.breach.is_some()
+    });
+    findings.sort_by_key(|f| {
+        let f_ = &f.finding;
+        (std::cmp::Reverse((f_.breach.is_some(), f_.severity as u8, f_.count)), f.id)
+    });
     let mut told: HashMap<String, Vec<(String, i64, i64)>> = HashMap::new();
     findings.retain(|stored| {
         let f = &stored.finding;
         let same = told.entry(f.subject_words()).or_default();
         let is_told = same.iter().any(|(rule, first, last)| *rule != f.rule && *first <= f.last && f.first <= *last);
-        if !is_told {
+        if !is_told && same.len() < COMPARED {
             same.push((f.rule.clone(), f.first, f.last));
         }
         !is_told
     });
     Ok(findings)
+}
+
+/// How often somebody got in: one login is one, however many rules saw it.
+fn breaches(findings: &[StoredFinding]) -> usize {
+    let breaches = findings.iter().filter_map(|finding| finding.finding.breach.as_ref());
+    breaches.map(|breach| (breach.time, &breach.user)).collect::<BTreeSet<_>>().len()
 }

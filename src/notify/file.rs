@@ -53,6 +53,10 @@ fn lines(document: &Document) -> String {
         format!("{}\t{severity} {}: {}\t{location}\n", stamp(item.at), item.name, item.sentence)
     };
     let mut lines: String = document.items.iter().map(line).collect();
+    if document.held_back > 0 {
+        let held_back = document.held_back;
+        lines.push_str(&format!("{}\t{severity} of these, {held_back} were held back\t-\n", stamp(document.at)));
+    }
     if document.more_items > 0 {
         lines.push_str(&format!("{}\t{severity} and {} more\t-\n", stamp(document.at), document.more_items));
     }

@@ -63,13 +63,13 @@ pub trait Notifier: Send + Sync {
 
 /// Changes whenever another place, account or protocol is meant, or another secret stands in its file: what was wrong with the old one
 /// is forgotten then.
-pub fn fingerprint(channel: &Channel) -> String {
+pub fn fingerprint(channel: &Channel, from: &str) -> String {
     let changed = |path: &std::path::Path| {
         let meta = std::fs::metadata(path).ok()?;
         Some((meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos(), meta.len()))
     };
     let files: Vec<_> = channel.way.files().into_iter().map(changed).collect();
-    crate::digest::sha256(format!("{:?} {files:?}", channel.way).as_bytes())
+    crate::digest::sha256(format!("{:?} {from} {files:?}", channel.way).as_bytes())
 }
 
 /// The notifier of a channel.

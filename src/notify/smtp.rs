@@ -53,7 +53,9 @@ impl Smtp {
         let hello = ClientId::default();
         let server = (self.spec.host.as_str(), self.spec.port);
         let wrapper = self.tls.clone().filter(|_| self.spec.tls == Tls::Implicit);
-        let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(self.spec.timeout), &hello, wrapper, None);
+        // A name may have several addresses, and the first be out of reach.
+        let each = self.spec.timeout / 3;
+        let connecting = AsyncSmtpConnection::connect_tokio1(server, Some(each), &hello, wrapper, None);
         let mut connection = self.step("to connect", 1, connecting, Scope::Channel).await?;
         if let Some(tls) = self.tls.clone().filter(|_| self.spec.tls == Tls::Starttls) {
             if !connection.can_starttls() {
@@ -134,8 +136,8 @@ impl Notifier for Smtp {
                 None => self.connect().await?,
             };
             let mut sent = self.deliver(&mut connection, to.email.clone(), &parcel.body).await;
-            // A server may end a connection after so many messages.
-            if is_old && matches!(sent, Err(NotifyError::Down(_) | NotifyError::Broken(_))) {
+            // A server may end a connection after so many messages; nothing of this one was said yet.
+            if is_old && matches!(sent, Err(NotifyError::Down(_))) {
                 connection = self.connect().await?;
                 sent = self.deliver(&mut connection, to.email, &parcel.body).await;
             }

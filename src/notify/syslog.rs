@@ -57,9 +57,7 @@ fn write(spec: &SyslogSpec, lines: &[String]) -> std::io::Result<()> {
             lines.iter().try_for_each(|line| socket.send(line.as_bytes()).map(drop))
         }
         SyslogSpec::Tcp(place) => {
-            let nowhere = || std::io::Error::other(format!("{place} has no address"));
-            let address = place.to_socket_addrs()?.next().ok_or_else(nowhere)?;
-            let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+            let mut stream = connect(place)?;
             stream.set_write_timeout(Some(DEADLINE))?;
             let text: String = lines.iter().map(|line| format!("{} {line}", line.len())).collect();
             stream.write_all(text.as_bytes())?;
@@ -68,13 +66,26 @@ fn write(spec: &SyslogSpec, lines: &[String]) -> std::io::Result<()> {
     }
 }
 
+/// A connection to the first address that takes one.
+fn connect(place: &str) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::other(format!("{place} has no address"));
+    for address in place.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, DEADLINE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
 /// The document as syslog lines, one for each thing it tells of.
 fn lines(document: &Document) -> Vec<String> {
     if document.items.is_empty() {
         let parameters = [("id", document.id.as_str()), ("kind", document.kind.as_str())];
         return vec![line(document, document.at, document.severity, &parameters, &document.title)];
     }
-    let line = |item: &Item| {
+    let held_back = if document.held_back > 0 { document.held_back.to_string() } else { String::new() };
+    let of_item = |item: &Item| {
         let count = item.count.to_string();
         let mut parameters = vec![
             ("id", document.id.as_str()),
@@ -83,11 +94,17 @@ fn lines(document: &Document) -> Vec<String> {
             ("severity", item.severity.as_str()),
             ("count", count.as_str()),
             ("location", item.location.as_str()),
+            ("held_back", held_back.as_str()),
         ];
         parameters.extend(item.subject.iter().map(|(field, value)| (field.as_str(), value.as_str())));
         line(document, item.at, item.severity, &parameters, &item.sentence)
     };
-    document.items.iter().map(line).collect()
+    let mut lines: Vec<String> = document.items.iter().map(of_item).collect();
+    if document.more_items > 0 {
+        let text = format!("and {} more", document.more_items);
+        lines.push(line(document, document.at, document.severity, &[("id", document.id.as_str())], &text));
+    }
+    lines
 }
 
 fn line(
@@ -123,7 +140,12 @@ fn line(
 
 /// A value within structured data (RFC 5424, 6.3.3).
 fn escaped(value: &str) -> String {
-    let short: String = value.chars().take(200).collect();
+    let mut bytes = 0;
+    let fits = |c: &char| {
+        bytes += c.len_utf8();
+        bytes <= 120
+    };
+    let short: String = value.chars().take_while(fits).collect();
     short.replace('\\', "\\\\").replace('"', "\\\"").replace(']', "\\]")
 }
 

@@ -135,11 +135,14 @@ impl Notifier for Webhook {
             let text = format!("the webhook answered {status}");
             match status {
                 status if status.is_success() => Ok(()),
+                // PagerDuty says so also of a wrong key.
+                StatusCode::BAD_REQUEST if self.spec.preset == Preset::PagerDuty => Err(NotifyError::Broken(text)),
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
                     Err(NotifyError::Never(text))
                 }
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(NotifyError::Down(text)),
-                status if status.is_server_error() => Err(NotifyError::Down(text)),
+                // It may be about this message only.
+                status if status.is_server_error() => Err(NotifyError::Broken(text)),
                 _ => Err(NotifyError::Refused(text)),
             }
         })

@@ -1,7 +1,7 @@
 //! Recommendations for administrators, each with what it rests on.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
@@ -20,6 +20,9 @@ pub struct Advice {
 
 /// From so many failed logins on, an address is worth a rule in the firewall.
 const ATTEMPTS: u64 = 20;
+
+/// From so many such addresses on, it is their network.
+const NEIGHBOURS: usize = 3;
 
 /// From this share of all failed logins on, in per cent.
 const SHARE: u64 = 15;
@@ -58,36 +61,43 @@ fn breaches(figures: &Figures) -> Option<Advice> {
     })
 }
 
-/// Whoever makes up for a large part of all attempts.
+/// Whoever makes up for a large part of all attempts: a network where at least three of its addresses are at it, else an address.
 fn networks(figures: &Figures) -> Vec<Advice> {
-    let total = figures.total().failed_logins;
-    let mut networks: BTreeMap<String, (u64, Vec<&str>)> = BTreeMap::new();
+    let total = attempts(figures);
+    let mut networks: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
     for (name, count) in &figures.attackers {
         let Ok(address) = name.parse::<IpAddr>() else { continue };
-        let entry = networks.entry(network_of(address)).or_default();
-        entry.0 += count;
-        entry.1.push(name);
+        networks.entry(network_of(address)).or_default().push((name, *count));
     }
-    let mut heavy: Vec<_> =
-        networks.into_iter().filter(|(_, (n, _))| *n >= ATTEMPTS && n * 100 >= total * SHARE).collect();
-    heavy.sort_by_key(|(_, (n, _))| std::cmp::Reverse(*n));
-    let word = |(network, (n, addresses)): (String, (u64, Vec<&str>))| {
-        let who = if addresses.len() == 1 { addresses[0].to_owned() } else { network };
-        let inside = addresses[0].parse().is_ok_and(is_inside);
-        let what = if inside {
+    let mut heavy: Vec<(String, u64, usize)> = Vec::new();
+    for (network, addresses) in networks {
+        let busy: Vec<_> = addresses.into_iter().filter(|(_, n)| *n >= ATTEMPTS).collect();
+        let sum = busy.iter().map(|(_, n)| n).sum();
+        if busy.len() >= NEIGHBOURS && busy.iter().all(|(name, _)| !is_inside(name)) {
+            heavy.push((network, sum, busy.len()));
+        } else {
+            heavy.extend(busy.into_iter().map(|(name, n)| (name.to_owned(), n, 1)));
+        }
+    }
+    heavy.retain(|(_, n, _)| n * 100 >= total * SHARE);
+    heavy.sort_by_key(|(_, n, _)| std::cmp::Reverse(*n));
+    let word = |(who, n, addresses): (String, u64, usize)| {
+        let what = if is_inside(&who) {
             format!("Ask who uses {who}: it is one of your own, and keeps giving wrong passwords.")
         } else {
-            format!("Block {who}.")
+            format!("Block {who}, unless it is one of your own.")
         };
-        let share = percent(n, total);
-        let count = addresses.len();
-        let from = if count == 1 { "one address".to_owned() } else { format!("{count} addresses") };
-        Advice {
-            what,
-            evidence: format!("{share} % of all wrong passwords ({} of {}), from {from}", grouped(n), grouped(total)),
-        }
+        let (share, counts) = (percent(n, total), format!("{} of {}", grouped(n), grouped(total)));
+        let from = if addresses == 1 { String::new() } else { format!(", from {addresses} addresses") };
+        Advice { what, evidence: format!("{share} % of all wrong passwords ({counts}){from}") }
     };
     heavy.into_iter().take(3).map(word).collect()
+}
+
+/// All failed logins; at least as many as the most frequent addresses have, of which whole hours are on record.
+fn attempts(figures: &Figures) -> u64 {
+    let listed: u64 = figures.attackers.iter().map(|(_, n)| n).sum();
+    figures.total().failed_logins.max(listed)
 }
 
 /// The /24 or /64 of an address.
@@ -98,23 +108,25 @@ fn network_of(address: IpAddr) -> String {
     }
 }
 
-fn is_inside(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+fn is_inside(name: &str) -> bool {
+    match name.parse() {
+        Ok(IpAddr::V4(ip)) => {
+            let shared = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10).contains(&ip);
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared
+        }
+        Ok(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
+        Err(_) => false,
     }
 }
 
 fn accounts(figures: &Figures) -> Option<Advice> {
-    let total = figures.total().failed_logins;
-    let (user, n) =
-        figures.targets.iter().find(|(user, _)| user == "root" || user.eq_ignore_ascii_case("administrator"))?;
+    let total = attempts(figures);
+    let (_, n) = figures.targets.iter().find(|(user, _)| user == "root")?;
     (n * 100 >= total * SHARE && *n >= ATTEMPTS).then(|| Advice {
-        what: format!(
-            "Let nobody log in as {user} with a password (PermitRootLogin prohibit-password in sshd_config)."
-        ),
+        what: "See that nobody can log in as root with a password (for sshd: PermitRootLogin prohibit-password)."
+            .to_owned(),
         evidence: format!(
-            "{} % of all wrong passwords were for {user} ({} of {})",
+            "{} % of all wrong passwords were for root ({} of {})",
             percent(*n, total),
             grouped(*n),
             grouped(total)
@@ -123,12 +135,23 @@ fn accounts(figures: &Figures) -> Option<Advice> {
 }
 
 fn jobs(figures: &Figures) -> Vec<Advice> {
-    let mut failing: Vec<_> = figures.jobs.iter().filter(|job| job.failed > 0 || job.missed > 0).collect();
-    failing.sort_by_key(|job| std::cmp::Reverse((job.failed, job.missed)));
+    let mut failing: Vec<_> =
+        figures.jobs.iter().filter(|job| job.failed > 0 || job.missed > 0 || job.partial > 0).collect();
+    failing.sort_by_key(|job| std::cmp::Reverse((job.needs_a_look(), job.failed, job.partial, job.missed)));
     let word = |job: &super::JobRecord| {
-        let show = job.last_failed.map(|run| format!(": logkeeper show {run}")).unwrap_or_default();
-        let evidence = format!("due {} times, failed {}, missed or skipped {}", job.due, job.failed, job.missed);
-        Advice { what: format!("Look at the job {}{show}.", job.id), evidence }
+        let (show, said) = match &job.last_failed {
+            Some((run, said)) => (format!(": logkeeper show {run}"), format!("; {}", printable(said.as_bytes()))),
+            None => (String::new(), String::new()),
+        };
+        let mut counts = vec![format!("due {} times", job.due)];
+        for (n, what) in
+            [(job.failed, "failed"), (job.partial, "in part only"), (job.missed, "missed, skipped or stopped")]
+        {
+            if n > 0 {
+                counts.push(format!("{n} {what}"));
+            }
+        }
+        Advice { what: format!("Look at the job {}{show}.", job.id), evidence: format!("{}{said}", counts.join(", ")) }
     };
     failing.into_iter().take(3).map(word).collect()
 }
@@ -141,6 +164,10 @@ fn coverage(figures: &Figures) -> Vec<Advice> {
         all.push(Advice { what, evidence: format!("no data for {}", span_words(&gaps)) });
     }
     for source in &figures.sources {
+        if source.fell_silent() {
+            let what = format!("Find out why nothing came from the source {} any more.", source.name);
+            all.push(Advice { what, evidence: format!("no line, and {} before", grouped(source.lines_before)) });
+        }
         if source.scanned && source.lines > 0 && source.unparsed * 100 >= source.lines * UNPARSED {
             let what = format!(
                 "Describe the format of the source {} (config/formats), or look at its lines: logkeeper scan.",

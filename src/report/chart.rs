@@ -187,7 +187,13 @@ impl Bars {
                 (false, [only]) => only.short.clone(),
                 (false, []) => String::new(),
             };
-            let now = sum(bars, |bar| bar.now).map_or("no data".to_owned(), grouped);
+            let known = bars.iter().filter(|bar| bar.now.is_some()).count();
+            let part = if known < bars.len() && known > 0 && !self.hourly {
+                format!(" ({known} of {} days)", bars.len())
+            } else {
+                String::new()
+            };
+            let now = sum(bars, |bar| bar.now).map_or("no data".to_owned(), grouped) + &part;
             let before = sum(bars, |bar| bar.before).filter(|_| size == 1);
             let before = before.map(|n| format!(" (before: {})", grouped(n)));
             (name, format!("{now}{}", before.unwrap_or_default()))

@@ -8,7 +8,7 @@ use crate::model::{Attachment, Tally};
 /// The tables of a report.
 pub fn attachments(figures: &Figures) -> Vec<Attachment> {
     let name = |what: &str| format!("{}-{}-{what}.csv", figures.host, figures.to);
-    [("days", days(figures)), ("findings", findings(figures)), ("jobs", jobs(figures))]
+    [("days", days(figures)), ("findings", findings(figures)), ("jobs", jobs(figures)), ("archives", archives(figures))]
         .into_iter()
         .map(|(what, csv)| Attachment { name: name(what), csv })
         .collect()
@@ -61,6 +61,13 @@ fn jobs(figures: &Figures) -> String {
         let numbers = [job.due, job.done, job.failed, job.partial, job.missed, job.late];
         format!("{},{}", csv(&job.id), numbers.map(|n| n.to_string()).join(","))
     }));
+    finished(&lines)
+}
+
+/// The archives that were made last, with their digests.
+fn archives(figures: &Figures) -> String {
+    let mut lines = vec!["archive,sha256".to_owned()];
+    lines.extend(figures.archives.digests.iter().map(|(name, digest)| format!("{},{digest}", csv(name))));
     finished(&lines)
 }
 

@@ -9,7 +9,7 @@ pub struct Table {
     /// What it tells.
     pub title: &'static str,
     /// What its numbers are.
-    pub definition: &'static str,
+    pub definition: String,
     /// Its rows: a name, and what there is to say.
     pub rows: Vec<(String, String)>,
 }
@@ -29,6 +29,9 @@ pub fn compliance(figures: &Figures) -> Vec<(String, String)> {
     let mut rows = vec![("Days with data".to_owned(), format!("{known} of {}", figures.days.len()))];
     if !gaps.is_empty() {
         rows.push(("No data".to_owned(), span_words(&gaps)));
+    }
+    if let Some(until) = figures.read_until {
+        rows.push(("Logs read up to".to_owned(), stamp(until, figures)));
     }
     rows.push(("Logs covered".to_owned(), format!("{with_lines} of {}", scanned.count())));
     rows.push(("Log lines read".to_owned(), grouped(total.lines)));
@@ -64,40 +67,41 @@ pub fn tables(figures: &Figures) -> Vec<Table> {
     let top = |rows: &[(String, u64)]| {
         rows.iter().map(|(name, count)| (printable(name.as_bytes()), grouped(*count))).collect::<Vec<_>>()
     };
+    let span = format!("{} to {}", stamp(figures.told_since, figures), stamp(figures.made, figures));
     let all = vec![
         Table {
             title: "Addresses with the most wrong passwords",
-            definition: "failed logins; of each hour the 20 most frequent addresses are on record",
+            definition: "failed logins; of each hour the 20 most frequent addresses are on record".to_owned(),
             rows: top(&figures.attackers),
         },
         Table {
             title: "Accounts that were tried most",
-            definition: "failed logins for that name, whether it exists or not",
+            definition: "failed logins for that name, whether it exists or not".to_owned(),
             rows: top(&figures.targets),
         },
         Table {
             title: "Paths with the most errors",
-            definition: "requests answered with 4xx or 5xx",
+            definition: "requests answered with 4xx or 5xx, by whole hours".to_owned(),
             rows: top(&figures.error_paths),
         },
         Table {
             title: "Jobs",
-            definition: "a slot is a time at which a job was due; of a slot its last attempt counts",
+            definition: format!("{span}; of each time a job was due its last attempt counts"),
             rows: figures.jobs.iter().map(|job| (job.id.clone(), job_words(job))).collect(),
         },
         Table {
             title: "Sources",
-            definition: "lines read in this period, and how many no format fitted",
+            definition: "lines of this period, and how many no format fitted".to_owned(),
             rows: figures.sources.iter().map(|source| (source.name.clone(), source_words(source, figures))).collect(),
         },
         Table {
             title: "Archives",
-            definition: "the last ones that were made, with the beginning of their SHA-256",
+            definition: format!("{span}; the last ones that were made, with the beginning of their SHA-256"),
             rows: archive_rows(figures),
         },
         Table {
             title: "Disks",
-            definition: "free for logkeeper",
+            definition: "free for logkeeper".to_owned(),
             rows: figures
                 .disks
                 .iter()
@@ -108,11 +112,18 @@ pub fn tables(figures: &Figures) -> Vec<Table> {
     all.into_iter().filter(|table| !table.rows.is_empty()).collect()
 }
 
+fn stamp(at: chrono::DateTime<chrono::Utc>, figures: &Figures) -> String {
+    at.with_timezone(&figures.zone).format("%a %-d %b %H:%M").to_string()
+}
+
 fn job_words(job: &super::JobRecord) -> String {
     let mut value = format!("due {}, done {}", grouped(job.due as u64), grouped(job.done as u64));
-    for (n, what) in
-        [(job.failed, "failed"), (job.partial, "in part"), (job.missed, "missed or skipped"), (job.late, "late")]
-    {
+    for (n, what) in [
+        (job.failed, "failed"),
+        (job.partial, "in part"),
+        (job.missed, "missed, skipped or stopped"),
+        (job.late, "late"),
+    ] {
         if n > 0 {
             value.push_str(&format!(", {n} {what}"));
         }

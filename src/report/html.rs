@@ -143,6 +143,7 @@ fn threats(figures: &Figures) -> Markup {
     html! {
         @if figures.findings.is_empty() {
             p style=(PLAIN) { "Nothing." }
+            p style={ "margin:4px 0 0 0;" (SMALL) } { (rest_words(figures, 0)) }
         } @else {
             ol style={ (PLAIN) ";padding-left:20px" } {
                 @for finding in figures.findings.iter().take(shown) {

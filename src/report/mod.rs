@@ -41,6 +41,12 @@ pub struct Figures {
     pub zone: chrono_tz::Tz,
     /// When it was made.
     pub made: DateTime<Utc>,
+    /// What made it: a job, and its run where that was by hand; one report of a job is one message.
+    pub made_by: String,
+    /// Since when runs, archives and messages are told: since the report before was due.
+    pub told_since: DateTime<Utc>,
+    /// Up to when the logs were read, where that is before the end of the period.
+    pub read_until: Option<DateTime<Utc>>,
     /// The first day.
     pub from: NaiveDate,
     /// The last day.
@@ -122,12 +128,12 @@ pub struct JobRecord {
     pub failed: usize,
     /// How often it was done in part only; these count as done, too.
     pub partial: usize,
-    /// How often it was missed or skipped.
+    /// How often it was missed, skipped or stopped.
     pub missed: usize,
     /// How often it began more than a minute late.
     pub late: usize,
-    /// The last run that failed.
-    pub last_failed: Option<i64>,
+    /// The last run that failed or was done in part only, and what it said.
+    pub last_failed: Option<(i64, String)>,
 }
 
 /// Archives of the period.
@@ -147,6 +153,20 @@ pub struct ArchiveRecord {
     pub digests: Vec<(String, String)>,
 }
 
+impl JobRecord {
+    /// Whether somebody should look at it: it failed, or a tenth of the time it was missed or done in part only.
+    pub fn needs_a_look(&self) -> bool {
+        self.failed > 0 || self.due > 0 && (self.partial + self.missed) * 10 >= self.due
+    }
+}
+
+impl SourceRecord {
+    /// Whether a log of which there were lines in the period before has none any more.
+    pub fn fell_silent(&self) -> bool {
+        self.scanned && self.lines == 0 && self.lines_before > 0
+    }
+}
+
 /// What was read of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceRecord {
@@ -156,6 +176,8 @@ pub struct SourceRecord {
     pub scanned: bool,
     /// Lines read.
     pub lines: u64,
+    /// Lines read in the period before.
+    pub lines_before: u64,
     /// Lines that no parser understood.
     pub unparsed: u64,
     /// Days of which anything was read.
@@ -190,8 +212,12 @@ impl Figures {
 
     /// The sums of the period before; none where it has a day of which nothing is known.
     pub fn total_before(&self) -> Option<Tally> {
-        let complete = !self.days_before.is_empty() && self.days_before.iter().all(|day| day.tally.is_some());
-        complete.then(|| sum(&self.days_before))
+        self.is_known_before().then(|| sum(&self.days_before))
+    }
+
+    /// Whether every day of the period before is known.
+    pub fn is_known_before(&self) -> bool {
+        !self.days_before.is_empty() && self.days_before.iter().all(|day| day.tally.is_some())
     }
 
     /// The days of which nothing was read although logkeeper watched already.
@@ -234,7 +260,8 @@ pub fn message(figures: &Figures) -> Message {
         .collect();
     let text = text::render(figures, &light, &charts);
     let (kind, audience) = (figures.kind, figures.audience);
-    let key = format!("report {kind} {audience} {} {} {}", figures.host, figures.to, figures.made.timestamp());
+    let (host, to, made, by) = (&figures.host, figures.to, figures.made.timestamp(), &figures.made_by);
+    let key = format!("report {kind} {audience} {host} {to} {made} {by}");
     let document = Document {
         version: 1,
         id: crate::digest::sha256(key.as_bytes())[..32].to_owned(),

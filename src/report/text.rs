@@ -21,7 +21,7 @@ pub fn render(figures: &Figures, light: &Light, charts: &[Chart]) -> String {
     ];
     lines.extend(words::numbers(figures).iter().map(|number| {
         let changes = number.changes.join("; ");
-        format!("{:<16} {:>12}   {changes}\n                 ({})", number.name, number.value, number.definition)
+        format!("{:<17} {:>12}   {changes}\n                  ({})", number.name, number.value, number.definition)
     }));
     for chart in charts {
         lines.extend([String::new(), chart.title.to_uppercase(), chart.words.clone()]);
@@ -29,7 +29,7 @@ pub fn render(figures: &Figures, light: &Light, charts: &[Chart]) -> String {
     }
     lines.extend([String::new(), "WHAT STOOD OUT".to_owned()]);
     if figures.findings.is_empty() {
-        lines.push("Nothing.".to_owned());
+        lines.push(format!("Nothing. {}", rest_words(figures, 0)));
     } else {
         let shown = shown(figures);
         let top = figures.findings.iter().take(shown).enumerate();

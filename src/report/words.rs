@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 
 use super::{Figures, is_outage};
-use crate::model::{Counted, ReportKind, StoredFinding, Tally};
+use crate::model::{Counted, ReportKind, Severity, StoredFinding, Tally};
 
 /// The verdict of a report: a traffic light with its word and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,26 +24,37 @@ pub struct Light {
 /// missing. Attempts alone, however many, are everyday life of a server on the internet.
 pub fn light(figures: &Figures) -> Light {
     let outage = figures.findings.iter().find(|f| is_outage(f));
-    let failed = figures.jobs.iter().filter(|job| job.failed > 0).count();
+    let failed = figures.jobs.iter().filter(|job| job.needs_a_look()).count();
     let gaps = figures.gaps();
     let mut asks: Vec<String> = figures.findings.iter().filter_map(breach_request).take(ASKED).collect();
     if figures.breaches > asks.len() {
         let more = figures.breaches - asks.len();
         asks.push(format!("Have {} more looked at where somebody got in after failing.", counted(more, "login")));
     }
+    let others = match figures.outages {
+        0 | 1 => String::new(),
+        n => format!(", and {} more", counted(n - 1, "time")),
+    };
     if let Some(outage) = outage.map(|finding| &finding.finding) {
-        let when = when(outage.first, outage.last, figures.zone);
-        let others = match figures.outages {
-            0 | 1 => String::new(),
-            n => format!(", and {} more", counted(n - 1, "time")),
-        };
-        let requests = grouped(outage.count);
+        let (when, requests) = (when(outage.first, outage.last, figures.zone), grouped(outage.count));
         asks.push(format!(
             "Ask whoever runs the web site what happened {when}: the server failed to answer {requests} requests{others}."
         ));
+    } else if figures.outages > 0 {
+        let times = counted(figures.outages, "time");
+        asks.push(format!("Ask whoever runs the web site why the server failed to answer many requests, {times}."));
+    }
+    if let Some(first) = figures.findings.iter().find(|finding| is_grave(finding)) {
+        let more = figures.findings.iter().filter(|finding| is_grave(finding)).count() - 1;
+        let more = if more > 0 { format!(" There are {more} more like it.") } else { String::new() };
+        asks.push(format!("Ask the administrator about this: {}{more}", finding_sentence(first, figures.zone)));
     }
     if failed > 0 {
-        asks.push(format!("Ask the administrator about the {failed} job{} that failed.", plural(failed)));
+        asks.push(format!(
+            "Ask the administrator about the {failed} job{} that failed, or did not do all of {} work.",
+            plural(failed),
+            if failed == 1 { "its" } else { "their" }
+        ));
     }
     if !figures.archives.damaged.is_empty() {
         let damaged = counted(figures.archives.damaged.len(), "archive");
@@ -51,6 +62,11 @@ pub fn light(figures: &Figures) -> Light {
     }
     if !gaps.is_empty() {
         asks.push(format!("Ask the administrator why there is no data for {}.", span_words(&gaps)));
+    }
+    let silent: Vec<&str> =
+        figures.sources.iter().filter(|source| source.fell_silent()).map(|source| source.name.as_str()).collect();
+    if !silent.is_empty() {
+        asks.push(format!("Ask the administrator why nothing came from the logs {} any more.", silent.join(", ")));
     }
     let things = asks.len();
     let period = noun(figures.kind);
@@ -64,16 +80,34 @@ pub fn light(figures: &Figures) -> Light {
             "Worth a look",
             "#8a5a00",
             format!(
-                "Nobody got in, but {} a look.",
+                "No login followed wrong passwords, but {} a look.",
                 if things == 1 { "one thing deserves" } else { "some things deserve" }
             ),
         )
-    } else if figures.findings.is_empty() {
+    } else if figures.findings_total == 0 {
         ("All well", "#1b6e3c", format!("Nothing unusual happened in this {period}."))
     } else {
         ("All well", "#1b6e3c", "There were attempts to get in, as on every server; none succeeded.".to_owned())
     };
     Light { word, color, sentence, asks, things }
+}
+
+/// Whether a finding is one to look at at any rate: no mere attempt, and no outage, which is asked about by itself.
+fn is_grave(finding: &StoredFinding) -> bool {
+    let f = &finding.finding;
+    let attempts = [
+        Counted::FailedLogins,
+        Counted::Probes,
+        Counted::Answers,
+        Counted::Accounts,
+        Counted::Addresses,
+        Counted::Networks,
+        Counted::Paths,
+    ];
+    let grave = f.severity >= Severity::High && !attempts.contains(&f.counted);
+    (grave || matches!(f.counted, Counted::ClearedLogs | Counted::QuietMinutes))
+        && f.breach.is_none()
+        && !is_outage(finding)
 }
 
 /// How many break-ins are asked about one by one.
@@ -102,34 +136,58 @@ pub struct Number {
 
 /// The five numbers at the top.
 pub fn numbers(figures: &Figures) -> Vec<Number> {
-    let known = figures.days.iter().filter(|day| day.tally.is_some()).count();
-    let whole = known == figures.days.len();
-    let (now, before) = (figures.total(), figures.total_before());
-    let number = |name, definition, pick: fn(&Tally) -> u64| {
-        let value = pick(&now);
-        let period = noun(figures.kind);
-        let mut changes = vec![change(value, before.as_ref().map(pick), &format!("the {period} before"))];
-        if let Some(day) = &figures.week_ago {
-            let than = format!("{} a week ago", day.date.format("%A"));
-            changes.extend(day.tally.as_ref().map(|tally| change(value, Some(pick(tally)), &than)));
-        }
-        match known {
-            0 => Number { name, definition, value: "no data".to_owned(), changes: Vec::new() },
-            // Five days are not less than seven.
-            _ if !whole && before.is_some() => {
-                let changes = vec![format!("{known} of {} days, not compared", figures.days.len())];
-                Number { name, definition, value: grouped(value), changes }
-            }
-            _ => Number { name, definition, value: grouped(value), changes },
-        }
+    let web: fn(&Tally) -> u64 = |t| t.access_lines;
+    let logins: fn(&Tally) -> u64 = |t| t.auth_lines;
+    // An answer 401 of a web server is a failed login, too.
+    let attempts: fn(&Tally) -> u64 = |t| t.auth_lines + t.access_lines;
+    let number = |name, definition, pick: fn(&Tally) -> u64, read: fn(&Tally) -> u64| {
+        let (value, changes) = value_and_changes(figures, pick, read);
+        Number { name, definition, value, changes }
     };
+    let requests = "requests that the web server answered, of any kind";
+    let failures = "requests that the web server failed to answer (status 5xx)";
     vec![
-        number("Pages served", "requests that the web server answered, of any kind", |t| t.requests),
-        number("Wrong passwords", "failed logins, each attempt counted once", |t| t.failed_logins),
-        number("Logins", "successful logins to the server", |t| t.logins),
-        number("Server errors", "requests that the web server failed to answer (status 5xx)", |t| t.status_5xx),
-        number("Pages not found", "requests for pages that don't exist (status 404)", |t| t.status_404),
+        number("Requests answered", requests, |t| t.requests, web),
+        number("Wrong passwords", "failed logins, each attempt counted once", |t| t.failed_logins, attempts),
+        number("Logins", "successful logins to the server", |t| t.logins, logins),
+        number("Server errors", failures, |t| t.status_5xx, web),
+        number("Pages not found", "requests for pages that don't exist (status 404)", |t| t.status_404, web),
     ]
+}
+
+/// A number of the period and how it compares; what was not read is not known, which is not 0.
+fn value_and_changes(figures: &Figures, pick: fn(&Tally) -> u64, read: fn(&Tally) -> u64) -> (String, Vec<String>) {
+    let (now, before) = (figures.total(), figures.total_before());
+    if read(&now) == 0 {
+        return ("no data".to_owned(), Vec::new());
+    }
+    let (value, period) = (pick(&now), noun(figures.kind));
+    let known = figures.days.iter().filter(|day| day.tally.is_some()).count();
+    let days = figures.days.len();
+    let than = format!("the {period} before");
+    if known < days {
+        // Five days are not less than seven.
+        return (grouped(value), vec![format!("{known} of {days} days, not compared")]);
+    }
+    if figures.read_until.is_some() {
+        return (grouped(value), vec!["not all of it is read yet, not compared".to_owned()]);
+    }
+    let mut changes = match before.as_ref().filter(|before| read(before) > 0) {
+        Some(before) if figures.days_before.len() == days => vec![change(value, Some(pick(before)), &than)],
+        Some(before) => {
+            // Months have different lengths.
+            let scaled = pick(before) * days as u64 / figures.days_before.len().max(1) as u64;
+            vec![format!("{}, day for day", change(value, Some(scaled), &than))]
+        }
+        None if figures.days_before.iter().any(|day| day.tally.is_some()) => vec![format!("{than} is not all known")],
+        None => vec!["no comparison yet".to_owned()],
+    };
+    if let Some(day) = &figures.week_ago {
+        let than = format!("{} a week ago", day.date.format("%A"));
+        let tally = day.tally.as_ref().filter(|tally| read(tally) > 0);
+        changes.extend(tally.map(|tally| change(value, Some(pick(tally)), &than)));
+    }
+    (grouped(value), changes)
 }
 
 /// `▲ 12 % more than the week before`, in words even without the arrow.
@@ -300,6 +358,9 @@ pub fn rest_words(figures: &Figures, shown: usize) -> String {
     };
     let period = noun(figures.kind);
     let before = match figures.findings_before {
+        None if figures.days_before.iter().any(|day| day.tally.is_some()) => {
+            format!("The {period} before is not all known.")
+        }
         None => format!("First {period}, no comparison yet."),
         Some(n) => {
             format!("{} in all, {} the {period} before.", grouped(figures.findings_total as u64), grouped(n as u64))

@@ -426,8 +426,11 @@ impl App {
     fn aftermath(&self, run: &QueuedRun, ended: &Ended) -> Aftermath {
         let config = self.config();
         let Some(job) = config.jobs.get(&run.job.id) else { return Aftermath::default() };
-        if run.trigger == Trigger::Manual || run.slot.is_none() {
+        if run.trigger == Trigger::Manual {
             return Aftermath::default();
+        }
+        if run.slot.is_none() {
+            return Aftermath { tell: self.news(run, job, ended, false), ..Aftermath::default() };
         }
         let failed = ended.outcome.is_failure();
         let again = failed && job.enabled && run.attempt <= job.policy.retries;
@@ -446,18 +449,18 @@ impl App {
     fn news(&self, run: &QueuedRun, job: &Job, ended: &Ended, tried_again: bool) -> Vec<Telling> {
         let (config, mail) = (self.config(), &job.mail);
         let tell = |to: &[String], news| tellings(&config, to, news);
-        // What can't be known is taken for the first failure: told rather too often than not.
-        let before = || self.store.failures_before(run).unwrap_or(0);
+        let before = || self.store.failures_before(run);
         let mut told = match ended.outcome {
             _ if tried_again => Vec::new(),
             Outcome::Succeeded => {
-                let recovered = !mail.on_recovery.is_empty() && before() >= mail.after_failures.max(1);
+                let recovered = !mail.on_recovery.is_empty() && before().is_ok_and(|n| n >= mail.after_failures.max(1));
                 let recovered = if recovered { tell(&mail.on_recovery, RunNews::Recovered) } else { Vec::new() };
                 [tell(&mail.on_success, RunNews::Succeeded), recovered].concat()
             }
             Outcome::Skipped => tell(&mail.on_missed, RunNews::Missed),
             outcome if outcome.is_failure() || outcome == Outcome::Partial => {
-                let enough = mail.after_failures <= 1 || before() + 1 >= mail.after_failures;
+                // What can't be known is rather told too often than not.
+                let enough = mail.after_failures <= 1 || before().map_or(true, |n| n + 1 >= mail.after_failures);
                 if enough { tell(&mail.on_failure, RunNews::Failed) } else { Vec::new() }
             }
             _ => Vec::new(),
@@ -493,7 +496,9 @@ impl App {
 
     /// Puts on record that a run did not begin.
     fn miss(&self, run: &QueuedRun, why: &str, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let tell = tellings(&self.config(), &run.job.mail.on_missed, RunNews::Missed);
+        let told = !matches!(run.trigger, Trigger::Manual | Trigger::Watch);
+        let to: &[String] = if told { &run.job.mail.on_missed } else { &[] };
+        let tell = tellings(&self.config(), to, RunNews::Missed);
         let after = Aftermath { tell, ..Aftermath::default() };
         self.store.settle_run(run, &Ended::new(Outcome::Missed, why), &after, now).map(drop)
     }

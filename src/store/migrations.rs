@@ -202,6 +202,7 @@ CREATE TABLE deliveries (
     recipient TEXT NOT NULL,
     state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    tried_since INTEGER,
     next_attempt INTEGER NOT NULL,
     error TEXT,
     PRIMARY KEY (message, recipient)

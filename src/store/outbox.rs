@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 use serde::Serialize;
 
 use super::{Result, Store, json, to_json};
@@ -58,6 +58,8 @@ pub struct DeliveryRow {
     pub state: DeliveryState,
     /// How often it was tried.
     pub attempts: i64,
+    /// Since when its recipient was asked in vain; none before that, and after the channel itself did not work.
+    pub tried_since: Option<DateTime<Utc>>,
     /// When it was stored.
     pub at: DateTime<Utc>,
     /// When it is tried next, or was settled.
@@ -86,7 +88,15 @@ pub struct Trouble {
     pub fingerprint: String,
 }
 
-const COLUMNS: &str = "message, deliveries.channel, recipient, subject, state, attempts, at, next_attempt, error";
+const COLUMNS: &str =
+    "message, deliveries.channel, recipient, subject, state, attempts, at, next_attempt, error, tried_since";
+
+/// Whether a delivery is due at `:now`: what waits for a recipient holds back what is newer and no alert. What is due only hours later was
+/// stored before the clock was set back.
+const DUE: &str = "state = 'queued' AND (next_attempt <= :now OR next_attempt > :now + 14400)
+    AND (messages.alert OR NOT EXISTS (
+        SELECT 1 FROM deliveries AS earlier WHERE earlier.channel = deliveries.channel AND earlier.state = 'queued'
+        AND earlier.recipient = deliveries.recipient AND earlier.message < deliveries.message))";
 
 impl Store {
     /// The intents that no message was made of yet, oldest first.
@@ -136,9 +146,23 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be read.
     pub fn due_channels(&self, now: DateTime<Utc>) -> Result<Vec<String>> {
-        let sql = "SELECT DISTINCT channel FROM deliveries WHERE state = 'queued' AND next_attempt <= ?1
-                   AND channel NOT IN (SELECT channel FROM troubles WHERE next > ?1) ORDER BY channel";
-        self.read(|db| db.prepare(sql)?.query_map([now.timestamp()], |row| row.get(0))?.collect())
+        let queued = "SELECT DISTINCT channel FROM deliveries WHERE state = 'queued'
+                      AND channel NOT IN (SELECT channel FROM troubles WHERE next > :now AND next <= :now + 3600) ORDER BY channel";
+        let due = format!(
+            "SELECT EXISTS (SELECT 1 FROM deliveries JOIN messages ON id = message WHERE deliveries.channel = :channel AND {DUE})"
+        );
+        self.read(|db| {
+            let now = now.timestamp();
+            let mut queued = db.prepare_cached(queued)?;
+            let channels: Vec<String> =
+                queued.query_map(named_params! { ":now": now }, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+            let mut due = db.prepare_cached(&due)?;
+            let mut is_due =
+                |channel: &String| due.query_row(named_params! { ":now": now, ":channel": channel }, |row| row.get(0));
+            let with_due = channels.into_iter().map(|channel| Ok((is_due(&channel)?, channel)));
+            let with_due: Vec<(bool, String)> = with_due.collect::<rusqlite::Result<_>>()?;
+            Ok(with_due.into_iter().filter_map(|(due, channel)| due.then_some(channel)).collect())
+        })
     }
 
     /// Takes the next delivery of a channel that is due, to be tried now. What waits for a recipient holds back what is newer
@@ -149,19 +173,14 @@ impl Store {
     pub fn take_delivery(&self, channel: &str, now: DateTime<Utc>) -> Result<Option<(DeliveryRow, Vec<u8>)>> {
         let sql = format!(
             "SELECT {COLUMNS}, body FROM deliveries JOIN messages ON id = message
-             WHERE deliveries.channel = ?1 AND state = 'queued' AND next_attempt <= ?2
-             AND (messages.alert OR NOT EXISTS (
-                 SELECT 1 FROM deliveries AS earlier WHERE earlier.channel = ?1 AND earlier.state = 'queued'
-                 AND earlier.recipient = deliveries.recipient AND earlier.message < deliveries.message))
-             ORDER BY message, recipient LIMIT 1"
+             WHERE deliveries.channel = :channel AND {DUE} ORDER BY message, recipient LIMIT 1"
         );
         self.write(|tx| {
-            let read = |row: &Row<'_>| Ok((read_delivery(row)?, row.get(9)?));
-            let values = params![channel, now.timestamp()];
+            let read = |row: &Row<'_>| Ok((read_delivery(row)?, row.get(10)?));
+            let values = named_params! { ":channel": channel, ":now": now.timestamp() };
             let found: Option<(DeliveryRow, Vec<u8>)> = tx.prepare_cached(&sql)?.query_row(values, read).optional()?;
             if let Some((delivery, _)) = &found {
-                let sql = "UPDATE deliveries SET state = 'sending', attempts = attempts + 1
-                           WHERE message = ?1 AND recipient = ?2";
+                let sql = "UPDATE deliveries SET state = 'sending', attempts = attempts + 1 WHERE message = ?1 AND recipient = ?2";
                 tx.prepare_cached(sql)?.execute(params![delivery.message, delivery.recipient])?;
             }
             Ok(found)
@@ -178,15 +197,18 @@ impl Store {
         state: DeliveryState,
         next: DateTime<Utc>,
         error: Option<&str>,
+        tried_since: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        let sql =
-            "UPDATE deliveries SET state = ?3, next_attempt = ?4, error = ?5 WHERE message = ?1 AND recipient = ?2";
-        let values = params![delivery.message, delivery.recipient, state.as_str(), next.timestamp(), error];
+        let sql = "UPDATE deliveries SET state = ?3, next_attempt = ?4, error = ?5, tried_since = ?6
+                   WHERE message = ?1 AND recipient = ?2";
+        let tried_since = tried_since.map(|since| since.timestamp());
+        let values =
+            params![delivery.message, delivery.recipient, state.as_str(), next.timestamp(), error, tried_since];
         self.write(|tx| tx.prepare_cached(sql)?.execute(values).map(drop))
     }
 
-    /// Puts on record that a channel doesn't work. Unless it is paused, what was stored before `before` and was tried is given up.
-    /// Returns how many deliveries were.
+    /// Puts on record that a channel doesn't work. Where it has not since before `before`, and is not only paused, what was stored before
+    /// is given up. Returns how many deliveries were.
     ///
     /// # Errors
     /// Fails where the database can't be written.
@@ -200,7 +222,8 @@ impl Store {
         self.write(|tx| {
             let (since, next) = (t.since.timestamp(), t.next.timestamp());
             tx.execute(record, params![t.channel, since, t.failures, next, t.paused, t.error, t.fingerprint])?;
-            if t.paused { Ok(0) } else { tx.execute(give_up, params![t.channel, t.error, before.timestamp()]) }
+            let for_long = !t.paused && t.since < before;
+            if for_long { tx.execute(give_up, params![t.channel, t.error, before.timestamp()]) } else { Ok(0) }
         })
     }
 
@@ -232,27 +255,39 @@ impl Store {
         self.read(|db| db.prepare(sql)?.query_map([], read)?.collect())
     }
 
-    /// Has deliveries tried again that a dead logkeeper left half way: better twice than never. Returns how many.
+    /// Has deliveries tried again that were left half way: better twice than never. Returns how many.
     ///
     /// # Errors
     /// Fails where the database can't be written.
     pub fn recover_deliveries(&self) -> Result<usize> {
+        let any = "SELECT EXISTS (SELECT 1 FROM deliveries WHERE state = 'sending')";
+        if !self.read(|db| db.query_row(any, [], |row| row.get::<_, bool>(0)))? {
+            return Ok(0);
+        }
         self.write(|tx| tx.execute("UPDATE deliveries SET state = 'queued' WHERE state = 'sending'", []))
     }
 
-    /// Has what waits or was given up tried at once: of one message, or of all. Returns how many deliveries that are.
+    /// From now on it counts for how long channels don't work: nobody tried while logkeeper did not run.
+    ///
+    /// # Errors
+    /// Fails where the database can't be written.
+    pub fn restart_troubles(&self, now: DateTime<Utc>) -> Result<()> {
+        self.write(|tx| {
+            tx.execute("UPDATE troubles SET since = max(since, ?1) WHERE NOT paused", [now.timestamp()]).map(drop)
+        })
+    }
+
+    /// Has what waits or was given up tried at once, and again for as long as at first: of one message, or of all. Returns how many
+    /// deliveries that are.
     ///
     /// # Errors
     /// Fails where the database can't be written.
     pub fn retry_deliveries(&self, message: Option<i64>, now: DateTime<Utc>) -> Result<usize> {
-        let sql = "UPDATE deliveries SET state = 'queued', next_attempt = ?2 WHERE (?1 IS NULL OR message = ?1)
-                   AND state IN ('queued', 'dead')";
-        let patience = "UPDATE messages SET at = ?2 WHERE (?1 IS NULL OR id = ?1)
-                        AND EXISTS (SELECT 1 FROM deliveries WHERE message = id AND state = 'queued')";
+        let sql = "UPDATE deliveries SET state = 'queued', next_attempt = ?2, attempts = 0, tried_since = NULL
+                   WHERE (?1 IS NULL OR message = ?1) AND state IN ('queued', 'dead')";
         self.write(|tx| {
             let retried = tx.execute(sql, params![message, now.timestamp()])?;
-            tx.execute(patience, params![message, now.timestamp()])?;
-            tx.execute("UPDATE troubles SET next = ?1", [now.timestamp()])?;
+            tx.execute("UPDATE troubles SET next = ?1, since = max(since, ?1)", [now.timestamp()])?;
             Ok(retried)
         })
     }
@@ -339,15 +374,14 @@ pub(super) fn enqueue(tx: &Connection, enqueued: &Enqueued<'_>, now: DateTime<Ut
         None => {
             let sql = "INSERT INTO messages (at, key, subject, alert, body) VALUES (?1, ?2, ?3, ?4, ?5)";
             tx.prepare_cached(sql)?.execute(params![now.timestamp(), key, subject, alert, body])?;
-            let id = tx.last_insert_rowid();
-            let sql = "INSERT OR IGNORE INTO deliveries (message, channel, recipient, state, next_attempt)
-                       VALUES (?1, ?2, ?3, 'queued', ?4)";
-            for recipient in enqueued.recipients {
-                tx.prepare_cached(sql)?.execute(params![id, channel, recipient, now.timestamp()])?;
-            }
-            id
+            tx.last_insert_rowid()
         }
     };
+    let sql = "INSERT OR IGNORE INTO deliveries (message, channel, recipient, state, next_attempt)
+               VALUES (?1, ?2, ?3, 'queued', ?4)";
+    for recipient in enqueued.recipients {
+        tx.prepare_cached(sql)?.execute(params![id, channel, recipient, now.timestamp()])?;
+    }
     let sql = "UPDATE intents SET message = ?1 WHERE id IN (SELECT value FROM json_each(?2))";
     tx.execute(sql, params![id, to_json(&enqueued.intents)])?;
     let sql =
@@ -373,6 +407,7 @@ fn read_delivery(row: &Row<'_>) -> rusqlite::Result<DeliveryRow> {
         at: seconds(row, 6)?,
         next: seconds(row, 7)?,
         error: row.get(8)?,
+        tried_since: row.get::<_, Option<i64>>(9)?.and_then(|at| DateTime::from_timestamp(at, 0)),
     })
 }
 

@@ -124,6 +124,8 @@ pub struct RunCount {
     pub job: String,
     /// How they ended.
     pub outcome: Outcome,
+    /// Whether somebody asked for them.
+    pub by_hand: bool,
     /// Whether they had a slot.
     pub has_slot: bool,
     /// How many.
@@ -253,27 +255,31 @@ impl Store {
     }
 
     /// How the runs that were put on record between two instants ended, counted by job and outcome: of a slot the last attempt, and runs
-    /// by hand. Those that began because a log grew are left out.
+    /// by hand. Those that began because a log grew count where they did not succeed.
     ///
     /// # Errors
     /// Fails where the database can't be read.
     pub fn run_counts(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<RunCount>> {
-        let sql = "SELECT job, outcome, slot IS NOT NULL, count(*), max(id),
-                       sum(slot IS NOT NULL AND trigger = 'scheduled' AND started > slot * 1000 + 60000)
-                   FROM runs WHERE requested >= ?1 AND requested < ?2 AND outcome IS NOT NULL AND trigger <> 'watch'
+        let sql =
+            "SELECT job, outcome, trigger = 'manual', slot IS NOT NULL AND trigger <> 'manual', count(*), max(id),
+                       coalesce(sum(trigger IN ('scheduled', 'catch-up')
+                                    AND started > max(slot * 1000, coalesce(not_before, 0)) + 60000), 0)
+                   FROM runs WHERE requested >= ?1 AND requested < ?2 AND outcome IS NOT NULL
+                   AND NOT (trigger = 'watch' AND outcome = 'succeeded')
                    AND (slot IS NULL OR NOT EXISTS (
                        SELECT 1 FROM runs AS later WHERE later.slot = runs.slot AND later.job = runs.job
                        AND later.trigger = 'retry' AND later.attempt > runs.attempt))
-                   GROUP BY 1, 2, 3 ORDER BY 1, 2, 3";
+                   GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4";
         let read = |row: &Row<'_>| {
             let outcome: String = row.get(1)?;
             Ok(RunCount {
                 job: row.get(0)?,
                 outcome: outcome.parse().map_err(|error| corrupt(1, error))?,
-                has_slot: row.get(2)?,
-                count: row.get::<_, i64>(3)? as usize,
-                last: row.get(4)?,
-                late: row.get::<_, i64>(5)? as usize,
+                by_hand: row.get(2)?,
+                has_slot: row.get(3)?,
+                count: row.get::<_, i64>(4)? as usize,
+                last: row.get(5)?,
+                late: row.get::<_, i64>(6)? as usize,
             })
         };
         self.read(|db| db.prepare(sql)?.query_map([millis(from), millis(to)], read)?.collect())
@@ -290,12 +296,13 @@ impl Store {
         })
     }
 
-    /// How many slots of a job had failed in a row before a run: since the last run that succeeded, by hand or not.
+    /// How many slots of a job, or runs without one, had failed in a row before a run: since the last run that succeeded, by hand or not.
     ///
     /// # Errors
     /// Fails where the database can't be read.
     pub fn failures_before(&self, run: &QueuedRun) -> Result<u32> {
-        let sql = "SELECT count(DISTINCT slot) FROM runs WHERE job = ?1 AND id < ?2 AND slot IS NOT NULL AND slot <> ?3
+        let sql = "SELECT count(DISTINCT coalesce(slot, -id)) FROM runs WHERE job = ?1 AND id < ?2 AND trigger <> 'manual'
+                   AND (slot IS NULL OR ?3 IS NULL OR slot <> ?3)
                    AND outcome IN ('failed', 'partial', 'timed-out', 'could-not-start', 'interrupted')
                    AND id > coalesce((SELECT max(id) FROM runs WHERE job = ?1 AND id < ?2 AND outcome = 'succeeded'), 0)";
         let slot = run.slot.as_ref().map(|slot| slot.instant.timestamp());

@@ -126,6 +126,16 @@ impl Store {
         Ok(ScanOutcome { new: 0, alerted: 0, verdict })
     }
 
+    /// When a job scanned last.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn last_scan(&self, job: &str) -> Result<Option<DateTime<Utc>>> {
+        let sql = "SELECT max(at) FROM scans WHERE job = ?1";
+        let at: Option<i64> = self.read(|db| db.query_row(sql, [job], |row| row.get(0)))?;
+        Ok(at.and_then(|at| DateTime::from_timestamp(at, 0)))
+    }
+
     /// Sums over the scans between two instants: scans, lines and lines not parsed.
     ///
     /// # Errors

@@ -142,7 +142,9 @@ fn presets_post_what_their_services_want() {
 
 #[test]
 fn what_a_webhook_answers_decides_what_becomes_of_the_message() {
-    for (status, expected) in [(500, "down"), (429, "down"), (422, "never"), (404, "refused"), (301, "refused")] {
+    for (status, expected) in
+        [(500, "later"), (503, "later"), (429, "down"), (422, "never"), (404, "refused"), (301, "refused")]
+    {
         let server = HttpServer::start(move || status);
         let bed = TestBed::new();
         bed.main(&format!("[channels.hook.webhook]\nurl = \"{}\"\n", server.url));
@@ -166,12 +168,13 @@ fn sendmail_is_started_without_a_shell_and_its_exit_code_is_understood() {
     std::fs::set_permissions(bed.path("sendmail"), std::fs::Permissions::from_mode(0o755)).unwrap();
     bed.main("[mail]\nfrom = \"Log keeper <log@example.org>\"\n[mail.sendmail]\nprogram = \"DIR/sendmail\"\n");
     let message = alert(&bed, "root", "a\n.\nb");
-    for (code, expected) in [("0", "sent"), ("75", "later"), ("67", "never"), ("1", "down")] {
+    for (code, expected) in [("0", "sent"), ("75", "later"), ("67", "never"), ("69", "broken"), ("1", "broken")] {
         bed.file("code", code);
         let sent = send(&bed, "mail", "Admin <x@example.org>", &message);
         let kind = match &sent {
             Ok(()) => "sent",
             Err(NotifyError::Later(_)) => "later",
+            Err(NotifyError::Broken(_)) => "broken",
             Err(NotifyError::Never(_)) => "never",
             Err(_) => "down",
         };
@@ -291,7 +294,7 @@ fn notice(bed: &TestBed, text: &str) -> Message {
         cpu_ms: None,
         peak_bytes: None,
     };
-    compose_notice(&[run], RunNews::Failed, &format!("run {}", text.len()), &bed.config(), now()).unwrap()
+    compose_notice(&[run], 0, RunNews::Failed, &format!("run {}", text.len()), &bed.config(), now()).unwrap()
 }
 
 /// A text without anything that does more than be read.

@@ -78,6 +78,6 @@ fn in_a_half_hour_zone_no_request_is_lost_between_two_reports() {
     bed.file("log/access.log", &(-1..=7 * 48).map(line).collect::<String>());
     bed.run_job("scan", "2026-11-21T12:00:00Z");
     let text = bed.run(&["report", "weekly", "--ending", "2026-11-17"]).stdout;
-    let pages = text.lines().find(|line| line.starts_with("Pages served")).unwrap();
+    let pages = text.lines().find(|line| line.starts_with("Requests answered")).unwrap();
     assert_eq!(pages.split_whitespace().nth(2), Some("336"), "{text}");
 }

@@ -23,6 +23,8 @@ fn tally(n: u64, thursday: bool) -> Tally {
     Tally {
         lines: requests + 220,
         requests,
+        access_lines: requests,
+        auth_lines: 40 + n,
         status_401: 6 + n,
         status_403: 3,
         status_404: 20 + 2 * n,
@@ -82,13 +84,16 @@ fn quiet(audience: Audience) -> Figures {
     let (from, to) = (date("2026-11-13"), date("2026-11-19"));
     let days_now = days(from, 7);
     let job = |id: &str, due| JobRecord { id: id.into(), due, done: due, ..JobRecord::default() };
-    let source = |name: &str, lines, days| SourceRecord { name: name.into(), scanned: true, lines, unparsed: 0, days };
+    let source = |name: &str, lines, days| SourceRecord { name: name.into(), scanned: true, lines, lines_before: lines, unparsed: 0, days };
     Figures {
         kind: ReportKind::Weekly,
         audience,
         host: "web1".into(),
         zone: chrono_tz::Europe::Berlin,
         made: "2026-11-20T11:00:00Z".parse().unwrap(),
+        made_by: "weekly-summary".into(),
+        told_since: "2026-11-13T11:00:00Z".parse().unwrap(),
+        read_until: None,
         from,
         to,
         hours: hours(&days_now),
@@ -132,10 +137,12 @@ fn bad(audience: Audience) -> Figures {
         found(7, "user.name", "root", 900, Severity::Medium, None),
     ];
     (figures.findings_total, figures.breaches, figures.outages) = (57, 1, 3);
-    figures.attackers = vec![("203.0.113.9".into(), 1480), ("203.0.113.77".into(), 640), ("10.0.0.7".into(), 400)];
+    let attackers =
+        [("203.0.113.9", 1480), ("203.0.113.77", 640), ("203.0.113.8", 90), ("10.0.0.7", 400), ("192.0.2.3", 1)];
+    figures.attackers = attackers.map(|(name, n)| (name.into(), n)).to_vec();
     figures.targets = vec![("root".into(), 1900), ("backup".into(), 300)];
     figures.jobs[0] =
-        JobRecord { failed: 2, missed: 1, done: 4, late: 1, last_failed: Some(812), ..figures.jobs[0].clone() };
+        JobRecord { failed: 2, missed: 1, done: 4, late: 1, last_failed: Some((812, "can't write /srv/archives: No space left on device".into())), ..figures.jobs[0].clone() };
     figures.sources[1].unparsed = 1700;
     figures.archives.damaged = vec!["web1-auth-2026-10-02.tar.gz".into()];
     figures.disks[0].free = 4_000_000_000;
@@ -210,6 +217,7 @@ fn missing_data_is_said_and_never_shown_as_nothing() {
     let figures = gap(Audience::Management);
     let text = report::message(&figures).mail.text;
     assert!(text.contains("No data                      Mon 16 Nov to Tue 17 Nov"), "{text}");
+    assert!(text.contains("5 of 7 days, not compared"), "five days are not less than seven: {text}");
     assert!(text.contains("Mon 16 Nov               no data (before: 19)"), "{text}");
     assert!(text.contains("why there is no data for Mon 16 Nov to Tue 17 Nov"), "{text}");
     let mut nothing = figures;
@@ -217,14 +225,43 @@ fn missing_data_is_said_and_never_shown_as_nothing() {
     nothing.hours.clear();
     let mail = report::message(&nothing).mail;
     assert!(mail.subject.starts_with("[web1] NO DATA"), "{}", mail.subject);
-    assert!(mail.text.contains("Pages served          no data") && !mail.text.contains("All well"), "{}", mail.text);
+    assert!(mail.text.contains("Requests answered      no data") && !mail.text.contains("All well"), "{}", mail.text);
     let first = report::message(&first(Audience::Management)).mail.text;
-    assert!(
-        first.contains("no comparison yet") && first.contains("First week")
-            || first.contains("WHAT STOOD OUT\nNothing."),
-        "{first}"
-    );
+    assert!(first.contains("Nothing. First week, no comparison yet."), "{first}");
     assert!(!first.contains("why there is no data"), "days before it was installed are no gap: {first}");
+}
+
+#[test]
+fn what_was_not_read_is_no_data_and_a_log_that_fell_silent_is_asked_about() {
+    let mut figures = quiet(Audience::Management);
+    for tally in figures.days.iter_mut().filter_map(|day| day.tally.as_mut()) {
+        (tally.access_lines, tally.requests, tally.status_404, tally.status_5xx) = (0, 0, 0, 0);
+    }
+    figures.sources[1].lines = 0;
+    let mail = report::message(&figures).mail;
+    for said in ["Requests answered      no data", "Server errors          no data", "Logins                      84"] {
+        assert!(mail.text.contains(said), "wants {said:?} in {}", mail.text);
+    }
+    assert!(mail.text.contains("why nothing came from the logs web-access any more"), "{}", mail.text);
+    assert!(mail.subject.contains("WORTH A LOOK"), "{}", mail.subject);
+}
+
+#[test]
+fn emptied_logs_and_jobs_done_in_part_are_not_all_well() {
+    let mut figures = quiet(Audience::Management);
+    let mut cleared = found(3, "host.name", "dc1", 1, Severity::Critical, None);
+    cleared.finding.counted = Counted::ClearedLogs;
+    (figures.findings, figures.findings_total) = (vec![cleared], 1);
+    let mail = report::message(&figures).mail;
+    assert!(mail.subject.contains("WORTH A LOOK: 1 thing"), "{}", mail.subject);
+    assert!(mail.text.contains("had its logs emptied"), "{}", mail.text);
+    let mut figures = quiet(Audience::Management);
+    figures.jobs[1].partial = figures.jobs[1].due;
+    let mail = report::message(&figures).mail;
+    assert!(mail.text.contains("1 job that failed, or did not do all of its work"), "{}", mail.text);
+    figures.jobs[1].partial = 3;
+    let subject = report::message(&figures).mail.subject;
+    assert!(subject.contains("ALL WELL"), "three of a thousand are for the administrator only: {subject}");
 }
 
 #[test]
@@ -233,11 +270,11 @@ fn recommendations_say_what_they_rest_on() {
     for said in [
         "* Change the password of “backup”",
         "finding 4: 203.0.113.9 got in after 1\u{a0}480 failed logins",
-        "* Block 203.0.113.0/24.\n  (",
-        "from 2 addresses)",
+        "* Block 203.0.113.0/24, unless it is one of your own.\n  (",
+        "from 3 addresses)",
         "* Ask who uses 10.0.0.7: it is one of your own",
-        "* Let nobody log in as root with a password",
-        "* Look at the job archive-logs: logkeeper show 812.\n  (due 7 times, failed 2, missed or skipped 1)",
+        "* See that nobody can log in as root with a password",
+        "* Look at the job archive-logs: logkeeper show 812.\n  (due 7 times, 2 failed, 1 missed, skipped or stopped; can't write /srv/archives: No space left on device)",
         "* Describe the format of the source web-access",
         "* Get the archive web1-auth-2026-10-02.tar.gz from a copy",
         "* Make room on the disk of /var/lib/logkeeper.",
@@ -330,7 +367,7 @@ fn watched() -> TestBed {
 fn a_daily_report_compares_with_the_day_before_and_the_same_weekday() {
     let bed = watched();
     let text = bed.run(&["report", "daily", "--ending", "2026-11-19"]).stdout;
-    let pages = text.lines().find(|line| line.starts_with("Pages served")).unwrap();
+    let pages = text.lines().find(|line| line.starts_with("Requests answered")).unwrap();
     assert!(pages.contains("▲ 10 times the day before; = as Thursday a week ago"), "{text}");
     assert!(text.contains("WRONG PASSWORDS PER HOUR") && text.contains("Thursday 19 November 2026"), "{text}");
 }
@@ -342,7 +379,7 @@ fn a_weekly_report_shows_that_thursdays_are_busy_and_what_was_counted() {
     for said in [
         "Friday 13 to Thursday 19 November 2026",
         "Thursdays were busiest, with 240 requests a day",
-        "Wrong passwords             9   ▲ up from none the week before",
+        "Wrong passwords              9   ▲ up from none the week before",
         "198.51.100.7",
         "/p3",
         "Logs covered                 2 of 2",
@@ -393,7 +430,7 @@ fn a_sent_report_stays_as_it_was_after_everything_it_rests_on_is_forgotten() {
         made: "2026-11-20T11:00:00Z".parse().unwrap(),
     };
     let config = bed.config();
-    let figures = logkeeper::jobs::as_sent(&request, &config, &Store::open(&config.state).unwrap()).unwrap().unwrap();
+    let figures = logkeeper::jobs::as_sent(&request, &config, &Store::open(&config.state).unwrap()).unwrap().unwrap().unwrap();
     let mail = report::message(&figures).mail;
     let again = logkeeper::notify::freeze(&mail, &config.from, &config.addresses(&["management".into()]), figures.made)
         .unwrap();
