@@ -245,7 +245,7 @@ fn settle(
             Ok(Delivered { sent: 1, ..Delivered::default() })
         }
         Err(NotifyError::Later(error) | NotifyError::Broken(error)) if now - tried_since < PATIENCE => {
-            let until = now + backoff(delivery);
+            let until = now + backoff(delivery, tried_since, now);
             tracing::warn!("{about} was put off until {}: {error}", until.format("%H:%M UTC"));
             store.settle_delivery(delivery, DeliveryState::Queued, until, Some(&error), Some(tried_since))?;
             Ok(deferred)
@@ -305,10 +305,11 @@ fn fail(
     Ok(given_up)
 }
 
-/// After how long a delivery is tried again: one minute, two, four … up to two hours, and up to a quarter more.
-fn backoff(delivery: &DeliveryRow) -> TimeDelta {
-    let minutes = (1_i64 << delivery.attempts.clamp(0, 7)).min(120);
-    jittered(TimeDelta::minutes(minutes), &format!("{} {} {}", delivery.message, delivery.recipient, delivery.attempts))
+/// After how long a delivery is tried again that its recipient's server has put off since an instant: as long again, from a minute up to two hours,
+/// and up to a quarter more.
+fn backoff(delivery: &DeliveryRow, tried_since: DateTime<Utc>, now: DateTime<Utc>) -> TimeDelta {
+    let again = (now - tried_since).clamp(TimeDelta::minutes(1), TimeDelta::hours(2));
+    jittered(again, &format!("{} {} {}", delivery.message, delivery.recipient, delivery.attempts))
 }
 
 /// After how long a channel that doesn't work is tried again: half a minute, one, two … up to half an hour, and up to a quarter more.

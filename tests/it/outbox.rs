@@ -383,3 +383,79 @@ fn a_silent_mail_server_does_not_hold_up_an_alert_by_another_channel() {
     });
     daemon.kill();
 }
+
+#[test]
+fn what_waits_for_a_paused_channel_is_not_given_up_because_it_is_down_for_a_moment_or_greylists() {
+    let phase = Arc::new(Mutex::new("refuse"));
+    let now = phase.clone();
+    let server = ScriptedSmtp::start(move |at, _| match (*now.lock().unwrap(), at) {
+        ("refuse", "MAIL") => Act::Say("550 not you"),
+        ("drop", "connect") => Act::Drop,
+        ("greylist", "RCPT") => Act::Say("451 later"),
+        _ => Act::Accept,
+    });
+    let desk = Desk::new(server.port);
+    desk.put("a", &["x@example.org"], false);
+    for _ in 0..72 {
+        assert_eq!(desk.deliver().dead, 0);
+        desk.clock.forward(TimeDelta::hours(1));
+    }
+    for state in ["drop", "greylist"] {
+        *phase.lock().unwrap() = state;
+        desk.clock.forward(TimeDelta::hours(1));
+        assert_eq!(desk.deliver().dead, 0, "{state}");
+    }
+    *phase.lock().unwrap() = "fine";
+    desk.clock.forward(TimeDelta::hours(1));
+    assert_eq!(desk.deliver().sent, 1);
+}
+
+#[test]
+fn a_channel_has_nothing_to_do_while_all_of_it_waits_behind_something_else() {
+    let server = ScriptedSmtp::start(|phase, _| if phase == "RCPT" { Act::Say("450 busy") } else { Act::Accept });
+    let desk = Desk::new(server.port);
+    desk.put("first", &["x@example.org"], false);
+    desk.deliver();
+    desk.put("second", &["x@example.org"], false);
+    let due = desk.app.store.due_channels(desk.clock.now()).unwrap();
+    assert!(due.is_empty(), "else the pump would go round and round: {due:?}");
+    desk.put("alert", &["x@example.org"], true);
+    assert_eq!(desk.app.store.due_channels(desk.clock.now()).unwrap(), ["mail"]);
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_holds_no_mail_back() {
+    let server = ScriptedSmtp::start(|_, _| Act::Accept);
+    let desk = Desk::new(server.port);
+    desk.clock.forward(TimeDelta::days(3000));
+    desk.put("a", &["x@example.org"], false);
+    desk.clock.forward(TimeDelta::days(-3000));
+    assert_eq!(desk.deliver().sent, 1);
+}
+
+/// What is being sent when the daemon is asked to end is sent once.
+#[test]
+fn a_daemon_that_ends_waits_for_the_mail_that_it_sends() {
+    let bed = TestBed::new();
+    let server = ScriptedSmtp::start(|phase, _| {
+        if phase == "message" {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        Act::Accept
+    });
+    smtp_to(&bed, server.port, "");
+    let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+    bed.file("config/logkeeper.toml", &main.replace("timeout = \"1s\"", "timeout = \"30s\""));
+    bed.file(
+        "jobs/bad.toml",
+        "schedule = \"* * * * * *\"\non_failure = [\"admins\"]\n[command]\nrun = [\"/bin/false\"]\n",
+    );
+    let daemon = bed.daemon();
+    crate::support::wait_until("the mail is on its way", Duration::from_secs(20), || {
+        server.phases().contains(&"message".to_owned())
+    });
+    assert_eq!(daemon.end(), 0);
+    let rows = bed.store().deliveries(None, 9).unwrap();
+    assert_eq!(rows.last().unwrap().state, DeliveryState::Sent, "{rows:?}");
+    assert_eq!(server.taken().len(), 1);
+}

@@ -84,7 +84,14 @@ fn quiet(audience: Audience) -> Figures {
     let (from, to) = (date("2026-11-13"), date("2026-11-19"));
     let days_now = days(from, 7);
     let job = |id: &str, due| JobRecord { id: id.into(), due, done: due, ..JobRecord::default() };
-    let source = |name: &str, lines, days| SourceRecord { name: name.into(), scanned: true, lines, lines_before: lines, unparsed: 0, days };
+    let source = |name: &str, lines, days| SourceRecord {
+        name: name.into(),
+        scanned: true,
+        lines,
+        lines_before: lines,
+        unparsed: 0,
+        days,
+    };
     Figures {
         kind: ReportKind::Weekly,
         audience,
@@ -141,8 +148,14 @@ fn bad(audience: Audience) -> Figures {
         [("203.0.113.9", 1480), ("203.0.113.77", 640), ("203.0.113.8", 90), ("10.0.0.7", 400), ("192.0.2.3", 1)];
     figures.attackers = attackers.map(|(name, n)| (name.into(), n)).to_vec();
     figures.targets = vec![("root".into(), 1900), ("backup".into(), 300)];
-    figures.jobs[0] =
-        JobRecord { failed: 2, missed: 1, done: 4, late: 1, last_failed: Some((812, "can't write /srv/archives: No space left on device".into())), ..figures.jobs[0].clone() };
+    figures.jobs[0] = JobRecord {
+        failed: 2,
+        missed: 1,
+        done: 4,
+        late: 1,
+        last_failed: Some((812, "can't write /srv/archives: No space left on device".into())),
+        ..figures.jobs[0].clone()
+    };
     figures.sources[1].unparsed = 1700;
     figures.archives.damaged = vec!["web1-auth-2026-10-02.tar.gz".into()];
     figures.disks[0].free = 4_000_000_000;
@@ -430,7 +443,8 @@ fn a_sent_report_stays_as_it_was_after_everything_it_rests_on_is_forgotten() {
         made: "2026-11-20T11:00:00Z".parse().unwrap(),
     };
     let config = bed.config();
-    let figures = logkeeper::jobs::as_sent(&request, &config, &Store::open(&config.state).unwrap()).unwrap().unwrap().unwrap();
+    let figures =
+        logkeeper::jobs::as_sent(&request, &config, &Store::open(&config.state).unwrap()).unwrap().unwrap().unwrap();
     let mail = report::message(&figures).mail;
     let again = logkeeper::notify::freeze(&mail, &config.from, &config.addresses(&["management".into()]), figures.made)
         .unwrap();
@@ -469,6 +483,81 @@ fn a_report_can_be_sent_by_hand_with_its_tables() {
         assert!(text.contains(part), "wants {part}: {text}");
     }
     assert!(taken[0].wire.len() < 300_000);
+}
+
+#[test]
+fn a_paused_job_and_one_that_was_stopped_spoil_no_report() {
+    let bed = watched();
+    bed.file("jobs/often.toml", "schedule = \"* * * * * *\"\n[command]\nrun = [\"/bin/true\"]\n");
+    let daemon = bed.daemon();
+    assert_eq!(bed.run(&["pause", "often"]).code, 0);
+    support::wait_until("slots are skipped", std::time::Duration::from_secs(20), || {
+        let history = bed.json(&["history", "often", "-n", "50"]);
+        history.as_array().unwrap().iter().any(|run| run["outcome"] == "skipped")
+    });
+    assert_eq!(daemon.end(), 0);
+    let text = bed.run(&["report", "weekly", "--for", "admins"]).stdout;
+    assert!(text.contains("missed, skipped or stopped"), "{text}");
+}
+
+#[test]
+fn two_jobs_that_send_the_same_report_both_send_it() {
+    let bed = watched();
+    for to in ["management", "admins"] {
+        bed.file(
+            &format!("jobs/for-{to}.toml"),
+            &format!("schedule = \"0 12 * * 5\"\n[report]\nperiod = \"weekly\"\nto = [\"{to}\"]\n"),
+        );
+        bed.run_job(&format!("for-{to}"), "2026-11-20T12:00:00Z");
+    }
+    let to: Vec<String> = bed.store().deliveries(None, 9).unwrap().into_iter().map(|row| row.recipient).collect();
+    assert_eq!(to, ["admin@example.org", "boss@example.org"]);
+}
+
+#[test]
+fn a_break_in_counts_in_the_period_in_which_it_happened() {
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\"]\n");
+    let line = |at: &str, what: &str| {
+        format!("{at}+00:00 web1 sshd[1]: {what} password for root from 198.51.100.7 port 1 ssh2\n")
+    };
+    let mut log: String = (10..20).map(|n| line(&format!("2026-11-18T23:50:{n}"), "Failed")).collect();
+    log += &line("2026-11-19T00:05:00", "Accepted");
+    bed.file("log/auth.log", &log);
+    bed.run_job("scan", "2026-11-20T00:30:00Z");
+    let breaches = |day: &str| bed.json(&["report", "daily", "--ending", day])["breaches"].as_u64().unwrap();
+    assert_eq!((breaches("2026-11-18"), breaches("2026-11-19")), (0, 1));
+}
+
+#[test]
+fn a_report_waits_a_little_for_scans_that_are_made_up_for_with_it() {
+    let bed = watched();
+    let scan = std::fs::read_to_string(bed.path("jobs/scan.toml")).unwrap();
+    bed.file("jobs/scan.toml", &format!("schedule = \"*/10 * * * *\"\n{scan}"));
+    let text = bed.run(&["report", "weekly", "--ending", "2026-11-20"]);
+    // The last scan was on the 20th at 00:30.
+    assert!(text.stdout.contains("Logs read up to              Fri 20 Nov 00:30"), "{text:?}");
+    assert!(text.stdout.contains("6 of 7 days, not compared"), "{text:?}");
+    let whole = bed.run(&["report", "weekly", "--ending", "2026-11-19"]).stdout;
+    assert!(!whole.contains("Logs read up to"), "{whole}");
+    let at =
+        chrono::DateTime::from_timestamp(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 + 4, 0).unwrap();
+    let schedule = at.format("schedule = \"%S %M %H %d %m * %Y\"\n").to_string();
+    bed.file("jobs/scan.toml", &scan.replace("[scan]", "schedule = \"0 0 1 1 *\"\n[scan]"));
+    let keys = format!("{schedule}retries = 1\nretry_delay = \"1s\"\non_failure = [\"admins\"]\n");
+    bed.file("jobs/week.toml", &format!("{keys}[report]\nperiod = \"weekly\"\nto = [\"management\"]\n"));
+    let daemon = bed.daemon();
+    support::wait_until("it is sent all the same", std::time::Duration::from_secs(30), || !bed.mails().is_empty());
+    assert_eq!(daemon.end(), 0);
+    let history = bed.json(&["history", "week"]);
+    let runs: Vec<_> = history.as_array().unwrap().iter().map(|run| run["outcome"].as_str().unwrap()).collect();
+    assert_eq!(runs, ["succeeded", "failed"], "{history}");
+    assert!(
+        history[1]["summary"].as_str().unwrap().contains("the logs are read up to Fri 20 Nov 00:30 only"),
+        "{history}"
+    );
+    assert_eq!(bed.mails().len(), 1, "nobody is told that it waited");
 }
 
 fn chromium() -> Option<&'static str> {
