@@ -8,7 +8,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::model::channel::MAIL;
 use crate::model::{Document, DocumentKind, Mail, Message, Problem, Severity};
-use crate::report::mail_page;
+use crate::report::text_page;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -59,7 +59,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         },
         mail: Mail {
             subject: format!("[{}] Test mail of logkeeper", config.host),
-            html: mail_page("Test mail of logkeeper", &maud::html! { p { (text) } }),
+            html: text_page("Test mail of logkeeper", &text),
             text,
             images: Vec::new(),
             attachments: Vec::new(),

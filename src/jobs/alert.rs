@@ -1,14 +1,11 @@
 //! Alerts: one message for everything a scan has to tell, or for all that was held back.
 
-use std::fmt::Write as _;
-
 use chrono::{DateTime, Utc};
-use maud::html;
 
 use crate::config::Config;
 use crate::model::untrusted::printable;
 use crate::model::{Document, DocumentKind, Item, Mail, Message, RunId, Severity, StoredFinding};
-use crate::report::{finding_sentence, grouped, mail_page};
+use crate::report::{self, AlertEntry, finding_sentence, grouped};
 
 /// How many findings a mail spells out; the rest is counted.
 const SHOWN: usize = 10;
@@ -37,11 +34,12 @@ impl Alert<'_> {
         findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.last)), f.id));
         let title = self.title(&findings);
         let intro = self.intro(findings.len());
-        let entries: Vec<Entry> = findings.iter().take(SHOWN).map(|finding| Entry::new(finding, config)).collect();
+        let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config)).collect();
         let rest = findings.len().saturating_sub(SHOWN);
         let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
         let footer = format!("Run {} on {}. Times are those of {}.", self.run, config.host, config.zone.name());
-        let text = text(&intro, &entries, rest.as_deref(), &footer);
+        let shown = report::AlertText { intro, entries, rest, footer };
+        let text = shown.text();
         let document = Document {
             version: 1,
             id: crate::digest::sha256(self.key.as_bytes())[..32].to_owned(),
@@ -58,7 +56,7 @@ impl Alert<'_> {
         let mail = Mail {
             subject: format!("[{}] {title}", config.host),
             text,
-            html: page(&intro, &entries, rest.as_deref(), &footer),
+            html: shown.page(),
             images: Vec::new(),
             attachments: Vec::new(),
             key: self.key.clone(),
@@ -127,72 +125,23 @@ fn item(finding: &StoredFinding, config: &Config) -> Item {
     }
 }
 
-/// One finding as shown.
-struct Entry {
-    title: String,
-    sentence: String,
-    meaning: String,
-    advice: String,
-    evidence: Vec<String>,
-}
-
-impl Entry {
-    fn new(finding: &StoredFinding, config: &Config) -> Self {
-        let f = &finding.finding;
-        let rule = config.rules.get(&f.rule);
-        let plain = |text: &str| printable(text.as_bytes());
-        Self {
-            title: format!(
-                "{}: {} - {} ({})",
-                f.severity.as_str().to_uppercase(),
-                f.rule,
-                plain(&f.subject_words()),
-                grouped(f.count)
-            ),
-            sentence: plain(&finding_sentence(finding, config.zone)),
-            meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),
-            advice: rule.map(|rule| rule.advice.clone()).unwrap_or_default(),
-            evidence: f.evidence.iter().map(|e| plain(&format!("{}:{}: {}", e.file, e.line, e.text))).collect(),
-        }
+fn entry(finding: &StoredFinding, config: &Config) -> AlertEntry {
+    let f = &finding.finding;
+    let rule = config.rules.get(&f.rule);
+    let plain = |text: &str| printable(text.as_bytes());
+    AlertEntry {
+        title: format!(
+            "{}: {} - {} ({})",
+            f.severity.as_str().to_uppercase(),
+            f.rule,
+            plain(&f.subject_words()),
+            grouped(f.count)
+        ),
+        sentence: plain(&finding_sentence(finding, config.zone)),
+        meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),
+        advice: rule.map(|rule| rule.advice.clone()).unwrap_or_default(),
+        evidence: f.evidence.iter().map(|e| plain(&format!("{}:{}: {}", e.file, e.line, e.text))).collect(),
     }
-}
-
-fn text(intro: &str, entries: &[Entry], rest: Option<&str>, footer: &str) -> String {
-    let mut out = format!("{intro}\n\n");
-    for entry in entries {
-        // Writing to a String can't fail.
-        let _ =
-            writeln!(out, "{}\n  {}\n  {}\n  What to do: {}", entry.title, entry.sentence, entry.meaning, entry.advice);
-        for line in &entry.evidence {
-            let _ = writeln!(out, "    {line}");
-        }
-        out.push('\n');
-    }
-    if let Some(rest) = rest {
-        let _ = writeln!(out, "{rest}\n");
-    }
-    out + footer + "\n"
-}
-
-fn page(intro: &str, entries: &[Entry], rest: Option<&str>, footer: &str) -> String {
-    let small = "font-size:13px;color:#57606a;margin:2px 0";
-    mail_page(
-        intro,
-        &html! {
-            p style="font-size:15px" { (intro) }
-            @for entry in entries {
-                h2 style="font-size:16px;margin:20px 0 4px 0" { (entry.title) }
-                p style="font-size:15px;margin:2px 0" { (entry.sentence) }
-                p style=(small) { (entry.meaning) }
-                p style="font-size:14px;margin:4px 0" { b { "What to do: " } (entry.advice) }
-                @for line in &entry.evidence {
-                    div style="font-family:monospace;font-size:12px;word-break:break-all;background:#f6f8fa;padding:4px 6px;margin:2px 0" { (line) }
-                }
-            }
-            @if let Some(rest) = rest { p style="font-size:15px" { (rest) } }
-            p style=(small) { (footer) }
-        },
-    )
 }
 
 fn things(n: usize) -> String {

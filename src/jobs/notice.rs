@@ -1,12 +1,11 @@
 //! Notices: what became of a job's runs: one failed, was missed, goes on for too long, printed something, as cron's MAILTO.
 
 use chrono::{DateTime, Utc};
-use maud::html;
 
 use crate::config::Config;
 use crate::model::untrusted::{evidence, printable};
 use crate::model::{Document, DocumentKind, Item, Mail, Message, Outcome, Run, RunNews, Severity, Telling};
-use crate::report::mail_page;
+use crate::report::text_page;
 
 /// How many lines of output a mail shows: the last ones, because there the reason stands.
 const SHOWN: usize = 200;
@@ -69,10 +68,7 @@ pub fn compose(
         }],
         more_items: 0,
     };
-    let html = mail_page(
-        &title,
-        &html! { pre style="font-family:monospace;font-size:13px;white-space:pre-wrap;overflow-wrap:anywhere;margin:0" { (text) } },
-    );
+    let html = text_page(&title, &text);
     let subject = format!("[{}] {title}", config.host);
     let mail = Mail { subject, text, html, images: Vec::new(), attachments: Vec::new(), key: key.to_owned() };
     Some(Message { document, mail })

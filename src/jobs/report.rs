@@ -263,11 +263,10 @@ fn source_records(
         .filter_map(|job| if let Work::Scan(scan) = &job.work { Some(&scan.sources) } else { None })
         .flatten()
         .collect();
-    let mut days: HashMap<&str, BTreeSet<NaiveDate>> = HashMap::new();
+    let (days, days_before) = (days_by_source(zone, counted), days_by_source(zone, counted_before));
     let mut sums: HashMap<&str, Tally> = HashMap::new();
     for counted in counted {
         sums.entry(&counted.source).or_default().add(&counted.tally);
-        days.entry(&counted.source).or_default().insert(local(counted, zone).date_naive());
     }
     let record = |name: &String| {
         let tally = sums.get(name.as_str()).copied().unwrap_or_default();
@@ -275,12 +274,21 @@ fn source_records(
             name: name.clone(),
             scanned: scanned.contains(name),
             lines: tally.lines,
-            lines_before: counted_before.iter().filter(|counted| counted.source == *name).map(|c| c.tally.lines).sum(),
+            days_before: days_before.get(name.as_str()).map_or(0, BTreeSet::len),
             unparsed: tally.unparsed,
             days: days.get(name.as_str()).map_or(0, BTreeSet::len),
         }
     };
     config.sources.keys().map(record).collect()
+}
+
+/// The days of which anything was read, by source.
+fn days_by_source(zone: Tz, counted: &[BucketTally]) -> HashMap<&str, BTreeSet<NaiveDate>> {
+    let mut days: HashMap<&str, BTreeSet<NaiveDate>> = HashMap::new();
+    for counted in counted {
+        days.entry(&counted.source).or_default().insert(local(counted, zone).date_naive());
+    }
+    days
 }
 
 fn job_records(

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Figures;
-use super::words::{bytes, grouped, percent, span_words};
+use super::words::{bytes, counted, grouped, percent, span_words};
 use crate::model::untrusted::printable;
 
 /// A recommendation.
@@ -166,7 +166,10 @@ fn coverage(figures: &Figures) -> Vec<Advice> {
     for source in &figures.sources {
         if source.fell_silent() {
             let what = format!("Find out why nothing came from the source {} any more.", source.name);
-            all.push(Advice { what, evidence: format!("no line, and {} before", grouped(source.lines_before)) });
+            all.push(Advice {
+                what,
+                evidence: format!("no line; there were some on {} before", counted(source.days_before, "day")),
+            });
         }
         if source.scanned && source.lines > 0 && source.unparsed * 100 >= source.lines * UNPARSED {
             let what = format!(

@@ -60,6 +60,12 @@ pub fn mail_page(title: &str, content: &Markup) -> String {
     page.into_string()
 }
 
+/// A page of nothing but text, as a terminal would show it.
+pub fn text_page(title: &str, text: &str) -> String {
+    let style = "font-family:monospace;font-size:13px;white-space:pre-wrap;overflow-wrap:anywhere;margin:0";
+    mail_page(title, &html! { pre style=(style) { (text) } })
+}
+
 /// The page of a report.
 pub fn render(figures: &Figures, light: &Light, pictures: &[Picture<'_>]) -> String {
     let title = format!("{}: {}", figures.host, words::period_words(figures));

@@ -1,9 +1,11 @@
-//! Reports: the figures of a period as a mail for people who don't read logs, and one for those who do.
+//! What messages look like, alerts and job mail too; above all reports: the figures of a period as a mail for people who don't read logs, and one
+//! for those who do.
 //!
 //! `jobs` gathers the [`Figures`] from the store; this module only words and draws them, so equal figures give
 //! equal bytes, also years later.
 
 mod advice;
+mod alert;
 pub mod chart;
 mod csv;
 mod details;
@@ -18,7 +20,8 @@ use crate::model::{
     Attachment, Audience, Document, DocumentKind, Image, Mail, Message, ReportKind, Severity, StoredFinding, Tally,
 };
 
-pub use html::mail_page;
+pub use alert::{AlertEntry, AlertText};
+pub use html::{mail_page, text_page};
 pub use words::{Light, compact, finding_sentence, grouped, light, span_words};
 
 /// How many findings of a period a report knows one by one, the most serious ones; the others are counted.
@@ -161,9 +164,9 @@ impl JobRecord {
 }
 
 impl SourceRecord {
-    /// Whether a log of which there were lines in the period before has none any more.
+    /// Whether a log to which something was written on most days of a week has no line any more. An error log may well have none.
     pub fn fell_silent(&self) -> bool {
-        self.scanned && self.lines == 0 && self.lines_before > 0
+        self.scanned && self.lines == 0 && self.days_before >= 5
     }
 }
 
@@ -176,8 +179,8 @@ pub struct SourceRecord {
     pub scanned: bool,
     /// Lines read.
     pub lines: u64,
-    /// Lines read in the period before.
-    pub lines_before: u64,
+    /// Days of the period before of which anything was read.
+    pub days_before: usize,
     /// Lines that no parser understood.
     pub unparsed: u64,
     /// Days of which anything was read.

@@ -227,3 +227,28 @@ fn a_report_and_a_test_mail_answer_in_json_too() {
     let told = bed.json(&["test-mail"]);
     assert_eq!((&told[0]["recipient"], &told[0]["error"]), (&"admin@example.org".into(), &serde_json::Value::Null));
 }
+
+#[test]
+fn a_server_with_a_wrong_certificate_pauses_mail_until_it_has_a_right_one() {
+    let Some(python) = python::interpreter() else {
+        return support::skip("a_server_with_a_wrong_certificate_pauses_mail_until_it_has_a_right_one", NEEDS);
+    };
+    for tls in ["starttls", "implicit"] {
+        let bed = TestBed::new();
+        let (server, other) =
+            (SmtpServer::start(python, &bed.path("smtp"), tls), SmtpServer::start(python, &bed.path("other"), tls));
+        smtp(&bed, &server, tls, "s3cret pass");
+        let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+        let wrong = main.replace("smtp/ca.pem", "other/ca.pem");
+        assert_ne!(main, wrong);
+        bed.file("config/logkeeper.toml", &wrong);
+        bed.file("jobs/week.toml", "[report]\nperiod = \"weekly\"\nto = [\"management\", \"admins\"]\n");
+        assert_eq!(bed.run(&["run-now", "week"]).code, 0);
+        let troubles = bed.store().troubles().unwrap();
+        assert!(troubles[0].paused && troubles[0].error.contains("certificate"), "{tls}: {troubles:?}");
+        assert!(server.mails().is_empty() && other.mails().is_empty());
+        bed.file("config/logkeeper.toml", &main);
+        assert_eq!(bed.run(&["run-now", "week"]).code, 0);
+        assert_eq!(server.mails().len(), 4, "{tls}: what waited goes out, too");
+    }
+}

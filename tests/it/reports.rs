@@ -88,7 +88,7 @@ fn quiet(audience: Audience) -> Figures {
         name: name.into(),
         scanned: true,
         lines,
-        lines_before: lines,
+        days_before: 7,
         unparsed: 0,
         days,
     };
