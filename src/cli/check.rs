@@ -8,7 +8,7 @@ use nix::unistd::Uid;
 use super::{jobs, next, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::model::{Job, Work};
+use crate::model::{Job, Severity, Work};
 
 /// How many runs of each job are shown.
 const SHOWN: usize = 3;
@@ -29,6 +29,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let daemon = daemon_account(&config);
     let found = config.jobs.values().flat_map(|job| warnings(job, daemon).into_iter().chain(unmet(job, &config)));
+    let found = found.chain(config.jobs.values().flat_map(|job| told_to_nobody(job, &config)));
     let found = found.chain(unreadable_secrets(&config, daemon));
     let warnings: Vec<String> = found.chain(rotated_twice(&config)).collect();
     if args.json {
@@ -74,6 +75,30 @@ fn unreadable_secrets(config: &Config, daemon: Uid) -> Vec<String> {
     unreadable
         .map(|path| format!("{} can't be read by logkeeper's account; chown it to that account", path.display()))
         .collect()
+}
+
+/// What a job would tell, and nobody would hear: the groups it names are empty.
+fn told_to_nobody(job: &Job, config: &Config) -> Vec<String> {
+    let mail = &job.mail;
+    let mut lists: Vec<(&str, &[String])> = vec![
+        ("on_failure", &mail.on_failure),
+        ("on_recovery", &mail.on_recovery),
+        ("on_success", &mail.on_success),
+        ("on_output", &mail.on_output),
+        ("on_missed", &mail.on_missed),
+        ("on_slow", &mail.on_slow),
+    ];
+    match &job.work {
+        Work::Scan(scan) => lists.push(("alert", &scan.alert)),
+        Work::Report(report) => lists.push(("to", &report.to)),
+        _ => {}
+    }
+    let empty =
+        |(_, names): &(&str, &[String])| !names.is_empty() && config.routes(names, Severity::Critical).is_empty();
+    let warning = |(key, names): (&str, &[String])| {
+        format!("{}: {key} tells nobody: [recipients] has no address or channel for {}", job.id, names.join(", "))
+    };
+    lists.into_iter().filter(empty).map(warning).collect()
 }
 
 /// Why a job that comes after others never can: they are never due at the same instant.

@@ -160,7 +160,7 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     let days_before = days_of(before, from - chrono::Days::new(1), zone, &counted_before);
     let known_before = days_before.iter().all(|day| day.tally.is_some());
     let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
-    let told_since = same_time(made, kind.begin(today), zone);
+    let told_since = at_time(kind.begin(today), made.with_timezone(&zone).time(), zone);
     let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
     Ok(Figures {
@@ -182,6 +182,7 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
         watched_since: first.map(|first| first.with_timezone(&zone).date_naive()),
         findings_total: found.len(),
         findings_before,
+        findings_late: store.findings_late(start, (told_since, made))?,
         breaches: breaches(&found),
         outages: found.iter().filter(|finding| report::is_outage(finding)).count(),
         findings: found.into_iter().take(FINDINGS_KEPT).collect(),
@@ -236,14 +237,6 @@ fn read_until(config: &Config, store: &Store, end: DateTime<Utc>) -> Result<Opti
         }
     }
     Ok(until)
-}
-
-/// The same time on the wall clock of another day.
-fn same_time(at: DateTime<Utc>, day: NaiveDate, zone: Tz) -> DateTime<Utc> {
-    let time = at.with_timezone(&zone).time();
-    let hours = (0..=3).map(TimeDelta::hours);
-    let first = hours.filter_map(|hours| zone.from_local_datetime(&(day.and_time(time) + hours)).earliest()).next();
-    first.map_or(at, |instant| instant.to_utc())
 }
 
 fn local(counted: &BucketTally, zone: Tz) -> DateTime<Tz> {
@@ -379,9 +372,14 @@ fn disks(config: &Config) -> Vec<Disk> {
     std::iter::once(config.state.as_path()).chain(stores).filter_map(disk).collect()
 }
 
-/// The first instant of a day; where a clock change swallows midnight, the first after it.
+/// The first instant of a day.
 pub fn midnight(date: NaiveDate, zone: Tz) -> DateTime<Utc> {
-    let naive = date.and_time(NaiveTime::MIN);
+    at_time(date, NaiveTime::MIN, zone)
+}
+
+/// A time on the wall clock of a day; where a clock change swallows it, the first after it.
+fn at_time(date: NaiveDate, time: NaiveTime, zone: Tz) -> DateTime<Utc> {
+    let naive = date.and_time(time);
     let hours = (0..=3).map(TimeDelta::hours);
     let first = hours.filter_map(|hours| zone.from_local_datetime(&(naive + hours)).earliest()).next();
     first.map_or(naive.and_utc(), |instant| instant.to_utc())

@@ -41,6 +41,9 @@ pub fn compliance(figures: &Figures) -> Vec<(String, String)> {
         due => format!("{} of {}", grouped((due - missed.min(due)) as u64), grouped(due as u64)),
     };
     rows.push(("Jobs that ran when due".to_owned(), ran));
+    if figures.findings_late > 0 {
+        rows.push(("Found only now, of earlier times".to_owned(), grouped(figures.findings_late as u64)));
+    }
     rows.push(("Archives made and verified".to_owned(), archives(figures)));
     if !figures.archives.damaged.is_empty() {
         rows.push(("Archives found damaged".to_owned(), figures.archives.damaged.len().to_string()));

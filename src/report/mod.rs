@@ -72,6 +72,9 @@ pub struct Figures {
     pub findings_total: usize,
     /// How many findings the period before had; none where nothing is known of it.
     pub findings_before: Option<usize>,
+    /// How many findings are about earlier times and were found since the report before only: of logs that came late, or were read for the
+    /// first time.
+    pub findings_late: usize,
     /// How often somebody got in after failing.
     pub breaches: usize,
     /// How often the web server failed to answer many requests.

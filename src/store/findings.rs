@@ -58,6 +58,17 @@ impl Store {
         })
     }
 
+    /// How many findings whose events all lie before `start` were first found by runs between two instants.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn findings_late(&self, start: DateTime<Utc>, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Result<usize> {
+        let sql = "SELECT count(*) FROM runs JOIN findings ON findings.run = runs.id
+                   WHERE requested >= ?1 AND requested < ?2 AND last < ?3";
+        let values = [super::millis(from), super::millis(to), start.timestamp()];
+        self.read(|db| db.query_row(sql, values, |row| row.get::<_, i64>(0)).map(|n| n as usize))
+    }
+
     /// A finding.
     ///
     /// # Errors

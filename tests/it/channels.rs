@@ -470,3 +470,18 @@ fn a_test_mail_goes_to_any_channel() {
     assert!(std::fs::read_to_string(bed.path("book.log")).unwrap().contains("Test message of logkeeper"));
     assert_eq!(bed.run(&["test-mail", "--to", "bok"]).code, 2);
 }
+
+#[test]
+fn a_job_that_would_tell_nobody_is_warned_about() {
+    let bed = TestBed::new();
+    let main = std::fs::read_to_string(bed.path("config/logkeeper.toml")).unwrap();
+    bed.file("config/logkeeper.toml", &main.replace("[\"admin@example.org\"]", "[]"));
+    bed.file(
+        "jobs/a.toml",
+        "on_failure = [\"admins\"]\non_success = [\"management\"]\n[command]\nrun = [\"/bin/true\"]\n",
+    );
+    let warnings = bed.json(&["check"])["warnings"].clone();
+    let told: Vec<&str> = warnings.as_array().unwrap().iter().map(|warning| warning.as_str().unwrap()).collect();
+    assert!(told.iter().any(|told| told.starts_with("a: on_failure tells nobody")), "{told:?}");
+    assert!(!told.iter().any(|told| told.contains("on_success")), "{told:?}");
+}

@@ -1,8 +1,6 @@
 //! The demo does the whole job, and its mail is something a person can read.
 
-use std::process::Command;
-
-use crate::support::{self, TestBed};
+use crate::support::{self, TestBed, chromium};
 
 #[test]
 fn the_demo_does_the_whole_job() {
@@ -35,8 +33,7 @@ fn the_demo_does_the_whole_job() {
 /// Opened on a telephone: nothing sticks out, the chart is drawn, and the words are there.
 #[test]
 fn the_weekly_summary_fits_a_telephone() {
-    let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| support::has(name))
-    else {
+    let Some(chromium) = chromium::program() else {
         return support::skip("the_weekly_summary_fits_a_telephone", "Chromium");
     };
     let bed = TestBed::new();
@@ -46,18 +43,7 @@ fn the_weekly_summary_fits_a_telephone() {
         f.onload=()=>{const d=f.contentDocument;document.title=[d.documentElement.scrollWidth,\
         d.querySelectorAll('svg rect').length,d.body.innerText.includes('What we ask of you')].join(' ')}</script>";
     bed.file("frame.html", frame);
-    let output = Command::new(chromium)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
-        .args(["--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"])
-        .args(["--virtual-time-budget=3000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", bed.path("profile").display()))
-        .arg(format!("file://{}", bed.path("frame.html").display()))
-        .output()
-        .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
-    let title =
-        dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.to_owned());
-    let title = title.unwrap_or_else(|| panic!("Chromium said {dom} {}", String::from_utf8_lossy(&output.stderr)));
+    let title = chromium::title(chromium, &bed.path("frame.html"));
     let words: Vec<&str> = title.split(' ').collect();
     assert!(words[0].parse::<u32>().unwrap() <= 360, "the page is {} pixels wide", words[0]);
     assert!(words[1].parse::<u32>().unwrap() > 10 && words[2] == "true", "{title}");

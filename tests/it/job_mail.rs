@@ -32,10 +32,11 @@ fn the_third_failure_in_a_row_is_told_and_then_the_recovery() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("[web1] FAILED: a"), "{told:?}");
     let history = bed.json(&["history", "a", "-n", "100"]);
-    let failed = history.as_array().unwrap().iter().filter(|run| run["outcome"] == "failed").count();
-    assert_eq!(failed, 4);
-    let first = bed.mails()[0].clone();
-    assert!(first.contains("logkeeper show 3"), "the third run is the one that is told: {first}");
+    let failed: Vec<_> = history.as_array().unwrap().iter().filter(|run| run["outcome"] == "failed").collect();
+    assert_eq!(failed.len(), 4);
+    // The newest comes first.
+    let (first, third) = (bed.mails()[0].clone(), failed[1]["id"].as_i64().unwrap());
+    assert!(first.contains(&format!("logkeeper show {third}")), "the third is the one that is told: {first}");
 }
 
 #[test]

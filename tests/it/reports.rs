@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use chrono::{Days, NaiveDate};
 use logkeeper::jobs::ReportRequest;
@@ -11,7 +10,7 @@ use logkeeper::report::{self, ArchiveRecord, Day, Disk, Figures, Hour, JobRecord
 use logkeeper::store::Store;
 
 use crate::support::smtp::{Act, ScriptedSmtp};
-use crate::support::{self, TestBed, unquoted};
+use crate::support::{self, TestBed, chromium, unquoted};
 
 fn date(text: &str) -> NaiveDate {
     text.parse().unwrap()
@@ -112,6 +111,7 @@ fn quiet(audience: Audience) -> Figures {
         findings: Vec::new(),
         findings_total: 0,
         findings_before: Some(2),
+        findings_late: 0,
         breaches: 0,
         outages: 0,
         jobs: vec![job("archive-logs", 7), job("failed-logins", 1008), job("weekly-summary", 1)],
@@ -144,6 +144,7 @@ fn bad(audience: Audience) -> Figures {
         found(7, "user.name", "root", 900, Severity::Medium, None),
     ];
     (figures.findings_total, figures.breaches, figures.outages) = (57, 1, 3);
+    figures.findings_late = 4;
     let attackers =
         [("203.0.113.9", 1480), ("203.0.113.77", 640), ("203.0.113.8", 90), ("10.0.0.7", 400), ("192.0.2.3", 1)];
     figures.attackers = attackers.map(|(name, n)| (name.into(), n)).to_vec();
@@ -531,6 +532,23 @@ fn a_break_in_counts_in_the_period_in_which_it_happened() {
 }
 
 #[test]
+fn what_was_found_after_its_report_is_told_in_the_next_one() {
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\"]\n");
+    let line = |n: i64| {
+        format!("2026-11-18T10:00:{n}+00:00 web1 sshd[1]: Failed password for root from 198.51.100.7 port 1 ssh2\n")
+    };
+    bed.file("log/auth.log", &(10..20).map(line).collect::<String>());
+    // Collected from another host days later.
+    bed.run_job("scan", "2026-11-21T09:00:00Z");
+    let late = |day: &str| bed.json(&["report", "daily", "--ending", day])["findings_late"].as_u64().unwrap();
+    assert_eq!((late("2026-11-18"), late("2026-11-20"), late("2026-11-21")), (0, 0, 1));
+    let text = bed.run(&["report", "daily", "--ending", "2026-11-21"]).stdout;
+    assert!(text.contains("Found only now, of earlier times 1"), "{text}");
+}
+
+#[test]
 fn a_report_waits_a_little_for_scans_that_are_made_up_for_with_it() {
     let bed = watched();
     let scan = std::fs::read_to_string(bed.path("jobs/scan.toml")).unwrap();
@@ -560,14 +578,10 @@ fn a_report_waits_a_little_for_scans_that_are_made_up_for_with_it() {
     assert_eq!(bed.mails().len(), 1, "nobody is told that it waited");
 }
 
-fn chromium() -> Option<&'static str> {
-    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| support::has(name))
-}
-
 /// Every mail on a telephone and on a desk, its pictures there and blocked: nothing sticks out, and all words are there.
 #[test]
 fn mails_fit_telephones_and_desks_with_and_without_pictures() {
-    let Some(chromium) = chromium() else {
+    let Some(chromium) = chromium::program() else {
         return support::skip("mails_fit_telephones_and_desks_with_and_without_pictures", "Chromium");
     };
     let bed = TestBed::new();
@@ -596,18 +610,7 @@ fn mails_fit_telephones_and_desks_with_and_without_pictures() {
         return [f.dataset.name,f.width,d.documentElement.scrollWidth,d.body.innerText.includes('What we ask of you'),\
         [...d.images].filter(i=>i.naturalWidth>0).length,d.images.length].join(' ')}).join(';')}</script>";
     bed.file("frames.html", &page);
-    let output = Command::new(chromium)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"])
-        .args(["--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"])
-        .args(["--virtual-time-budget=5000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", bed.path("profile").display()))
-        .arg(format!("file://{}", bed.path("frames.html").display()))
-        .output()
-        .unwrap();
-    let dom = String::from_utf8_lossy(&output.stdout).into_owned();
-    let title =
-        dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title.to_owned());
-    let title = title.unwrap_or_else(|| panic!("Chromium said {dom} {}", String::from_utf8_lossy(&output.stderr)));
+    let title = chromium::title(chromium, &bed.path("frames.html"));
     let rows: Vec<Vec<&str>> = title.split(';').map(|row| row.split(' ').collect()).collect();
     assert_eq!(rows.len(), 32, "{title}");
     for row in rows {

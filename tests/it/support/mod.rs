@@ -1,5 +1,6 @@
 //! What the stories share: a configuration of its own in a temporary folder, the real program, and real servers.
 
+pub mod chromium;
 pub mod http;
 pub mod python;
 pub mod smtp;
