@@ -51,6 +51,8 @@ enum By {
     Path,
     /// Addresses, by failed logins
     Attacker,
+    /// Addresses, by successful logins
+    Login,
     /// Accounts, by failed logins
     Target,
     /// Paths on web servers, by answers with an error
@@ -109,6 +111,7 @@ fn stats(store: &Store, args: &Args, span: (DateTime<Utc>, DateTime<Utc>), zone:
         By::Path => Some((TopKind::Path, "PATH")),
         By::Attacker => Some((TopKind::Attacker, "ADDRESS")),
         By::Target => Some((TopKind::Target, "ACCOUNT")),
+        By::Login => Some((TopKind::Login, "ADDRESS")),
         By::ErrorPath => Some((TopKind::ErrorPath, "PATH")),
         _ => None,
     };

@@ -12,9 +12,12 @@ use crate::model::channel::MAIL;
 use crate::model::tally::BUCKET;
 use crate::model::untrusted::printable;
 use crate::model::{
-    Audience, Outcome, ReportKind, ReportSpec, RunId, Severity, StoredFinding, Tally, TopKind, Trigger, Work,
+    Audience, Category, Event, Outcome, Peer, ReportKind, ReportSpec, RunId, Severity, StoredFinding, Tally, TopKind,
+    Trigger, Who, Work,
 };
-use crate::report::{self, ArchiveRecord, Day, Disk, FINDINGS_KEPT, Figures, Hour, SourceRecord, TOPS_KEPT};
+use crate::report::{
+    self, Acquaintance, ArchiveRecord, Day, Disk, FINDINGS_KEPT, Figures, Hour, SourceRecord, TOPS_KEPT,
+};
 use crate::store::{BucketTally, Ended, Enqueued, FindingFilter, SentReport, Store, StoreError};
 
 /// How many archives are named with their digests.
@@ -32,9 +35,6 @@ pub struct Request {
     /// When it is made: it covers the whole days before.
     pub made: DateTime<Utc>,
 }
-
-/// How many runs of a job that need a look are looked into for what they said.
-const SAID_BYTES: usize = 300;
 
 impl Request {
     /// The first and last day it covers.
@@ -163,6 +163,7 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     let told_since = at_time(kind.begin(today), made.with_timezone(&zone).time(), zone);
     let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
+    let attackers = top(TopKind::Attacker)?;
     Ok(Figures {
         kind,
         audience,
@@ -190,7 +191,8 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
         jobs: job_records(config, store, told_since, made)?,
         archives: archive_record(store, told_since, made)?,
         sources: source_records(config, zone, &counted, &counted_before),
-        attackers: top(TopKind::Attacker)?,
+        acquaintances: acquaintances(&attackers, (start, end), config, store)?,
+        attackers,
         targets: top(TopKind::Target)?,
         error_paths: top(TopKind::ErrorPath)?,
         disks: disks(config),
@@ -237,6 +239,28 @@ fn read_until(config: &Config, store: &Store, end: DateTime<Utc>) -> Result<Opti
         }
     }
     Ok(until)
+}
+
+/// What speaks for these addresses: logins, and that somebody lets them alone.
+fn acquaintances(
+    addresses: &[(String, u64)],
+    (start, end): (DateTime<Utc>, DateTime<Utc>),
+    config: &Config,
+    store: &Store,
+) -> Result<Vec<Acquaintance>, StoreError> {
+    let logins: HashMap<String, u64> =
+        store.tops(TopKind::Login, (start, end), None, usize::MAX)?.into_iter().collect();
+    let exemptions = store.exemptions()?;
+    let holds = exemptions.iter().filter(|e| e.since < end.timestamp() && e.until > start.timestamp());
+    let allowed: Vec<&Who> = holds.map(|e| &e.who).chain(config.rules.values().flat_map(|rule| &rule.allow)).collect();
+    let known = |(name, _): &(String, u64)| {
+        let peer = Peer::read(name.as_bytes());
+        let event = Event { peer, ..Event::plain(None, Category::Auth) };
+        let logins = logins.get(name).copied().unwrap_or(0);
+        let is_allowed = allowed.iter().any(|who| who.holds(&event));
+        (logins > 0 || is_allowed).then(|| Acquaintance { address: name.clone(), logins, is_allowed })
+    };
+    Ok(addresses.iter().filter_map(known).collect())
 }
 
 fn local(counted: &BucketTally, zone: Tz) -> DateTime<Tz> {
@@ -325,6 +349,9 @@ fn job_records(
     Ok(records.into_values().collect())
 }
 
+/// How much of what a run said is told, in characters.
+const SAID: usize = 300;
+
 /// What a run said about itself, and what it named.
 fn said_by(store: &Store, run: RunId) -> Result<String, StoreError> {
     let Some(run) = store.run(run)? else { return Ok(String::new()) };
@@ -332,7 +359,7 @@ fn said_by(store: &Store, run: RunId) -> Result<String, StoreError> {
     let notes = run.notes.iter().filter(|note| !note.starts_with("read ")).take(2);
     let said: Vec<&str> = std::iter::once(&run.summary).chain(notes).map(String::as_str).collect();
     let said = printable(said.join("; ").as_bytes());
-    Ok(said.chars().take(SAID_BYTES).collect())
+    Ok(said.chars().take(SAID).collect())
 }
 
 fn archive_record(store: &Store, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<ArchiveRecord, StoreError> {

@@ -48,7 +48,8 @@ impl TopCounts {
         let Some(hours) = self.sources.get_mut(source) else { return };
         let hour = |sighting: &Sighting<'_>| sighting.time.div_euclid(HOUR);
         for same in sightings.chunk_by(|a, b| hour(a) == hour(b)) {
-            let Hour([addresses, accounts, paths, attackers, targets, error_paths]) = hours.enter(hour(&same[0]));
+            let Hour([addresses, accounts, paths, attackers, targets, error_paths, logins]) =
+                hours.enter(hour(&same[0]));
             for sighting in same {
                 let Some(event) = &sighting.event else { continue };
                 let times = match event.action {
@@ -66,6 +67,9 @@ impl TopCounts {
                 }
                 if let Some(user) = event.user {
                     accounts.count(user, times);
+                }
+                if event.action == Action::LoginSucceeded {
+                    event.peer.into_iter().for_each(|peer| logins.count_address(peer, 1));
                 }
                 let failures = u64::from(sighting.failures);
                 if failures > 0 {
@@ -92,7 +96,7 @@ impl TopCounts {
                         source: source.clone(),
                         hour,
                         kind,
-                        name: if matches!(kind, TopKind::Ip | TopKind::Attacker) {
+                        name: if matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login) {
                             address(&name)
                         } else {
                             printable(&name)

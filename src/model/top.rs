@@ -19,12 +19,15 @@ words! {
         Target = "target",
         /// Paths on a web server, by requests that were answered with an error (4xx or 5xx).
         ErrorPath = "error-path",
+        /// Addresses, by successful logins.
+        Login = "login",
     }
 }
 
 impl TopKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Ip, Self::User, Self::Path, Self::Attacker, Self::Target, Self::ErrorPath];
+    pub const ALL: [Self; 7] =
+        [Self::Ip, Self::User, Self::Path, Self::Attacker, Self::Target, Self::ErrorPath, Self::Login];
 }
 
 /// How many of each kind are kept of an hour of a source.

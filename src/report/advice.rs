@@ -65,7 +65,10 @@ fn breaches(figures: &Figures) -> Option<Advice> {
 fn networks(figures: &Figures) -> Vec<Advice> {
     let total = attempts(figures);
     let mut networks: BTreeMap<String, Vec<(&str, u64)>> = BTreeMap::new();
-    for (name, count) in &figures.attackers {
+    let known = |name: &str| figures.acquaintances.iter().find(|known| known.address == name);
+    let logins = |name: &str| known(name).map_or(0, |known| known.logins);
+    let blamed = figures.attackers.iter().filter(|(name, _)| !known(name).is_some_and(|known| known.is_allowed));
+    for (name, count) in blamed {
         let Ok(address) = name.parse::<IpAddr>() else { continue };
         networks.entry(network_of(address)).or_default().push((name, *count));
     }
@@ -73,7 +76,7 @@ fn networks(figures: &Figures) -> Vec<Advice> {
     for (network, addresses) in networks {
         let busy: Vec<_> = addresses.into_iter().filter(|(_, n)| *n >= ATTEMPTS).collect();
         let sum = busy.iter().map(|(_, n)| n).sum();
-        if busy.len() >= NEIGHBOURS && busy.iter().all(|(name, _)| !is_inside(name)) {
+        if busy.len() >= NEIGHBOURS && busy.iter().all(|(name, _)| !is_inside(name) && logins(name) == 0) {
             heavy.push((network, sum, busy.len()));
         } else {
             heavy.extend(busy.into_iter().map(|(name, n)| (name.to_owned(), n, 1)));
@@ -84,6 +87,11 @@ fn networks(figures: &Figures) -> Vec<Advice> {
     let word = |(who, n, addresses): (String, u64, usize)| {
         let what = if is_inside(&who) {
             format!("Ask who uses {who}: it is one of your own, and keeps giving wrong passwords.")
+        } else if logins(&who) > 0 {
+            format!(
+                "Ask who uses {who} before you block it: it also logged in, {}.",
+                counted(logins(&who) as usize, "time")
+            )
         } else {
             format!("Block {who}, unless it is one of your own.")
         };

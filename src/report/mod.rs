@@ -87,6 +87,8 @@ pub struct Figures {
     pub sources: Vec<SourceRecord>,
     /// Addresses by failed logins, most first.
     pub attackers: Vec<(String, u64)>,
+    /// What else is known of these addresses.
+    pub acquaintances: Vec<Acquaintance>,
     /// Accounts by failed logins, most first.
     pub targets: Vec<(String, u64)>,
     /// Paths by requests answered with an error, most first.
@@ -119,6 +121,17 @@ pub struct Hour {
     pub failed_logins: u64,
     /// Requests answered with an error (4xx and 5xx).
     pub errors: u64,
+}
+
+/// What speaks for an address that gave wrong passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acquaintance {
+    /// The address.
+    pub address: String,
+    /// How often it logged in.
+    pub logins: u64,
+    /// Whether a rule or `logkeeper allow` lets it alone.
+    pub is_allowed: bool,
 }
 
 /// How a job did in the period. A slot is a time at which it was due; its last attempt counts.

@@ -24,11 +24,13 @@ fn now() -> DateTime<Utc> {
 }
 
 /// Failed logins of an account, as a scan would have found them.
-fn finding(user: &str, line: &str) -> StoredFinding {
+fn finding(user: &str, host: Option<&str>, line: &str) -> StoredFinding {
+    let host = host.map(|host| ("host.name".to_owned(), host.to_owned()));
+    let subject = [("user.name".to_owned(), user.to_owned())].into_iter().chain(host).collect();
     let finding = Finding {
         rule: "failed-logins".into(),
         severity: Severity::High,
-        subject: [("user.name".to_owned(), user.to_owned())].into(),
+        subject,
         count: 7,
         counted: Counted::FailedLogins,
         first: now().timestamp() - 100,
@@ -44,10 +46,14 @@ fn finding(user: &str, line: &str) -> StoredFinding {
 }
 
 fn alert(bed: &TestBed, user: &str, line: &str) -> Message {
+    alert_on(bed, user, None, line)
+}
+
+fn alert_on(bed: &TestBed, user: &str, host: Option<&str>, line: &str) -> Message {
     let config = bed.config();
     let (key, since) = (format!("test {}", user.len()), now());
     let alert = Alert { run: 1, key, looks_back: false, held_back: 0, since, config: &config };
-    alert.compose(&[finding(user, line)], now())
+    alert.compose(&[finding(user, host, line)], now())
 }
 
 fn send(bed: &TestBed, channel: &str, recipient: &str, message: &Message) -> Result<(), NotifyError> {
@@ -327,7 +333,7 @@ fn a_hundred_hostile_texts_do_nothing_in_any_sink() {
     let payloads = payloads();
     assert_eq!(payloads.len(), 100);
     for (index, payload) in payloads.iter().enumerate() {
-        for message in [alert(&bed, payload, payload), notice(&bed, payload)] {
+        for message in [alert_on(&bed, payload, Some(payload), payload), notice(&bed, payload)] {
             for channel in ["mail", "hook", "slack", "sms", "log", "book"] {
                 let to = if channel == "mail" { "admin@example.org" } else { "" };
                 send(&bed, channel, to, &message).unwrap_or_else(|error| panic!("{payload:?} by {channel}: {error}"));

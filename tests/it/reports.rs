@@ -125,6 +125,7 @@ fn quiet(audience: Audience) -> Figures {
         },
         sources: vec![source("auth", 1500, 7), source("web-access", 18_000, 7)],
         attackers: vec![("192.0.2.10".into(), 9), ("198.51.100.4".into(), 5)],
+        acquaintances: Vec::new(),
         targets: vec![("admin".into(), 7)],
         error_paths: vec![("/favicon.ico".into(), 40)],
         disks: vec![Disk { path: "/var/lib/logkeeper".into(), free: 61_000_000_000, total: 100_000_000_000 }],
@@ -300,6 +301,33 @@ fn recommendations_say_what_they_rest_on() {
     assert!(quiet.contains("RECOMMENDATIONS\nNone."), "{quiet}");
     let management = report::message(&bad(Audience::Management)).mail.text;
     assert!(!management.contains("RECOMMENDATIONS") && !management.contains("SHA-256"));
+}
+
+#[test]
+fn nobody_is_told_to_block_who_also_logs_in_or_is_let_alone() {
+    let bed = watched();
+    let log = std::fs::read_to_string(bed.path("log/auth.log")).unwrap();
+    let line = |n: i64, address: &str, what: &str| {
+        format!(
+            "2026-11-18T11:{:02}:{:02}+00:00 web1 sshd[{n}]: {what} password for eve from {address} port 1 ssh2\n",
+            n / 60,
+            n % 60
+        )
+    };
+    let tries = |address: &'static str| (0..40).map(move |n| line(n, address, "Failed"));
+    let logins = line(3000, "203.0.113.5", "Accepted").repeat(2);
+    let tries: String = tries("203.0.113.5").chain(tries("192.0.2.77")).chain(tries("198.51.100.200")).collect();
+    bed.file("log/auth.log", &(log + &tries + &logins));
+    bed.run_job("scan", "2026-11-20T00:40:00Z");
+    // The exemption holds from now on, and the report is of times before.
+    assert_eq!(bed.run(&["allow", "192.0.2.0/24", "--for", "7d", "--why", "our scanner"]).code, 0);
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute("UPDATE exemptions SET since = 0", []).unwrap();
+    drop(database);
+    let text = bed.run(&["report", "weekly", "--for", "admins", "--ending", "2026-11-19"]).stdout;
+    assert!(text.contains("* Ask who uses 203.0.113.5 before you block it: it also logged in, 2 times."), "{text}");
+    assert!(text.contains("* Block 198.51.100.200, unless it is one of your own."), "{text}");
+    assert!(!text.contains("Block 192.0.2.77") && text.contains("192.0.2.77 "), "{text}");
 }
 
 #[test]
