@@ -72,6 +72,14 @@ pub enum StoreError {
     },
 }
 
+/// How often, and after how long, a database is opened again that somebody else is creating.
+const BUSY_TRIES: u32 = 500;
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+}
+
 /// Short for a result of the store.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
@@ -100,7 +108,18 @@ impl Store {
             connection.pragma_update(None, "foreign_keys", true)?;
             Ok(connection)
         };
-        let mut connection = open().map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        // Two that create the database at once: SQLite does not wait for who makes its journal just now.
+        let mut tries = 0;
+        let opened = loop {
+            match open() {
+                Err(error) if is_busy(&error) && tries < BUSY_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(BUSY_PAUSE);
+                }
+                opened => break opened,
+            }
+        };
+        let mut connection = opened.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
         migrations::apply(&mut connection, &path)?;
         Ok(Self { connection: Shared::new(connection), path })
     }
