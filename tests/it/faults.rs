@@ -262,3 +262,18 @@ fn of_fifty_daemons_started_at_once_one_runs() {
     all[0].kill().unwrap();
     all[0].wait().unwrap();
 }
+
+#[test]
+fn many_that_create_the_database_at_once_all_open_it() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        std::thread::scope(|scope| {
+            let opening: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| logkeeper::store::Store::open(&state).map(drop))).collect();
+            for opened in opening {
+                opened.join().unwrap().unwrap();
+            }
+        });
+    }
+}
