@@ -265,7 +265,7 @@ fn of_fifty_daemons_started_at_once_one_runs() {
 
 #[test]
 fn many_that_create_the_database_at_once_all_open_it() {
-    for _ in 0..20 {
+    for _ in 0..200 {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         std::thread::scope(|scope| {
