@@ -4,11 +4,10 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use super::episodes::{Episodes, Limits, Measure};
+use super::episodes::{Batch, Episodes, Limits, Measure};
 use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, Sighting};
-use crate::model::untrusted::printable;
-use crate::model::{Action, Breach, Event, Field, Finding, Rule, RuleKind, Selection};
+use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 
 /// The detector.
 pub struct Count {
@@ -18,6 +17,7 @@ pub struct Count {
     value: Option<Field>,
     by: Vec<Field>,
     episodes: Episodes,
+    batch: Batch,
     key: Vec<u8>,
 }
 
@@ -33,12 +33,37 @@ impl Count {
         };
         let measure = if value.is_some() { Measure::Values } else { Measure::Events };
         let episodes = Episodes::new(Limits::new(rule, threshold, window, measure));
-        Self { rule: rule.clone(), of: of.clone(), value, by: by.clone(), episodes, key: Vec::new() }
+        Self {
+            rule: rule.clone(),
+            of: of.clone(),
+            value,
+            by: by.clone(),
+            episodes,
+            batch: Batch::default(),
+            key: Vec::new(),
+        }
     }
 
     /// Whether all happened that the rule looks for.
     fn is_whole(&self, finding: &Finding) -> bool {
         finding.breach.is_some() || !matches!(self.rule.kind, RuleKind::Sequence { .. })
+    }
+
+    fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
+        let Some(value) = self.digest(event) else { return };
+        if !write_key(&self.by, event, &mut self.key) {
+            return;
+        }
+        if self.of.holds(event, sighting.failures, sighting.urgent) {
+            self.batch.note(&self.key, index, sighting.failures.max(1), value);
+        } else if event.action == Action::LoginSucceeded
+            && (matches!(self.rule.kind, RuleKind::Sequence { .. })
+                || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins)
+        {
+            // That an account is used after others guessed at it proves nothing, unless somebody wants to know; that an
+            // address gets in does.
+            self.batch.note_success(&self.key, index);
+        }
     }
 
     /// The digest of an event's value: values are only compared. None where the event has no such value.
@@ -53,24 +78,14 @@ impl Count {
 }
 
 impl Detector for Count {
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let Some(event) = &sighting.event else { return false };
-        let Some(value) = self.digest(event) else { return false };
-        if !write_key(&self.by, event, &mut self.key) {
-            return false;
+    fn observe(&mut self, sightings: &[&Sighting<'_>], _found: &mut [bool]) {
+        self.batch.clear();
+        for (index, sighting) in sightings.iter().enumerate() {
+            if let Some(event) = &sighting.event {
+                self.note(index, sighting, event);
+            }
         }
-        if self.of.holds(event, sighting.failures, sighting.urgent) {
-            self.episodes.observe(&self.key, sighting.failures.max(1), value, sighting);
-        } else if event.action == Action::LoginSucceeded
-            && (matches!(self.rule.kind, RuleKind::Sequence { .. })
-                || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins)
-        {
-            // That an account is used after others guessed at it proves nothing, unless somebody wants to know; that an
-            // address gets in does.
-            let user = event.user.map(printable).unwrap_or_default();
-            self.episodes.observe_success(&self.key, Breach { time: sighting.time, user });
-        }
-        false
+        self.episodes.observe(&self.batch, sightings);
     }
 
     fn findings(&mut self) -> Vec<Finding> {

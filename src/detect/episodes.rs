@@ -4,13 +4,19 @@
 //! An episode is a finding if any window in it held enough events. Both are properties of the set of
 //! events, so the order in which they are seen doesn't matter.
 
-use std::collections::BTreeSet;
+use std::borrow::Borrow;
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt};
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
-use super::{EVIDENCE_LINES, LATENESS, MAX_SUBJECTS, Sighting};
+use super::subject::Key;
+use super::values::Values;
+use super::{EVIDENCE_LINES, Kept, LATENESS, MAX_SUBJECTS, Sighting};
+use crate::model::untrusted::printable;
 use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
 
 /// How many different values of one episode are told apart.
@@ -53,10 +59,55 @@ impl Limits {
     }
 }
 
+/// What some lines tell, to be taken into account together.
+#[derive(Default)]
+pub struct Batch {
+    /// The subjects' keys, one behind the other.
+    keys: Vec<u8>,
+    noted: Vec<Noted>,
+}
+
+/// What one line tells of a subject.
+struct Noted {
+    /// Where its key ends.
+    end: usize,
+    /// Which line.
+    index: usize,
+    /// How many events it is; 0 for a success.
+    times: u32,
+    value: u64,
+}
+
+impl Batch {
+    /// Notes that a line, by its place among the lines, tells of so many events of a subject with this value.
+    pub fn note(&mut self, subject: &[u8], index: usize, times: u32, value: u64) {
+        self.keys.extend_from_slice(subject);
+        self.noted.push(Noted { end: self.keys.len(), index, times, value });
+    }
+
+    /// Notes that it tells of a success of a subject.
+    pub fn note_success(&mut self, subject: &[u8], index: usize) {
+        self.note(subject, index, 0, 0);
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.noted.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &Noted)> {
+        let starts = [0].into_iter().chain(self.noted.iter().map(|noted| noted.end));
+        starts.zip(&self.noted).map(|(start, noted)| (&self.keys[start..noted.end], noted))
+    }
+}
+
 /// Events per subject.
 pub struct Episodes {
     limits: Limits,
-    subjects: HashMap<Box<[u8]>, Track>,
+    subjects: IndexMap<Key, Track, RandomState>,
+    /// Where the subjects of a batch are; none of new ones.
+    places: Vec<Option<usize>>,
     dropped: u64,
     /// So many new subjects are turned away before room is looked for again: that looks at every subject.
     patience: usize,
@@ -65,11 +116,18 @@ pub struct Episodes {
 /// What is known of one subject.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Track {
-    episodes: Vec<Episode>,
+    /// Most subjects have but one, and there are very many subjects.
+    episodes: SmallVec<[Episode; 1]>,
     /// Times, numbers and values of the events that may still share a window with one to come.
-    recent: Vec<(i64, u32, u64)>,
+    recent: SmallVec<[(i64, u32, u64); 2]>,
     /// Successes that may follow a finding's failures.
     successes: Vec<Breach>,
+    /// Whether something happened since it was evaluated.
+    #[serde(skip)]
+    changed: bool,
+    /// Once no event before this time will come, something may be forgotten.
+    #[serde(skip)]
+    due: i64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,45 +137,43 @@ struct Episode {
     count: u64,
     reached: Option<i64>,
     /// The different values, where these are counted.
-    values: BTreeSet<u64>,
-    evidence: Vec<(i64, Evidence)>,
+    values: Values,
+    evidence: Kept,
 }
 
 impl Episodes {
     /// No events yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, subjects: HashMap::new(), dropped: 0, patience: 0 }
+        Self { limits, subjects: IndexMap::default(), places: Vec::new(), dropped: 0, patience: 0 }
     }
 
-    /// Counts `times` events of a subject that have this value.
-    pub fn observe(&mut self, subject: &[u8], times: u32, value: u64, sighting: &Sighting<'_>) {
-        let limits = self.limits;
-        match self.track(subject, sighting.time) {
-            Some(track) => track.add(limits, times, value, sighting),
-            None => self.dropped += u64::from(times),
-        }
-    }
-
-    /// Takes a success of a subject into account.
-    pub fn observe_success(&mut self, subject: &[u8], success: Breach) {
-        let limits = self.limits;
-        if let Some(track) = self.track(subject, success.time) {
-            if track.successes.len() >= MAX_SUCCESSES {
-                track.forget_successes(limits);
+    /// Takes what these lines tell into account.
+    pub fn observe(&mut self, batch: &Batch, sightings: &[&Sighting<'_>]) {
+        // Memory answers many questions at once, but only to a loop that does nothing else.
+        let subjects = &self.subjects;
+        self.places.clear();
+        self.places.extend(batch.iter().map(|(subject, _)| subjects.get_index_of(subject)));
+        let mut is_moved = false;
+        for (index, (subject, noted)) in batch.iter().enumerate() {
+            let (limits, sighting) = (self.limits, sightings[noted.index]);
+            let place = self.places[index].filter(|_| !is_moved).or_else(|| self.subjects.get_index_of(subject));
+            if place.is_none() && self.subjects.len() >= MAX_SUBJECTS {
+                is_moved = true;
+                if !self.make_room(sighting.time) {
+                    self.dropped += u64::from(noted.times);
+                    continue;
+                }
             }
-            track.successes.push(success);
-        }
-    }
-
-    /// What is known of a subject; none where there is no room for another one.
-    fn track(&mut self, subject: &[u8], time: i64) -> Option<&mut Track> {
-        if !self.subjects.contains_key(subject) {
-            if self.subjects.len() >= MAX_SUBJECTS && !self.make_room(time) {
-                return None;
+            let track = match place.and_then(|place| self.subjects.get_index_mut(place)) {
+                Some((_, track)) => track,
+                None => self.subjects.entry(subject.into()).or_default(),
+            };
+            if noted.times > 0 {
+                track.add(limits, noted.times, noted.value, sighting);
+            } else {
+                track.add_success(limits, sighting);
             }
-            self.subjects.insert(subject.into(), Track::default());
         }
-        self.subjects.get_mut(subject)
     }
 
     /// Forgets subjects that are no finding and too long ago to become one; says whether that made room.
@@ -145,11 +201,13 @@ impl Episodes {
     /// The findings among the episodes.
     pub fn findings(&mut self, rule: &Rule, subject_of: impl Fn(&[u8]) -> Subject) -> Vec<Finding> {
         let mut found = Vec::new();
-        for (name, track) in &mut self.subjects {
+        for (name, track) in self.subjects.iter_mut() {
             track.evaluate(self.limits);
             let Track { episodes, successes, .. } = track;
             found.extend(
-                episodes.iter().filter_map(|e| e.finding(rule, || subject_of(name), successes, self.limits, true)),
+                episodes
+                    .iter()
+                    .filter_map(|e| e.finding(rule, || subject_of(name.borrow()), successes, self.limits, true)),
             );
         }
         found
@@ -162,19 +220,24 @@ impl Episodes {
         let safe = horizon.saturating_sub(LATENESS);
         let mut settled = Vec::new();
         self.subjects.retain(|name, track| {
+            if !track.changed && track.due >= safe {
+                return true;
+            }
             track.evaluate(limits);
-            let Track { episodes, successes, recent } = track;
+            let Track { episodes, successes, recent, .. } = track;
             recent.retain(|(time, ..)| *time >= safe.saturating_sub(window));
+            recent.shrink_to_fit();
             episodes.retain(|episode| {
                 let open = episode.last.saturating_add(merge) >= safe;
                 if !open {
-                    settled.extend(episode.finding(rule, || subject_of(name), successes, limits, false));
+                    settled.extend(episode.finding(rule, || subject_of(name.borrow()), successes, limits, false));
                 }
                 open
             });
             let first = episodes.first().map_or(i64::MAX, |episode| episode.first);
             successes.retain(|success| success.time >= first.min(safe.saturating_sub(window)));
-            !episodes.is_empty() || !successes.is_empty()
+            track.due = track.due(limits);
+            !track.episodes.is_empty() || !track.successes.is_empty()
         });
         settled
     }
@@ -186,7 +249,7 @@ impl Episodes {
 
     /// The state, to be stored.
     pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Value {
-        let sorted = self.subjects.iter().map(|(key, track)| (stored(key), track));
+        let sorted = self.subjects.iter().map(|(key, track)| (stored(key.borrow()), track));
         serde_json::json!(sorted.collect::<std::collections::BTreeMap<_, _>>())
     }
 
@@ -199,34 +262,43 @@ impl Episodes {
         let saved: std::collections::BTreeMap<String, Track> = serde_json::from_value(state)?;
         for (key, track) in saved {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
-            self.subjects.insert(key.into(), track);
+            self.subjects.insert(key.as_slice().into(), Track { changed: true, ..track });
         }
         Ok(())
     }
 }
 
 impl Track {
+    fn add_success(&mut self, limits: Limits, sighting: &Sighting<'_>) {
+        if self.successes.len() >= MAX_SUCCESSES {
+            self.forget_successes(limits);
+        }
+        let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
+        self.successes.push(Breach { time: sighting.time, user });
+        self.changed = true;
+    }
+
     fn add(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
         let (time, merge) = (sighting.time, limits.merge);
         match self.recent.last_mut() {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
             _ => self.recent.push((time, times, value)),
         }
+        self.changed = true;
         self.forget_long_ago(limits);
         let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
         let Some(index) = self.episodes.iter().position(near) else {
-            let evidence = vec![(time, sighting.evidence())];
-            let values = if limits.measure == Measure::Values { BTreeSet::from([value]) } else { BTreeSet::new() };
-            let count = u64::from(times);
-            // Most subjects have but one, and there are very many subjects.
-            if self.episodes.is_empty() {
-                self.episodes.reserve_exact(1);
+            let evidence = smallvec![(time, sighting.evidence())];
+            let mut values = Values::default();
+            if limits.measure == Measure::Values {
+                values.insert(value);
             }
+            let count = u64::from(times);
             self.episodes.push(Episode { first: time, last: time, count, reached: None, values, evidence });
             self.episodes.sort_by_key(|episode| episode.first);
             return;
         };
-        self.episodes[index].add(limits, times, value, sighting);
+        self.episodes[index].add(times, value, sighting);
         while self
             .episodes
             .get(index + 1)
@@ -237,13 +309,21 @@ impl Track {
         }
     }
 
+    /// When no event before this time will come, something can be forgotten.
+    fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
+        let recent = self.recent.iter().map(|(time, ..)| time.saturating_add(window));
+        let successes = self.successes.iter().map(|success| success.time.saturating_add(window));
+        let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge));
+        recent.chain(successes).chain(episodes).min().unwrap_or(i64::MIN)
+    }
+
     /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
     fn forget_long_ago(&mut self, limits: Limits) {
         if self.recent.len() < MANY_EVENTS || !self.recent.len().is_power_of_two() {
             return;
         }
         self.evaluate(limits);
-        let latest = self.recent.last().map_or(0, |(time, ..)| *time);
+        let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
         self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
     }
 
@@ -268,6 +348,13 @@ impl Track {
 
     /// Finds for each episode the first event that completed a window.
     fn evaluate(&mut self, limits: Limits) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let all: u64 = self.recent.iter().map(|(_, times, _)| u64::from(*times)).sum();
+        if all < u64::from(limits.threshold) {
+            return;
+        }
         self.recent.sort_unstable();
         let mut start = 0;
         let mut held = Window::new(limits.measure);
@@ -333,9 +420,11 @@ impl Window {
 }
 
 impl Episode {
-    fn add(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
+    fn add(&mut self, times: u32, value: u64, sighting: &Sighting<'_>) {
         let time = sighting.time;
-        if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
+        // There are none where they are not counted.
+        let room = 1..MAX_VALUES;
+        if room.contains(&self.values.len()) {
             self.values.insert(value);
         }
         self.first = self.first.min(time);
@@ -348,7 +437,7 @@ impl Episode {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.count += later.count;
-        self.values.extend(later.values);
+        Vec::from(later.values).into_iter().for_each(|value| self.values.insert(value));
         self.reached = [self.reached, later.reached].into_iter().flatten().min();
         self.evidence.extend(later.evidence);
         self.evidence.sort_by_key(|(time, _)| *time);
@@ -382,7 +471,7 @@ impl Episode {
             breach,
             note: None,
             can_wait: false,
-            evidence: self.evidence.iter().map(|(_, evidence)| evidence.clone()).collect(),
+            evidence: self.evidence.iter().map(|(_, evidence)| Evidence::clone(evidence)).collect(),
             open,
         })
     }

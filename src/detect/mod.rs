@@ -15,13 +15,16 @@ mod silent;
 mod spike;
 mod subject;
 mod usual;
+mod values;
 
 pub use session::{Held, Sessions};
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use smallvec::SmallVec;
 
 use crate::model::untrusted;
 use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
@@ -35,6 +38,9 @@ const MAX_SUBJECTS: usize = 100_000;
 
 /// How many lines are kept as evidence of one finding.
 const EVIDENCE_LINES: usize = 3;
+
+/// The first lines in time of what is found, with their times.
+type Kept = SmallVec<[(i64, Arc<Evidence>); EVIDENCE_LINES]>;
 
 /// One line and what is known of it, as detectors see it.
 pub struct Sighting<'a> {
@@ -54,17 +60,22 @@ pub struct Sighting<'a> {
     pub file: &'a Arc<str>,
     /// Its number in the file.
     pub number: u64,
+    /// The line as evidence, once a rule has kept it: others that do so share it.
+    pub kept: OnceCell<Arc<Evidence>>,
 }
 
 impl Sighting<'_> {
     /// The line as evidence.
-    fn evidence(&self) -> Evidence {
-        let text = untrusted::evidence(self.line);
-        Evidence { file: self.file.clone(), line: self.number, text }
+    fn evidence(&self) -> Arc<Evidence> {
+        let evidence = || {
+            let text = untrusted::evidence(self.line);
+            Arc::new(Evidence { file: self.file.clone(), line: self.number, text })
+        };
+        self.kept.get_or_init(evidence).clone()
     }
 
     /// Keeps the line as evidence if it is one of the first in time, whatever the order in which lines come.
-    fn keep_among_first(&self, evidence: &mut Vec<(i64, Evidence)>) {
+    fn keep_among_first(&self, evidence: &mut Kept) {
         if evidence.len() >= EVIDENCE_LINES && evidence.last().is_some_and(|(last, _)| *last <= self.time) {
             return;
         }
@@ -89,8 +100,9 @@ pub enum Looks<'a> {
 
 /// The running state of one rule.
 pub trait Detector: Send {
-    /// Takes one line into account; returns whether the line is one that the rule looks for by its text.
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool;
+    /// Takes lines into account; tells in `found`, which has a place for each, which of them are what the rule looks for by
+    /// its text.
+    fn observe(&mut self, sightings: &[&Sighting<'_>], found: &mut [bool]);
 
     /// Which lines it has to be shown besides those whose events it counts ([`Rule::counts`]).
     fn looks_at(&self) -> Looks<'_> {

@@ -4,6 +4,7 @@
 //! of it within the time after which it would be forgotten. Both are properties of the set of events.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ struct Presence {
     first: i64,
     last: i64,
     /// Its first line, as long as an earlier one may come.
-    evidence: Option<Evidence>,
+    evidence: Option<Arc<Evidence>>,
 }
 
 /// What is stored.
@@ -65,6 +66,24 @@ impl Newcomers {
         }
     }
 
+    fn add(&mut self, sighting: &Sighting<'_>) {
+        let Some(event) = &sighting.event else { return };
+        // A stamp of long ago is a clock gone wrong, or an old log, and would end the time of learning.
+        if sighting.time < self.forgotten || !write_key(&self.by, event, &mut self.key) {
+            return;
+        }
+        self.since = Some(self.since.map_or(sighting.time, |since| since.min(sighting.time)));
+        if !self.known.contains_key(&*self.key) {
+            if self.known.len() >= MAX_KNOWN {
+                self.make_room();
+            }
+            self.known.insert(self.key.as_slice().into(), Vec::new());
+        }
+        if let Some(presences) = self.known.get_mut(&*self.key) {
+            take_in(presences, self.forget, sighting);
+        }
+    }
+
     /// Lets a tenth of the subjects go, those that were not seen for longest.
     fn make_room(&mut self) {
         let last = |presences: &[Presence]| presences.iter().map(|presence| presence.last).max().unwrap_or(i64::MIN);
@@ -76,7 +95,7 @@ impl Newcomers {
     }
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
-        let evidence = presence.evidence.clone()?;
+        let evidence = presence.evidence.as_deref()?.clone();
         let learnt = self.since?.saturating_add(self.learn);
         (presence.first >= learnt).then(|| Finding {
             rule: self.rule.name.clone(),
@@ -97,23 +116,8 @@ impl Newcomers {
 }
 
 impl Detector for Newcomers {
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let Some(event) = &sighting.event else { return false };
-        // A stamp of long ago is a clock gone wrong, or an old log, and would end the time of learning.
-        if sighting.time < self.forgotten || !write_key(&self.by, event, &mut self.key) {
-            return false;
-        }
-        self.since = Some(self.since.map_or(sighting.time, |since| since.min(sighting.time)));
-        if !self.known.contains_key(&*self.key) {
-            if self.known.len() >= MAX_KNOWN {
-                self.make_room();
-            }
-            self.known.insert(self.key.as_slice().into(), Vec::new());
-        }
-        if let Some(presences) = self.known.get_mut(&*self.key) {
-            take_in(presences, self.forget, sighting);
-        }
-        false
+    fn observe(&mut self, sightings: &[&Sighting<'_>], _found: &mut [bool]) {
+        sightings.iter().for_each(|sighting| self.add(sighting));
     }
 
     fn watch(&mut self, now: i64, _sources: &BTreeSet<&str>) {

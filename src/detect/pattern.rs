@@ -3,7 +3,7 @@
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
-use super::episodes::{Episodes, Limits, Measure};
+use super::episodes::{Batch, Episodes, Limits, Measure};
 use super::{Detector, Looks, Sighting};
 use crate::model::untrusted::without_line_break;
 use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
@@ -14,6 +14,7 @@ pub struct Pattern {
     name: String,
     search: Search,
     episodes: Episodes,
+    batch: Batch,
 }
 
 enum Search {
@@ -21,6 +22,16 @@ enum Search {
     Regex(Regex),
     /// An expression that doesn't compile; the configuration refuses such a rule.
     Nothing,
+}
+
+impl Search {
+    fn matches(&self, line: &[u8]) -> bool {
+        match self {
+            Self::Text(finder) => finder.find(line).is_some(),
+            Self::Regex(regex) => regex.is_match(line),
+            Self::Nothing => false,
+        }
+    }
 }
 
 impl Pattern {
@@ -34,7 +45,13 @@ impl Pattern {
             Needle::Text(text) => Search::Text(Box::new(Finder::new(text.as_bytes()).into_owned())),
             Needle::Regex(expression) => Regex::new(expression).map_or(Search::Nothing, Search::Regex),
         };
-        Self { rule: rule.clone(), name: needle.as_str().to_owned(), search, episodes: Episodes::new(limits) }
+        Self {
+            rule: rule.clone(),
+            name: needle.as_str().to_owned(),
+            search,
+            episodes: Episodes::new(limits),
+            batch: Batch::default(),
+        }
     }
 }
 
@@ -44,17 +61,15 @@ fn subject(text: &[u8]) -> Subject {
 }
 
 impl Detector for Pattern {
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let line = without_line_break(sighting.line);
-        let matches = match &self.search {
-            Search::Text(finder) => finder.find(line).is_some(),
-            Search::Regex(regex) => regex.is_match(line),
-            Search::Nothing => false,
-        };
-        if matches {
-            self.episodes.observe(self.name.as_bytes(), 1, 0, sighting);
+    fn observe(&mut self, sightings: &[&Sighting<'_>], found: &mut [bool]) {
+        self.batch.clear();
+        for (index, (sighting, found)) in sightings.iter().zip(found).enumerate() {
+            *found = self.search.matches(without_line_break(sighting.line));
+            if *found {
+                self.batch.note(self.name.as_bytes(), index, 1, 0);
+            }
         }
-        matches
+        self.episodes.observe(&self.batch, sightings);
     }
 
     fn looks_at(&self) -> Looks<'_> {

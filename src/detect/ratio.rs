@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Detector, EVIDENCE_LINES, LATENESS, Sighting};
+use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
 use crate::model::{Evidence, Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
 
 /// How many periods are kept; the events of further ones are dropped.
@@ -33,7 +33,7 @@ struct Period {
     counted: u64,
     first: i64,
     last: i64,
-    evidence: Vec<(i64, Evidence)>,
+    evidence: Kept,
 }
 
 impl Ratio {
@@ -56,6 +56,20 @@ impl Ratio {
 
     fn is_over(&self, period: &Period) -> bool {
         period.counted > 0 && period.all >= self.at_least && period.counted * 100 >= period.all * self.percent
+    }
+
+    fn add(&mut self, sighting: &Sighting<'_>) {
+        let Some(event) = &sighting.event else { return };
+        let number = sighting.time.div_euclid(self.window);
+        if self.periods.len() >= MAX_PERIODS && !self.periods.contains_key(&number) {
+            self.dropped += 1;
+            return;
+        }
+        let period = self.periods.entry(number).or_default();
+        period.all += 1;
+        if is_answer(event.action, &self.statuses) {
+            period.add(sighting);
+        }
     }
 
     /// Runs of periods over the share.
@@ -86,7 +100,7 @@ impl Ratio {
             breach: None,
             note: None,
             can_wait: false,
-            evidence: evidence.map(|(_, evidence)| evidence.clone()).collect(),
+            evidence: evidence.map(|(_, evidence)| Evidence::clone(evidence)).collect(),
             open,
         })
     }
@@ -104,19 +118,8 @@ impl Period {
 }
 
 impl Detector for Ratio {
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let Some(event) = &sighting.event else { return false };
-        let number = sighting.time.div_euclid(self.window);
-        if self.periods.len() >= MAX_PERIODS && !self.periods.contains_key(&number) {
-            self.dropped += 1;
-            return false;
-        }
-        let period = self.periods.entry(number).or_default();
-        period.all += 1;
-        if is_answer(event.action, &self.statuses) {
-            period.add(sighting);
-        }
-        false
+    fn observe(&mut self, sightings: &[&Sighting<'_>], _found: &mut [bool]) {
+        sightings.iter().for_each(|sighting| self.add(sighting));
     }
 
     fn findings(&mut self) -> Vec<Finding> {

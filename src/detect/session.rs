@@ -4,6 +4,7 @@
 //!
 //! An explicit failure counts at once. The other shapes wait until their session is surely over.
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -57,6 +58,9 @@ struct Session {
     explicit: Vec<(Option<IpAddr>, i64)>,
     /// Lines that wait, in the order in which they came.
     held: Vec<Held>,
+    /// The earliest time of all these; nothing is over before [`SESSION`] seconds after it.
+    #[serde(skip)]
+    earliest: i64,
 }
 
 /// A line whose failures are not settled yet.
@@ -109,6 +113,7 @@ impl Held {
             line,
             file,
             number: *number,
+            kept: OnceCell::new(),
         }
     }
 
@@ -134,6 +139,7 @@ impl Sessions {
         }
         let session = self.open.entry(key).or_default();
         session.expire(time, &mut self.over);
+        session.earliest = session.earliest.min(time);
         let ip = event.peer.and_then(|peer| peer.ip());
         if shape == Shape::Explicit {
             session.held.retain(|held| !is_same(held.ip(), ip));
@@ -209,22 +215,23 @@ impl Session {
     /// Takes out what is over at `now`: the lines count of the strongest shape of each address.
     fn expire(&mut self, now: i64, over: &mut Vec<Held>) {
         let is_over = |since: i64| since.saturating_add(SESSION) < now;
+        if !is_over(self.earliest) {
+            return;
+        }
         self.explicit.retain(|(_, last)| !is_over(*last));
         while let Some(first) = self.held.iter().min_by_key(|held| held.time).filter(|held| is_over(held.time)) {
-            let group = self.group(first);
-            let belongs: Vec<bool> = self.held.iter().map(|held| self.group(held) == group).collect();
-            let mut belongs = belongs.into_iter();
-            let ended: Vec<Held> = self.held.extract_if(.., |_| belongs.next().unwrap_or(true)).collect();
-            let strongest = ended.iter().map(|held| held.shape).min();
-            over.extend(ended.into_iter().filter(|held| Some(held.shape) == strongest));
+            // Lines are merged with those of their address, or all where no two addresses are known.
+            let mut known = self.held.iter().filter_map(Held::ip);
+            let any = known.next();
+            let is_one = known.all(|ip| Some(ip) == any);
+            let ip = first.ip();
+            let belongs = |held: &Held| is_one || held.ip() == ip;
+            let strongest = self.held.iter().filter(|held| belongs(held)).map(|held| held.shape).min();
+            let ended = self.held.extract_if(.., |held| is_one || held.ip() == ip);
+            over.extend(ended.filter(|held| Some(held.shape) == strongest));
         }
-    }
-
-    /// What a waiting line is merged with: those of its address, or all where no two addresses are known.
-    fn group(&self, of: &Held) -> Option<IpAddr> {
-        let mut known = self.held.iter().filter_map(Held::ip);
-        let first = known.next();
-        if known.all(|ip| Some(ip) == first) { None } else { of.ip() }
+        let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
+        self.earliest = times.min().unwrap_or(i64::MAX);
     }
 }
 

@@ -202,9 +202,7 @@ impl Heard {
 }
 
 impl Detector for Silent {
-    fn observe(&mut self, _sighting: &Sighting<'_>) -> bool {
-        false
-    }
+    fn observe(&mut self, _sightings: &[&Sighting<'_>], _found: &mut [bool]) {}
 
     fn hear(&mut self, source: &str, quarter: i64) {
         // A stamp ahead of the run is a clock gone wrong, and no sign of life.

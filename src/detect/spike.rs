@@ -10,7 +10,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::usual::{History, Level, level, may_leave_out};
-use super::{Detector, EVIDENCE_LINES, LATENESS, Sighting};
+use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
 use crate::model::{Action, Evidence, Finding, Rule, RuleKind, StatusClass, Subject};
 
 /// How many minutes one status keeps; beyond that the events of further minutes are dropped.
@@ -59,7 +59,7 @@ struct Minute {
     last: i64,
     /// The first times, as many as the threshold.
     times: Vec<i64>,
-    evidence: Vec<(i64, Evidence)>,
+    evidence: Kept,
 }
 
 /// A minute that is a spike.
@@ -90,6 +90,25 @@ impl Spike {
             state: State { since: None, statuses: vec![Watched::default(); statuses.len()] },
             dropped: 0,
             full_at: i64::MIN,
+        }
+    }
+
+    fn add(&mut self, sighting: &Sighting<'_>) {
+        let Some(Action::Request { status }) = sighting.event.map(|event| event.action) else { return };
+        let minute = sighting.time.div_euclid(60);
+        for (_, watched) in self.statuses.iter().zip(&mut self.state.statuses).filter(|(class, _)| class.holds(status))
+        {
+            let minutes = &mut watched.minutes;
+            if minutes.len() >= MAX_MINUTES && minute > self.full_at && !minutes.contains_key(&minute) {
+                self.dropped += make_room(minutes, self.threshold as u64);
+                self.full_at = minute;
+            }
+            if minutes.len() < MAX_MINUTES || minutes.contains_key(&minute) {
+                minutes.entry(minute).or_default().add(self.threshold, sighting);
+            } else {
+                self.dropped += 1;
+            }
+            self.state.since = Some(self.state.since.map_or(minute, |since| since.min(minute)));
         }
     }
 
@@ -162,7 +181,7 @@ impl Spike {
                 in_words(highest.minute.count, hour, level.median, limit as u64)
             }),
             can_wait: run.iter().all(can_wait),
-            evidence: evidence.map(|(_, evidence)| evidence.clone()).collect(),
+            evidence: evidence.map(|(_, evidence)| Evidence::clone(evidence)).collect(),
             open,
         })
     }
@@ -233,24 +252,8 @@ impl Minute {
 }
 
 impl Detector for Spike {
-    fn observe(&mut self, sighting: &Sighting<'_>) -> bool {
-        let Some(Action::Request { status }) = sighting.event.map(|event| event.action) else { return false };
-        let minute = sighting.time.div_euclid(60);
-        for (_, watched) in self.statuses.iter().zip(&mut self.state.statuses).filter(|(class, _)| class.holds(status))
-        {
-            let minutes = &mut watched.minutes;
-            if minutes.len() >= MAX_MINUTES && minute > self.full_at && !minutes.contains_key(&minute) {
-                self.dropped += make_room(minutes, self.threshold as u64);
-                self.full_at = minute;
-            }
-            if minutes.len() < MAX_MINUTES || minutes.contains_key(&minute) {
-                minutes.entry(minute).or_default().add(self.threshold, sighting);
-            } else {
-                self.dropped += 1;
-            }
-            self.state.since = Some(self.state.since.map_or(minute, |since| since.min(minute)));
-        }
-        false
+    fn observe(&mut self, sightings: &[&Sighting<'_>], _found: &mut [bool]) {
+        sightings.iter().for_each(|sighting| self.add(sighting));
     }
 
     fn findings(&mut self) -> Vec<Finding> {

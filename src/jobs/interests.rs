@@ -104,6 +104,7 @@ mod tests {
                     line,
                     file: &file,
                     number: 1,
+                    kept: Default::default(),
                 };
                 for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.counts(&event, failures, urgent))
                 {

@@ -1,5 +1,6 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use aho_corasick::AhoCorasick;
 use chrono_tz::Tz;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
@@ -71,28 +73,36 @@ struct Running {
 }
 
 impl Running {
-    /// Shows a line to the detector if it is for it; `looks`: lines have to be looked at for their text.
-    fn observe(&mut self, sighting: &Sighting<'_>, looks: bool) -> bool {
-        // What is urgent without being understood counts as that.
-        let unknown;
-        let sighting = if sighting.event.is_none() && sighting.urgent && self.rule.counts_urgent() {
-            unknown = Sighting { event: Some(Event::plain(Some(sighting.time), Category::Unknown)), ..*sighting };
-            &unknown
-        } else {
-            sighting
-        };
-        let event = sighting.event.as_ref();
-        let counts = event.is_some_and(|event| self.rule.counts(event, sighting.failures, sighting.urgent));
-        // A line that tells of nobody in particular is about everybody.
-        let is_about = |rule: &Rule| event.map_or(rule.only.is_empty(), |event| rule.is_about(event));
-        if !(looks || counts) || !is_about(&self.rule) {
-            return false;
+    /// Shows those lines to the detector that are for it, of these that may be; `looks`: they have to be looked at for their
+    /// text. Marks in `found` which are what the rule looks for.
+    fn observe(
+        &mut self,
+        lines: &[Sighting<'_>],
+        may: impl Fn(usize) -> bool,
+        looks: bool,
+        found: &mut [bool; TOGETHER],
+    ) {
+        let mut shown = SmallVec::<[&Sighting<'_>; TOGETHER]>::new();
+        let mut places = SmallVec::<[usize; TOGETHER]>::new();
+        for (place, line) in lines.iter().enumerate().filter(|(place, _)| may(*place)) {
+            let event = line.event.as_ref();
+            let counts = event.is_some_and(|event| self.rule.counts(event, line.failures, line.urgent));
+            // A line that tells of nobody in particular is about everybody.
+            let is_about = |rule: &Rule| event.map_or(rule.only.is_empty(), |event| rule.is_about(event));
+            if (looks || counts) && is_about(&self.rule) {
+                shown.push(line);
+                places.push(place);
+                // A good login is taken in, but is nothing that the rule looks for.
+                let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
+                self.lines += u64::from(counts && (!is_login || self.rule.is_about_logins()));
+            }
         }
-        let found = self.detector.observe(sighting);
-        // A good login is taken in, but is nothing that the rule looks for.
-        let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
-        self.lines += u64::from(found || counts && (!is_login || self.rule.is_about_logins()));
-        found
+        let mut hits = [false; TOGETHER];
+        self.detector.observe(&shown, &mut hits[..shown.len()]);
+        for (place, _) in places.iter().zip(hits).filter(|(_, hit)| *hit) {
+            found[*place] = true;
+            self.lines += 1;
+        }
     }
 }
 
@@ -207,8 +217,9 @@ impl Scanner {
     ) {
         let (file, host) = (input.file.clone(), input.host.as_bytes());
         let (mut lines, mut rest) = (split(text), text);
+        let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
         while !rest.is_empty() {
-            let mut sightings: Vec<Sighting<'_>> = Vec::with_capacity(TOGETHER);
+            sightings.clear();
             for line in lines.by_ref().take(TOGETHER) {
                 input.number += 1;
                 let mut event = event(line);
@@ -226,6 +237,7 @@ impl Scanner {
                     line,
                     file: &file,
                     number,
+                    kept: OnceCell::new(),
                 });
             }
             let length = sightings.iter().map(|sighting| sighting.line.len()).sum();
@@ -263,6 +275,10 @@ impl Scanner {
             }
             self.count_tops_of(input.source, sightings);
         }
+        for sighting in sightings.iter_mut().filter(|sighting| sighting.event.is_none() && sighting.urgent) {
+            // What is urgent without being understood counts as that.
+            sighting.event = Some(Event::plain(Some(sighting.time), Category::Unknown));
+        }
         let exempted = self.exempted(sightings);
         let mut found = [false; TOGETHER];
         self.texts.look(text);
@@ -276,10 +292,8 @@ impl Scanner {
             if !looks && all & bit == 0 {
                 continue;
             }
-            let concerned = |index: usize| (looks || interests[index] & bit != 0) && !exempted[index];
-            for (index, sighting) in sightings.iter().enumerate().filter(|(index, _)| concerned(*index)) {
-                found[index] |= rule.observe(sighting, looks);
-            }
+            let may = |index: usize| (looks || interests[index] & bit != 0) && !exempted[index];
+            rule.observe(sightings, may, looks, &mut found);
         }
         for (sighting, found) in sightings.iter().zip(found) {
             let flagged = found
@@ -444,7 +458,7 @@ impl Scanner {
 
     fn held(&mut self, source: &str, held: &[Held], provisional: bool) {
         for held in held.chunks(TOGETHER) {
-            let sightings: Vec<Sighting<'_>> = held.iter().map(Held::sighting).collect();
+            let sightings: SmallVec<[Sighting<'_>; TOGETHER]> = held.iter().map(Held::sighting).collect();
             if !provisional {
                 self.tally_held(source, &sightings);
                 if let Some(addresses) = &mut self.addresses {
@@ -455,9 +469,7 @@ impl Scanner {
             let exempted = self.exempted(&sightings);
             // Rules that look at lines have seen these when they were read.
             for rule in &mut self.rules {
-                for (sighting, _) in sightings.iter().zip(exempted).filter(|(_, exempted)| !exempted) {
-                    rule.observe(sighting, false);
-                }
+                rule.observe(&sightings, |index| !exempted[index], false, &mut [false; TOGETHER]);
             }
         }
     }

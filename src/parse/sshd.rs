@@ -22,7 +22,13 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'p' | b'a' | b'P' => pam(message, times),
         _ => None,
     };
-    let found = found.or_else(|| refused(message, times)).or_else(|| probe(message));
+    // What these two know begins with one of these.
+    let found = match first {
+        b'B' | b'C' | b'D' | b'M' | b'P' | b'R' | b'T' | b'U' | b'b' | b'd' | b'e' | b'f' | b'm' | b'r' | b's' => {
+            found.or_else(|| refused(message, times)).or_else(|| probe(message))
+        }
+        _ => found,
+    };
     if let Some(found) = found {
         (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
     }
@@ -37,7 +43,10 @@ struct Found<'a> {
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
-    let rest = &rest[memmem::find(rest, b" for ")? + 5..];
+    let rest = match rest.strip_prefix(b"password for ") {
+        Some(rest) => rest,
+        None => &rest[memmem::find(rest, b" for ")? + 5..],
+    };
     let (user, peer) = user_from_address(without_validity(rest))?;
     let action = Action::LoginFailed { times, shape: Shape::Explicit };
     Some(Found { action, peer, user: Some(user) })
@@ -54,7 +63,7 @@ fn accepted(message: &[u8]) -> Option<Found<'_>> {
 /// identity is the client's to choose. The last place is the server's own if what follows is nothing else; otherwise
 /// there must be only one.
 fn user_from_address(text: &[u8]) -> Option<(&[u8], Option<Peer<'_>>)> {
-    if let Some(last) = memmem::rfind(text, b" from ")
+    if let Some(last) = last_from(text)
         && let Some((peer, true)) = place(&text[last + 6..])
     {
         return Some((&text[..last], Some(peer)));
@@ -211,7 +220,7 @@ fn first_address(text: &[u8]) -> Option<Peer<'_>> {
 
 /// `USER from ADDRESS[ port N]` at the end of a message, where USER may hold anything.
 fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
-    let (user, rest) = match memmem::rfind(text, b" from ") {
+    let (user, rest) = match last_from(text) {
         Some(at) => (&text[..at], &text[at + 6..]),
         None => (&text[..0], text.strip_prefix(b"from ")?),
     };
@@ -225,6 +234,17 @@ fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
         Some(_) => false,
     };
     well_formed.then_some((user, peer))
+}
+
+/// Where the last ` from ` of a text begins. Few places in an address and what follows it hold an `m`.
+fn last_from(text: &[u8]) -> Option<usize> {
+    let mut end = text.len();
+    loop {
+        end = memchr::memrchr(b'm', &text[..end])?;
+        if text[..end].ends_with(b" fro") && text.get(end + 1) == Some(&b' ') {
+            return Some(end - 4);
+        }
+    }
 }
 
 fn without_preauth(message: &[u8]) -> &[u8] {

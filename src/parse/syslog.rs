@@ -11,33 +11,53 @@ use crate::model::{Action, Category, Event};
 /// The parser.
 pub struct Syslog {
     wall: WallClock,
+    /// The last minute's stamp without its seconds, as `Nov 20 10:00:`, and when that minute began.
+    minute: Option<([u8; MINUTE], i64)>,
 }
 
-/// Web servers, which may write their access logs to syslog.
-const WEB_SERVERS: [&[u8]; 4] = [b"nginx", b"apache2", b"httpd", b"apache"];
+/// The length of a stamp up to its seconds.
+const MINUTE: usize = 13;
 
-/// Programs whose lines are about logging in.
-const AUTH_PROGRAMS: [&[u8]; 10] = [
-    b"sudo",
-    b"doas",
-    b"su",
-    b"login",
-    b"systemd-logind",
-    b"passwd",
-    b"polkitd",
-    b"su(pam_unix)",
-    b"login(pam_unix)",
-    b"sudo(pam_unix)",
-];
+/// Whether it is a web server, which may write its access log to syslog.
+fn is_web_server(program: &[u8]) -> bool {
+    matches!(program, b"nginx" | b"apache2" | b"httpd" | b"apache")
+}
+
+fn is_sshd(program: &[u8]) -> bool {
+    matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)")
+}
+
+/// Whether another program's lines are about logging in.
+fn is_about_logins(program: &[u8]) -> bool {
+    matches!(
+        program,
+        b"sudo"
+            | b"doas"
+            | b"su"
+            | b"login"
+            | b"systemd-logind"
+            | b"passwd"
+            | b"polkitd"
+            | b"su(pam_unix)"
+            | b"login(pam_unix)"
+            | b"sudo(pam_unix)"
+    )
+}
 
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context) }
+        Self { wall: WallClock::new(context), minute: None }
     }
 
     /// Splits the stamp off: its instant and what follows the blank behind it.
     fn stamp<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        if let Some((minute, start)) = &self.minute
+            && let Some(&[s1, s2, b' ', ref rest @ ..]) = line.strip_prefix(minute)
+            && let Some(second) = two([s1, s2]).filter(|second| *second <= 60)
+        {
+            return Some((start + i64::from(second), rest));
+        }
         if line.first()?.is_ascii_digit() {
             return self.numeric_stamp(line);
         }
@@ -49,7 +69,12 @@ impl Syslog {
         if line[3] != b' ' || rest[0] != b' ' || rest.get(9) != Some(&b' ') {
             return None;
         }
-        Some((self.wall.yearless(month, day, clock)?, &rest[10..]))
+        let time = self.wall.yearless(month, day, clock)?;
+        let start = time - i64::from(clock.second);
+        // Near the latest instant that a stamp may mean, the seconds tell the year.
+        let is_far = start + 60 < self.wall.limit();
+        self.minute = line.first_chunk().filter(|_| padded && is_far).map(|minute| (*minute, start));
+        Some((time, &rest[10..]))
     }
 
     /// A stamp of RFC 3339, also with a blank for the `T` and without a zone.
@@ -78,17 +103,17 @@ impl Parser for Syslog {
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     let (message, times) = repeated(message);
-    if WEB_SERVERS.contains(&program)
+    if is_web_server(program)
         && times == 1
         && let Some(request) = Access::default().parse(message)
     {
         return Event { host, ..request };
     }
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
-    if matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") {
+    if is_sshd(program) {
         event.category = Category::Auth;
         sshd::read(message, times, &mut event);
-    } else if AUTH_PROGRAMS.contains(&program) {
+    } else if is_about_logins(program) {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
     } else if program == b"windows" {

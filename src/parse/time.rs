@@ -78,7 +78,7 @@ impl WallClock {
     }
 
     /// The latest instant that a stamp without a year may mean.
-    fn limit(&self) -> i64 {
+    pub fn limit(&self) -> i64 {
         match self.year {
             YearRule::Before(limit) => limit.saturating_add(24 * 60 * 60),
             YearRule::From(_) => i64::MAX,
@@ -117,7 +117,8 @@ impl WallClock {
 pub struct Clock {
     hour: u32,
     minute: u32,
-    second: u32,
+    /// 0 to 60.
+    pub second: u32,
 }
 
 /// Reads `HH:MM:SS`.

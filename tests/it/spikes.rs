@@ -83,8 +83,9 @@ impl Simulation {
                     line,
                     file: &file,
                     number: 1,
+                    kept: Default::default(),
                 };
-                detector.observe(&sighting);
+                detector.observe(&[&sighting], &mut [false]);
             }
             if minute % (6 * 60) == 0 {
                 found.extend(detector.settle(begin));
