@@ -12,7 +12,7 @@ use super::output;
 use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
-use crate::jobs::ahead::{each_block, event};
+use crate::jobs::ahead::{each_block, parsed};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
@@ -219,16 +219,16 @@ pub(super) fn scan_file(
         }
     };
     let mut passed_over = 0;
-    let read = each_block(&mut lines, &mut parser, |text, overlong, event| {
+    let read = each_block(&mut lines, &mut parser, |text, overlong, parsed| {
         input.number += overlong - passed_over;
         passed_over = overlong;
-        scanner.text(&mut stream, &mut input, text, event, &mut told);
+        scanner.text(&mut stream, &mut input, text, parsed, &mut told);
         scanner.after_block(&mut stream, source);
         Ok::<_, Infallible>(())
     });
     let Ok(()) = read;
     input.number += lines.overlong - passed_over;
-    scanner.text(&mut stream, &mut input, lines.tail(), |line| event(&mut parser, line), &mut told);
+    scanner.text(&mut stream, &mut input, lines.tail(), parsed(&mut parser, lines.tail()), &mut told);
     lines.take_tail();
     scanner.overlong(source, &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, source, false);

@@ -1,5 +1,6 @@
 //! What each address did, however many there are.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::HashMap;
@@ -21,6 +22,11 @@ pub struct AddressCounts {
     pub status: FewCounts,
 }
 
+/// Those of one address in one line of the processor's cache.
+#[derive(Default)]
+#[repr(align(64))]
+struct Aligned(AddressCounts);
+
 /// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
 /// the cache holds most of what is needed.
 #[derive(Default)]
@@ -28,7 +34,7 @@ pub struct Addresses {
     /// Apart from the others, because twenty times as much room would not stay in the cache.
     numbers: HashMap<u32, u32>,
     others: HashMap<Address, u32>,
-    counts: Vec<AddressCounts>,
+    counts: Vec<Aligned>,
 }
 
 impl Addresses {
@@ -47,7 +53,7 @@ impl Addresses {
             }
         }
         for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
-            let counts = &mut self.counts[number as usize];
+            let Aligned(counts) = &mut self.counts[number as usize];
             counts.events += events;
             counts.failures += u64::from(sighting.failures);
             if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
@@ -63,7 +69,7 @@ impl Addresses {
             peer => *self.others.entry(Address::from(peer)).or_insert(next),
         };
         if number == next {
-            self.counts.push(AddressCounts::default());
+            self.counts.push(Aligned::default());
         }
         number
     }
@@ -72,15 +78,15 @@ impl Addresses {
     pub fn sorted(self) -> Vec<(String, AddressCounts)> {
         let Self { numbers, others, mut counts } = self;
         let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
-        let all = numbers.chain(others).map(|(address, number)| {
+        let names = numbers.chain(others).map(|(address, number)| {
             let name = match address {
                 Address::Ip(ip) => ip.to_string(),
                 Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),
             };
-            (name, std::mem::take(&mut counts[number as usize]))
+            (Reverse(counts[number as usize].0.events), name, number)
         });
-        let mut all: Vec<_> = all.collect();
-        all.sort_by(|a, b| b.1.events.cmp(&a.1.events).then_with(|| a.0.cmp(&b.0)));
-        all
+        let mut names: Vec<_> = names.collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, name, number)| (name, std::mem::take(&mut counts[number as usize].0))).collect()
     }
 }

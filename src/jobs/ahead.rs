@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use crate::logs::{Lines, MAX_LINE};
+use crate::logs::{Lines, MAX_LINE, split};
 use crate::model::event::Part;
 use crate::model::{Action, Category, Event, Peer};
 use crate::parse::AutoParser;
@@ -14,18 +14,18 @@ const ALONE: usize = if cfg!(test) { 1 } else { 2 };
 const WAITING: usize = 2;
 const MOST_LINES: usize = 8192;
 
-/// Tells what was made of the lines of a text, to be asked for one after the other.
-pub type Events<'e, 't> = &'e mut dyn FnMut(&'t [u8]) -> Option<Event<'t>>;
+/// The lines of a text, each with its line break and with what was made of it.
+pub type Parsed<'e, 't> = &'e mut dyn Iterator<Item = (&'t [u8], Option<Event<'t>>)>;
 
 /// Reads a file piece by piece to its end and hands each to `take`, together with how many lines before it were passed over so
-/// far because they were too long, and with what tells the events of its lines. Lines end with their line break.
+/// far because they were too long, and with its lines.
 ///
 /// # Errors
 /// Those of `take`; then the rest is not read.
 pub fn each_block<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
-    mut take: impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
+    mut take: impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
 ) -> Result<(), E> {
     for _ in 0..ALONE {
         if !alone(lines, parser, &mut take)? {
@@ -49,28 +49,40 @@ pub fn each_block<E>(
 fn alone<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
-    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
+    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
 ) -> Result<bool, E> {
     if lines.next_block().is_none() {
         return Ok(false);
     }
     let overlong = lines.overlong;
-    take(lines.block(), overlong, &mut |line| event(parser, line))?;
+    take(lines.block(), overlong, &mut parsed(parser, lines.block()))?;
     Ok(true)
 }
 
+/// The lines of a text and what this parser makes of them.
+pub fn parsed<'a>(parser: &mut AutoParser, text: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Option<Event<'a>>)> {
+    split(text).map(|line| (line, event(parser, line)))
+}
+
 /// The event of a line; none of one that is too long to be looked at.
-pub fn event<'a>(parser: &mut AutoParser, line: &'a [u8]) -> Option<Event<'a>> {
+fn event<'a>(parser: &mut AutoParser, line: &'a [u8]) -> Option<Event<'a>> {
     if line.len() > MAX_LINE { None } else { parser.parse(line) }
 }
 
 fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, used: &Receiver<Piece>) {
     while lines.next_block().is_some() {
-        let (mut rest, overlong) = (lines.block(), lines.overlong);
-        while !rest.is_empty() {
+        let (mut done, whole) = (0, lines.block().len());
+        while done < whole {
             let mut piece = used.try_recv().unwrap_or_default();
-            rest = piece.fill(rest, parser);
-            piece.overlong = overlong;
+            let taken = piece.parse(&lines.block()[done..], parser);
+            piece.overlong = lines.overlong;
+            if taken == whole {
+                lines.swap_block(&mut piece.text);
+            } else {
+                piece.text.clear();
+                piece.text.extend_from_slice(&lines.block()[done..done + taken]);
+            }
+            done += taken;
             // Nobody wants to know more.
             if full.send(piece).is_err() {
                 return;
@@ -82,11 +94,10 @@ fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, us
 fn count<E>(
     ready: &Receiver<Piece>,
     empty: &Sender<Piece>,
-    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Events<'e, 't>) -> Result<(), E>,
+    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
 ) -> Result<(), E> {
     for piece in ready {
-        let mut events = piece.events.iter();
-        take(&piece.text, piece.overlong, &mut |line| events.next()?.as_ref().map(|event| event.of(line)))?;
+        take(&piece.text, piece.overlong, &mut piece.lines())?;
         // The reader may have come to its end.
         let _ = empty.send(piece);
     }
@@ -97,23 +108,29 @@ fn count<E>(
 #[derive(Default)]
 struct Piece {
     text: Vec<u8>,
-    events: Vec<Option<PlacedEvent>>,
+    /// Of each line where it ends and what it tells.
+    parsed: Vec<(usize, Option<PlacedEvent>)>,
     overlong: u64,
 }
 
 impl Piece {
-    /// Takes lines from the front of a text; returns what is left of it.
-    fn fill<'t>(&mut self, text: &'t [u8], parser: &mut AutoParser) -> &'t [u8] {
-        self.events.clear();
-        let mut length = 0;
-        for line in crate::logs::split(text).take(MOST_LINES) {
-            self.events.push(event(parser, line).map(|event| PlacedEvent::new(line, &event)));
-            length += line.len();
+    /// Parses lines from the front of a text, which become those of this piece; returns their length.
+    fn parse(&mut self, text: &[u8], parser: &mut AutoParser) -> usize {
+        self.parsed.clear();
+        let mut end = 0;
+        for (line, event) in parsed(parser, text).take(MOST_LINES) {
+            end += line.len();
+            self.parsed.push((end, event.map(|event| PlacedEvent::new(line, &event))));
         }
-        let (taken, rest) = text.split_at(length);
-        self.text.clear();
-        self.text.extend_from_slice(taken);
-        rest
+        end
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&[u8], Option<Event<'_>>)> {
+        let starts = [0].into_iter().chain(self.parsed.iter().map(|(end, _)| *end));
+        starts.zip(&self.parsed).map(|(start, (end, event))| {
+            let line = &self.text[start..*end];
+            (line, event.as_ref().map(|event| event.of(line)))
+        })
     }
 }
 
@@ -186,14 +203,13 @@ mod tests {
         let mut alone = Vec::new();
         let (mut lines, mut parser_alone) = (Lines::open(log.path()).unwrap(), parser());
         while let Some(text) = lines.next_block() {
-            let told = |line: &[u8]| format!("{:?}", event(&mut parser_alone, line));
-            alone.extend(crate::logs::split(text).map(told));
+            alone.extend(parsed(&mut parser_alone, text).map(|line| format!("{line:?}")));
         }
         let (mut lines, mut parser, mut ahead, mut passed) =
             (Lines::open(log.path()).unwrap(), parser(), Vec::new(), 0);
-        let Ok(()) = each_block(&mut lines, &mut parser, |text, overlong, event| {
+        let Ok(()) = each_block(&mut lines, &mut parser, |_, overlong, parsed| {
             passed = overlong;
-            ahead.extend(crate::logs::split(text).map(|line| format!("{:?}", event(line))));
+            ahead.extend(parsed.map(|line| format!("{line:?}")));
             Ok::<_, Infallible>(())
         });
         assert_eq!((ahead.len(), passed), (alone.len(), 3));

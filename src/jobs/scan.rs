@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ahead::{each_block, event};
+use super::ahead::{each_block, parsed};
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
@@ -303,11 +303,11 @@ fn read_stream<'a>(
             provisional: false,
         };
         let mut passed_over = 0;
-        each_block(&mut lines, &mut parser, |text, overlong, event| {
+        each_block(&mut lines, &mut parser, |text, overlong, parsed| {
             context.check()?;
             input.number += overlong - passed_over;
             passed_over = overlong;
-            scanner.text(&mut stream.state, &mut input, text, event, |_| {});
+            scanner.text(&mut stream.state, &mut input, text, parsed, |_| {});
             scanner.after_block(&mut stream.state, &source.name);
             Ok::<_, JobError>(())
         })?;
@@ -316,7 +316,7 @@ fn read_stream<'a>(
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
-                scanner.text(&mut stream.state, &mut input, &tail, |line| event(&mut parser, line), |_| {});
+                scanner.text(&mut stream.state, &mut input, &tail, parsed(&mut parser, &tail), |_| {});
             }
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
@@ -371,7 +371,7 @@ fn read_journal(
     let mut entries = first;
     loop {
         context.check()?;
-        scanner.text(&mut stream.state, &mut input, &entries.text, |line| event(&mut parser, line), |_| {});
+        scanner.text(&mut stream.state, &mut input, &entries.text, parsed(&mut parser, &entries.text), |_| {});
         scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
@@ -397,7 +397,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>]) {
         let (source, web_logins) = (tail.source.name.as_str(), &tail.source.web_logins);
         let (file, number, host) = (tail.file.clone(), tail.number - 1, tail.host.as_str());
         let mut input = Input { source, file, number, fallback: tail.modified, host, web_logins, provisional: true };
-        scanner.text(&mut stream.state, &mut input, &tail.line, |line| event(&mut parser, line), |_| {});
+        scanner.text(&mut stream.state, &mut input, &tail.line, parsed(&mut parser, &tail.line), |_| {});
     }
 }
 

@@ -17,7 +17,6 @@ use super::rule_texts::RuleTexts;
 use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
 use crate::detect::{self, Detector, Held, LATENESS, Sessions, Sighting};
-use crate::logs::split;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
@@ -206,39 +205,32 @@ impl Scanner {
         self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
     }
 
-    /// Takes lines in; `event` tells what a parser made of each, in their order, and `told` learns what it is.
+    /// Takes the lines of a text in, with what a parser made of each; `told` learns what they are.
     pub fn text<'t>(
         &mut self,
         stream: &mut StreamState,
         input: &mut Input<'_>,
         text: &'t [u8],
-        mut event: impl FnMut(&'t [u8]) -> Option<Event<'t>>,
+        parsed: impl IntoIterator<Item = (&'t [u8], Option<Event<'t>>)>,
         mut told: impl FnMut(&Triaged<'_>),
     ) {
         let (file, host) = (input.file.clone(), input.host.as_bytes());
-        let (mut lines, mut rest) = (split(text), text);
+        let (mut parsed, mut rest) = (parsed.into_iter(), text);
         let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
         while !rest.is_empty() {
             sightings.clear();
-            for line in lines.by_ref().take(TOGETHER) {
+            for (line, mut event) in parsed.by_ref().take(TOGETHER) {
                 input.number += 1;
-                let mut event = event(line);
                 if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
                     event.host = host;
                 }
                 let urgent = event.as_ref().is_some_and(|event| self.triage.is_urgent(event));
                 let number = input.number;
-                sightings.push(Sighting {
-                    time: 0,
-                    event,
-                    failures: 0,
-                    urgent,
-                    late: false,
-                    line,
-                    file: &file,
-                    number,
-                    kept: OnceCell::new(),
-                });
+                let (file, kept) = (&file, OnceCell::new());
+                sightings.push(Sighting { time: 0, event, failures: 0, urgent, late: false, line, file, number, kept });
+            }
+            if sightings.is_empty() {
+                return;
             }
             let length = sightings.iter().map(|sighting| sighting.line.len()).sum();
             let together;

@@ -214,6 +214,16 @@ impl Lines {
         &self.buffer[..self.used]
     }
 
+    /// Hands the block that was read last over and takes another buffer for what follows, so that nothing long is copied.
+    pub fn swap_block(&mut self, other: &mut Vec<u8>) {
+        other.clear();
+        other.extend_from_slice(&self.buffer[self.used..]);
+        std::mem::swap(&mut self.buffer, other);
+        other.truncate(self.used);
+        self.offset += self.used as u64;
+        self.used = 0;
+    }
+
     /// What follows the last line break, once there are no more blocks; the offset stays before it.
     pub fn tail(&self) -> &[u8] {
         if self.skipping { &[] } else { &self.buffer[self.used..] }

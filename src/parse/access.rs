@@ -142,7 +142,8 @@ fn is_tail(text: &[u8]) -> bool {
 
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
 fn holds_stamp(text: &[u8]) -> bool {
-    memmem::find_iter(text, b" [").any(|at| is_stamp(text, at + 2))
+    // Most lines have no room for one.
+    text.len() >= STAMP + 2 && memmem::find_iter(text, b" [").any(|at| is_stamp(text, at + 2))
 }
 
 /// Whether the text of a stamp begins there, followed by a quoted request.
