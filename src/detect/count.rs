@@ -4,6 +4,8 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
+use serde_json::value::RawValue;
+
 use super::episodes::{Batch, Episodes, Limits, Measure};
 use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, Sighting};
@@ -104,11 +106,11 @@ impl Detector for Count {
         self.episodes.dropped()
     }
 
-    fn save(&mut self) -> serde_json::Value {
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
         self.episodes.save(stored)
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
         self.episodes.load(state, restored)
     }
 }

@@ -5,12 +5,14 @@
 //! events, so the order in which they are seen doesn't matter.
 
 use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use foldhash::{HashMap, HashMapExt};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use smallvec::{SmallVec, smallvec};
 
 use super::subject::Key;
@@ -248,18 +250,14 @@ impl Episodes {
     }
 
     /// The state, to be stored.
-    pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Value {
+    pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Result<Box<RawValue>> {
         let sorted = self.subjects.iter().map(|(key, track)| (stored(key.borrow()), track));
-        serde_json::json!(sorted.collect::<std::collections::BTreeMap<_, _>>())
+        to_raw_value(&sorted.collect::<BTreeMap<_, _>>())
     }
 
     /// Takes up a stored state.
-    pub fn load(
-        &mut self,
-        state: serde_json::Value,
-        restored: impl Fn(&str) -> Option<Vec<u8>>,
-    ) -> Result<(), serde_json::Error> {
-        let saved: std::collections::BTreeMap<String, Track> = serde_json::from_value(state)?;
+    pub fn load(&mut self, state: &RawValue, restored: impl Fn(&str) -> Option<Vec<u8>>) -> serde_json::Result<()> {
+        let saved: BTreeMap<String, Track> = serde_json::from_str(state.get())?;
         for (key, track) in saved {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
             self.subjects.insert(key.as_slice().into(), Track { changed: true, ..track });

@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::model::untrusted;
@@ -129,13 +130,16 @@ pub trait Detector: Send {
     fn dropped(&self) -> u64;
 
     /// The state, to be stored.
-    fn save(&mut self) -> serde_json::Value;
+    ///
+    /// # Errors
+    /// Fails where JSON can't hold it, which none of ours is.
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>>;
 
     /// Takes up a stored state; one that can't be read is an error.
     ///
     /// # Errors
     /// Says what is wrong with the state.
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error>;
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()>;
 }
 
 /// A fresh detector for a rule; hours and weekdays are those of this zone.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::subject::{restored, stored, subject, write_key};
 use super::{Detector, LATENESS, Sighting};
@@ -149,13 +150,13 @@ impl Detector for Newcomers {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Value {
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
         let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
-        serde_json::json!(State { since: self.since, known })
+        to_raw_value(&State { since: self.since, known })
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        let State { since, known } = serde_json::from_value(state)?;
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
+        let State { since, known } = serde_json::from_str(state.get())?;
         self.since = since;
         for (key, presences) in known {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;

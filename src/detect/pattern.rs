@@ -2,6 +2,7 @@
 
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
+use serde_json::value::RawValue;
 
 use super::episodes::{Batch, Episodes, Limits, Measure};
 use super::{Detector, Looks, Sighting};
@@ -92,11 +93,11 @@ impl Detector for Pattern {
         self.episodes.dropped()
     }
 
-    fn save(&mut self) -> serde_json::Value {
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
         self.episodes.save(|text| String::from_utf8_lossy(text).into_owned())
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
         self.episodes.load(state, |text| Some(text.into()))
     }
 }

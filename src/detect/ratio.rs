@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
 use crate::model::{Evidence, Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
@@ -146,12 +147,12 @@ impl Detector for Ratio {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Value {
-        serde_json::json!(self.periods)
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
+        to_raw_value(&self.periods)
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        self.periods = serde_json::from_value(state)?;
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
+        self.periods = serde_json::from_str(state.get())?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Detector, LATENESS, Sighting};
 use crate::model::tally::BUCKET;
@@ -258,12 +259,12 @@ impl Detector for Silent {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Value {
-        serde_json::json!(self.sources)
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
+        to_raw_value(&self.sources)
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        self.sources = serde_json::from_value(state)?;
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
+        self.sources = serde_json::from_str(state.get())?;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Offset, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::usual::{History, Level, level, may_leave_out};
 use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
@@ -308,12 +309,12 @@ impl Detector for Spike {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Value {
-        serde_json::json!(self.state)
+    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
+        to_raw_value(&self.state)
     }
 
-    fn load(&mut self, state: serde_json::Value) -> Result<(), serde_json::Error> {
-        let mut state: State = serde_json::from_value(state)?;
+    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
+        let mut state: State = serde_json::from_str(state.get())?;
         state.statuses.resize(self.statuses.len(), Watched::default());
         self.state = state;
         Ok(())

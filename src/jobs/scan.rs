@@ -153,8 +153,9 @@ impl ScanSpec {
             }
         }
         let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
-        state.detectors = scanner.save();
-        let saved = ScanState(serde_json::json!(state));
+        let unstorable = |error| JobError::Failed(format!("what is to be remembered can't be stored: {error}"));
+        state.detectors = scanner.save().map_err(unstorable)?;
+        let saved = ScanState(serde_json::to_string(&state).map_err(unstorable)?);
         // From here on everything is provisional: known to the findings, forgotten by the state.
         look_at_tails(&mut scanner, &mut state, &tails);
         for stream in state.streams.values_mut() {
@@ -216,7 +217,7 @@ fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: b
 
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
     let Some(stored) = stored else { return State::default() };
-    serde_json::from_value(stored.0).unwrap_or_else(|error| {
+    serde_json::from_str(&stored.0).unwrap_or_else(|error| {
         problems
             .push(format!("what was remembered of the last scan can't be read ({error}); everything is read again"));
         State::default()

@@ -8,6 +8,7 @@ use aho_corasick::AhoCorasick;
 use chrono_tz::Tz;
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 pub use super::address_counts::AddressCounts;
@@ -398,9 +399,13 @@ impl Scanner {
     }
 
     /// The detectors' states by rule.
-    pub fn save(&mut self) -> BTreeMap<String, SavedDetector> {
+    ///
+    /// # Errors
+    /// Fails where JSON can't hold them, which it can.
+    pub fn save(&mut self) -> serde_json::Result<BTreeMap<String, SavedDetector>> {
         let save = |Running { rule, detector, .. }: &mut Running| {
-            (rule.name.clone(), SavedDetector { fingerprint: detect::fingerprint(rule), state: detector.save() })
+            let (fingerprint, state) = (detect::fingerprint(rule), detector.save()?);
+            Ok((rule.name.clone(), SavedDetector { fingerprint, state }))
         };
         self.rules.iter_mut().map(save).collect()
     }
@@ -411,7 +416,7 @@ impl Scanner {
         let mut continued = Vec::new();
         for Running { rule, detector, .. } in &mut self.rules {
             let Some(saved) = saved.remove(&rule.name) else { continue };
-            if saved.fingerprint == detect::fingerprint(rule) && detector.load(saved.state).is_ok() {
+            if saved.fingerprint == detect::fingerprint(rule) && detector.load(&saved.state).is_ok() {
                 continued.push(rule.name.clone());
             }
         }
@@ -532,7 +537,8 @@ impl Scanner {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SavedDetector {
     fingerprint: String,
-    state: serde_json::Value,
+    /// As it is stored, until it is taken up.
+    state: Box<RawValue>,
 }
 
 fn running(rule: &Rule, zone: Tz) -> Running {

@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::findings::ToTell;
-use super::{BucketTally, Result, Store, findings, outbox, tallies, to_json, tops};
+use super::{BucketTally, Result, Store, findings, outbox, tallies, tops};
 use crate::model::{About, Finding, Intent, RunId, Severity, Top};
 
 /// What a scan job remembers between runs: an opaque document of `jobs`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScanState(pub serde_json::Value);
+pub struct ScanState(pub String);
 
 /// Whom to alert and when not to.
 #[derive(Debug, Clone)]
@@ -89,7 +89,7 @@ impl Store {
     /// Fails where the database can't be read.
     pub fn scan_state(&self, job: &str) -> Result<Option<ScanState>> {
         let sql = "SELECT state FROM scan_states WHERE job = ?1";
-        self.read(|db| db.query_row(sql, [job], |row| super::json(row, 0).map(ScanState)).optional())
+        self.read(|db| db.query_row(sql, [job], |row| row.get(0).map(ScanState)).optional())
     }
 
     /// Stores a scan.
@@ -99,7 +99,7 @@ impl Store {
     pub fn commit_scan(&self, commit: &ScanCommit<'_>) -> Result<ScanOutcome> {
         self.write(|tx| {
             let sql = "INSERT INTO scan_states (job, state) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET state = ?2";
-            tx.execute(sql, params![commit.job, to_json(&commit.state.0)])?;
+            tx.execute(sql, params![commit.job, commit.state.0])?;
             tallies::add(tx, commit.job, commit.tallies)?;
             let sql = "SELECT max(at) FROM scans WHERE job = ?1";
             let before: Option<i64> = tx.query_row(sql, [commit.job], |row| row.get(0))?;
