@@ -4,7 +4,6 @@
 //! An episode is a finding if any window in it held enough events. Both are properties of the set of
 //! events, so the order in which they are seen doesn't matter.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use smallvec::{SmallVec, smallvec};
 
-use super::subject::Key;
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, LATENESS, MAX_SUBJECTS, Sighting};
+use crate::model::short::ShortBytes;
 use crate::model::untrusted::printable;
 use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
 
@@ -107,7 +106,7 @@ impl Batch {
 /// Events per subject.
 pub struct Episodes {
     limits: Limits,
-    subjects: IndexMap<Key, Track, RandomState>,
+    subjects: IndexMap<ShortBytes, Track, RandomState>,
     /// Where the subjects of a batch are; none of new ones.
     places: Vec<Option<usize>>,
     dropped: u64,
@@ -209,7 +208,7 @@ impl Episodes {
             found.extend(
                 episodes
                     .iter()
-                    .filter_map(|e| e.finding(rule, || subject_of(name.borrow()), successes, self.limits, true)),
+                    .filter_map(|e| e.finding(rule, || subject_of(name.as_slice()), successes, self.limits, true)),
             );
         }
         found
@@ -232,7 +231,7 @@ impl Episodes {
             episodes.retain(|episode| {
                 let open = episode.last.saturating_add(merge) >= safe;
                 if !open {
-                    settled.extend(episode.finding(rule, || subject_of(name.borrow()), successes, limits, false));
+                    settled.extend(episode.finding(rule, || subject_of(name.as_slice()), successes, limits, false));
                 }
                 open
             });
@@ -251,7 +250,7 @@ impl Episodes {
 
     /// The state, to be stored.
     pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Result<Box<RawValue>> {
-        let sorted = self.subjects.iter().map(|(key, track)| (stored(key.borrow()), track));
+        let sorted = self.subjects.iter().map(|(key, track)| (stored(key.as_slice()), track));
         to_raw_value(&sorted.collect::<BTreeMap<_, _>>())
     }
 

@@ -1,60 +1,9 @@
 //! What makes a subject: the fields by which a rule groups events, as a compact key and as words.
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::model::untrusted::printable;
 use crate::model::{Event, Field, Peer, Subject};
-
-/// How long keys may be that lie in the table itself: most do, and looking for another one elsewhere takes time.
-const SHORT: usize = 22;
-
-/// A subject's key, to be found by its bytes.
-#[derive(Debug, Clone)]
-pub enum Key {
-    /// Its length and its bytes.
-    Short(u8, [u8; SHORT]),
-    /// A longer one.
-    Long(Box<[u8]>),
-}
-
-impl From<&[u8]> for Key {
-    fn from(bytes: &[u8]) -> Self {
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                Self::Short(bytes.len() as u8, short)
-            }
-            None => Self::Long(bytes.into()),
-        }
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        match self {
-            Self::Short(length, bytes) => &bytes[..usize::from(*length)],
-            Self::Long(bytes) => bytes,
-        }
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        let (one, another): (&[u8], &[u8]) = (self.borrow(), other.borrow());
-        one == another
-    }
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        <Self as Borrow<[u8]>>::borrow(self).hash(state);
-    }
-}
 
 /// Writes the key of an event's subject; false where the event lacks one of the fields.
 pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {

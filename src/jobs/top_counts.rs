@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use foldhash::HashMap;
 
 use crate::detect::Sighting;
+use crate::model::short::ShortBytes;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
 use crate::model::{Action, Peer, Top, TopKind};
@@ -30,6 +31,8 @@ struct Hours {
     all: HashMap<i64, Hour>,
     /// The two that were counted last, the last one first: these alone may hold very many names.
     latest: [i64; 2],
+    /// Tables of hours that need no large ones any more, empty.
+    spare: Vec<Names>,
 }
 
 /// By position in [`TopKind::ALL`].
@@ -37,7 +40,7 @@ struct Hours {
 struct Hour([Names; TopKind::ALL.len()]);
 
 #[derive(Default)]
-struct Names(HashMap<Box<[u8]>, u64>);
+struct Names(HashMap<ShortBytes, u64>);
 
 impl TopCounts {
     /// Counts what these lines of a source tell.
@@ -62,7 +65,8 @@ impl TopCounts {
                 if let Some(peer) = event.peer {
                     addresses.count_address(peer, times);
                 }
-                if let Some(path) = event.path() {
+                let path = event.path();
+                if let Some(path) = path {
                     paths.count(path, times);
                 }
                 if let Some(user) = event.user {
@@ -76,7 +80,7 @@ impl TopCounts {
                     event.peer.into_iter().for_each(|peer| attackers.count_address(peer, failures));
                     event.user.into_iter().for_each(|user| targets.count(user, failures));
                 }
-                if let (Action::Request { status, .. }, Some(path)) = (event.action, event.path())
+                if let (Action::Request { status, .. }, Some(path)) = (event.action, path)
                     && status >= 400
                 {
                     error_paths.count(path, 1);
@@ -92,14 +96,14 @@ impl TopCounts {
             for (hour, Hour(kinds)) in hours.all {
                 for (kind, mut names) in TopKind::ALL.into_iter().zip(kinds) {
                     names.keep_most(KEPT_MEANWHILE);
-                    let top = |(name, count): (Box<[u8]>, u64)| Top {
+                    let top = |(name, count): (ShortBytes, u64)| Top {
                         source: source.clone(),
                         hour,
                         kind,
                         name: if matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login) {
-                            address(&name)
+                            address(name.as_slice())
                         } else {
-                            printable(&name)
+                            printable(name.as_slice())
                         },
                         count,
                     };
@@ -119,11 +123,11 @@ impl Hours {
             if hour != before
                 && let Some(Hour(names)) = self.all.get_mut(&before)
             {
-                names.iter_mut().for_each(|names| names.keep_most(KEPT));
+                self.spare.extend(names.iter_mut().filter_map(|names| names.become_small(KEPT)));
             }
             self.latest = [hour, last];
         }
-        self.all.entry(hour).or_default()
+        self.all.entry(hour).or_insert_with(|| Hour(std::array::from_fn(|_| self.spare.pop().unwrap_or_default())))
     }
 }
 
@@ -156,8 +160,18 @@ impl Names {
             let mut all: Vec<_> = self.0.drain().collect();
             all.select_nth_unstable_by(kept, |a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
             all.truncate(kept);
-            self.0 = all.into_iter().collect();
+            self.0.extend(all);
         }
+    }
+
+    /// Lets all but so many go, and the table with them where it is large.
+    fn become_small(&mut self, kept: usize) -> Option<Self> {
+        self.keep_most(kept);
+        if self.0.capacity() < COUNTED {
+            return None;
+        }
+        let small = self.0.drain().collect();
+        Some(std::mem::replace(self, Self(small)))
     }
 }
 
@@ -184,7 +198,7 @@ mod tests {
         }
         names.keep_most(1);
         let (name, count) = names.0.into_iter().next().unwrap();
-        assert_eq!((&*name, count), (&b"often"[..], 2858));
+        assert_eq!((name.as_slice(), count), (&b"often"[..], 2858));
     }
 
     #[test]
@@ -206,7 +220,7 @@ mod tests {
         for peer in ["192.0.2.7", "2001:db8::7", "host", "host.example.org", "abcdefghijklmnop"] {
             names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1);
         }
-        let mut told: Vec<String> = names.0.keys().map(|key| address(key)).collect();
+        let mut told: Vec<String> = names.0.keys().map(|key| address(key.as_slice())).collect();
         told.sort();
         assert_eq!(told, ["192.0.2.7", "2001:db8::7", "abcdefghijklmnop", "host", "host.example.org"]);
     }

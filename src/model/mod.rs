@@ -13,6 +13,7 @@ pub mod problem;
 pub mod rotate;
 pub mod rule;
 pub mod run;
+pub mod short;
 pub mod source;
 pub mod tally;
 pub mod top;
