@@ -16,7 +16,7 @@ use crate::jobs::ahead::{each_block, parsed};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Finding, Format, Problem, Triage, WebLogins};
+use crate::model::{Evidence, Finding, Format, Problem, Severity, Subject, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -105,7 +105,7 @@ struct Json<'a> {
     files: &'a [FileResult],
     status: &'a BTreeMap<u16, u64>,
     addresses: Vec<JsonAddress<'a>>,
-    findings: Vec<serde_json::Value>,
+    findings: Vec<JsonFinding<'a>>,
     failed_logins: u64,
     urgent: u64,
     /// Lines per category, standard and urgent.
@@ -119,6 +119,27 @@ struct JsonAddress<'a> {
     address: &'a str,
     #[serde(flatten)]
     counts: &'a AddressCounts,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'a> {
+    rule: &'a str,
+    severity: Severity,
+    subject: &'a Subject,
+    count: u64,
+    first: String,
+    last: String,
+    reached: String,
+    breach: Option<JsonBreach<'a>>,
+    note: Option<&'a str>,
+    can_wait: bool,
+    evidence: &'a [Evidence],
+}
+
+#[derive(Serialize)]
+struct JsonBreach<'a> {
+    time: String,
+    user: &'a str,
 }
 
 struct Results {
@@ -251,22 +272,32 @@ pub(super) fn scan_file(
     }
 }
 
+impl<'a> JsonFinding<'a> {
+    fn new(f: &'a Finding, zone: Tz) -> Self {
+        let time = |seconds| output::rfc3339(seconds, zone);
+        Self {
+            rule: &f.rule,
+            severity: f.severity,
+            subject: &f.subject,
+            count: f.count,
+            first: time(f.first),
+            last: time(f.last),
+            reached: time(f.reached),
+            breach: f.breach.as_ref().map(|breach| JsonBreach { time: time(breach.time), user: &breach.user }),
+            note: f.note.as_deref(),
+            can_wait: f.can_wait,
+            evidence: &f.evidence,
+        }
+    }
+}
+
 impl Results {
     fn json(&self) -> Json<'_> {
-        let time = |seconds| output::rfc3339(seconds, self.zone);
-        let finding = |f: &Finding| {
-            serde_json::json!({
-                "rule": f.rule, "severity": f.severity, "subject": f.subject, "count": f.count,
-                "first": time(f.first), "last": time(f.last), "reached": time(f.reached),
-                "breach": f.breach.as_ref().map(|breach| serde_json::json!({ "time": time(breach.time), "user": breach.user })),
-                "note": f.note, "can_wait": f.can_wait, "evidence": f.evidence,
-            })
-        };
         Json {
             files: &self.files,
             status: &self.status,
             addresses: self.addresses.iter().map(|(address, counts)| JsonAddress { address, counts }).collect(),
-            findings: self.findings.iter().map(finding).collect(),
+            findings: self.findings.iter().map(|finding| JsonFinding::new(finding, self.zone)).collect(),
             failed_logins: self.failed_logins,
             urgent: self.urgent,
             triage: self

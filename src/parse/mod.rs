@@ -82,8 +82,8 @@ pub struct AutoParser {
     current: usize,
     /// Whether no other one is tried.
     is_sure: bool,
-    /// Lines that fitted parsers which can't be sure.
-    read_of_others: u64,
+    /// Whether a line fitted a parser which can't be sure.
+    is_mixed: bool,
 }
 
 impl AutoParser {
@@ -95,11 +95,11 @@ impl AutoParser {
                 parsers: vec![(format.name.clone(), Box::new(custom), 0)],
                 current: 0,
                 is_sure: true,
-                read_of_others: 0,
+                is_mixed: false,
             };
         }
         let known = FORMATS.iter().map(|format| (format.name.to_owned(), (format.make)(context), 0));
-        Self { parsers: known.collect(), current: 0, is_sure: false, read_of_others: 0 }
+        Self { parsers: known.collect(), current: 0, is_sure: false, is_mixed: false }
     }
 
     /// Goes on in a file of which these header lines are known; they are `its_own`, or those of the file before it.
@@ -109,7 +109,7 @@ impl AutoParser {
         }
         if its_own {
             self.is_sure |= header.starts_with(SURE);
-            self.read_of_others += u64::from(header.starts_with(MIXED));
+            self.is_mixed |= header.starts_with(MIXED);
         }
         self
     }
@@ -117,10 +117,10 @@ impl AutoParser {
     /// The header lines that the next ones depend on, and what is known of the file's format.
     pub fn header(&self) -> String {
         let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
-        let known = match (self.is_sure, self.read_of_others) {
+        let known = match (self.is_sure, self.is_mixed) {
             (true, _) => SURE,
-            (false, 1..) => MIXED,
-            (false, 0) => "",
+            (false, true) => MIXED,
+            (false, false) => "",
         };
         known.to_owned() + &String::from_utf8_lossy(&headers)
     }
@@ -130,15 +130,16 @@ impl AutoParser {
         let line = without_line_break(line);
         let tried = if self.is_sure { 1 } else { self.parsers.len() };
         for step in 0..tried {
-            let index = (self.current + step) % self.parsers.len();
+            let index = self.current + step;
+            let index = if index < self.parsers.len() { index } else { index - self.parsers.len() };
             let (_, parser, fitted) = &mut self.parsers[index];
             if let Some(event) = parser.parse(line) {
                 self.current = index;
                 *fitted += 1;
                 // A header alone may be part of a message in another log.
-                if !line.starts_with(b"#") {
-                    self.is_sure |= parser.is_sure() && self.read_of_others == 0;
-                    self.read_of_others += u64::from(!parser.is_sure());
+                if !self.is_mixed && !line.starts_with(b"#") {
+                    self.is_sure |= parser.is_sure();
+                    self.is_mixed = !parser.is_sure();
                 }
                 return Some(event);
             }
