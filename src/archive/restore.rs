@@ -26,22 +26,27 @@ pub struct Restored {
 }
 
 /// Writes logs of an archive below a folder, with their times and permissions; as root, with their owners. A log of which parts are
-/// damaged comes out without them, under another name. A file that is there already stays.
+/// damaged comes out without them, under another name. A file that is there already stays. `step` learns of each so many bytes.
 ///
 /// # Errors
 /// Fails where the archive can't be read at all.
-pub fn restore(opened: &Opened, wanted: impl Fn(&Member) -> bool, to: &Path) -> io::Result<Vec<Restored>> {
+pub fn restore(
+    opened: &Opened,
+    wanted: impl Fn(&Member) -> bool,
+    to: &Path,
+    step: &dyn Fn(u64),
+) -> io::Result<Vec<Restored>> {
     let mut done = Vec::new();
     let members = opened.entry.members.iter().filter(|member| wanted(member));
     if opened.in_pieces() {
         for member in members {
-            done.push(one(member, to, |file, hasher| by_blocks(opened, member, file, hasher)));
+            done.push(one(member, to, step, |output| by_blocks(opened, member, output)));
         }
         return Ok(done);
     }
     opened.each(&wanted, |member, text| {
-        done.push(one(member, to, |file, hasher| {
-            let copied = copy(text, file, hasher)?;
+        done.push(one(member, to, step, |output| {
+            let copied = copy(text, output)?;
             Ok(copied.map(|error| error.to_string()).into_iter().collect())
         }));
         Ok::<(), io::Error>(())
@@ -49,13 +54,30 @@ pub fn restore(opened: &Opened, wanted: impl Fn(&Member) -> bool, to: &Path) -> 
     Ok(done)
 }
 
+/// A log that is being written.
+struct Output<'a> {
+    file: &'a mut std::fs::File,
+    hasher: &'a mut Hasher,
+    step: &'a dyn Fn(u64),
+}
+
+impl Output<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        self.file.write_all(text)?;
+        self.hasher.write_all(text)?;
+        (self.step)(text.len() as u64);
+        Ok(())
+    }
+}
+
 fn one(
     member: &Member,
     to: &Path,
-    write: impl FnOnce(&mut std::fs::File, &mut Hasher) -> io::Result<Vec<String>>,
+    step: &dyn Fn(u64),
+    write: impl FnOnce(&mut Output<'_>) -> io::Result<Vec<String>>,
 ) -> Restored {
     let name = member.name.clone();
-    match try_one(member, to, write) {
+    match try_one(member, to, step, write) {
         Ok((path, problems)) => Restored { name, path: Some(path), problems },
         Err(error) => Restored { name, path: None, problems: vec![error.to_string()] },
     }
@@ -64,20 +86,23 @@ fn one(
 fn try_one(
     member: &Member,
     to: &Path,
-    write: impl FnOnce(&mut std::fs::File, &mut Hasher) -> io::Result<Vec<String>>,
+    step: &dyn Fn(u64),
+    write: impl FnOnce(&mut Output<'_>) -> io::Result<Vec<String>>,
 ) -> io::Result<(PathBuf, Vec<String>)> {
     let below = path_of(&member.name);
     let path = to.join(below);
     if let Ok((mut file, _)) = open_beneath(to, &path) {
         let mut there = Hasher::default();
         io::copy(&mut file, &mut there)?;
+        step(member.size);
         let is_it = there.finish() == member.sha256;
         let problems = vec!["there is another file of that name".to_owned()];
         return Ok((path, if is_it { Vec::new() } else { problems }));
     }
     let mut new = NewFile::beneath(to, below)?;
     let mut hasher = Hasher::default();
-    let mut problems = match write(&mut new.file, &mut hasher).and_then(|problems| {
+    let mut output = Output { file: &mut new.file, hasher: &mut hasher, step };
+    let mut problems = match write(&mut output).and_then(|problems| {
         describe(member, &new.file)?;
         Ok(problems)
     }) {
@@ -97,19 +122,11 @@ fn try_one(
     Ok((path.into(), problems))
 }
 
-fn by_blocks(
-    opened: &Opened,
-    member: &Member,
-    file: &mut std::fs::File,
-    hasher: &mut Hasher,
-) -> io::Result<Vec<String>> {
+fn by_blocks(opened: &Opened, member: &Member, output: &mut Output<'_>) -> io::Result<Vec<String>> {
     let mut problems = Vec::new();
     for index in 0..member.blocks.len() {
         match block(opened, member, index) {
-            Ok(text) => {
-                file.write_all(&text)?;
-                hasher.write_all(&text)?;
-            }
+            Ok(text) => output.write(&text)?,
             Err(problem) => problems.push(problem),
         }
     }
@@ -117,15 +134,12 @@ fn by_blocks(
 }
 
 /// Copies what can be read; an error of the archive's is given back, one of the file's is an error.
-fn copy(from: &mut dyn Read, to: &mut std::fs::File, hasher: &mut Hasher) -> io::Result<Option<io::Error>> {
+fn copy(from: &mut dyn Read, output: &mut Output<'_>) -> io::Result<Option<io::Error>> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(None),
-            Ok(read) => {
-                to.write_all(&buffer[..read])?;
-                hasher.write_all(&buffer[..read])?;
-            }
+            Ok(read) => output.write(&buffer[..read])?,
             Err(error) => return Ok(Some(error)),
         }
     }

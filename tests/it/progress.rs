@@ -36,6 +36,15 @@ fn a_person_sees_a_bar_and_a_pipe_nothing() {
         let seen = at_terminal(args);
         assert!(seen.contains("[=") && seen.contains(" % of "), "{args:?}: {seen}");
     }
+    let archive = bed.json(&["archive", "list"])[0]["path"].as_str().unwrap().to_owned();
+    let restored = bed.path("restored");
+    let restore = ["archive", "restore", &archive, "--to", &restored.to_string_lossy()].map(str::to_owned);
+    let seen = at_terminal(&restore.each_ref().map(String::as_str));
+    assert!(seen.contains("[=") && seen.contains("1 of 1 log restored"), "{seen}");
+    // The catalogue is lost, and made anew from the archives.
+    std::fs::remove_file(bed.path("state/logkeeper.db")).unwrap();
+    let seen = at_terminal(&["archive", "reindex"]);
+    assert!(seen.contains("[=") && seen.contains("1 archive put on record"), "{seen}");
 }
 
 #[test]

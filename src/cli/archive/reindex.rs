@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::times_of;
 use crate::archive::{Effort, Shelf, read_manifest, rebuild, write_manifest};
 use crate::cli::output;
+use crate::cli::progress::Bar;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::jobs::keep::check;
@@ -35,6 +36,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     store.mend_archive_times(now)?;
     let (mut recorded, mut forgotten, mut problems) = (0, 0, Vec::new());
     let known = store.catalogue(&ArchiveFilter::default())?;
+    let bar = Bar::new(0);
     for folder in stores {
         let _alone = alone_in(folder, &|| Ok(()))?;
         let shelf = Shelf::look(folder);
@@ -44,19 +46,20 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             if read_manifest(path).is_ok_and(|manifest| on_record.is_some_and(|entry| entry.has_manifest(&manifest))) {
                 continue;
             }
-            match entry_of(path, &config) {
+            match entry_of(path, &config, &bar) {
                 Ok(entry) => {
                     store.forget_archive(path)?;
                     store.record_archive(None, folder, path, &entry, now)?;
                     recorded += 1;
                     let hidden = entry.inside.as_ref().is_some_and(|inside| inside.index.is_some());
                     let logs = if hidden { "encrypted".to_owned() } else { counted(entry.members.len(), "log") };
-                    output::print(&format!("{}: {logs}\n", path.display()));
+                    bar.print(|| output::print(&format!("{}: {logs}\n", path.display())));
                 }
                 Err(error) => problems.push(format!("{error:#}")),
             }
         }
     }
+    drop(bar);
     for lost in known.iter().filter(|archive| !archive.path.exists()) {
         if args.forget {
             store.forget_archive(&lost.path)?;
@@ -76,10 +79,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What an archive holds: as its manifest says where it has one that is whole, else as it shows itself.
-fn entry_of(path: &Path, config: &Config) -> anyhow::Result<ArchiveEntry> {
+fn entry_of(path: &Path, config: &Config, bar: &Bar) -> anyhow::Result<ArchiveEntry> {
     match read_manifest(path) {
         Ok(entry) => {
-            check(path, Effort::up_to(4, false), &|_| false)?;
+            bar.extend(entry.text_size());
+            let step = |bytes| {
+                bar.advance(bytes);
+                false
+            };
+            check(path, Effort::up_to(4, false), &step)?;
             return Ok(entry);
         }
         Err(error) if error.is_lost() => {}

@@ -7,7 +7,9 @@ use super::cat::{is_wanted, refuse_unknown};
 use super::{find, keys, open};
 use crate::archive::{Restored, restore};
 use crate::cli::output;
+use crate::cli::progress::Bar;
 use crate::jobs::counted;
+use crate::model::Member;
 use crate::model::untrusted::printable;
 
 #[derive(clap::Args)]
@@ -29,7 +31,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let opened = open(&find(root, &args.archive)?, keys(args.identity.as_deref())?.as_ref())?;
     refuse_unknown(&opened, &args.members)?;
     crate::fs::create_folder(&args.to).map_err(|error| anyhow::anyhow!("{}: {error}", args.to.display()))?;
-    let done = restore(&opened, |member| is_wanted(member, &args.members), &args.to);
+    let wanted = |member: &Member| is_wanted(member, &args.members);
+    let bar = Bar::new(opened.entry.members.iter().filter(|member| wanted(member)).map(|member| member.size).sum());
+    let done = restore(&opened, wanted, &args.to, &|bytes| bar.advance(bytes));
+    drop(bar);
     let done = done.map_err(|error| anyhow::anyhow!("{}: {error}", args.archive))?;
     let mut whole = 0;
     for Restored { name, path, problems } in &done {
