@@ -260,9 +260,9 @@ impl Writer {
         self.between.extend(header.map_err(refuse)?);
         self.push_between().map_err(Failure::Archive)?;
         // Exactly as many bytes as the header says, whatever happens to the file meanwhile.
-        let mut log = LineBlocks::new(file.take(meta.len()), piece_size(self.codec));
-        let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
         let packed = candidate.packing.is_some();
+        let mut log = LineBlocks::new(file.take(meta.len()), piece_size(self.codec, packed));
+        let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
         while let Some(text) = log.next_block().map_err(refuse)? {
             if step(text.len() as u64) {
                 return Err(Failure::Stopped);
@@ -309,7 +309,7 @@ impl Writer {
 
     fn push_between(&mut self) -> io::Result<()> {
         let text = std::mem::take(&mut self.between);
-        for text in text.chunks(piece_size(self.codec)) {
+        for text in text.chunks(piece_size(self.codec, false)) {
             self.push(None, Raw { text: text.to_owned(), packed: false })?;
         }
         Ok(())

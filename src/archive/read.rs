@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::inspect::{HEAD, read_text, spanning};
 use super::lanes::Effort;
-use super::pieces::{self, Place, Text, most_lanes, piece_size};
+use super::pieces::{self, MOST_TEXT, Place, Text, most_lanes};
 use super::seal::{Content, Keys};
 use super::{ArchiveError, SUMS, TimesOf, manifest};
 use crate::digest::{Hasher, sha256};
@@ -280,7 +280,7 @@ fn piece_places(file: &File, codec: Codec) -> io::Result<Option<Vec<Place>>> {
     file.seek(SeekFrom::Start(0))?;
     let mut input = Positioned { input: BufReader::with_capacity(BLOCK, file), position: 0 };
     let mut places = Vec::new();
-    let most = piece_size(codec) as u64;
+    let most = MOST_TEXT as u64;
     while !input.fill_buf()?.is_empty() {
         let offset = input.position;
         let text = match codec {
