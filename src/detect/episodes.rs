@@ -123,7 +123,7 @@ struct Track {
     recent: SmallVec<[(i64, u32, u64); 2]>,
     /// Successes that may follow a finding's failures.
     successes: Vec<Breach>,
-    /// Whether something happened since it was evaluated.
+    /// Whether there were events since it was evaluated.
     #[serde(skip)]
     changed: bool,
     /// Once no event before this time will come, something may be forgotten.
@@ -221,7 +221,7 @@ impl Episodes {
         let safe = horizon.saturating_sub(LATENESS);
         let mut settled = Vec::new();
         self.subjects.retain(|name, track| {
-            if !track.changed && track.due >= safe {
+            if track.due >= safe {
                 return true;
             }
             track.evaluate(limits);
@@ -259,7 +259,7 @@ impl Episodes {
         let saved: BTreeMap<String, Track> = serde_json::from_str(state.get())?;
         for (key, track) in saved {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
-            self.subjects.insert(key.as_slice().into(), Track { changed: true, ..track });
+            self.subjects.insert(key.as_slice().into(), Track { changed: true, due: i64::MIN, ..track });
         }
         Ok(())
     }
@@ -272,17 +272,25 @@ impl Track {
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
         self.successes.push(Breach { time: sighting.time, user });
-        self.changed = true;
+        self.due = i64::MIN;
     }
 
     fn add(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
-        let (time, merge) = (sighting.time, limits.merge);
+        self.add_to_episode(limits, times, value, sighting);
+        (self.changed, self.due) = (true, i64::MIN);
         match self.recent.last_mut() {
-            Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
-            _ => self.recent.push((time, times, value)),
+            Some((last, count, known)) if (*last, *known) == (sighting.time, value) => {
+                *count = count.saturating_add(times);
+            }
+            _ => {
+                self.recent.push((sighting.time, times, value));
+                self.forget_long_ago(limits);
+            }
         }
-        self.changed = true;
-        self.forget_long_ago(limits);
+    }
+
+    fn add_to_episode(&mut self, limits: Limits, times: u32, value: u64, sighting: &Sighting<'_>) {
+        let (time, merge) = (sighting.time, limits.merge);
         let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
         let Some(index) = self.episodes.iter().position(near) else {
             let evidence = smallvec![(time, sighting.evidence())];
@@ -471,5 +479,42 @@ impl Episode {
             evidence: self.evidence.iter().map(|(_, evidence)| Evidence::clone(evidence)).collect(),
             open,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::shipped_rules;
+
+    #[test]
+    fn what_is_let_go_of_very_many_events_hides_none_that_comes_then() {
+        let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events };
+        let mut episodes = Episodes::new(limits);
+        let file: Arc<str> = "x".into();
+        // The last one, after a pause, is as many as make older ones go.
+        let last = 10 * MANY_EVENTS as i64;
+        for time in (1..MANY_EVENTS as i64).chain([last]) {
+            let sighting = Sighting {
+                time,
+                event: None,
+                failures: 0,
+                urgent: false,
+                late: false,
+                line: b"x",
+                file: &file,
+                number: 1,
+                kept: Default::default(),
+            };
+            let mut batch = Batch::default();
+            batch.note(b"subject", 0, 1, 0);
+            episodes.observe(&batch, &[&sighting]);
+        }
+        let found = episodes.findings(&shipped_rules()[0], |_| Subject::new());
+        let mut reached: Vec<i64> = found.iter().map(|finding| finding.reached).collect();
+        reached.sort_unstable();
+        assert_eq!(reached, [1, last]);
     }
 }

@@ -58,7 +58,7 @@ struct Session {
     explicit: Vec<(Option<IpAddr>, i64)>,
     /// Lines that wait, in the order in which they came.
     held: Vec<Held>,
-    /// The earliest time of all these; nothing is over before [`SESSION`] seconds after it.
+    /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
     #[serde(skip)]
     earliest: i64,
 }
@@ -251,7 +251,9 @@ struct Saved {
 impl From<Saved> for Sessions {
     fn from(saved: Saved) -> Self {
         let mut open = HashMap::new();
-        open.extend(saved.open);
+        // When the earliest of theirs was is looked up at once.
+        let unknown = |(key, session)| (key, Session { earliest: i64::MIN, ..session });
+        open.extend(saved.open.into_iter().map(unknown));
         Self { hosts: saved.hosts, open, over: saved.over }
     }
 }

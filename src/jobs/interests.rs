@@ -50,10 +50,7 @@ impl Interests {
 
     /// The bits of the rules that may count a line.
     pub fn of(&self, sighting: &Sighting<'_>) -> u64 {
-        // Rules on urgent lines are interested in whatever happens.
-        let Some(event) = &sighting.event else {
-            return if sighting.urgent { self.at(STATUSES + 7) } else { 0 };
-        };
+        let Some(event) = &sighting.event else { return 0 };
         let failures = usize::from(sighting.failures > 0);
         let place = match event.action {
             // A form that was answered so.

@@ -124,6 +124,7 @@ impl Hours {
                 && let Some(Hour(names)) = self.all.get_mut(&before)
             {
                 self.spare.extend(names.iter_mut().filter_map(|names| names.become_small(KEPT)));
+                self.spare.truncate(2 * TopKind::ALL.len());
             }
             self.latest = [hour, last];
         }
@@ -207,11 +208,12 @@ mod tests {
         for round in 0..3 {
             for hour in 0..50 {
                 let Hour([addresses, ..]) = hours.enter(hour);
-                (0..500_u32).for_each(|n| addresses.count(&(n + round).to_le_bytes(), 1));
+                (0..1500_u32).for_each(|n| addresses.count(&(n + round).to_le_bytes(), 1));
             }
         }
         let held: usize = hours.all.values().map(|Hour([addresses, ..])| addresses.0.len()).sum();
-        assert!(held < 3000, "{held}");
+        assert!(held < 4500, "{held}");
+        assert!(hours.spare.len() <= 2 * TopKind::ALL.len());
     }
 
     #[test]
