@@ -20,6 +20,7 @@ mod report;
 mod rotate;
 mod rotate_tell;
 mod rule_texts;
+mod running;
 mod scan;
 pub mod scanner;
 mod status_counts;

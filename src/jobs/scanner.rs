@@ -15,9 +15,10 @@ pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
 use super::interests::Interests;
 use super::rule_texts::RuleTexts;
+use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
-use crate::detect::{self, Detector, Held, LATENESS, Sessions, Sighting};
+use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
@@ -64,48 +65,6 @@ pub struct Scanner {
 /// After how many blocks of the last stream what can't change any more is settled.
 const SETTLE_BLOCKS: usize = 64;
 
-/// A rule at work.
-struct Running {
-    rule: Rule,
-    detector: Box<dyn Detector>,
-    /// How many lines it counted.
-    lines: u64,
-}
-
-impl Running {
-    /// Shows those lines to the detector that are for it, of these that may be; `looks`: they have to be looked at for their
-    /// text. Marks in `found` which are what the rule looks for.
-    fn observe(
-        &mut self,
-        lines: &[Sighting<'_>],
-        may: impl Fn(usize) -> bool,
-        looks: bool,
-        found: &mut [bool; TOGETHER],
-    ) {
-        let mut shown = SmallVec::<[&Sighting<'_>; TOGETHER]>::new();
-        let mut places = SmallVec::<[usize; TOGETHER]>::new();
-        for (place, line) in lines.iter().enumerate().filter(|(place, _)| may(*place)) {
-            let event = line.event.as_ref();
-            let counts = event.is_some_and(|event| self.rule.counts(event, line.failures, line.urgent));
-            // A line that tells of nobody in particular is about everybody.
-            let is_about = |rule: &Rule| event.map_or(rule.only.is_empty(), |event| rule.is_about(event));
-            if (looks || counts) && is_about(&self.rule) {
-                shown.push(line);
-                places.push(place);
-                // A good login is taken in, but is nothing that the rule looks for.
-                let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
-                self.lines += u64::from(counts && (!is_login || self.rule.is_about_logins()));
-            }
-        }
-        let mut hits = [false; TOGETHER];
-        self.detector.observe(&shown, &mut hits[..shown.len()]);
-        for (place, _) in places.iter().zip(hits).filter(|(_, hit)| *hit) {
-            found[*place] = true;
-            self.lines += 1;
-        }
-    }
-}
-
 /// The categories of triage, in the order in which they are counted.
 const CATEGORIES: [Category; 5] =
     [Category::Access, Category::Auth, Category::Error, Category::System, Category::Unknown];
@@ -146,7 +105,7 @@ pub struct Input<'a> {
 impl Scanner {
     /// A scanner for these rules in a run at `now`, seconds since 1970 UTC; hours and weekdays are those of `zone`.
     pub fn new<'r>(rules: impl IntoIterator<Item = &'r Rule>, now: i64, zone: Tz) -> Self {
-        let rules: Vec<Running> = rules.into_iter().map(|rule| running(rule, zone)).collect();
+        let rules: Vec<Running> = rules.into_iter().map(|rule| Running::new(rule, zone)).collect();
         Self {
             interests: Interests::new(rules.iter().map(|running| &running.rule)),
             texts: RuleTexts::new(rules.iter().map(|rule| rule.detector.looks_at())),
@@ -539,10 +498,6 @@ pub struct SavedDetector {
     fingerprint: String,
     /// As it is stored, until it is taken up.
     state: Box<RawValue>,
-}
-
-fn running(rule: &Rule, zone: Tz) -> Running {
-    Running { rule: rule.clone(), detector: detect::detector(rule, zone), lines: 0 }
 }
 
 /// How many failed logins a line settles.
