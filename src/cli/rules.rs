@@ -155,7 +155,7 @@ fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool)
     let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), reading.zone);
     scanner.triage_by(reading.triage.clone());
     let read: Vec<scan::FileResult> =
-        files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, None)).collect();
+        files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, false, None)).collect();
     let findings = scanner.findings();
     let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);
     let found = |name: &str| findings.iter().filter(|finding| finding.rule == name).count();

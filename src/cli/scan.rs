@@ -12,6 +12,7 @@ use super::output;
 use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
+use crate::jobs::access_logs::is_access_log;
 use crate::jobs::ahead::{each_block, parsed};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::logs::{Ending, Lines};
@@ -107,6 +108,8 @@ struct Json<'a> {
     addresses: Vec<JsonAddress<'a>>,
     findings: Vec<JsonFinding<'a>>,
     failed_logins: u64,
+    /// Those of error logs that are the answers 401 of access logs, and not counted again.
+    left_to_access_logs: u64,
     urgent: u64,
     /// Lines per category, standard and urgent.
     triage: BTreeMap<&'static str, serde_json::Value>,
@@ -148,6 +151,7 @@ struct Results {
     addresses: Vec<(String, AddressCounts)>,
     findings: Vec<Finding>,
     failed_logins: u64,
+    left_to_access_logs: u64,
     urgent: u64,
     triage: BTreeMap<&'static str, [u64; 2]>,
     dropped: Vec<(String, u64)>,
@@ -169,11 +173,14 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
+    // What comes through a pipe can't be looked at before it is read.
+    let known = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, reading.format.as_ref());
+    let requests_are_read = args.files.len() > 1 && args.files.iter().filter_map(known).any(|is_one| is_one);
     for (index, path) in args.files.iter().enumerate() {
         if index + 1 == args.files.len() {
             scanner.last_stream(std::iter::empty());
         }
-        files.push(scan_file(&mut scanner, path, &reading, saver.as_mut()));
+        files.push(scan_file(&mut scanner, path, &reading, requests_are_read, saver.as_mut()));
     }
     let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
@@ -181,10 +188,21 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         .sort_by(|a, b| (b.severity, b.count, &a.subject, a.first).cmp(&(a.severity, a.count, &b.subject, b.first)));
     let addresses = scanner.addresses();
     let (failed_logins, urgent) = (scanner.total.failed_logins, scanner.total.urgent);
+    let left_to_access_logs = scanner.left_to_access_logs;
     let dropped = scanner.dropped();
     let triage = scanner.triage();
-    let results =
-        Results { files, status: scanner.status(), addresses, findings, failed_logins, urgent, triage, dropped, zone };
+    let results = Results {
+        files,
+        status: scanner.status(),
+        addresses,
+        findings,
+        failed_logins,
+        left_to_access_logs,
+        urgent,
+        triage,
+        dropped,
+        zone,
+    };
     if args.json {
         output::print_json(&results.json())?;
     } else if args.csv {
@@ -210,11 +228,12 @@ pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
     Ok(exists.then(|| super::absolute(root)).map(|root| Config::load(&root)).transpose()?)
 }
 
-/// Scans one file; what is wrong with it is told at once.
+/// Scans one file; what is wrong with it is told at once. `requests_are_read`: an access log of the same server is, too.
 pub(super) fn scan_file(
     scanner: &mut Scanner,
     path: &Path,
     reading: &Reading,
+    requests_are_read: bool,
     mut saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
@@ -233,7 +252,8 @@ pub(super) fn scan_file(
     let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
     let mut stream = StreamState::default();
     let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
-    let mut input = Input { source, file, number: 0, fallback, host: "", web_logins, provisional: false };
+    let (host, provisional) = ("", false);
+    let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, provisional };
     let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);
@@ -299,6 +319,7 @@ impl Results {
             addresses: self.addresses.iter().map(|(address, counts)| JsonAddress { address, counts }).collect(),
             findings: self.findings.iter().map(|finding| JsonFinding::new(finding, self.zone)).collect(),
             failed_logins: self.failed_logins,
+            left_to_access_logs: self.left_to_access_logs,
             urgent: self.urgent,
             triage: self
                 .triage
@@ -333,6 +354,10 @@ impl Results {
         });
         output::print_table(&["FILE", "FORMAT", "LINES", "PARSED", "NOT PARSED"], files.collect());
         output::print(&format!("\n{} failed logins, {} urgent lines\n", self.failed_logins, self.urgent));
+        if self.left_to_access_logs > 0 {
+            let n = self.left_to_access_logs;
+            output::print(&format!("{n} failed logins in error logs are the answers 401 of the access logs\n"));
+        }
         let triage = self
             .triage
             .iter()

@@ -2,7 +2,8 @@
 //! "Invalid user". Within one session (host, process and address) the strongest shape counts, the others repeat it.
 //! A line without an address belongs to whatever session its process has.
 //!
-//! An explicit failure counts at once. The other shapes wait until their session is surely over.
+//! An explicit failure counts at once. The other shapes wait until their session is surely over; a refused key counts
+//! then unless the same client was let in.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -142,11 +143,11 @@ impl Sessions {
         session.earliest = session.earliest.min(time);
         let ip = event.peer.and_then(|peer| peer.ip());
         if shape == Shape::Explicit {
-            session.held.retain(|held| !is_same(held.ip(), ip));
+            session.held.retain(|held| held.shape == Shape::Key || !is_same(held.ip(), ip));
             session.note_explicit(ip, time);
             return times;
         }
-        if session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
+        if shape != Shape::Key && session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
             return 0;
         }
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
@@ -156,12 +157,14 @@ impl Sessions {
         0
     }
 
-    /// Takes a good login in: what PAM's first module said just before was only that another one has to be asked.
+    /// Takes a good login in: keys that were refused before were only not the right one, and what PAM's first module said just
+    /// before was only that another one has to be asked.
     pub fn accept(&mut self, event: &Event<'_>) {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
-            let about = |held: &Held| held.shape == Shape::Pam && is_same(held.ip(), ip);
-            session.held.pop_if(|last| about(last));
+            let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
+            session.held.retain(|held| !about(held, Shape::Key));
+            session.held.pop_if(|last| about(last, Shape::Pam));
         }
     }
 

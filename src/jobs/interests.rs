@@ -11,7 +11,7 @@ const BITS: usize = 64;
 const STATUSES: usize = 1000;
 
 /// What may happen but requests, and with how many failed logins.
-const OTHERS: [(Action, u32); 9] = [
+const OTHERS: [(Action, u32); 11] = [
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 0),
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 1),
     (Action::LoginSucceeded, 0),
@@ -21,6 +21,8 @@ const OTHERS: [(Action, u32); 9] = [
     (Action::ErrorLogged, 0),
     (Action::Other, 0),
     (Action::Other, 1),
+    (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 0),
+    (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 1),
 ];
 
 /// Rules by what happened.
@@ -58,6 +60,7 @@ impl Interests {
                 return self.at(usize::from(status)) | self.at(STATUSES + 1);
             }
             Action::Request { status } => usize::from(status),
+            Action::LoginFailed { shape: Shape::ErrorLog, .. } => STATUSES + 9 + failures,
             Action::LoginFailed { .. } => STATUSES + failures,
             Action::LoginSucceeded => STATUSES + 2,
             Action::Probed => STATUSES + 3,

@@ -2,6 +2,7 @@
 //!
 //! To add a kind: write its file, a variant of [`Work`] and a line in [`kind`].
 
+pub mod access_logs;
 mod address_counts;
 pub mod ahead;
 mod alert;

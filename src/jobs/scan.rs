@@ -1,10 +1,11 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::access_logs::is_access_log;
 use super::ahead::{each_block, parsed};
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
@@ -32,6 +33,9 @@ struct Stream {
     /// Lines read last that say how the next ones are to be read, for files without such lines of their own.
     #[serde(default)]
     header: String,
+    /// Whether it is an access log, once that is known.
+    #[serde(default)]
+    is_access_log: Option<bool>,
     state: StreamState,
 }
 
@@ -39,6 +43,8 @@ struct Stream {
 struct Found<'a> {
     works: Vec<Work<'a>>,
     unread: Vec<&'a str>,
+    /// Hosts with an access log.
+    with_requests: BTreeSet<String>,
 }
 
 /// A stream with something to read.
@@ -118,7 +124,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        Found { works, unread }: Found<'_>,
+        Found { works, unread, with_requests }: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -147,7 +153,7 @@ impl ScanSpec {
             }
             let stream = state.streams.entry(work.name.clone()).or_default();
             let (source, troubles) = (work.source, problems.len());
-            read_stream(&mut scanner, stream, work, context, &mut tails, problems)?;
+            read_stream(&mut scanner, stream, work, &with_requests, context, &mut tails, problems)?;
             if problems.len() > troubles {
                 scanner.unread(&source.name);
             }
@@ -157,7 +163,7 @@ impl ScanSpec {
         state.detectors = scanner.save().map_err(unstorable)?;
         let saved = ScanState(serde_json::to_string(&state).map_err(unstorable)?);
         // From here on everything is provisional: known to the findings, forgotten by the state.
-        look_at_tails(&mut scanner, &mut state, &tails);
+        look_at_tails(&mut scanner, &mut state, &tails, &with_requests);
         for stream in state.streams.values_mut() {
             scanner.flush_sessions(&mut stream.state, "", true);
         }
@@ -172,6 +178,10 @@ impl ScanSpec {
                 "{} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late",
                 total.late
             ));
+        }
+        if scanner.left_to_access_logs > 0 {
+            let n = scanner.left_to_access_logs;
+            notes.push(format!("{n} failed logins in error logs are the answers 401 of the access logs beside them"));
         }
         let record = ScanRecord {
             at: context.clock.now(),
@@ -232,7 +242,7 @@ fn collect<'a>(
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
-    let (mut works, mut unread) = (Vec::new(), Vec::new());
+    let mut found = Found { works: Vec::new(), unread: Vec::new(), with_requests: BTreeSet::new() };
     for source in context.config.sources_named(&spec.sources) {
         let before = problems.len();
         let (streams, troubles) = logs::streams(source);
@@ -241,9 +251,15 @@ fn collect<'a>(
         for stream in streams {
             context.check()?;
             let name = stream.path.to_string_lossy().into_owned();
-            let plans = logs::plan(&stream, &mut state.streams.entry(name.clone()).or_default().cursor, problems);
+            let known = state.streams.entry(name.clone()).or_default();
+            let plans = logs::plan(&stream, &mut known.cursor, problems);
+            let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, source.format.as_deref()));
+            known.is_access_log = known.is_access_log.or_else(looked_at);
+            if known.is_access_log == Some(true) {
+                found.with_requests.insert(source.host_of(&stream.path));
+            }
             if !plans.is_empty() {
-                works.push(Work { source, name, plans, journal: None });
+                found.works.push(Work { source, name, plans, journal: None });
             }
         }
         if none && source.journal.is_empty() {
@@ -253,21 +269,22 @@ fn collect<'a>(
             let after = state.streams.entry(name.clone()).or_default().journal.clone();
             match logs::read_journal(source, after.as_deref()) {
                 Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
-                Ok(entries) => works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
+                Ok(entries) => found.works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
                 Err(error) => problems.push(format!("source {}: {error}", source.name)),
             }
         }
         if problems.len() > before {
-            unread.push(source.name.as_str());
+            found.unread.push(source.name.as_str());
         }
     }
-    Ok(Found { works, unread })
+    Ok(found)
 }
 
 fn read_stream<'a>(
     scanner: &mut Scanner,
     stream: &mut Stream,
     work: Work<'a>,
+    with_requests: &BTreeSet<String>,
     context: &Context<'_>,
     tails: &mut Vec<Tail<'a>>,
     problems: &mut Vec<String>,
@@ -301,6 +318,7 @@ fn read_stream<'a>(
             fallback: modified,
             host: &host,
             web_logins: &source.web_logins,
+            requests_are_read: with_requests.contains(&host),
             provisional: false,
         };
         let mut passed_over = 0;
@@ -367,6 +385,7 @@ fn read_journal(
         fallback: now,
         host: "",
         web_logins: &source.web_logins,
+        requests_are_read: false,
         provisional: false,
     };
     let mut entries = first;
@@ -390,14 +409,21 @@ fn read_journal(
     }
 }
 
-fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>]) {
+fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], with_requests: &BTreeSet<String>) {
     for tail in tails {
         let context = parse::Context { zone: tail.source.zone, year: YearRule::Before(tail.modified) };
         let mut parser = AutoParser::new(context, tail.source.format.as_deref()).continuing(&tail.header, true);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
-        let (source, web_logins) = (tail.source.name.as_str(), &tail.source.web_logins);
-        let (file, number, host) = (tail.file.clone(), tail.number - 1, tail.host.as_str());
-        let mut input = Input { source, file, number, fallback: tail.modified, host, web_logins, provisional: true };
+        let mut input = Input {
+            source: &tail.source.name,
+            file: tail.file.clone(),
+            number: tail.number - 1,
+            fallback: tail.modified,
+            host: &tail.host,
+            web_logins: &tail.source.web_logins,
+            requests_are_read: with_requests.contains(&tail.host),
+            provisional: true,
+        };
         scanner.text(&mut stream.state, &mut input, &tail.line, parsed(&mut parser, &tail.line), |_| {});
     }
 }

@@ -19,6 +19,8 @@ use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
 use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
+use crate::model::event::Shape;
+use crate::model::rule::is_error;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
@@ -47,6 +49,8 @@ pub struct Scanner {
     tops: Option<TopCounts>,
     /// Counts of all lines.
     pub total: Tally,
+    /// Failed logins of error logs that were left to the access logs beside them.
+    pub left_to_access_logs: u64,
     status: StatusCounts,
     /// Lines by category, standard and urgent.
     kinds: [[u64; 2]; CATEGORIES.len()],
@@ -98,6 +102,8 @@ pub struct Input<'a> {
     pub host: &'a str,
     /// What a failed login looks like in it.
     pub web_logins: &'a WebLogins,
+    /// Whether its host's requests are read as well: those answered 401 are the failed logins that an error log tells of, too.
+    pub requests_are_read: bool,
     /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
 }
@@ -114,6 +120,7 @@ impl Scanner {
             addresses: None,
             tops: None,
             total: Tally::default(),
+            left_to_access_logs: 0,
             status: StatusCounts::default(),
             kinds: Default::default(),
             triage: Triage::default(),
@@ -210,7 +217,8 @@ impl Scanner {
         for sighting in sightings.iter_mut() {
             self.place_in_time(stream, input, sighting);
             if let Some(event) = &sighting.event {
-                sighting.failures = failures(stream, input.web_logins, event, sighting);
+                sighting.failures = failures(stream, input, event, sighting);
+                self.left_to_access_logs += u64::from(is_left_to_access_log(input, event) && !input.provisional);
             }
             // Who tried and then went is no scanner.
             if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
@@ -501,9 +509,11 @@ pub struct SavedDetector {
 }
 
 /// How many failed logins a line settles.
-fn failures(stream: &mut StreamState, web: &WebLogins, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
+fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
-        Action::Request { status } => u32::from(web.is_failure(event, status)),
+        Action::Request { status } => u32::from(input.web_logins.is_failure(event, status)),
+        Action::LoginFailed { shape: Shape::ErrorLog, times } if !is_left_to_access_log(input, event) => times,
+        Action::LoginFailed { shape: Shape::ErrorLog, .. } => 0,
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded => {
             stream.sessions.accept(event);
@@ -511,6 +521,10 @@ fn failures(stream: &mut StreamState, web: &WebLogins, event: &Event<'_>, sighti
         }
         _ => 0,
     }
+}
+
+fn is_left_to_access_log(input: &Input<'_>, event: &Event<'_>) -> bool {
+    input.requests_are_read && matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. })
 }
 
 fn category(sighting: &Sighting<'_>) -> Category {
@@ -553,7 +567,12 @@ fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
             tally.status_5xx += u64::from((500..600).contains(&status));
         }
         Action::LoginSucceeded => tally.logins += 1,
-        Action::ErrorLogged => tally.errors_logged += 1,
-        Action::LoginFailed { .. } | Action::Probed | Action::LockedOut | Action::LogCleared | Action::Other => {}
+        action if is_error(action) => tally.errors_logged += 1,
+        Action::ErrorLogged
+        | Action::LoginFailed { .. }
+        | Action::Probed
+        | Action::LockedOut
+        | Action::LogCleared
+        | Action::Other => {}
     }
 }

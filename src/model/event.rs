@@ -211,6 +211,8 @@ pub enum Action {
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
     Explicit,
+    /// A key that was refused: clients offer all they have, so it is none where another one was accepted.
+    Key,
     /// PAM's "authentication failure".
     Pam,
     /// sshd's word of what PAM said, "error: PAM: …".
@@ -219,6 +221,8 @@ pub enum Shape {
     InvalidUser,
     /// Not even let try: "not allowed because", "too many attempts".
     Refused,
+    /// A web server's error log, at level `error`: its access log tells of the same failure as a 401.
+    ErrorLog,
 }
 
 /// One line, understood. All texts are borrowed from the line.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::event::Shape;
 use super::{Action, Category, Counted, Event, Problem, Severity};
 
 /// A detection as configured in `config/rules/NAME.toml`.
@@ -285,11 +286,16 @@ impl Selection {
             Self::Probes => action == Action::Probed,
             Self::Lockouts => action == Action::LockedOut,
             Self::ClearedLogs => action == Action::LogCleared,
-            Self::Errors => action == Action::ErrorLogged,
+            Self::Errors => is_error(action),
             Self::Urgent(of) => urgent && (of.is_empty() || of.contains(&event.category)),
             Self::Answers(classes) => is_answer(action, classes),
         }
     }
+}
+
+/// Whether an action is an error log's line of level `error` or worse.
+pub fn is_error(action: Action) -> bool {
+    matches!(action, Action::ErrorLogged | Action::LoginFailed { shape: Shape::ErrorLog, .. })
 }
 
 /// Whether an action is an answer with one of these statuses.

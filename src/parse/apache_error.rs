@@ -1,10 +1,11 @@
 //! Apache's error log, version 2.2 and 2.4. (<https://httpd.apache.org/docs/2.4/mod/core.html#errorlogformat>)
 
 use chrono::NaiveDate;
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::time::{WallClock, clock, four, month, two};
 use super::{Context, Parser};
+use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -35,35 +36,79 @@ impl Parser for ApacheError {
         let time = self.time(stamp)?;
         let (level, after) = bracketed(rest)?;
         rest = after;
-        let level = memchr(b':', level).map_or(level, |at| &level[at + 1..]);
+        let module = memchr(b':', level);
+        let level = module.map_or(level, |at| &level[at + 1..]);
         let mut peer = None;
         while let Some((field, after)) = bracketed(rest) {
-            if let Some(client) = field.strip_prefix(b"client ") {
-                peer = client_address(client);
+            rest = after;
+            if let Some(client) = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ")) {
+                peer = client_address(client, module.is_some());
                 break;
             }
-            rest = after;
         }
         let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
         let known = bad || matches!(level, b"warn" | b"notice" | b"info" | b"debug") || level.starts_with(b"trace");
-        let action = if bad { Action::ErrorLogged } else { Action::Other };
-        known.then_some(Event { time: Some(time), action, peer, ..Event::plain(None, Category::Error) })
+        let plain = Event { peer, ..Event::plain(Some(time), Category::Error) };
+        let failure = if bad { failed_login(rest) } else { None };
+        let event = match failure {
+            Some(user) => {
+                let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
+                Event { action, user: Some(user).filter(|user| !user.is_empty()), ..plain }
+            }
+            None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
+        };
+        known.then_some(event)
     }
 }
 
-/// Splits `[field] rest` (leading blanks ignored) into both.
+/// The account of a login that failed, empty where none is told: what mod_auth_basic, mod_auth_form, mod_auth_digest and
+/// mod_authz_core say when they answer 401.
+fn failed_login(message: &[u8]) -> Option<&[u8]> {
+    let message = message.trim_ascii_start();
+    let code = message.strip_prefix(b"AH").and_then(|rest| rest.split_at_checked(5));
+    let message = match code {
+        Some((digits, rest)) if digits.iter().all(u8::is_ascii_digit) => rest.strip_prefix(b": ")?,
+        _ => message,
+    };
+    if message.starts_with(b"client used wrong authentication scheme") {
+        return Some(b"");
+    }
+    let rest = message.strip_prefix(b"Digest: ").unwrap_or(message).strip_prefix(b"user ")?;
+    let said: [&[u8]; 5] = [
+        b"' in realm `",
+        b" not found",
+        b": authentication failure for \"",
+        b": authorization failure for \"",
+        b": password mismatch",
+    ];
+    let end = said.iter().filter_map(|said| memmem::find(rest, said)).min()?;
+    let user = &rest[..end];
+    Some(match user {
+        [b'`', user @ ..] | [b'\'', user @ .., b'\''] => user,
+        user => user,
+    })
+}
+
+/// Splits `[field] rest` (leading blanks ignored) into both; an address in brackets may stand in the field.
 fn bracketed(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let inner = text.trim_ascii_start().strip_prefix(b"[")?;
-    let end = memchr(b']', inner)?;
+    let mut end = memchr(b']', inner)?;
+    if memchr(b'[', &inner[..end]).is_some() {
+        end += 1 + memchr(b']', &inner[end + 1..])?;
+    }
     Some((&inner[..end], &inner[end + 1..]))
 }
 
-/// `192.0.2.1`, `192.0.2.1:4711` or `2001:db8::1:4711` (2.4 always writes the port).
-fn client_address(text: &[u8]) -> Option<Peer<'_>> {
-    let without_port = memchr::memrchr(b':', text).map(|at| &text[..at]);
-    let is_v4_with_port =
-        without_port.is_some_and(|address| memchr(b'.', address).is_some() || memchr(b':', address).is_some());
-    if is_v4_with_port { without_port.and_then(Peer::read) } else { Peer::read(text) }
+/// `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1:4711` or `[2001:db8::1]:4711`: 2.4, which writes the module, always writes the
+/// port, and 2.2 never does.
+fn client_address(text: &[u8], has_port: bool) -> Option<Peer<'_>> {
+    if let Some(bracketed) = text.strip_prefix(b"[") {
+        return Peer::read(&bracketed[..memchr(b']', bracketed)?]);
+    }
+    match memchr::memrchr(b':', text) {
+        Some(port) if has_port || memchr(b'.', &text[..port]).is_some() => Peer::read(&text[..port]),
+        _ => Peer::read(text),
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +134,51 @@ mod tests {
         assert_eq!(parse(client).unwrap().2, "192.0.2.7");
         let v6 = "[Fri Nov 20 10:15:30.123456 2026] [proxy:error] [pid 7] [client 2001:db8::7:4711] AH00898: x";
         assert_eq!(parse(v6).unwrap().2, "2001:db8::7");
+        let bracketed =
+            "[Fri Nov 20 10:15:30.123456 2026] [proxy:error] [pid 7] [remote [2001:db8::7]:4711] AH00898: x";
+        assert_eq!(parse(bracketed).unwrap().2, "2001:db8::7");
+        let old_v6 = "[Sun Dec 04 04:47:44 2005] [error] [client 2001:db8::7:4711] File does not exist: /x";
+        assert_eq!(parse(old_v6).unwrap().2, "2001:db8::7:4711");
         assert_eq!(parse("[not a stamp] [error] x"), None);
+    }
+
+    #[test]
+    fn failed_logins_tell_their_account() {
+        let mut parser = ApacheError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
+        let mut told = |level: &str, message: &str| {
+            let line = format!("[Fri Nov 20 10:15:30.123456 2026] [{level}] [pid 7] [client 192.0.2.7:4711] {message}");
+            let event = parser.parse(line.as_bytes()).unwrap();
+            let user = event.user.map(|user| String::from_utf8_lossy(user).into_owned());
+            (matches!(event.action, Action::LoginFailed { times: 1, shape: Shape::ErrorLog }), user)
+        };
+        let basic = "auth_basic:error";
+        for (level, message, user) in [
+            (basic, "AH01618: user eve not found: /private", "eve"),
+            (basic, "AH01618: user eve not found: /private, referer: http://example.org/ not found: /", "eve"),
+            (basic, "AH01617: user eve: authentication failure for \"/private\": Password Mismatch", "eve"),
+            (basic, "AH01617: user a b: authentication failure for \"/private\": Password Mismatch", "a b"),
+            (basic, "user eve not found", "eve"),
+            ("authz_core:error", "AH01631: user eve: authorization failure for \"/private\": ", "eve"),
+            ("auth_form:error", "AH01806: user 'eve' not found: /login", "eve"),
+            ("auth_digest:error", "AH01790: user `eve' in realm `private' not found: /private", "eve"),
+            ("auth_digest:error", "AH01792: user eve: password mismatch: /private", "eve"),
+            ("error", "Digest: user eve: password mismatch: /private", "eve"),
+        ] {
+            assert_eq!(told(level, message), (true, Some(user.to_owned())), "{message}");
+        }
+        for message in
+            ["AH01618: user  not found: /private", "AH01614: client used wrong authentication scheme: /private"]
+        {
+            assert_eq!(told(basic, message), (true, None), "{message}");
+        }
+        for (level, message) in [
+            ("auth_basic:debug", "AH01618: user eve not found: /private"),
+            ("core:error", "File does not exist: /user eve not found: /private"),
+            ("authz_core:error", "AH01630: client denied by server configuration: /srv/user eve not found"),
+            ("core:error", "AH00126: Invalid URI in request user eve not found HTTP/1.1"),
+            ("core:error", "AH0161: user eve not found: /private"),
+        ] {
+            assert!(!told(level, message).0, "{message}");
+        }
     }
 }

@@ -5,6 +5,7 @@ use memchr::{memchr, memmem};
 
 use super::time::{WallClock, clock, four, two};
 use super::{Context, Parser};
+use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -34,10 +35,34 @@ impl Parser for NginxError {
         if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") {
             return None;
         }
-        let action = if bad { Action::ErrorLogged } else { Action::Other };
+        let failed = if bad { failed_login(rest) } else { None };
+        let action = match failed {
+            Some(_) => Action::LoginFailed { times: 1, shape: Shape::ErrorLog },
+            None if bad => Action::ErrorLogged,
+            None => Action::Other,
+        };
         let time = self.time(stamp)?;
-        Some(Event { action, peer: client(rest), ..Event::plain(Some(time), Category::Error) })
+        let user = failed.filter(|user| !user.is_empty());
+        Some(Event { action, user, peer: client(rest), ..Event::plain(Some(time), Category::Error) })
     }
+}
+
+/// The account of a login that failed, of what follows the level: `80#81: *7 user "eve": password mismatch` or
+/// `… was not found in "FILE"` (ngx_http_auth_basic_module.c), and of the PAM module `PAM: user 'eve' - not authenticated`.
+///
+/// nginx writes decoded paths as they came, line breaks and all, so a client can forge whole lines of this log; where an access
+/// log is read as well, such a line counts for nothing.
+fn failed_login(rest: &[u8]) -> Option<&[u8]> {
+    let at = memchr(b'*', rest)?;
+    let message = &rest[at..];
+    let message = &message[memchr(b' ', message)? + 1..];
+    let (rest, said): (&[u8], [&[u8]; 2]) = if let Some(rest) = message.strip_prefix(b"user \"") {
+        (rest, [b"\": password mismatch", b"\" was not found in \""])
+    } else {
+        (message.strip_prefix(b"PAM: user '")?, [b"' - not authenticated: ", b"' - not authorized: "])
+    };
+    let end = said.iter().filter_map(|said| memmem::find(rest, said)).min()?;
+    Some(&rest[..end])
 }
 
 /// `…, client: ADDRESS, server: …`. What stands before and after it is partly the client's own text, so where there is
@@ -83,6 +108,23 @@ mod tests {
             let event = parser.parse(line.as_bytes()).unwrap();
             assert_eq!(Triage::default().is_urgent(&event), urgent, "{line}");
             assert_eq!(event.peer.map(|peer| peer.to_string()).unwrap_or_default(), peer, "{line}");
+        }
+        for (what, user) in [
+            ("user \"eve\": password mismatch", "eve"),
+            ("user \"a b\" was not found in \"/etc/nginx/users\"", "a b"),
+            ("PAM: user 'eve' - not authenticated: Authentication failure", "eve"),
+        ] {
+            let line = format!("{start} {what}, client: 192.0.2.7, server: _, request: \"GET / HTTP/1.1\"");
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, "{line}");
+            assert_eq!((event.user, event.peer), (Some(user.as_bytes()), Peer::read(b"192.0.2.7")), "{line}");
+        }
+        for what in [
+            "no user/password was provided for basic authentication, client: 192.0.2.7",
+            "open() \"/srv/*1 user \"eve\": password mismatch\" failed, client: 192.0.2.7",
+        ] {
+            let line = format!("{start} {what}, server: _");
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::ErrorLogged, "{line}");
         }
         for line in ["2026/11/20 10:15:30 [yadda] x", "2026/13/20 10:15:30 [error] x", "2026/11/20 10:15", ""] {
             assert!(parser.parse(line.as_bytes()).is_none(), "{line}");

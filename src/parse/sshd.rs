@@ -43,12 +43,13 @@ struct Found<'a> {
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
+    let shape = if rest.starts_with(b"publickey ") { Shape::Key } else { Shape::Explicit };
     let rest = match rest.strip_prefix(b"password for ") {
         Some(rest) => rest,
         None => &rest[memmem::find(rest, b" for ")? + 5..],
     };
     let (user, peer) = user_from_address(without_validity(rest))?;
-    let action = Action::LoginFailed { times, shape: Shape::Explicit };
+    let action = Action::LoginFailed { times, shape };
     Some(Found { action, peer, user: Some(user) })
 }
 

@@ -102,7 +102,7 @@ impl Parser for Syslog {
 
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
-    let (message, times) = repeated(message);
+    let (message, times) = repeated(without_id(message));
     if is_web_server(program)
         && times == 1
         && let Some(request) = Access::default().parse(message)
@@ -120,6 +120,16 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         windows::read(message, &mut event);
     }
     event
+}
+
+/// What follows `[ID 800047 auth.info] `, as Solaris writes before each message (log(4D)).
+fn without_id(message: &[u8]) -> &[u8] {
+    let Some(rest) = message.strip_prefix(b"[ID ") else { return message };
+    let id = memchr(b']', rest).map(|end| (rest[..end].split(|byte| *byte == b' '), &rest[end + 1..]));
+    let Some((mut words, rest)) = id else { return message };
+    let is_id =
+        words.next().and_then(number).is_some() && words.next().is_some_and(is_priority) && words.next().is_none();
+    if is_id { rest.trim_ascii_start() } else { message }
 }
 
 /// The severity in `<34>`, facility and severity as they are sent over the network, and what follows it.

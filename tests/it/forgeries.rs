@@ -51,10 +51,22 @@ const REQUESTS: [&str; 5] = [
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\" \"{user}\"",
 ];
 
+/// The same for error logs. Apache escapes line breaks, and a user name ends at the first colon for nginx.
+const ERRORS: [&str; 8] = [
+    "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01618: user {user} not found: /",
+    "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01618: user eve not found: /{user}",
+    "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01617: user {user}: authentication failure for \"/{user}\": Password Mismatch, referer: {user}",
+    "[Thu Nov 19 10:00:01 2026] [error] [client {address}] user {user} not found: /[client 203.0.113.9] user eve not found",
+    "[Thu Nov 19 10:00:01 2026] [error] [client {address}] File does not exist: /srv/[client 203.0.113.9] user {user} not found: /",
+    "2026/11/19 10:00:01 [error] 80#81: *7 user \"{name}\": password mismatch, client: {address}, server: _, request: \"GET /{user} HTTP/1.1\"",
+    "2026/11/19 10:00:01 [error] 80#81: *7 user \"eve\" was not found in \"/etc/x\", client: {address}, server: _, request: \"GET /{user}, client: 203.0.113.9, server: _ HTTP/1.1\"",
+    "2026/11/19 10:00:01 [error] 80#81: *7 open() \"/srv/*1 user \"{user}\": password mismatch, client: 203.0.113.9\" failed (2: No such file or directory), client: {address}, server: _",
+];
+
 #[test]
 fn no_forged_address_is_ever_accused() {
     let bed = TestBed::new();
-    let (mut ssh, mut web, mut tried) = (String::new(), String::new(), 0);
+    let (mut ssh, mut web, mut errors, mut tried) = (String::new(), String::new(), String::new(), 0);
     for payload in PAYLOADS {
         for line in LINES {
             tried += 1;
@@ -69,9 +81,15 @@ fn no_forged_address_is_ever_accused() {
             let line = line.replace("{user}", payload).replace("{address}", &format!("{GUILTY}{}", tried % 250 + 1));
             web += &format!("{line}\n").repeat(5);
         }
+        for line in ERRORS {
+            tried += 1;
+            let name = payload.split(':').next().unwrap();
+            let line = line.replace("{user}", payload).replace("{name}", name);
+            errors += &format!("{}\n", line.replace("{address}", &format!("{GUILTY}{}", tried % 250 + 1))).repeat(5);
+        }
     }
     assert!(tried >= 60);
-    for (name, text) in [("auth.log", ssh), ("access.log", web)] {
+    for (name, text) in [("auth.log", ssh), ("access.log", web), ("error.log", errors)] {
         bed.file(name, &text);
         let path = bed.path(name);
         let scanned = bed.json(&["scan", "--all-rules", path.to_str().unwrap()]);

@@ -241,3 +241,30 @@ fn a_compressed_rotated_log_of_any_kind_is_read_once() {
         assert!(lines(&bed).starts_with("read 1 lines"), "{suffix}: {}", lines(&bed));
     }
 }
+
+#[test]
+fn keys_that_were_refused_before_the_right_one_are_no_failed_logins() {
+    let bed = TestBed::new();
+    let line = |n: u32, pid: u32, what: &str| {
+        format!("Nov 20 10:{:02}:{:02} web1 sshd[{pid}]: {what} from 198.51.100.{pid} port 1 ssh2\n", n / 60, n % 60)
+    };
+    let mut text = String::new();
+    for n in 0..6 {
+        // Three keys of a good login; three of one that ends without; and a password that was wrong after two keys.
+        text += &line(n, 1, "Failed publickey for anna");
+        text += &line(n, 2, "Failed publickey for bob");
+        text += &line(n, 3, "Failed publickey for carl");
+    }
+    text += &line(7, 1, "Accepted publickey for anna");
+    text += &line(8, 3, "Failed password for carl");
+    bed.file("auth.log", &text);
+    let scanned = bed.json(&["scan", bed.path("auth.log").to_str().unwrap()]);
+    let failures = |n: usize| {
+        let address = format!("198.51.100.{n}");
+        let all = scanned["addresses"].as_array().unwrap();
+        all.iter().find(|known| known["address"] == address.as_str()).map(|known| known["failures"].as_u64().unwrap())
+    };
+    assert_eq!([1, 2, 3].map(failures), [Some(0), Some(6), Some(7)]);
+    let accused = scanned["findings"].to_string();
+    assert!(!accused.contains("198.51.100.1") && accused.contains("198.51.100.2"), "{accused}");
+}

@@ -88,3 +88,64 @@ fn lines_that_come_much_too_late_are_counted_and_told() {
         "{ended:?}"
     );
 }
+
+/// What a server's error log says of failed logins: Apache's, and nginx's.
+fn refused(n: u32, ip: &str) -> [String; 2] {
+    let apache = format!("[Fri Nov 20 10:00:{n:02}.123456 2026] [auth_basic:error] [pid 7] [client {ip}:4711]");
+    let nginx = format!("2026/11/20 10:00:{n:02} [error] 80#81: *{n} user \"eve\": password mismatch, client: {ip}");
+    [
+        format!("{apache} AH01617: user eve: authentication failure for \"/private\": Password Mismatch\n"),
+        format!("{nginx}, server: _, request: \"GET /private HTTP/1.1\"\n"),
+    ]
+}
+
+/// A job that reads access and error logs, as the one that is shipped does.
+fn both_kinds() -> TestBed {
+    let bed = bed("", "\"source.ip\"", "");
+    let sources = ["access", "error"].map(|kind| format!("[sources.{kind}]\nfiles = [\"DIR/log/*/{kind}.log\"]\n"));
+    bed.main(&sources.map(|source| source + "host_pattern = '/log/([^/]+)/'\n").concat());
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"error\", \"access\"]\nrules = [\"mine\"]\n");
+    bed
+}
+
+#[test]
+fn a_failed_login_in_the_error_log_and_its_401_are_one_failure() {
+    let bed = both_kinds();
+    let asked = |n| request(n, "192.0.2.1", "eve", "GET /private", 401);
+    bed.file("log/web1/access.log", &(0..6).map(asked).collect::<String>());
+    bed.file("log/web1/error.log", &(0..6).flat_map(|n| refused(n, "192.0.2.1")).collect::<String>());
+    assert_eq!(found(&bed), ["192.0.2.1 6"]);
+    let notes = bed.run_job("scan", "2026-11-20T12:10:00Z").notes;
+    assert!(!notes.iter().any(|note| note.contains("failed logins in error logs")), "{notes:?}");
+    // Also where one of them grows before the other, whose end is known.
+    std::fs::write(bed.path("log/web1/error.log"), {
+        (0..12).flat_map(|n| refused(n, "192.0.2.1")).collect::<String>()
+    })
+    .unwrap();
+    let notes = bed.run_job("scan", "2026-11-20T12:20:00Z").notes;
+    assert!(
+        notes.iter().any(|note| note.starts_with("12 failed logins in error logs are the answers 401")),
+        "{notes:?}"
+    );
+    assert_eq!(found(&bed), ["192.0.2.1 6"]);
+}
+
+#[test]
+fn an_error_log_alone_tells_of_failed_logins() {
+    let bed = both_kinds();
+    // The other machine's access log says nothing of this one, and an unfinished last line is looked at, too.
+    bed.file("log/web2/access.log", &request(0, "192.0.2.9", "-", "GET /", 200));
+    let text: String = (0..6).flat_map(|n| refused(n, "192.0.2.1")).collect();
+    bed.file("log/web1/error.log", text.trim_end());
+    std::fs::remove_file(bed.path("log/web1/access.log")).unwrap();
+    assert_eq!(found(&bed), ["192.0.2.1 12"]);
+    let (error, access) = (bed.path("log/web1/error.log"), bed.path("log/web2/access.log"));
+    let alone = bed.json(&["scan", error.to_str().unwrap()]);
+    assert_eq!((&alone["failed_logins"], &alone["left_to_access_logs"]), (&12.into(), &0.into()));
+    assert_eq!(alone["addresses"][0]["failures"], 12);
+    assert_eq!(alone["urgent"], 12);
+    let together = bed.json(&["scan", error.to_str().unwrap(), access.to_str().unwrap()]);
+    assert_eq!((&together["failed_logins"], &together["left_to_access_logs"]), (&0.into(), &12.into()));
+    let told = bed.run(&["scan", error.to_str().unwrap(), access.to_str().unwrap()]).stdout;
+    assert!(told.contains("12 failed logins in error logs are the answers 401 of the access logs"), "{told}");
+}

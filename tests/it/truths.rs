@@ -315,3 +315,57 @@ fn every_attack_of_sshguards_tests_on_ssh_and_the_web_names_its_address() {
     assert!(tried > 70, "{tried}");
     assert_eq!(failures, Vec::<String>::new());
 }
+
+/// Lines of fail2ban's samples whose address we don't take for one of a failed login or a probe, and why.
+const NOT_OF_FAIL2BAN: [(&str, &str); 11] = [
+    ("client denied by server configuration", "an answer 403: nobody tried to log in"),
+    ("Authorization of user", "said before the line that counts, by the module that decided it"),
+    ("AH01793: ", "mistakes in the digest protocol are no guesses"),
+    ("AH01788: ", "the same"),
+    ("AH01789: ", "the same"),
+    ("Digest: ", "the same, where it is not about a user"),
+    ("AH01777: ", "the same"),
+    ("AH0203", "a host name that doesn't fit its certificate"),
+    ("host: \"localhost:8443\"\": was not found", "two clients are named, so none is believed"),
+    ("from 10.10.1.2 port 55555 ssh2", "the last address of a line is sshd's own"),
+    ("XXXX", "the same"),
+];
+
+#[test]
+fn what_fail2bans_filters_flag_in_their_own_samples_is_known() {
+    let name = "what_fail2bans_filters_flag_in_their_own_samples_is_known";
+    let Some(truth) = truth("fail2ban_candidates.json") else { return support::skip(name, "../shared") };
+    let (bed, mut tried, mut wrong) = (TestBed::new(), 0, Vec::new());
+    for (file, variant) in
+        [("apache-auth", "apache-auth"), ("nginx-http-auth", "nginx-http-auth{'mode': 'auth'}"), ("sshd", "sshd")]
+    {
+        let path = support::shared().unwrap().join("corpora/fail2ban-samples").join(file);
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
+        let lines: Vec<&str> = text.split('\n').collect();
+        let cases = truth["files"][file].as_array().unwrap().iter();
+        for case in cases.filter(|case| case["variant"] == variant && case["match"] == true) {
+            let line = lines[case["line_no"].as_u64().unwrap() as usize - 1];
+            if NOT_OF_FAIL2BAN.iter().any(|(part, _)| line.contains(part)) || is_told_by_others(line) {
+                continue;
+            }
+            tried += 1;
+            bed.file("one.log", &format!("{line}\n"));
+            let read = bed.json(&["scan", "--year", "2005", bed.path("one.log").to_str().unwrap()]);
+            let known = |id: &Value| read["addresses"].as_array().unwrap().iter().any(|known| known["address"] == *id);
+            if !case["ids"].as_array().unwrap().iter().all(known) {
+                wrong.push(format!("{file}: {} {line}", case["ids"]));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(tried > 60, "{tried}");
+}
+
+/// Lines without an address of their own, of which fail2ban knows it from one before, ends of connections of which another line
+/// of sshd tells, too, and what no sshd and no syslog daemon of today writes: a failure without a port, a header without a host.
+fn is_told_by_others(line: &str) -> bool {
+    line.contains("Received disconnect from")
+        || line.contains("Disconnecting: Too many authentication failures")
+        || line.contains("[sshd]")
+        || line.ends_with("ROOT from aaaa:bbbb:cccc:1234::1:1")
+}
