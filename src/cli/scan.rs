@@ -1,5 +1,6 @@
 //! `logkeeper scan FILE…`: an answer here and now, without any configuration.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,9 @@ use crate::config::{Config, shipped_rules};
 use crate::jobs::access_logs::is_access_log;
 use crate::jobs::ahead::{each_block, parsed};
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
+use crate::jobs::status_counts::FewCounts;
 use crate::logs::{Ending, Lines};
+use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
 use crate::model::{Evidence, Finding, Format, Problem, Severity, Subject, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
@@ -119,9 +122,10 @@ struct Json<'a> {
 
 #[derive(Serialize)]
 struct JsonAddress<'a> {
-    address: &'a str,
-    #[serde(flatten)]
-    counts: &'a AddressCounts,
+    address: Cow<'a, str>,
+    events: u64,
+    failures: u64,
+    status: &'a FewCounts,
 }
 
 #[derive(Serialize)]
@@ -148,7 +152,7 @@ struct JsonBreach<'a> {
 struct Results {
     files: Vec<FileResult>,
     status: BTreeMap<u16, u64>,
-    addresses: Vec<(String, AddressCounts)>,
+    addresses: Vec<(ShortBytes, AddressCounts)>,
     findings: Vec<Finding>,
     failed_logins: u64,
     left_to_access_logs: u64,
@@ -292,6 +296,18 @@ pub(super) fn scan_file(
     }
 }
 
+impl<'a> JsonAddress<'a> {
+    fn new(address: &'a ShortBytes, counts: &'a AddressCounts) -> Self {
+        let AddressCounts { events, failures, status } = counts;
+        Self { address: shown(address), events: *events, failures: *failures, status }
+    }
+}
+
+/// An address as it is printed.
+fn shown(address: &ShortBytes) -> Cow<'_, str> {
+    String::from_utf8_lossy(address.as_slice())
+}
+
 impl<'a> JsonFinding<'a> {
     fn new(f: &'a Finding, zone: Tz) -> Self {
         let time = |seconds| output::rfc3339(seconds, zone);
@@ -316,7 +332,7 @@ impl Results {
         Json {
             files: &self.files,
             status: &self.status,
-            addresses: self.addresses.iter().map(|(address, counts)| JsonAddress { address, counts }).collect(),
+            addresses: self.addresses.iter().map(|(address, counts)| JsonAddress::new(address, counts)).collect(),
             findings: self.findings.iter().map(|finding| JsonFinding::new(finding, self.zone)).collect(),
             failed_logins: self.failed_logins,
             left_to_access_logs: self.left_to_access_logs,
@@ -336,12 +352,13 @@ impl Results {
     fn csv(&self) -> String {
         let mut out = "address,status,count\r\n".to_owned();
         for (address, counts) in &self.addresses {
+            let address = csv(&shown(address));
             for (code, n) in by_count(&counts.status.all()) {
-                out.push_str(&format!("{},{code},{n}\r\n", csv(address)));
+                out.push_str(&format!("{address},{code},{n}\r\n"));
             }
             let other = counts.events - counts.status.all().values().sum::<u64>();
             if other > 0 {
-                out.push_str(&format!("{},,{other}\r\n", csv(address)));
+                out.push_str(&format!("{address},,{other}\r\n"));
             }
         }
         out
@@ -374,7 +391,7 @@ impl Results {
         let shown = self.addresses.iter().take(SHOWN).map(|(address, counts)| {
             let status: Vec<String> =
                 by_count(&counts.status.all()).into_iter().map(|(code, n)| format!("{code}: {n}")).collect();
-            vec![address.clone(), counts.events.to_string(), counts.failures.to_string(), status.join("  ")]
+            vec![shown(address).into_owned(), counts.events.to_string(), counts.failures.to_string(), status.join("  ")]
         });
         if !self.addresses.is_empty() {
             output::print_table(&["ADDRESS", "EVENTS", "FAILED LOGINS", "STATUS"], shown.collect());

@@ -1,18 +1,19 @@
 //! What each address did, however many there are.
 
 use std::cmp::Reverse;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::HashMap;
-use serde::Serialize;
 
 use super::scanner::TOGETHER;
 use super::status_counts::FewCounts;
 use crate::detect::Sighting;
+use crate::model::short::ShortBytes;
 use crate::model::{Action, Address, Peer};
 
 /// What one address did.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct AddressCounts {
     /// Requests, failed and successful logins, and probes.
     pub events: u64,
@@ -74,14 +75,14 @@ impl Addresses {
         number
     }
 
-    /// The addresses with their counts, most events first.
-    pub fn sorted(self) -> Vec<(String, AddressCounts)> {
+    /// The addresses as they are printed, with their counts, most events first.
+    pub fn sorted(self) -> Vec<(ShortBytes, AddressCounts)> {
         let Self { numbers, others, mut counts } = self;
         let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
         let names = numbers.chain(others).map(|(address, number)| {
             let name = match address {
-                Address::Ip(ip) => ip.to_string(),
-                Address::Name(name) => String::from_utf8_lossy(&name).into_owned(),
+                Address::Ip(ip) => printed(ip),
+                Address::Name(name) => String::from_utf8_lossy(&name).as_bytes().into(),
             };
             (Reverse(counts[number as usize].0.events), name, number)
         });
@@ -89,4 +90,14 @@ impl Addresses {
         names.sort_unstable();
         names.into_iter().map(|(_, name, number)| (name, std::mem::take(&mut counts[number as usize].0))).collect()
     }
+}
+
+/// An address in its usual form.
+fn printed(ip: IpAddr) -> ShortBytes {
+    let mut text = [0; 64];
+    let mut rest = &mut text[..];
+    // No address is longer than 39 characters.
+    let _ = write!(rest, "{ip}");
+    let length = 64 - rest.len();
+    text[..length].into()
 }

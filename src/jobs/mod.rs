@@ -24,7 +24,7 @@ mod rule_texts;
 mod running;
 mod scan;
 pub mod scanner;
-mod status_counts;
+pub mod status_counts;
 mod top_counts;
 mod verify;
 

@@ -21,6 +21,7 @@ use super::top_counts::TopCounts;
 use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
 use crate::model::event::Shape;
 use crate::model::rule::is_error;
+use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
@@ -416,7 +417,7 @@ impl Scanner {
     }
 
     /// The counts per address, most events first.
-    pub fn addresses(&mut self) -> Vec<(String, AddressCounts)> {
+    pub fn addresses(&mut self) -> Vec<(ShortBytes, AddressCounts)> {
         self.addresses.take().map(Addresses::sorted).unwrap_or_default()
     }
 

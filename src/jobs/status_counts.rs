@@ -66,7 +66,12 @@ impl FewCounts {
 
 impl Serialize for FewCounts {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.all().serialize(serializer)
+        if self.others.is_some() {
+            return self.all().serialize(serializer);
+        }
+        let mut all = self.first;
+        all.sort_unstable();
+        serializer.collect_map(all.iter().filter(|(_, count)| *count > 0).copied())
     }
 }
 

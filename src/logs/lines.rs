@@ -258,15 +258,14 @@ impl Lines {
 
     fn fill(&mut self, want: usize) {
         let old = self.buffer.len();
-        self.buffer.resize(old + want, 0);
+        self.buffer.reserve(want);
         let got = match &mut self.input {
-            Input::Plain(file) => read_fully(file, &mut self.buffer[old..]),
-            Input::Stream(stream) => read_fully(stream, &mut self.buffer[old..]),
+            Input::Plain(file) => file.take(want as u64).read_to_end(&mut self.buffer),
+            Input::Stream(stream) => stream.take(want as u64).read_to_end(&mut self.buffer),
         };
-        let (read, failure) = got;
-        self.buffer.truncate(old + read);
+        let read = self.buffer.len() - old;
         self.inflated += read as u64;
-        if let Some(error) = failure {
+        if let Err(error) = got {
             self.ending = Some(Ending::Damaged(error.to_string()));
         } else if read < want {
             self.ending = Some(Ending::Whole);
