@@ -23,10 +23,21 @@ pub struct AddressCounts {
     pub status: FewCounts,
 }
 
-/// Those of one address in one line of the processor's cache.
+/// Those of one address while they are counted, two in one line of the processor's cache.
 #[derive(Default)]
-#[repr(align(64))]
-struct Aligned(AddressCounts);
+#[repr(align(32))]
+struct Counts {
+    /// Events that are no requests; no log is so long that one address has more.
+    others: u32,
+    failures: u32,
+    requests: FewCounts,
+}
+
+impl Counts {
+    fn events(&self) -> u64 {
+        u64::from(self.others) + self.requests.sum()
+    }
+}
 
 /// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
 /// the cache holds most of what is needed.
@@ -35,30 +46,30 @@ pub struct Addresses {
     /// Apart from the others, because twenty times as much room would not stay in the cache.
     numbers: HashMap<u32, u32>,
     others: HashMap<Address, u32>,
-    counts: Vec<Aligned>,
+    counts: Vec<Counts>,
 }
 
 impl Addresses {
     /// Counts what so many lines tell as are looked at together.
     pub fn add(&mut self, sightings: &[Sighting<'_>]) {
         // Memory answers many questions at once, but only to a loop that does nothing else.
-        let mut numbers = [(0_u32, 0_u64); TOGETHER];
+        let mut numbers = [(0_u32, 0_u32); TOGETHER];
         for (sighting, number) in sightings.iter().zip(&mut numbers) {
             let Some(event) = &sighting.event else { continue };
             let events = match event.action {
                 Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
-                _ => u64::from(sighting.failures),
+                _ => sighting.failures,
             };
             if let Some(peer) = event.peer.filter(|_| events > 0) {
                 *number = (self.number(peer), events);
             }
         }
         for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
-            let Aligned(counts) = &mut self.counts[number as usize];
-            counts.events += events;
-            counts.failures += u64::from(sighting.failures);
-            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
-                counts.status.add(status);
+            let counts = &mut self.counts[number as usize];
+            counts.failures = counts.failures.saturating_add(sighting.failures);
+            match sighting.event.as_ref().map(|event| event.action) {
+                Some(Action::Request { status }) => counts.requests.add(status),
+                _ => counts.others = counts.others.saturating_add(events),
             }
         }
     }
@@ -70,7 +81,7 @@ impl Addresses {
             peer => *self.others.entry(Address::from(peer)).or_insert(next),
         };
         if number == next {
-            self.counts.push(Aligned::default());
+            self.counts.push(Counts::default());
         }
         number
     }
@@ -84,11 +95,15 @@ impl Addresses {
                 Address::Ip(ip) => printed(ip),
                 Address::Name(name) => String::from_utf8_lossy(&name).as_bytes().into(),
             };
-            (Reverse(counts[number as usize].0.events), name, number)
+            (Reverse(counts[number as usize].events()), name, number)
         });
         let mut names: Vec<_> = names.collect();
         names.sort_unstable();
-        names.into_iter().map(|(_, name, number)| (name, std::mem::take(&mut counts[number as usize].0))).collect()
+        let mut of = |number: u32, events| {
+            let Counts { failures, requests, .. } = std::mem::take(&mut counts[number as usize]);
+            AddressCounts { events, failures: u64::from(failures), status: requests }
+        };
+        names.into_iter().map(|(Reverse(events), name, number)| (name, of(number, events))).collect()
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use crate::logs::{Lines, MAX_LINE, split};
-use crate::model::event::Part;
 use crate::model::{Action, Category, Event, Peer};
 use crate::parse::AutoParser;
 
@@ -110,6 +109,8 @@ struct Piece {
     text: Vec<u8>,
     /// Of each line where it ends and what it tells.
     parsed: Vec<(usize, Option<PlacedEvent>)>,
+    /// Texts of events that their lines don't hold as they are.
+    others: Vec<u8>,
     overlong: u64,
 }
 
@@ -117,10 +118,11 @@ impl Piece {
     /// Parses lines from the front of a text, which become those of this piece; returns their length.
     fn parse(&mut self, text: &[u8], parser: &mut AutoParser) -> usize {
         self.parsed.clear();
+        self.others.clear();
         let mut end = 0;
         for (line, event) in parsed(parser, text).take(MOST_LINES) {
             end += line.len();
-            self.parsed.push((end, event.map(|event| PlacedEvent::new(line, &event))));
+            self.parsed.push((end, event.map(|event| PlacedEvent::new(line, &event, &mut self.others))));
         }
         end
     }
@@ -129,48 +131,88 @@ impl Piece {
         let starts = [0].into_iter().chain(self.parsed.iter().map(|(end, _)| *end));
         starts.zip(&self.parsed).map(|(start, (end, event))| {
             let line = &self.text[start..*end];
-            (line, event.as_ref().map(|event| event.of(line)))
+            (line, event.as_ref().map(|event| event.of(line, &self.others)))
         })
     }
 }
 
-/// An event that can go from one thread to another with its line.
+/// An event that can go from one thread to another with its line; small, because there is one for each.
+#[derive(Clone, Copy)]
 struct PlacedEvent {
     time: Option<i64>,
     category: Category,
     action: Action,
     peer: Option<PlacedPeer>,
-    user: Option<Part>,
-    request: Part,
-    host: Part,
+    user: Option<Place>,
+    request: Place,
+    host: Place,
     pid: u32,
 }
 
+#[derive(Clone, Copy)]
 enum PlacedPeer {
     Ip(std::net::IpAddr),
-    Name(Part),
+    Name(Place),
 }
 
 impl PlacedEvent {
-    fn new(line: &[u8], event: &Event<'_>) -> Self {
+    fn new(line: &[u8], event: &Event<'_>, others: &mut Vec<u8>) -> Self {
         let Event { time, category, action, peer, user, request, host, pid } = *event;
-        let part = |text| Part::new(line, text);
+        let mut place = |text| Place::new(line, text, others);
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => PlacedPeer::Ip(ip),
-            Peer::Name(name) => PlacedPeer::Name(part(name)),
+            Peer::Name(name) => PlacedPeer::Name(place(name)),
         });
-        Self { time, category, action, peer, user: user.map(part), request: part(request), host: part(host), pid }
+        Self {
+            time,
+            category,
+            action,
+            peer,
+            user: user.map(&mut place),
+            request: place(request),
+            host: place(host),
+            pid,
+        }
     }
 
-    fn of<'a>(&'a self, line: &'a [u8]) -> Event<'a> {
+    fn of<'a>(&self, line: &'a [u8], others: &'a [u8]) -> Event<'a> {
         let Self { time, category, action, pid, .. } = *self;
-        let peer = self.peer.as_ref().map(|peer| match peer {
-            PlacedPeer::Ip(ip) => Peer::Ip(*ip),
-            PlacedPeer::Name(name) => Peer::Name(name.of(line)),
+        let peer = self.peer.map(|peer| match peer {
+            PlacedPeer::Ip(ip) => Peer::Ip(ip),
+            PlacedPeer::Name(name) => Peer::Name(name.of(line, others)),
         });
-        let user = self.user.as_ref().map(|user| user.of(line));
-        let (request, host) = (self.request.of(line), self.host.of(line));
+        let user = self.user.map(|user| user.of(line, others));
+        let (request, host) = (self.request.of(line, others), self.host.of(line, others));
         Event { time, category, action, peer, user, request, host, pid }
+    }
+}
+
+/// Where a text begins and how long it is. From the length of its line on, it begins among the other texts.
+#[derive(Clone, Copy)]
+struct Place(u32, u32);
+
+impl Place {
+    fn new(line: &[u8], text: &[u8], others: &mut Vec<u8>) -> Self {
+        if text.is_empty() {
+            return Self(0, 0);
+        }
+        let start = text.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
+        // Neither is longer than a block.
+        if line.get(start..start.saturating_add(text.len())).is_some() {
+            return Self(start as u32, text.len() as u32);
+        }
+        let start = line.len() + others.len();
+        others.extend_from_slice(text);
+        Self(start as u32, text.len() as u32)
+    }
+
+    fn of<'a>(self, line: &'a [u8], others: &'a [u8]) -> &'a [u8] {
+        let (start, length) = (self.0 as usize, self.1 as usize);
+        let (text, start) = match start.checked_sub(line.len()) {
+            Some(start) => (others, start),
+            None => (line, start),
+        };
+        text.get(start..start + length).unwrap_or_default()
     }
 }
 

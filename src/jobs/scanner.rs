@@ -75,7 +75,7 @@ const CATEGORIES: [Category; 5] =
     [Category::Access, Category::Auth, Category::Error, Category::System, Category::Unknown];
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
-pub const TOGETHER: usize = 256;
+pub const TOGETHER: usize = 128;
 
 /// What a line is.
 pub struct Triaged<'a> {

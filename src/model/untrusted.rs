@@ -15,8 +15,10 @@ pub const EVIDENCE_BYTES: usize = 400;
 /// assert_eq!(printable(b"a\x1b[31mb\r\n"), "a\\x1b[31mb\\x0d\\x0a");
 /// ```
 pub fn printable(bytes: &[u8]) -> String {
-    if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        return String::from_utf8_lossy(bytes).into_owned();
+    // Nearly all are, and a loop that looks at all of them looks at many at once.
+    let is_plain = bytes.iter().fold(true, |is_plain, byte| is_plain & (b' '..=b'~').contains(byte));
+    if let (true, Ok(text)) = (is_plain, std::str::from_utf8(bytes)) {
+        return text.to_owned();
     }
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
