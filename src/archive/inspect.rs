@@ -106,8 +106,8 @@ pub(super) fn read_text(mut text: impl Read, times: &mut TextTimes) -> io::Resul
     text.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
     let head_sha256 = sha256(&head);
     let mut blocks = LineBlocks::new(io::Cursor::new(head).chain(text), BLOCK);
-    let (mut hasher, mut span) = (Hasher::default(), None);
-    while let Some(block) = blocks.next_block()? {
+    let (mut hasher, mut span, mut block) = (Hasher::default(), None, Vec::new());
+    while blocks.next_block(&mut block)? {
         hasher.write_all(&block)?;
         span = spanning(span, times(&block));
     }

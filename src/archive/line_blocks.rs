@@ -16,22 +16,23 @@ impl<R: Read> LineBlocks<R> {
         Self { input, size, rest: Vec::new() }
     }
 
-    /// The next block; `None` at the end.
+    /// Puts the next block in the place of another one; false at the end.
     ///
     /// # Errors
     /// Fails where the input can't be read.
-    pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let mut block = Vec::with_capacity(self.size);
+    pub fn next_block(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
+        block.clear();
+        block.reserve_exact(self.size);
         block.append(&mut self.rest);
         let room = (self.size - block.len()) as u64;
-        let read = self.input.by_ref().take(room).read_to_end(&mut block)? as u64;
+        let read = self.input.by_ref().take(room).read_to_end(block)? as u64;
         if read == room
-            && let Some(end) = memchr::memrchr(b'\n', &block)
+            && let Some(end) = memchr::memrchr(b'\n', block)
         {
             self.rest.extend_from_slice(&block[end + 1..]);
             block.truncate(end + 1);
         }
-        Ok((!block.is_empty()).then_some(block))
+        Ok(!block.is_empty())
     }
 }
 
@@ -43,7 +44,8 @@ mod tests {
     fn blocks_hold_whole_lines_and_together_the_whole_text() {
         let blocks = |text: &str, size| {
             let mut reader = LineBlocks::new(io::Cursor::new(text.to_owned()), size);
-            let blocks = std::iter::from_fn(|| reader.next_block().unwrap());
+            let mut block = Vec::new();
+            let blocks = std::iter::from_fn(|| reader.next_block(&mut block).unwrap().then(|| block.clone()));
             blocks.map(|block| String::from_utf8(block).unwrap()).collect::<Vec<_>>()
         };
         assert_eq!(blocks("", 4), Vec::<String>::new());

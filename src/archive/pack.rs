@@ -206,12 +206,19 @@ struct Tag {
     text: Option<(u32, Option<(i64, i64)>)>,
 }
 
-type Encoded = (Tag, io::Result<Vec<u8>>);
+/// A piece to be compressed, and a buffer for what becomes of it.
+type ToEncode = (Tag, Raw, Vec<u8>);
+
+/// What became of it, and the text it was.
+type Encoded = (Tag, io::Result<Vec<u8>>, Vec<u8>);
 
 /// An archive in the making.
 struct Writer {
     codec: Codec,
-    lanes: Lanes<(Tag, Raw), Encoded>,
+    lanes: Lanes<ToEncode, Encoded>,
+    /// Buffers of texts and of pieces to be used again: what is given back to the system's allocator it may keep.
+    texts: Vec<Vec<u8>>,
+    pieces: Vec<Vec<u8>>,
     file: File,
     hasher: Hasher,
     written: u64,
@@ -233,7 +240,9 @@ impl Writer {
         let effort = Effort { threads: effort.threads.min(most_lanes(codec)), ..effort };
         Self {
             codec,
-            lanes: Lanes::new(effort, move |(tag, raw): (Tag, Raw)| (tag, encode(codec, &raw))),
+            lanes: Lanes::new(effort, move |(tag, raw, into): ToEncode| (tag, encode(codec, &raw, into), raw.text)),
+            texts: Vec::new(),
+            pieces: Vec::new(),
             file,
             hasher: Hasher::default(),
             written: 0,
@@ -263,7 +272,12 @@ impl Writer {
         let packed = candidate.packing.is_some();
         let mut log = LineBlocks::new(file.take(meta.len()), piece_size(self.codec, packed));
         let (mut hasher, mut read, mut span) = (Hasher::default(), 0, None);
-        while let Some(text) = log.next_block().map_err(refuse)? {
+        loop {
+            let mut text = self.texts.pop().unwrap_or_default();
+            if !log.next_block(&mut text).map_err(refuse)? {
+                self.texts.push(text);
+                break;
+            }
             if step(text.len() as u64) {
                 return Err(Failure::Stopped);
             }
@@ -316,11 +330,13 @@ impl Writer {
     }
 
     fn push(&mut self, text: Option<(u32, Option<(i64, i64)>)>, raw: Raw) -> io::Result<()> {
-        let done = self.lanes.push((Tag { member: self.members.len(), text }, raw));
+        let into = self.pieces.pop().unwrap_or_default();
+        let done = self.lanes.push((Tag { member: self.members.len(), text }, raw, into));
         done.map_or(Ok(()), |done| self.write(done))
     }
 
-    fn write(&mut self, (tag, bytes): Encoded) -> io::Result<()> {
+    fn write(&mut self, (tag, bytes, text): Encoded) -> io::Result<()> {
+        self.texts.push(text);
         let is_at_work = tag.member == self.members.len();
         if is_at_work && self.discarding {
             return Ok(());
@@ -339,6 +355,7 @@ impl Writer {
         self.file.write_all(&bytes)?;
         self.hasher.write_all(&bytes)?;
         self.written += bytes.len() as u64;
+        self.pieces.push(bytes);
         Ok(())
     }
 

@@ -32,7 +32,7 @@ thread_local! {
 /// takes more memory.
 pub const fn piece_size(codec: Codec, packed: bool) -> usize {
     match codec {
-        _ if packed => 1 << 20,
+        _ if packed => 3 << 18,
         Codec::Gzip => 3 << 19,
         Codec::Zstd => 7 << 18,
     }
@@ -57,15 +57,17 @@ pub struct Raw {
     pub packed: bool,
 }
 
-/// Compresses a piece.
+/// Compresses a piece, into the place of other bytes.
 ///
 /// # Errors
 /// Fails where there is no memory for it.
-pub fn encode(codec: Codec, raw: &Raw) -> io::Result<Vec<u8>> {
+pub fn encode(codec: Codec, raw: &Raw, mut into: Vec<u8>) -> io::Result<Vec<u8>> {
+    into.clear();
     match codec {
         Codec::Gzip => {
             let level = if raw.packed { Compression::none() } else { Compression::new(GZIP_LEVEL) };
-            let mut encoder = GzEncoder::new(Vec::with_capacity(room(raw)), level);
+            into.reserve(room(piece_size(codec, true)).max(room(raw.text.len() / 6)));
+            let mut encoder = GzEncoder::new(into, level);
             encoder.write_all(&raw.text)?;
             encoder.finish()
         }
@@ -77,14 +79,16 @@ pub fn encode(codec: Codec, raw: &Raw) -> io::Result<Vec<u8>> {
             encoder.include_checksum(true)?;
             encoder.set_compression_level(if raw.packed { 1 } else { ZSTD_LEVEL })?;
             ZSTD_SEARCH.into_iter().try_for_each(|parameter| encoder.set_parameter(parameter))?;
-            encoder.compress(&raw.text)
+            into.reserve(zstd::zstd_safe::compress_bound(raw.text.len()));
+            encoder.compress_to_buffer(&raw.text, &mut into)?;
+            Ok(into)
         }),
     }
 }
 
-/// How many bytes a piece will need, about: what was compressed before becomes no smaller.
-fn room(raw: &Raw) -> usize {
-    if raw.packed { raw.text.len() + raw.text.len() / 1024 + 256 } else { raw.text.len() / 6 + 256 }
+/// How many bytes a piece needs for so many that become no smaller.
+fn room(bytes: usize) -> usize {
+    bytes + bytes / 1024 + 256
 }
 
 /// Decompresses what must be exactly one piece of at most [`MOST_TEXT`] bytes, or of `length` where that is known.
@@ -276,7 +280,7 @@ mod tests {
         for codec in [Codec::Gzip, Codec::Zstd] {
             for packed in [false, true] {
                 let text = b"a line\nanother line\n".repeat(50);
-                let stored = encode(codec, &Raw { text: text.clone(), packed }).unwrap();
+                let stored = encode(codec, &Raw { text: text.clone(), packed }, vec![7; 9]).unwrap();
                 assert_eq!(decode(codec, &stored, Some(text.len())).unwrap(), text);
                 assert_eq!(decode(codec, &stored, None).unwrap(), text);
                 assert!(decode(codec, &stored, Some(text.len() - 1)).is_err());
@@ -287,7 +291,7 @@ mod tests {
             }
             // As large as they were once.
             let text = vec![b'x'; MOST_TEXT];
-            let stored = encode(codec, &Raw { text: text.clone(), packed: false }).unwrap();
+            let stored = encode(codec, &Raw { text: text.clone(), packed: false }, Vec::new()).unwrap();
             assert!(decode(codec, &stored, None).unwrap() == text);
         }
     }

@@ -183,17 +183,17 @@ impl MemberSearch<'_> {
     }
 
     fn stream(&self, text: impl Read, problems: &mut Vec<String>, hand: Hand<'_>) -> io::Result<()> {
-        let mut text = LineBlocks::new(text, BLOCK);
+        let (mut blocks, mut text) = (LineBlocks::new(text, BLOCK), Vec::new());
         let mut times = (self.times_of)(self.member.modified);
         loop {
-            let text = match text.next_block() {
-                Ok(Some(text)) => text,
-                Ok(None) => return Ok(()),
+            match blocks.next_block(&mut text) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
                 Err(error) => {
                     problems.push(format!("{}: {error}", self.member.name));
                     return Ok(());
                 }
-            };
+            }
             let span = if self.window.is_open() { None } else { times(&text) };
             let (first, last) = (span.map(|span| span.0), span.map(|span| span.1));
             let block = Block { offset: 0, length: 0, text: text.len() as u32, first, last };
