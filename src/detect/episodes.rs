@@ -227,7 +227,9 @@ impl Episodes {
             track.evaluate(limits);
             let Track { episodes, successes, recent, .. } = track;
             recent.retain(|(time, ..)| *time >= safe.saturating_sub(window));
-            recent.shrink_to_fit();
+            if recent.capacity() > 4 * recent.len() {
+                recent.shrink_to_fit();
+            }
             episodes.retain(|episode| {
                 let open = episode.last.saturating_add(merge) >= safe;
                 if !open {

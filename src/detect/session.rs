@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 use super::Sighting;
 use crate::model::event::{Part, Shape};
@@ -56,7 +57,7 @@ struct Key {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Session {
     /// Addresses with an explicit failure, and when it last was.
-    explicit: Vec<(Option<IpAddr>, i64)>,
+    explicit: SmallVec<[(Option<IpAddr>, i64); 1]>,
     /// Lines that wait, in the order in which they came.
     held: Vec<Held>,
     /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
