@@ -373,7 +373,9 @@ impl Results {
         output::print(&format!("\n{} failed logins, {} urgent lines\n", self.failed_logins, self.urgent));
         if self.left_to_access_logs > 0 {
             let n = self.left_to_access_logs;
-            output::print(&format!("{n} failed logins in error logs are the answers 401 of the access logs\n"));
+            output::print(&format!(
+                "{n} failed logins that error logs tell of are left to the access logs' answers 401\n"
+            ));
         }
         let triage = self
             .triage

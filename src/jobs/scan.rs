@@ -181,7 +181,7 @@ impl ScanSpec {
         }
         if scanner.left_to_access_logs > 0 {
             let n = scanner.left_to_access_logs;
-            notes.push(format!("{n} failed logins in error logs are the answers 401 of the access logs beside them"));
+            notes.push(format!("{n} failed logins that error logs tell of are left to the access logs' answers 401"));
         }
         let record = ScanRecord {
             at: context.clock.now(),

@@ -116,7 +116,7 @@ fn a_failed_login_in_the_error_log_and_its_401_are_one_failure() {
     bed.file("log/web1/error.log", &(0..6).flat_map(|n| refused(n, "192.0.2.1")).collect::<String>());
     assert_eq!(found(&bed), ["192.0.2.1 6"]);
     let notes = bed.run_job("scan", "2026-11-20T12:10:00Z").notes;
-    assert!(!notes.iter().any(|note| note.contains("failed logins in error logs")), "{notes:?}");
+    assert!(!notes.iter().any(|note| note.contains("that error logs tell of")), "{notes:?}");
     // Also where one of them grows before the other, whose end is known.
     std::fs::write(bed.path("log/web1/error.log"), {
         (0..12).flat_map(|n| refused(n, "192.0.2.1")).collect::<String>()
@@ -124,7 +124,9 @@ fn a_failed_login_in_the_error_log_and_its_401_are_one_failure() {
     .unwrap();
     let notes = bed.run_job("scan", "2026-11-20T12:20:00Z").notes;
     assert!(
-        notes.iter().any(|note| note.starts_with("12 failed logins in error logs are the answers 401")),
+        notes
+            .iter()
+            .any(|note| note.starts_with("12 failed logins that error logs tell of are left to the access logs")),
         "{notes:?}"
     );
     assert_eq!(found(&bed), ["192.0.2.1 6"]);
@@ -147,5 +149,8 @@ fn an_error_log_alone_tells_of_failed_logins() {
     let together = bed.json(&["scan", error.to_str().unwrap(), access.to_str().unwrap()]);
     assert_eq!((&together["failed_logins"], &together["left_to_access_logs"]), (&0.into(), &12.into()));
     let told = bed.run(&["scan", error.to_str().unwrap(), access.to_str().unwrap()]).stdout;
-    assert!(told.contains("12 failed logins in error logs are the answers 401 of the access logs"), "{told}");
+    assert!(
+        told.contains("12 failed logins that error logs tell of are left to the access logs' answers 401"),
+        "{told}"
+    );
 }
