@@ -336,7 +336,10 @@ impl Writer {
     }
 
     fn write(&mut self, (tag, bytes, text): Encoded) -> io::Result<()> {
-        self.texts.push(text);
+        // What stands between logs is short, and would become a long one.
+        if tag.text.is_some() {
+            self.texts.push(text);
+        }
         let is_at_work = tag.member == self.members.len();
         if is_at_work && self.discarding {
             return Ok(());

@@ -85,6 +85,14 @@ pub(super) struct Reading {
     pub triage: Triage,
 }
 
+impl Reading {
+    /// Whether one of these files is an access log; what comes through a pipe can't be looked at before it is read.
+    pub(super) fn finds_requests(&self, files: &[PathBuf]) -> bool {
+        let known = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, self.format.as_ref());
+        files.iter().filter_map(known).any(|is_one| is_one)
+    }
+}
+
 #[derive(Serialize)]
 pub(super) struct FileResult {
     path: String,
@@ -177,9 +185,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
-    // What comes through a pipe can't be looked at before it is read.
-    let known = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, reading.format.as_ref());
-    let requests_are_read = args.files.len() > 1 && args.files.iter().filter_map(known).any(|is_one| is_one);
+    let requests_are_read = reading.finds_requests(&args.files);
     for (index, path) in args.files.iter().enumerate() {
         if index + 1 == args.files.len() {
             scanner.last_stream(std::iter::empty());

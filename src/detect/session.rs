@@ -119,6 +119,11 @@ impl Held {
         }
     }
 
+    /// Whether it may yet turn out at `now` that whoever offered this key was let in with another one.
+    pub fn may_be_let_in(&self, now: i64) -> bool {
+        self.shape == Shape::Key && self.time.saturating_add(SESSION) >= now
+    }
+
     fn ip(&self) -> Option<IpAddr> {
         self.peer.as_ref().and_then(|peer| peer.peer().ip())
     }
@@ -160,9 +165,10 @@ impl Sessions {
 
     /// Takes a good login in: keys that were refused before were only not the right one, and what PAM's first module said just
     /// before was only that another one has to be asked.
-    pub fn accept(&mut self, event: &Event<'_>) {
+    pub fn accept(&mut self, event: &Event<'_>, time: i64) {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
+            session.expire(time, &mut self.over);
             let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
             session.held.retain(|held| !about(held, Shape::Key));
             session.held.pop_if(|last| about(last, Shape::Pam));

@@ -4,18 +4,23 @@
 use std::path::Path;
 
 use crate::logs::{Lines, MAX_LINE, split};
-use crate::model::{Action, Format};
+use crate::model::{Action, Category, Format};
 use crate::parse::{AutoParser, Context, YearRule};
 
-/// Whether the first line that is understood is an access log's, so that what follows changes nothing; none where there is no
-/// such line among the first, or the file can't be read.
+/// Whether a log begins with requests: its first line decides that is a request, an error log's failed login, or of no web server
+/// at all, so that what follows changes nothing. None where there is none of these among the first, or the file can't be read.
 pub fn is_access_log(path: &Path, format: Option<&Format>) -> Option<bool> {
     let mut lines = Lines::open(path).ok()?;
     // Zone and year are no part of the answer.
     let context = Context { zone: chrono_tz::UTC, year: YearRule::Before(lines.identity.modified()) };
     let mut parser = AutoParser::new(context, format);
+    let lines = split(lines.next_block()?).filter(|line| line.len() <= MAX_LINE);
     // Headers begin with a "#".
-    let said = split(lines.next_block()?).filter(|line| !line.starts_with(b"#") && line.len() <= MAX_LINE);
-    let mut events = said.filter_map(|line| parser.parse(line));
-    events.next().map(|first| matches!(first.action, Action::Request { .. }))
+    let mut events = lines.filter_map(|line| parser.parse(line).filter(|_| !line.starts_with(b"#")));
+    events.find_map(|event| match (event.action, event.category) {
+        (Action::Request { .. }, _) => Some(true),
+        (Action::LoginFailed { .. }, _) => Some(false),
+        (_, Category::Access | Category::Error | Category::Unknown) => None,
+        (_, Category::Auth | Category::System) => Some(false),
+    })
 }

@@ -39,6 +39,13 @@ pub struct StreamState {
     active: i64,
 }
 
+impl StreamState {
+    /// Whether something of it was read within a day before `now`, seconds since 1970 UTC.
+    pub fn is_active(&self, now: i64) -> bool {
+        self.active >= now - ACTIVE
+    }
+}
+
 /// Detectors and counts of one scan.
 pub struct Scanner {
     rules: Vec<Running>,
@@ -339,7 +346,9 @@ impl Scanner {
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
     /// settled, and counted, by a later run.
     pub fn flush_sessions(&mut self, stream: &mut StreamState, source: &str, provisional: bool) {
-        self.held(source, &stream.sessions.settle(i64::MAX), provisional);
+        let mut held = stream.sessions.settle(i64::MAX);
+        held.retain(|held| !(provisional && held.may_be_let_in(self.now)));
+        self.held(source, &held, provisional);
     }
 
     /// The findings settled for good, given how far the streams have come.
@@ -356,7 +365,7 @@ impl Scanner {
 
     /// How far all streams have come that are still written to.
     fn horizon<'s>(&self, streams: impl Iterator<Item = &'s StreamState>) -> Option<i64> {
-        let active = streams.filter(|stream| stream.active >= self.now - ACTIVE);
+        let active = streams.filter(|stream| stream.is_active(self.now));
         // A stamp ahead of the run is a clock gone wrong, and settles nothing.
         active.filter_map(|stream| stream.latest).min().map(|horizon| horizon.min(self.now))
     }
@@ -517,7 +526,7 @@ fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sigh
         Action::LoginFailed { shape: Shape::ErrorLog, .. } => 0,
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded => {
-            stream.sessions.accept(event);
+            stream.sessions.accept(event, sighting.time);
             0
         }
         _ => 0,

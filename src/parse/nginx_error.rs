@@ -42,16 +42,18 @@ impl Parser for NginxError {
             None => Action::Other,
         };
         let time = self.time(stamp)?;
+        // Whoever forges a line may not choose who is accused.
+        let peer = if failed.is_none() { client(rest) } else { None };
         let user = failed.filter(|user| !user.is_empty());
-        Some(Event { action, user, peer: client(rest), ..Event::plain(Some(time), Category::Error) })
+        Some(Event { action, user, peer, ..Event::plain(Some(time), Category::Error) })
     }
 }
 
 /// The account of a login that failed, of what follows the level: `80#81: *7 user "eve": password mismatch` or
 /// `… was not found in "FILE"` (ngx_http_auth_basic_module.c), and of the PAM module `PAM: user 'eve' - not authenticated`.
 ///
-/// nginx writes decoded paths as they came, line breaks and all, so a client can forge whole lines of this log; where an access
-/// log is read as well, such a line counts for nothing.
+/// nginx writes decoded paths as they came, line breaks and all, so a client can forge whole lines of this log. So the address
+/// in such a line is not believed: it is the access log that tells who asked.
 fn failed_login(rest: &[u8]) -> Option<&[u8]> {
     let at = memchr(b'*', rest)?;
     let message = &rest[at..];
@@ -94,7 +96,8 @@ mod tests {
                 true,
                 "192.0.2.7",
             ),
-            (format!("{start} user \"eve\": password mismatch, client: 2001:db8::7, server: _"), true, "2001:db8::7"),
+            (format!("{start} user \"eve\": password mismatch, client: 2001:db8::7, server: _"), true, ""),
+            (format!("{start} access forbidden by rule, client: 2001:db8::7, server: _"), true, "2001:db8::7"),
             (
                 format!(
                     "{start} user \"a, client: 203.0.113.9, server: x\" was not found, client: 192.0.2.7, server: _"
@@ -117,7 +120,7 @@ mod tests {
             let line = format!("{start} {what}, client: 192.0.2.7, server: _, request: \"GET / HTTP/1.1\"");
             let event = parser.parse(line.as_bytes()).unwrap();
             assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, "{line}");
-            assert_eq!((event.user, event.peer), (Some(user.as_bytes()), Peer::read(b"192.0.2.7")), "{line}");
+            assert_eq!((event.user, event.peer), (Some(user.as_bytes()), None), "{line}");
         }
         for what in [
             "no user/password was provided for basic authentication, client: 192.0.2.7",

@@ -462,3 +462,35 @@ fn an_inode_that_is_used_again_is_not_taken_for_the_file_that_had_it() {
     bed.run_job("scan", AT);
     assert_eq!(results(&bed), before);
 }
+
+#[test]
+fn refused_keys_count_alike_however_they_are_cut_and_accuse_nobody_who_may_yet_be_let_in() {
+    let line = |at: &str, process: &str, what: &str, ip: &str| {
+        format!("2026-11-20T{at}Z web1 sshd{process}: {what} for bob from {ip} port 1 ssh2\n")
+    };
+    let refused = |n: u32| {
+        let at = format!("10:00:0{n}");
+        // One is let in afterwards, one is not, and one comes back much later, in a log that names no processes.
+        [("[7]", "198.51.100.7"), ("[8]", "198.51.100.8"), ("", "198.51.100.9")]
+            .map(|(process, ip)| line(&at, process, "Failed publickey", ip))
+            .concat()
+    };
+    let first: String = (0..6).map(refused).collect();
+    let then = line("10:01:00", "[7]", "Accepted publickey", "198.51.100.7");
+    let last = line("20:00:00", "", "Accepted publickey", "198.51.100.9")
+        + "2026-11-20T20:00:01Z web1 CRON[1]: (root) CMD (true)\n";
+    let (whole, cut) = (bed(), bed());
+    append(&whole, "auth.log", &[&first, &then, &last].map(String::as_str).concat());
+    whole.run_job("scan", "2026-11-20T20:01:00Z");
+    for (text, at) in [(&first, "2026-11-20T10:00:30Z"), (&then, "2026-11-20T10:02:00Z")] {
+        append(&cut, "auth.log", text);
+        cut.run_job("scan", at);
+        assert_eq!(cut.store().findings(&FindingFilter::default()).unwrap().len(), 0, "{at}");
+    }
+    append(&cut, "auth.log", &last);
+    cut.run_job("scan", "2026-11-20T20:01:00Z");
+    assert_eq!(results(&whole), results(&cut));
+    let subjects = results(&cut).join("\n");
+    assert!(!subjects.contains("198.51.100.7") && subjects.contains("198.51.100.8"), "{subjects}");
+    assert!(subjects.contains("198.51.100.9"), "{subjects}");
+}

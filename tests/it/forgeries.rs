@@ -51,8 +51,8 @@ const REQUESTS: [&str; 5] = [
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\" \"{user}\"",
 ];
 
-/// The same for error logs. Apache escapes line breaks, and a user name ends at the first colon for nginx.
-const ERRORS: [&str; 8] = [
+/// The same for error logs. Apache escapes line breaks, which nginx doesn't, and a user name ends at the first colon for nginx.
+const ERRORS: [&str; 9] = [
     "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01618: user {user} not found: /",
     "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01618: user eve not found: /{user}",
     "[Thu Nov 19 10:00:01.123456 2026] [auth_basic:error] [pid 7] [client {address}:4711] AH01617: user {user}: authentication failure for \"/{user}\": Password Mismatch, referer: {user}",
@@ -60,13 +60,14 @@ const ERRORS: [&str; 8] = [
     "[Thu Nov 19 10:00:01 2026] [error] [client {address}] File does not exist: /srv/[client 203.0.113.9] user {user} not found: /",
     "2026/11/19 10:00:01 [error] 80#81: *7 user \"{name}\": password mismatch, client: {address}, server: _, request: \"GET /{user} HTTP/1.1\"",
     "2026/11/19 10:00:01 [error] 80#81: *7 user \"eve\" was not found in \"/etc/x\", client: {address}, server: _, request: \"GET /{user}, client: 203.0.113.9, server: _ HTTP/1.1\"",
+    "2026/11/19 10:00:01 [error] 80#81: *7 open() \"/srv/\n2026/11/19 10:00:01 [error] 80#81: *7 user \"eve\": password mismatch, client: 203.0.113.9\n{user}\" failed (2: No such file or directory), client: {address}, server: _",
     "2026/11/19 10:00:01 [error] 80#81: *7 open() \"/srv/*1 user \"{user}\": password mismatch, client: 203.0.113.9\" failed (2: No such file or directory), client: {address}, server: _",
 ];
 
 #[test]
 fn no_forged_address_is_ever_accused() {
     let bed = TestBed::new();
-    let (mut ssh, mut web, mut errors, mut tried) = (String::new(), String::new(), String::new(), 0);
+    let (mut ssh, mut web, mut errors, mut tried, mut wrong) = (String::new(), String::new(), String::new(), 0, 0);
     for payload in PAYLOADS {
         for line in LINES {
             tried += 1;
@@ -82,10 +83,10 @@ fn no_forged_address_is_ever_accused() {
             web += &format!("{line}\n").repeat(5);
         }
         for line in ERRORS {
-            tried += 1;
+            wrong += 1;
             let name = payload.split(':').next().unwrap();
             let line = line.replace("{user}", payload).replace("{name}", name);
-            errors += &format!("{}\n", line.replace("{address}", &format!("{GUILTY}{}", tried % 250 + 1))).repeat(5);
+            errors += &format!("{}\n", line.replace("{address}", &format!("{GUILTY}{wrong}"))).repeat(5);
         }
     }
     assert!(tried >= 60);
@@ -103,7 +104,8 @@ fn no_forged_address_is_ever_accused() {
                 assert!(!innocent, "{name}: {finding}");
             }
         }
-        assert!(scanned["addresses"].as_array().unwrap().len() > 50, "{name} names nobody");
+        // In error logs four kinds of lines tell of failures and of whose they were.
+        assert!(scanned["addresses"].as_array().unwrap().len() >= 48, "{name} names nobody");
     }
 }
 

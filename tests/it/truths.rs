@@ -317,16 +317,17 @@ fn every_attack_of_sshguards_tests_on_ssh_and_the_web_names_its_address() {
 }
 
 /// Lines of fail2ban's samples whose address we don't take for one of a failed login or a probe, and why.
-const NOT_OF_FAIL2BAN: [(&str, &str); 11] = [
+const NOT_OF_FAIL2BAN: [(&str, &str); 12] = [
     ("client denied by server configuration", "an answer 403: nobody tried to log in"),
     ("Authorization of user", "said before the line that counts, by the module that decided it"),
     ("AH01793: ", "mistakes in the digest protocol are no guesses"),
     ("AH01788: ", "the same"),
     ("AH01789: ", "the same"),
-    ("Digest: ", "the same, where it is not about a user"),
+    ("Digest: invalid", "the same"),
+    ("Digest: realm", "the same"),
+    ("Digest: unknown", "the same"),
     ("AH01777: ", "the same"),
     ("AH0203", "a host name that doesn't fit its certificate"),
-    ("host: \"localhost:8443\"\": was not found", "two clients are named, so none is believed"),
     ("from 10.10.1.2 port 55555 ssh2", "the last address of a line is sshd's own"),
     ("XXXX", "the same"),
 ];
@@ -351,6 +352,12 @@ fn what_fail2bans_filters_flag_in_their_own_samples_is_known() {
             tried += 1;
             bed.file("one.log", &format!("{line}\n"));
             let read = bed.json(&["scan", "--year", "2005", bed.path("one.log").to_str().unwrap()]);
+            // Lines of nginx' error log can be forged, so the account is counted and nobody's address.
+            if file == "nginx-http-auth" {
+                wrong.extend((read["failed_logins"] != 1).then(|| format!("{file}: {line}")));
+                assert_eq!(read["addresses"], Value::Array(Vec::new()), "{line}");
+                continue;
+            }
             let known = |id: &Value| read["addresses"].as_array().unwrap().iter().any(|known| known["address"] == *id);
             if !case["ids"].as_array().unwrap().iter().all(known) {
                 wrong.push(format!("{file}: {} {line}", case["ids"]));
