@@ -253,7 +253,7 @@ fn collect<'a>(
             let name = stream.path.to_string_lossy().into_owned();
             let known = state.streams.entry(name.clone()).or_default();
             let plans = logs::plan(&stream, &mut known.cursor, problems);
-            let looked_at = || stream.files.iter().find_map(|file| is_access_log(&file.path, source.format.as_deref()));
+            let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, source.format.as_deref()));
             known.is_access_log = known.is_access_log.or_else(looked_at);
             // One that is no longer written tells of nothing.
             let is_written = !plans.is_empty() || known.state.is_active(context.at.timestamp());
