@@ -7,8 +7,8 @@ use crate::logs::{Lines, MAX_LINE, split};
 use crate::model::{Action, Category, Format};
 use crate::parse::{AutoParser, Context, YearRule};
 
-/// Whether a log begins with requests: its first line decides that is a request, an error log's failed login, or of no web server
-/// at all, so that what follows changes nothing. None where there is none of these among the first, or the file can't be read.
+/// Whether a log is an access log. The first line decides that is a request, or a failed login, or of no web server, so that what
+/// is written later changes nothing. None where no line of the first block is any of these, or the file can't be read.
 pub fn is_access_log(path: &Path, format: Option<&Format>) -> Option<bool> {
     let mut lines = Lines::open(path).ok()?;
     // Zone and year are no part of the answer.
