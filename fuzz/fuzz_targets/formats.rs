@@ -4,11 +4,11 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use logkeeper::model::Format;
+use logkeeper::model::Formats;
 use logkeeper::parse::{AutoParser, Context, YearRule};
 
 /// A layout of each kind.
-static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| {
+static FORMATS: LazyLock<Vec<Formats>> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("logkeeper-fuzz-{}", std::process::id()));
     let layouts = [
         r#"apache = '%v %h %l %u %t \"%r\" %>s %O \"%{X-Forwarded-For}i\" %D'"#,
@@ -20,15 +20,15 @@ static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| {
     let read = |(n, layout): (usize, &&str)| {
         let text = format!("category = \"access\"\n[lines.all]\n{layout}\n");
         std::fs::write(folder.join(format!("config/formats/f{n}.toml")), text).expect("a format");
-        logkeeper::config::format(&folder, &format!("f{n}")).expect("a format that is right")
+        logkeeper::config::formats(&folder, Some(&format!("f{n}"))).expect("a format that is right")
     };
     layouts.iter().enumerate().map(read).collect()
 });
 
 fuzz_target!(|text: &[u8]| {
-    for format in FORMATS.iter() {
+    for formats in FORMATS.iter() {
         let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::From(2026) };
-        let mut parser = AutoParser::new(context, Some(format));
+        let mut parser = AutoParser::new(context, formats);
         for line in logkeeper::logs::split(text) {
             parser.parse(line);
         }

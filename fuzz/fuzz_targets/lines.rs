@@ -1,25 +1,35 @@
 //! Every parser of a known format, whatever the lines hold: a line of the format makes it the one that is asked first.
 #![no_main]
 
+use std::path::Path;
+use std::sync::LazyLock;
+
 use libfuzzer_sys::fuzz_target;
-use logkeeper::model::Peer;
+use logkeeper::model::{Formats, Peer};
 use logkeeper::model::event::Part;
 use logkeeper::parse::{AutoParser, Context, YearRule};
 
-const FORMATS: [&str; 6] = [
+const LINES: [&str; 9] = [
     "192.0.2.7 - - [20/Nov/2026:10:00:05 +0000] \"GET / HTTP/1.1\" 200 5",
     "Nov 20 10:00:05 web1 sshd[7]: Accepted password for eve from 192.0.2.7 port 22 ssh2",
     "2026/11/20 10:00:05 [error] 7#7: *1 x",
     "[Fri Nov 20 10:00:05.123456 2026] [core:error] [pid 7:tid 8] x",
     "{\"__REALTIME_TIMESTAMP\":\"1795168805123456\",\"MESSAGE\":\"x\"}",
     "#Fields: date time c-ip cs-username cs-method cs-uri-stem sc-status",
+    r#"{"ts":1795168805.315,"request":{"remote_ip":"192.0.2.7","method":"GET","uri":"/"},"status":404}"#,
+    r#"{"StartUTC":"2026-11-20T10:00:05Z","ClientAddr":"192.0.2.7:4711","DownstreamStatus":404}"#,
+    r#"{"time_iso8601":"2026-11-20T10:00:05Z","remote_addr":"192.0.2.7","request":"GET / HTTP/1.1","status":"404"}"#,
 ];
 
+/// Those that come with logkeeper.
+static FORMATS: LazyLock<Formats> =
+    LazyLock::new(|| logkeeper::config::formats(Path::new("/nonexistent"), None).expect("formats that are right"));
+
 fuzz_target!(|text: &[u8]| {
-    for format in FORMATS {
+    for first in LINES {
         let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::Before(1_795_168_805) };
-        let mut parser = AutoParser::new(context, None);
-        parser.parse(format.as_bytes());
+        let mut parser = AutoParser::new(context, &FORMATS);
+        parser.parse(first.as_bytes());
         for line in logkeeper::logs::split(text) {
             let Some(event) = parser.parse(line) else { continue };
             let name = match event.peer {

@@ -20,7 +20,7 @@ use crate::jobs::status_counts::FewCounts;
 use crate::logs::{Ending, Lines};
 use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Evidence, Finding, Format, Problem, Severity, Subject, Triage, WebLogins};
+use crate::model::{Evidence, Finding, Formats, Problem, Severity, Subject, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -60,7 +60,7 @@ pub(super) struct ReadingArgs {
     /// The year of stamps without one; default: found from the file's time
     #[arg(long, value_parser = clap::value_parser!(i32).range(1970..=9998))]
     year: Option<i32>,
-    /// A format of the configuration, for lines of no known one: the name of its file in config/formats without .toml
+    /// A format that lines don't tell by themselves: the name of its file in config/formats without .toml
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
 }
@@ -72,8 +72,8 @@ impl ReadingArgs {
             None => (crate::config::system_zone(), Triage::default()),
         };
         let zone = self.zone.unwrap_or(zone);
-        let format = self.format.as_deref().map(|name| crate::config::format(&super::absolute(root), name));
-        Ok(Reading { zone, year: self.year, format: format.transpose()?, triage })
+        let formats = crate::config::formats(&super::absolute(root), self.format.as_deref())?;
+        Ok(Reading { zone, year: self.year, formats, triage })
     }
 }
 
@@ -81,15 +81,15 @@ impl ReadingArgs {
 pub(super) struct Reading {
     pub zone: Tz,
     year: Option<i32>,
-    format: Option<Format>,
+    formats: Formats,
     pub triage: Triage,
 }
 
 impl Reading {
-    /// Whether one of these files is an access log; what comes through a pipe can't be looked at before it is read.
-    pub(super) fn finds_requests(&self, files: &[PathBuf]) -> bool {
-        let known = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, self.format.as_ref());
-        files.iter().filter_map(known).any(|is_one| is_one)
+    /// The access logs among these files; what comes through a pipe can't be looked at before it is read.
+    pub(super) fn access_logs<'f>(&self, files: &'f [PathBuf]) -> Vec<&'f PathBuf> {
+        let is_one = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, &self.formats);
+        files.iter().filter(|path| is_one(path) == Some(true)).collect()
     }
 }
 
@@ -185,12 +185,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
-    let requests_are_read = reading.finds_requests(&args.files);
+    let access_logs = reading.access_logs(&args.files);
     for (index, path) in args.files.iter().enumerate() {
         if index + 1 == args.files.len() {
             scanner.last_stream(std::iter::empty());
         }
-        files.push(scan_file(&mut scanner, path, &reading, requests_are_read, saver.as_mut()));
+        files.push(scan_file(&mut scanner, path, &reading, &access_logs, saver.as_mut()));
     }
     let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
@@ -238,12 +238,12 @@ pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
     Ok(exists.then(|| super::absolute(root)).map(|root| Config::load(&root)).transpose()?)
 }
 
-/// Scans one file; what is wrong with it is told at once. `requests_are_read`: an access log of the same server is, too.
+/// Scans one file; what is wrong with it is told at once. These access logs are read with it, and may be of the same server.
 pub(super) fn scan_file(
     scanner: &mut Scanner,
     path: &Path,
     reading: &Reading,
-    requests_are_read: bool,
+    access_logs: &[&PathBuf],
     mut saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
@@ -259,10 +259,11 @@ pub(super) fn scan_file(
     let before = scanner.total;
     let fallback = lines.identity.modified();
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
-    let mut parser = AutoParser::new(Context { zone: reading.zone, year }, reading.format.as_ref());
+    let mut parser = AutoParser::new(Context { zone: reading.zone, year }, &reading.formats).named(path);
     let mut stream = StreamState::default();
     let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
     let (host, provisional) = ("", false);
+    let requests_are_read = access_logs.iter().any(|other| **other != path);
     let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, provisional };
     let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {

@@ -54,11 +54,11 @@ fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
     Some(LineFormat { layout: layout?, tells })
 }
 
-fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, String>> {
+fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {
     let mut places = BTreeMap::new();
-    for (name, place) in table.entries::<String>() {
+    for (name, place) in table.entries::<Places>() {
         match name.parse::<Part>() {
-            Ok(part) => drop(places.insert(part, place.value)),
+            Ok(part) => drop(places.insert(part, place.value.into_list())),
             Err(problem) => table.refuse(place.span, problem),
         }
     }
@@ -67,6 +67,26 @@ fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, String>> {
         table.required("time", None::<()>, help)?;
     }
     Some(places)
+}
+
+/// Where a part may stand in a JSON object.
+#[derive(serde::Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected the name of a field, or a list of names of which the first that is there counts"
+)]
+enum Places {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Places {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(place) => vec![place],
+            Self::Several(places) => places,
+        }
+    }
 }
 
 /// A regular expression whose groups are parts of a line.

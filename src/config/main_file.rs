@@ -9,12 +9,13 @@ use chrono_tz::Tz;
 
 use super::channels;
 use super::fields::{Fields, Text};
+use super::formats::KnownFormats;
 use super::job_file::Defaults;
 use super::values::{AbsolutePath, Address, Pattern, Period, Url, Zone};
 use super::{Config, Keep};
 use crate::model::channel::MAIL;
 use crate::model::{
-    Channel, CopyPlace, Format, Job, JobId, Problem, Rule, S3Spec, Selection, Source, StatusClass, Triage, WebLogins,
+    Channel, CopyPlace, Job, JobId, Problem, Rule, S3Spec, Selection, Source, StatusClass, Triage, WebLogins,
 };
 
 /// How many runs go on together unless the main file says otherwise.
@@ -100,11 +101,7 @@ impl Main {
     }
 }
 
-pub(super) fn read(
-    fields: &mut Fields<'_, '_>,
-    root: &Path,
-    formats: &BTreeMap<String, Option<Arc<Format>>>,
-) -> Option<Main> {
+pub(super) fn read(fields: &mut Fields<'_, '_>, root: &Path, formats: &KnownFormats) -> Option<Main> {
     let zone = fields.parsed::<Zone>("zone").map_or_else(system_zone, |zone| zone.0);
     let host = fields.parsed::<Host>("host").map_or_else(system_host, |host| host.0);
     let state =
@@ -227,12 +224,7 @@ impl std::str::FromStr for Host {
     }
 }
 
-fn read_source(
-    name: String,
-    mut table: Fields<'_, '_>,
-    zone: Tz,
-    formats: &BTreeMap<String, Option<Arc<Format>>>,
-) -> Option<(String, Source)> {
+fn read_source(name: String, mut table: Fields<'_, '_>, zone: Tz, formats: &KnownFormats) -> Option<(String, Source)> {
     let files = table.parsed_list::<Pattern>("files");
     let journal = table.texts("journal");
     let journal_folder = table.parsed::<AbsolutePath>("journal_folder").map(|path| path.0);
@@ -244,19 +236,12 @@ fn read_source(
         table.refuse_key("files", problem);
     }
     let files = files.unwrap_or_default().into_iter().map(|placed| placed.value.0).collect();
-    let format = table.made("format", |format| {
-        formats.get(format).cloned().ok_or_else(|| {
-            let known: Vec<&str> = formats.keys().map(String::as_str).collect();
-            let message = format!("there is no format {format:?}");
-            let help = format!("describe it in config/formats/{format}.toml");
-            Problem::new(message, format!("known are: {}", known.join(" ")), help)
-        })
-    });
+    let configured = table.made("format", |name| formats.only(name));
     let host_pattern = table.made("host_pattern", host_pattern);
     let web_logins = read_web_logins(&mut table);
     table.finish();
-    let (journal, format) = (journal.unwrap_or_default(), format.flatten());
-    Some((name.clone(), Source { name, files, journal, journal_folder, zone, format, host_pattern, web_logins }))
+    let (journal, formats) = (journal.unwrap_or_default(), configured.unwrap_or_else(|| formats.any()));
+    Some((name.clone(), Source { name, files, journal, journal_folder, zone, formats, host_pattern, web_logins }))
 }
 
 fn host_pattern(text: &str) -> Result<regex::Regex, Problem> {

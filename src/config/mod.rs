@@ -6,6 +6,7 @@ mod channels;
 mod diagnostic;
 mod fields;
 mod format_file;
+mod formats;
 mod job_file;
 mod layout;
 mod main_file;
@@ -21,14 +22,16 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use diagnostic::{Diagnostic, SourceText};
+pub use formats::formats;
 pub use main_file::system_zone;
 pub use shipped::{SHIPPED, shipped_rules};
 
 use fields::Reader;
+use formats::KnownFormats;
 use main_file::Main;
 
 use crate::model::channel::MAIL;
-use crate::model::{Channel, CopyPlace, Format, Job, JobId, Problem, Rule, Severity, Source, Triage};
+use crate::model::{Channel, CopyPlace, Job, JobId, Problem, Rule, Severity, Source, Triage};
 
 /// Where the configuration lies unless told otherwise.
 pub const DEFAULT_ROOT: &str = "/etc/logkeeper";
@@ -137,18 +140,7 @@ impl Config {
             let problem = open_to_all(open);
             return Err(ConfigErrors(vec![Diagnostic::of_file(Path::new("config/logkeeper.toml"), problem)]));
         }
-        // One that is wrong is known all the same, so that whoever names it is not told off, too.
-        let mut formats = BTreeMap::new();
-        for path in toml_files(root, "config/formats", &mut errors) {
-            let name = stem(&path);
-            let format = read(root, &path, &mut errors, |fields| format_file::read(fields, &name));
-            formats.insert(name, format.map(Arc::new));
-        }
-        for file in shipped::formats() {
-            let name = stem(file);
-            let format = || shipped::format(file, &name).map(Arc::new);
-            formats.entry(name.clone()).or_insert_with(format);
-        }
+        let formats = KnownFormats::read(root, &mut errors);
         let main = read(root, Path::new("config/logkeeper.toml"), &mut errors, |fields| {
             main_file::read(fields, root, &formats)
         });
@@ -222,30 +214,6 @@ impl Config {
     pub fn sources_named<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = &'a Source> {
         names.iter().filter_map(|name| self.sources.get(name))
     }
-}
-
-/// The log format of that name: as the configuration describes it, else as it comes with logkeeper.
-///
-/// # Errors
-/// Every mistake in its file.
-pub fn format(root: &Path, name: &str) -> Result<Format, ConfigErrors> {
-    let mut errors = Vec::new();
-    let known = toml_files(root, "config/formats", &mut errors);
-    let file = Path::new("config/formats").join(format!("{name}.toml"));
-    if !known.contains(&file) {
-        if let Some(format) = shipped::format(&file, name) {
-            return Ok(format);
-        }
-        let mut known: Vec<String> = known.iter().map(|path| stem(path)).chain(shipped::formats().map(stem)).collect();
-        known.sort();
-        known.dedup();
-        let help = format!("known are: {}; describe another one in {}", known.join(" "), root.join(&file).display());
-        let problem = Problem::new(format!("there is no format {name:?}"), "", help);
-        errors.push(Diagnostic::of_file(&file, problem));
-        return Err(ConfigErrors(errors));
-    }
-    let format = read(root, &file, &mut errors, |fields| format_file::read(fields, name));
-    format.ok_or(ConfigErrors(errors))
 }
 
 /// The time zone of that name.

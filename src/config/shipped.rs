@@ -17,6 +17,7 @@ macro_rules! shipped {
 pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/logkeeper.toml",
     "config/formats/caddy.toml",
+    "config/formats/json.toml",
     "config/formats/traefik.toml",
     "config/rules/account-under-attack.toml",
     "config/rules/attacking-network.toml",

@@ -145,6 +145,7 @@ struct PlacedEvent {
     peer: Option<PlacedPeer>,
     user: Option<Place>,
     request: Place,
+    is_post: bool,
     host: Place,
     pid: u32,
 }
@@ -157,7 +158,7 @@ enum PlacedPeer {
 
 impl PlacedEvent {
     fn new(line: &[u8], event: &Event<'_>, others: &mut Vec<u8>) -> Self {
-        let Event { time, category, action, peer, user, request, host, pid } = *event;
+        let Event { time, category, action, peer, user, request, is_post, host, pid } = *event;
         let mut place = |text| Place::new(line, text, others);
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => PlacedPeer::Ip(ip),
@@ -170,20 +171,21 @@ impl PlacedEvent {
             peer,
             user: user.map(&mut place),
             request: place(request),
+            is_post,
             host: place(host),
             pid,
         }
     }
 
     fn of<'a>(&self, line: &'a [u8], others: &'a [u8]) -> Event<'a> {
-        let Self { time, category, action, pid, .. } = *self;
+        let Self { time, category, action, is_post, pid, .. } = *self;
         let peer = self.peer.map(|peer| match peer {
             PlacedPeer::Ip(ip) => Peer::Ip(ip),
             PlacedPeer::Name(name) => Peer::Name(name.of(line, others)),
         });
         let user = self.user.map(|user| user.of(line, others));
         let (request, host) = (self.request.of(line, others), self.host.of(line, others));
-        Event { time, category, action, peer, user, request, host, pid }
+        Event { time, category, action, peer, user, request, is_post, host, pid }
     }
 }
 
@@ -221,10 +223,11 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::model::Formats;
     use crate::parse::{Context, YearRule};
 
     fn parser() -> AutoParser {
-        AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, None)
+        AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, &Formats::default())
     }
 
     #[test]

@@ -4,13 +4,13 @@ use chrono_tz::Tz;
 
 use crate::archive::TextTimes;
 use crate::logs::split;
-use crate::model::{Format, Source};
+use crate::model::{Formats, Source};
 use crate::parse::{AutoParser, Context, YearRule};
 
-/// Finds the times in a log of that zone and format that was last changed then, seconds since 1970 UTC.
-pub fn log_times(zone: Tz, format: Option<&Format>, modified: i64) -> TextTimes {
+/// Finds the times in a log of that zone and these formats that was last changed then, seconds since 1970 UTC.
+pub fn log_times(zone: Tz, formats: &Formats, modified: i64) -> TextTimes {
     let context = Context { zone, year: YearRule::Before(modified) };
-    let mut parser = AutoParser::new(context, format);
+    let mut parser = AutoParser::new(context, formats);
     let mut carried = None;
     Box::new(move |text| {
         let mut span: Option<(i64, i64)> = None;
@@ -26,6 +26,6 @@ pub fn log_times(zone: Tz, format: Option<&Format>, modified: i64) -> TextTimes 
 
 /// The same for the logs of a source.
 pub(super) fn times_in(source: &Source) -> impl Fn(i64) -> TextTimes {
-    let (zone, format) = (source.zone, source.format.clone());
-    move |modified| log_times(zone, format.as_deref(), modified)
+    let (zone, formats) = (source.zone, source.formats.clone());
+    move |modified| log_times(zone, &formats, modified)
 }

@@ -1,17 +1,17 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::access_logs::is_access_log;
+use super::access_logs::{AccessLogs, is_access_log};
 use super::ahead::{each_block, parsed};
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
 use crate::logs::{self, Cursor, Ending, Plan, Position};
-use crate::model::{Outcome, Rule, ScanSpec, Severity, Source};
+use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState};
 
@@ -44,7 +44,7 @@ struct Found<'a> {
     works: Vec<Work<'a>>,
     unread: Vec<&'a str>,
     /// Hosts with an access log.
-    with_requests: BTreeSet<String>,
+    access_logs: AccessLogs,
 }
 
 /// A stream with something to read.
@@ -124,7 +124,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        Found { works, unread, with_requests }: Found<'_>,
+        Found { works, unread, access_logs }: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -153,7 +153,7 @@ impl ScanSpec {
             }
             let stream = state.streams.entry(work.name.clone()).or_default();
             let (source, troubles) = (work.source, problems.len());
-            read_stream(&mut scanner, stream, work, &with_requests, context, &mut tails, problems)?;
+            read_stream(&mut scanner, stream, work, &access_logs, context, &mut tails, problems)?;
             if problems.len() > troubles {
                 scanner.unread(&source.name);
             }
@@ -163,7 +163,7 @@ impl ScanSpec {
         state.detectors = scanner.save().map_err(unstorable)?;
         let saved = ScanState(serde_json::to_string(&state).map_err(unstorable)?);
         // From here on everything is provisional: known to the findings, forgotten by the state.
-        look_at_tails(&mut scanner, &mut state, &tails, &with_requests);
+        look_at_tails(&mut scanner, &mut state, &tails, &access_logs);
         for stream in state.streams.values_mut() {
             scanner.flush_sessions(&mut stream.state, "", true);
         }
@@ -242,7 +242,7 @@ fn collect<'a>(
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
-    let mut found = Found { works: Vec::new(), unread: Vec::new(), with_requests: BTreeSet::new() };
+    let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::default() };
     for source in context.config.sources_named(&spec.sources) {
         let before = problems.len();
         let (streams, troubles) = logs::streams(source);
@@ -253,12 +253,12 @@ fn collect<'a>(
             let name = stream.path.to_string_lossy().into_owned();
             let known = state.streams.entry(name.clone()).or_default();
             let plans = logs::plan(&stream, &mut known.cursor, problems);
-            let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, source.format.as_deref()));
+            let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, &source.formats));
             known.is_access_log = known.is_access_log.or_else(looked_at);
             // One that is no longer written tells of nothing.
             let is_written = !plans.is_empty() || known.state.is_active(context.at.timestamp());
             if known.is_access_log == Some(true) && is_written {
-                found.with_requests.insert(source.host_of(&stream.path));
+                found.access_logs.add(&source.host_of(&stream.path));
             }
             if !plans.is_empty() {
                 found.works.push(Work { source, name, plans, journal: None });
@@ -286,7 +286,7 @@ fn read_stream<'a>(
     scanner: &mut Scanner,
     stream: &mut Stream,
     work: Work<'a>,
-    with_requests: &BTreeSet<String>,
+    access_logs: &AccessLogs,
     context: &Context<'_>,
     tails: &mut Vec<Tail<'a>>,
     problems: &mut Vec<String>,
@@ -311,7 +311,7 @@ fn read_stream<'a>(
         // A file that was rotated away took its header with it.
         let its_own = plan.position.offset > 0;
         let header = if its_own { &plan.position.header } else { &stream.header };
-        let mut parser = AutoParser::new(parse_context, source.format.as_deref()).continuing(header, its_own);
+        let mut parser = AutoParser::new(parse_context, &source.formats).named(&plan.path).continuing(header, its_own);
         let host = source.host_of(&plan.path);
         let mut input = Input {
             source: &source.name,
@@ -320,7 +320,7 @@ fn read_stream<'a>(
             fallback: modified,
             host: &host,
             web_logins: &source.web_logins,
-            requests_are_read: with_requests.contains(&host),
+            requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
             provisional: false,
         };
         let mut passed_over = 0;
@@ -379,7 +379,7 @@ fn read_journal(
 ) -> Result<(), JobError> {
     let now = context.at.timestamp();
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
-    let mut parser = AutoParser::new(parse_context, None);
+    let mut parser = AutoParser::new(parse_context, &Formats::default());
     let mut input = Input {
         source: &source.name,
         file: "journal".into(),
@@ -411,10 +411,12 @@ fn read_journal(
     }
 }
 
-fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], with_requests: &BTreeSet<String>) {
+fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], access_logs: &AccessLogs) {
     for tail in tails {
         let context = parse::Context { zone: tail.source.zone, year: YearRule::Before(tail.modified) };
-        let mut parser = AutoParser::new(context, tail.source.format.as_deref()).continuing(&tail.header, true);
+        let mut parser = AutoParser::new(context, &tail.source.formats)
+            .named(tail.file.as_ref().as_ref())
+            .continuing(&tail.header, true);
         let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
         let mut input = Input {
             source: &tail.source.name,
@@ -423,7 +425,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], w
             fallback: tail.modified,
             host: &tail.host,
             web_logins: &tail.source.web_logins,
-            requests_are_read: with_requests.contains(&tail.host),
+            requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &tail.host),
             provisional: true,
         };
         scanner.text(&mut stream.state, &mut input, &tail.line, parsed(&mut parser, &tail.line), |_| {});

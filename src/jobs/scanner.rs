@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
+use super::access_logs::RequestHosts;
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
 use super::interests::Interests;
@@ -37,6 +38,8 @@ pub struct StreamState {
     latest: Option<i64>,
     /// The run that last read something, seconds since 1970 UTC.
     active: i64,
+    #[serde(default, skip_serializing_if = "RequestHosts::is_empty")]
+    request_hosts: RequestHosts,
 }
 
 impl StreamState {
@@ -110,7 +113,7 @@ pub struct Input<'a> {
     pub host: &'a str,
     /// What a failed login looks like in it.
     pub web_logins: &'a WebLogins,
-    /// Whether its host's requests are read as well: those answered 401 are the failed logins that an error log tells of, too.
+    /// Whether an access log of its host is read besides it: its answers 401 are the failed logins that an error log tells of, too.
     pub requests_are_read: bool,
     /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
@@ -225,8 +228,9 @@ impl Scanner {
         for sighting in sightings.iter_mut() {
             self.place_in_time(stream, input, sighting);
             if let Some(event) = &sighting.event {
-                sighting.failures = failures(stream, input, event, sighting);
-                self.left_to_access_logs += u64::from(is_left_to_access_log(input, event) && !input.provisional);
+                let is_left = is_left_to_access_log(stream, input, event);
+                self.left_to_access_logs += u64::from(is_left && !input.provisional);
+                sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
             }
             // Who tried and then went is no scanner.
             if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
@@ -521,9 +525,14 @@ pub struct SavedDetector {
 /// How many failed logins a line settles.
 fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
-        Action::Request { status } => u32::from(input.web_logins.is_failure(event, status)),
-        Action::LoginFailed { shape: Shape::ErrorLog, times } if !is_left_to_access_log(input, event) => times,
-        Action::LoginFailed { shape: Shape::ErrorLog, .. } => 0,
+        Action::Request { status } => {
+            // Where all of a host's requests are read, nobody needs to know where they stand.
+            if !input.requests_are_read && !input.provisional {
+                stream.request_hosts.add(event.host);
+            }
+            u32::from(input.web_logins.is_failure(event, status))
+        }
+        Action::LoginFailed { shape: Shape::ErrorLog, times } => times,
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded => {
             stream.sessions.accept(event, sighting.time);
@@ -533,8 +542,9 @@ fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sigh
     }
 }
 
-fn is_left_to_access_log(input: &Input<'_>, event: &Event<'_>) -> bool {
-    input.requests_are_read && matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. })
+fn is_left_to_access_log(stream: &StreamState, input: &Input<'_>, event: &Event<'_>) -> bool {
+    matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. })
+        && (input.requests_are_read || stream.request_hosts.holds(event.host))
 }
 
 fn category(sighting: &Sighting<'_>) -> Category {

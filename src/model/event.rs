@@ -240,6 +240,8 @@ pub struct Event<'a> {
     pub user: Option<&'a [u8]>,
     /// What was asked of a web server: method, path and protocol, as it came.
     pub request: &'a [u8],
+    /// Whether something was sent along (POST), where the request doesn't begin with its method.
+    pub is_post: bool,
     /// The host that wrote the line, as it says itself.
     pub host: &'a [u8],
     /// The process that wrote the line; 0 where the log doesn't tell.
@@ -249,7 +251,17 @@ pub struct Event<'a> {
 impl<'a> Event<'a> {
     /// An event of which only time and category are known.
     pub fn plain(time: Option<i64>, category: Category) -> Self {
-        Self { time, category, action: Action::Other, peer: None, user: None, request: b"", host: b"", pid: 0 }
+        Self {
+            time,
+            category,
+            action: Action::Other,
+            peer: None,
+            user: None,
+            request: b"",
+            is_post: false,
+            host: b"",
+            pid: 0,
+        }
     }
 
     /// The path that was asked of a web server, without what follows a `?`; none where the request is none.

@@ -1,12 +1,28 @@
 //! Log formats as configured.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::Category;
 use super::run::words;
+
+/// What the lines of a log may look like.
+#[derive(Debug, Clone)]
+pub enum Formats {
+    /// This and nothing else, because the configuration says so.
+    Only(Arc<Format>),
+    /// Whatever is built in, and what [is recognised](Format::is_recognised) of these; the first that fits counts.
+    Known(Vec<Arc<Format>>),
+}
+
+impl Default for Formats {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
+}
 
 /// A log format as configured in `config/formats/NAME.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +40,18 @@ pub struct Format {
     pub lines: Vec<LineFormat>,
 }
 
+impl Format {
+    /// Whether a line tells by itself that it is of this format: a JSON object that holds a time, an address and a status where
+    /// the format says. Anything else could as well be part of another log's line.
+    pub fn is_recognised(&self) -> bool {
+        let tells = |line: &LineFormat| {
+            matches!(line.layout, Layout::Json(_))
+                && [Part::Time, Part::SourceIp, Part::Status].iter().all(|part| line.layout.holds(*part))
+        };
+        self.lines.iter().all(tells)
+    }
+}
+
 /// A kind of line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineFormat {
@@ -38,8 +66,8 @@ pub struct LineFormat {
 pub enum Layout {
     /// A regular expression for the whole line, with groups named like [`Part`]s.
     Regex(String),
-    /// A JSON object: where each part is, as `request.remote_ip`.
-    Json(BTreeMap<Part, String>),
+    /// A JSON object: where each part is, as `request.remote_ip`; of several places the first that holds something.
+    Json(BTreeMap<Part, Vec<String>>),
 }
 
 impl Layout {

@@ -29,7 +29,7 @@ pub use copies::{CopyPlace, S3Spec};
 pub use cron::Expression;
 pub use event::{Action, Address, Category, Event, Peer};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
-pub use format::Format;
+pub use format::{Format, Formats};
 pub use job::{
     Audience, CatchUp, CommandSpec, Job, JobId, JobMail, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec,
     Schedule, Work,

@@ -1,13 +1,12 @@
 //! Sources: named sets of logs.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use chrono_tz::Tz;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Format, StatusClass};
+use super::{Event, Formats, StatusClass};
 
 /// A named set of log files: patterns, format, time zone; or the systemd journal where no file matches.
 #[derive(Debug, Clone, Default)]
@@ -22,8 +21,8 @@ pub struct Source {
     pub journal_folder: Option<PathBuf>,
     /// The zone of stamps without one.
     pub zone: Tz,
-    /// How its lines look, where that is configured; known formats are recognised in any case.
-    pub format: Option<Arc<Format>>,
+    /// What its lines may look like.
+    pub formats: Formats,
     /// What of a file's path is the host that wrote it, for lines that don't say so: the first group.
     pub host_pattern: Option<Regex>,
     /// What a failed login looks like in its access logs.
@@ -63,7 +62,7 @@ impl WebLogins {
         };
         !self.paths.is_empty()
             && self.failed.iter().any(|class| class.holds(status))
-            && event.request.starts_with(b"POST ")
+            && (event.is_post || event.request.starts_with(b"POST "))
             && is_login()
     }
 }

@@ -32,33 +32,38 @@ impl ApacheError {
 
 impl Parser for ApacheError {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let (stamp, mut rest) = bracketed(line)?;
+        let (stamp, rest) = bracketed(line)?;
         let time = self.time(stamp)?;
-        let (level, after) = bracketed(rest)?;
-        rest = after;
-        let module = memchr(b':', level);
-        let level = module.map_or(level, |at| &level[at + 1..]);
-        let mut peer = None;
-        while let Some((field, after)) = bracketed(rest) {
-            rest = after;
-            if let Some(client) = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ")) {
-                peer = client_address(client, module.is_some());
-                break;
-            }
-        }
-        let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
-        let known = bad || matches!(level, b"warn" | b"notice" | b"info" | b"debug") || level.starts_with(b"trace");
-        let plain = Event { peer, ..Event::plain(Some(time), Category::Error) };
-        let failure = if bad { failed_login(rest, module.is_some()) } else { None };
-        let event = match failure {
-            Some(user) => {
-                let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
-                Event { action, user: Some(user).filter(|user| !user.is_empty()), ..plain }
-            }
-            None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
-        };
-        known.then_some(event)
+        Some(Event { time: Some(time), ..event(rest)? })
     }
+}
+
+/// What follows the stamp tells.
+pub fn event(text: &[u8]) -> Option<Event<'_>> {
+    let (level, mut rest) = bracketed(text)?;
+    let module = memchr(b':', level);
+    let level = module.map_or(level, |at| &level[at + 1..]);
+    let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
+    if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") && !level.starts_with(b"trace") {
+        return None;
+    }
+    let mut peer = None;
+    while let Some((field, after)) = bracketed(rest) {
+        rest = after;
+        if let Some(client) = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ")) {
+            peer = client_address(client, module.is_some());
+            break;
+        }
+    }
+    let plain = Event { peer, ..Event::plain(None, Category::Error) };
+    let failure = if bad { failed_login(rest, module.is_some()) } else { None };
+    Some(match failure {
+        Some(user) => {
+            let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
+            Event { action, user: Some(user).filter(|user| !user.is_empty()), ..plain }
+        }
+        None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
+    })
 }
 
 /// What mod_auth_basic, mod_authz_core, mod_auth_digest and mod_auth_form say when they answer 401.

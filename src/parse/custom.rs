@@ -24,6 +24,8 @@ pub struct Custom {
     zone: Tz,
     wall: WallClock,
     lines: Vec<Line>,
+    /// Whether lines are only understood that tell by themselves that they are of this format.
+    is_recognised: bool,
 }
 
 /// A kind of line.
@@ -38,16 +40,21 @@ enum Reader {
         groups: Vec<(Part, usize)>,
         found: CaptureLocations,
     },
-    /// The names of the objects on the way to each part.
-    Json(Vec<(Part, String)>),
+    /// Where each part may stand, each with the names of the objects on the way.
+    Json(Vec<(Part, Vec<String>)>),
 }
 
 /// What was found of each part, by its number.
 type Parts<'a> = [Option<&'a [u8]>; Part::ALL.len()];
 
 impl Custom {
-    /// A parser for this format.
-    pub fn new(format: &Format, context: Context) -> Self {
+    /// A parser for lines that are known to be of this format.
+    pub fn configured(format: &Format, context: Context) -> Self {
+        Self { is_recognised: false, ..Self::recognised(format, context) }
+    }
+
+    /// A parser for lines of this format among others.
+    pub fn recognised(format: &Format, context: Context) -> Self {
         let line = |tells, layout: &Layout| Some(Line { tells, reader: Reader::new(layout)? });
         Self {
             category: format.category,
@@ -56,6 +63,7 @@ impl Custom {
             zone: context.zone,
             wall: WallClock::new(context),
             lines: format.lines.iter().filter_map(|known| line(known.tells, &known.layout)).collect(),
+            is_recognised: true,
         }
     }
 
@@ -79,11 +87,15 @@ impl Custom {
         // Some write JSON with slashes escaped.
         let request = if request.starts_with(b"\\/") { &request[1..] } else { request };
         let peer = part(Part::SourceIp).map(without_port).and_then(Peer::read);
+        if self.is_recognised && (status.is_none() || peer.and_then(|peer| peer.ip()).is_none()) {
+            return None;
+        }
         Some(Event {
             action,
             peer: self.client(peer, part(Part::ForwardedFor)),
             user: part(Part::UserName),
             request,
+            is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),
             ..Event::plain(Some(self.instant(part(Part::Time)?)?), self.category)
         })
@@ -147,7 +159,7 @@ impl Reader {
                 let groups = names.filter_map(|(index, name)| Some((name?.parse().ok()?, index))).collect();
                 Self::Regex { found: regex.capture_locations(), regex, groups }
             }
-            Layout::Json(places) => Self::Json(places.iter().map(|(part, place)| (*part, place.clone())).collect()),
+            Layout::Json(places) => Self::Json(places.clone().into_iter().collect()),
         })
     }
 
@@ -165,8 +177,8 @@ impl Reader {
             }
             Self::Json(places) => {
                 let Some(object) = std::str::from_utf8(line).ok().and_then(object) else { return false };
-                for (part, place) in places {
-                    parts[*part as usize] = value(&object, place).map(str::as_bytes);
+                for (part, places) in places {
+                    parts[*part as usize] = places.iter().find_map(|place| value(&object, place)).map(str::as_bytes);
                 }
                 true
             }

@@ -14,13 +14,17 @@ mod time;
 mod w3c;
 mod windows;
 
+use std::path::Path;
+
 use chrono_tz::Tz;
 use serde_json::value::RawValue;
 
 pub use time::YearRule;
 
-use crate::model::Event;
+use custom::Custom;
+
 use crate::model::untrusted::without_line_break;
+use crate::model::{Event, Formats};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
 /// the header lines before: any way of cutting a log gives the same events.
@@ -60,19 +64,21 @@ struct Format {
     make: fn(Context) -> Box<dyn Parser>,
 }
 
+const NGINX_ERROR: &str = "nginx-error";
+
 const FORMATS: [Format; 6] = [
     Format { name: "access", make: |_| Box::new(access::Access::default()) },
     // Before syslog, for which a line of it without its header might be taken.
     Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
     Format { name: "syslog", make: |context| Box::new(syslog::Syslog::new(context)) },
-    Format { name: "nginx-error", make: |context| Box::new(nginx_error::NginxError::new(context)) },
+    Format { name: NGINX_ERROR, make: |context| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "apache-error", make: |context| Box::new(apache_error::ApacheError::new(context)) },
     Format { name: "journal", make: |_| Box::new(journal::Journal) },
 ];
 
 /// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.
 const MIXED: &str = "#Remark: mixed\n";
-const SURE: &str = "#Remark: sure\n";
+const SURE: &str = "#Remark: sure ";
 
 /// Parses lines of whatever known format. The format that fitted last is tried first, so detection costs
 /// nothing on a log of one format and a mixed one loses no line.
@@ -84,32 +90,51 @@ pub struct AutoParser {
     is_sure: bool,
     /// Whether a line fitted a parser which can't be sure.
     is_mixed: bool,
+    /// Whether its name says that it is an error log.
+    is_error_log: bool,
 }
 
 impl AutoParser {
-    /// A parser for one file; where a format is configured, for lines of that only.
-    pub fn new(context: Context, configured: Option<&crate::model::Format>) -> Self {
-        if let Some(format) = configured {
-            let custom = custom::Custom::new(format, context);
-            return Self {
-                parsers: vec![(format.name.clone(), Box::new(custom), 0)],
-                current: 0,
-                is_sure: true,
-                is_mixed: false,
-            };
+    /// A parser for one file whose lines are of these formats.
+    pub fn new(context: Context, formats: &Formats) -> Self {
+        let mut parsers: Vec<(String, Box<dyn Parser>, u64)> = Vec::new();
+        match formats {
+            Formats::Only(format) => {
+                parsers.push((format.name.clone(), Box::new(Custom::configured(format, context)), 0));
+            }
+            Formats::Known(recognised) => {
+                parsers.extend(FORMATS.iter().map(|known| (known.name.to_owned(), (known.make)(context), 0)));
+                for format in recognised.iter().filter(|format| format.is_recognised()) {
+                    parsers.push((format.name.clone(), Box::new(Custom::recognised(format, context)), 0));
+                }
+            }
         }
-        let known = FORMATS.iter().map(|format| (format.name.to_owned(), (format.make)(context), 0));
-        Self { parsers: known.collect(), current: 0, is_sure: false, is_mixed: false }
+        let is_sure = matches!(formats, Formats::Only(_));
+        Self { parsers, current: 0, is_sure, is_mixed: false, is_error_log: false }
+    }
+
+    /// The same for a file of that name. Visitors can write lines of their own into nginx' error log, which holds decoded paths with
+    /// their line breaks, but they can't name files: where one is called an error log, and begins as nginx' does, no line of it is
+    /// taken for one of another log.
+    pub fn named(mut self, file: &Path) -> Self {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        self.is_error_log = name.contains("error");
+        self
     }
 
     /// Goes on in a file of which these header lines are known; they are `its_own`, or those of the file before it.
     pub fn continuing(mut self, header: &str, its_own: bool) -> Self {
+        let known = if header.starts_with("#Remark: ") { header.find('\n').map_or(0, |end| end + 1) } else { 0 };
+        let (known, header) = header.split_at(known);
         for line in header.lines() {
             let _ = self.parse(line.as_bytes());
         }
         if its_own {
-            self.is_sure |= header.starts_with(SURE);
-            self.is_mixed |= header.starts_with(MIXED);
+            let sure = known.strip_prefix(SURE).map(str::trim_end);
+            let sure = sure.and_then(|sure| self.parsers.iter().position(|(name, ..)| name == sure));
+            self.is_sure |= sure.is_some();
+            self.current = sure.unwrap_or(self.current);
+            self.is_mixed |= known == MIXED;
         }
         self
     }
@@ -118,11 +143,11 @@ impl AutoParser {
     pub fn header(&self) -> String {
         let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
         let known = match (self.is_sure, self.is_mixed) {
-            (true, _) => SURE,
-            (false, true) => MIXED,
-            (false, false) => "",
+            (true, _) => format!("{SURE}{}\n", self.parsers[self.current].0),
+            (false, true) => MIXED.to_owned(),
+            (false, false) => String::new(),
         };
-        known.to_owned() + &String::from_utf8_lossy(&headers)
+        known + &String::from_utf8_lossy(&headers)
     }
 
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
@@ -132,14 +157,15 @@ impl AutoParser {
         for step in 0..tried {
             let index = self.current + step;
             let index = if index < self.parsers.len() { index } else { index - self.parsers.len() };
-            let (_, parser, fitted) = &mut self.parsers[index];
+            let (name, parser, fitted) = &mut self.parsers[index];
             if let Some(event) = parser.parse(line) {
                 self.current = index;
                 *fitted += 1;
                 // A header alone may be part of a message in another log.
                 if !self.is_mixed && !line.starts_with(b"#") {
-                    self.is_sure |= parser.is_sure();
-                    self.is_mixed = !parser.is_sure();
+                    let is_sure = parser.is_sure() || self.is_error_log && name == NGINX_ERROR;
+                    self.is_sure |= is_sure;
+                    self.is_mixed = !is_sure;
                 }
                 return Some(event);
             }

@@ -28,25 +28,33 @@ impl NginxError {
 
 impl Parser for NginxError {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let (stamp, rest) = line.split_at_checked(19)?;
-        let rest = rest.strip_prefix(b" [")?;
-        let (level, rest) = rest.split_at(memchr(b']', rest)?);
-        let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
-        if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") {
-            return None;
-        }
-        let failed = if bad { failed_login(rest) } else { None };
-        let action = match failed {
-            Some(_) => Action::LoginFailed { times: 1, shape: Shape::ErrorLog },
-            None if bad => Action::ErrorLogged,
-            None => Action::Other,
-        };
-        let time = self.time(stamp)?;
-        // Whoever forges a line may not choose who is accused.
-        let peer = if failed.is_none() { client(rest) } else { None };
-        let user = failed.filter(|user| !user.is_empty());
-        Some(Event { action, user, peer, ..Event::plain(Some(time), Category::Error) })
+        let event = event(line)?;
+        let time = self.time(&line[..STAMP])?;
+        Some(Event { time: Some(time), ..event })
     }
+}
+
+/// The length of `2026/11/20 10:15:30`.
+const STAMP: usize = 19;
+
+/// What a line tells, but for its time.
+pub fn event(line: &[u8]) -> Option<Event<'_>> {
+    let rest = line.get(STAMP..)?.strip_prefix(b" [")?;
+    let (level, rest) = rest.split_at(memchr(b']', rest)?);
+    let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
+    if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") {
+        return None;
+    }
+    let failed = if bad { failed_login(rest) } else { None };
+    let action = match failed {
+        Some(_) => Action::LoginFailed { times: 1, shape: Shape::ErrorLog },
+        None if bad => Action::ErrorLogged,
+        None => Action::Other,
+    };
+    // Whoever forges a line may not choose who is accused.
+    let peer = if failed.is_none() { client(rest) } else { None };
+    let user = failed.filter(|user| !user.is_empty());
+    Some(Event { action, user, peer, ..Event::plain(None, Category::Error) })
 }
 
 /// The account of a login that failed, of what follows the level: `80#81: *7 user "eve": password mismatch` or

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::access::Access;
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
-use super::{Context, Parser, local, windows};
+use super::{Context, Parser, apache_error, local, nginx_error, windows};
 use crate::model::{Action, Category, Event};
 
 /// The parser.
@@ -18,7 +18,7 @@ pub struct Syslog {
 /// The length of a stamp up to its seconds.
 const MINUTE: usize = 13;
 
-/// Whether it is a web server, which may write its access log to syslog.
+/// Whether it is a web server, which may write its logs to syslog.
 fn is_web_server(program: &[u8]) -> bool {
     matches!(program, b"nginx" | b"apache2" | b"httpd" | b"apache")
 }
@@ -105,9 +105,9 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     let (message, times) = repeated(without_id(message));
     if is_web_server(program)
         && times == 1
-        && let Some(request) = Access::default().parse(message)
+        && let Some(told) = of_web_server(message)
     {
-        return Event { host, ..request };
+        return Event { host, time: told.time.or(Some(time)), ..told };
     }
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     if is_sshd(program) {
@@ -120,6 +120,16 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         windows::read(message, &mut event);
     }
     event
+}
+
+/// A request, or a line of an error log: nginx begins it with a stamp all the same, and Apache with its level, or with a stamp
+/// where a container's output goes to syslog.
+fn of_web_server(message: &[u8]) -> Option<Event<'_>> {
+    if !message.starts_with(b"[") {
+        return Access::default().parse(message).or_else(|| nginx_error::event(message));
+    }
+    let after_stamp = || apache_error::event(&message[memchr(b']', message)? + 1..]);
+    apache_error::event(message).or_else(after_stamp)
 }
 
 /// What follows `[ID 800047 auth.info] `, as Solaris writes before each message (log(4D)).

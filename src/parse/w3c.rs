@@ -134,6 +134,7 @@ impl Parser for W3c {
             (None, path) => path.unwrap_or_default(),
             (Some(_), None) => b"",
         };
+        event.is_post = method == Some(b"POST");
         let status = value(columns.status).and_then(status);
         event.action = match (method.map(without_session), status) {
             (Some(b"PASS"), Some(530)) => Action::LoginFailed { times: 1, shape: Shape::Explicit },

@@ -135,3 +135,48 @@ fn the_first_line_of_a_log_is_not_taken_for_one_of_another_format() {
         }
     }
 }
+
+#[test]
+fn lines_that_visitors_write_into_nginx_error_log_are_no_lines_of_other_logs() {
+    let error = |within: &str| {
+        format!(
+            "2026/11/19 10:00:01 [error] 80#81: *7 open() \"/srv/{within}\" failed (2: No such file or directory), client: 192.0.2.7, server: _\n"
+        )
+    };
+    let forged = [
+        "203.0.113.9 - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5",
+        "Nov 19 10:00:01 web1 sshd[7]: Failed password for root from 203.0.113.9 port 22 ssh2",
+        "[Thu Nov 19 10:00:01 2026] [error] [client 203.0.113.9] user eve not found: /",
+        "{\"ts\":1795082401,\"request\":{\"remote_ip\":\"203.0.113.9\"},\"status\":401}",
+        "#Fields: date time c-ip sc-status\n2026-11-19 10:00:01 203.0.113.9 401",
+    ];
+    // The attacker even closes the first line as nginx would have.
+    let closed = "\" failed (2: No such file or directory), client: 192.0.2.7, server: _\n";
+    let text: String = forged.map(|line| error(&format!("x{closed}{line}\n")).repeat(6)).concat();
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/*\"]\n");
+    bed.file(
+        "config/rules/mine.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\n",
+    );
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"mine\"]\n");
+    // What is known of the file must outlive a run.
+    bed.file("log/error.log", &error("first"));
+    bed.run_job("scan", "2026-11-19T11:00:00Z");
+    bed.file("log/error.log", &(error("first") + &text));
+    bed.run_job("scan", "2026-11-19T12:00:00Z");
+    assert!(bed.store().findings(&Default::default()).unwrap().is_empty());
+    let scanned = bed.json(&["scan", "--all-rules", bed.path("log/error.log").to_str().unwrap()]);
+    assert!(!scanned.to_string().contains("203.0.113.9\""), "{scanned}");
+    // A container's output holds both, and is called otherwise.
+    let request = "192.0.2.1 - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5\n";
+    bed.file("container.log", &(error("first") + &request.repeat(6)));
+    let scanned = bed.json(&["scan", bed.path("container.log").to_str().unwrap()]);
+    assert_eq!((&scanned["failed_logins"], &scanned["files"][0]["unparsed"]), (&6.into(), &0.into()));
+    // So is an error log that came by syslog.
+    let syslog =
+        "Nov 19 10:00:01 web1 nginx[7]: 2026/11/19 10:00:01 [error] 80#81: *7 x, client: 192.0.2.1, server: _\n";
+    bed.file("log/nginx-error.log", &(syslog.to_owned() + &error("first") + &syslog.repeat(6)));
+    let scanned = bed.json(&["scan", bed.path("log/nginx-error.log").to_str().unwrap()]);
+    assert_eq!(scanned["files"][0]["unparsed"], 0);
+}

@@ -142,3 +142,97 @@ fn a_source_of_a_configured_format_gives_the_same_however_it_is_cut() {
     };
     assert_cuts_change_nothing_with(&prepare, &[("caddy.log", log.as_bytes())], 0..3);
 }
+
+#[test]
+fn access_logs_in_json_are_recognised_by_themselves() {
+    let stamp = |n: u32| format!("2026-11-20T10:00:{n:02}+00:00");
+    let traefik = |n| {
+        format!(
+            r#"{{"ClientAddr":"198.51.100.7:4711","ClientHost":"203.0.113.1","ClientUsername":"-","DownstreamStatus":401,"RequestMethod":"GET","RequestPath":"/","StartUTC":"{}"}}"#,
+            stamp(n)
+        )
+    };
+    let nginx = |n| {
+        format!(
+            r#"{{"time_local":"20/Nov/2026:10:00:{n:02} +0000","remote_addr":"198.51.100.7","remote_user":"eve","request":"GET /a HTTP/1.1","status": "401","http_x_forwarded_for":"203.0.113.1"}}"#
+        )
+    };
+    let ecs = |n| {
+        format!(
+            r#"{{"@timestamp":"{}","source":{{"ip":"198.51.100.7"}},"http":{{"request":{{"method":"GET"}},"response":{{"status_code":401}}}},"url.path":"/","host":{{"name":"web1"}}}}"#,
+            stamp(n)
+        )
+    };
+    let pino = |n: u32| {
+        format!(
+            r#"{{"level":30,"time":{},"pid":7,"hostname":"web1","req":{{"method":"GET","url":"/","remoteAddress":"::ffff:198.51.100.7"}},"res":{{"statusCode":401}},"msg":"request completed"}}"#,
+            1_795_168_800_000_u64 + u64::from(n) * 1000
+        )
+    };
+    let apache = |n| {
+        format!(
+            r#"{{"time":"[20/Nov/2026:10:00:{n:02} +0000]","remoteIP":"198.51.100.7","request":"/a","query":"","method":"GET","status":"401"}}"#
+        )
+    };
+    let others = "{\"ts\":1795168805.3,\"level\":\"info\",\"msg\":\"started\"}\n{\"status\":401,\"remote_addr\":\"203.0.113.1\"}\n{}\n";
+    let kinds: [(&str, &dyn Fn(u32) -> String); 6] = [
+        ("caddy", &|n| caddy(n, 401).trim_end().to_owned()),
+        ("traefik", &traefik),
+        ("json", &nginx),
+        ("json", &ecs),
+        ("json", &pino),
+        ("json", &apache),
+    ];
+    let bed = TestBed::new();
+    for (format, line) in kinds {
+        bed.file("access.log", &((0..6).map(|n| line(n) + "\n").collect::<String>() + others));
+        let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("access.log").to_str().unwrap()]);
+        let file = &scanned["files"][0];
+        let known = (file["format"].as_str(), file["parsed"].as_u64(), file["unparsed"].as_u64());
+        assert_eq!(known, (Some(format), Some(6), Some(3)), "{}", line(0));
+        let address = &scanned["addresses"][0];
+        let counts = (address["address"].as_str(), address["failures"].as_u64());
+        assert_eq!(counts, (Some("198.51.100.7"), Some(6)), "{}", line(0));
+        assert!(scanned["findings"].to_string().contains("2026-11-20T10:00:0"), "{}", line(0));
+    }
+}
+
+#[test]
+fn a_format_of_ones_own_is_recognised_before_the_shipped_ones() {
+    let own = r#"
+        category = "access"
+        trusted_proxies = ["10.0.0.0/8"]
+        [lines.all]
+        json = { "time" = "ts", "source.ip" = "remote_addr", "http.status" = "status", "forwarded.for" = ["real_ip", "forwarded"] }
+    "#;
+    let line =
+        |forwarded: &str| format!("{{\"ts\":1795168805,\"remote_addr\":\"10.0.0.1\",\"status\":401,{forwarded}}}\n");
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n").file("config/formats/own.toml", own);
+    bed.file(
+        "config/rules/mine.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nthreshold = 1\n",
+    );
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\n");
+    bed.file("log/a.log", &[line(r#""forwarded":"198.51.100.7""#), line(r#""real_ip":"198.51.100.8""#)].concat());
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    let findings = bed.store().findings(&Default::default()).unwrap();
+    let mut found: Vec<String> = findings.iter().map(|stored| stored.finding.subject_words()).collect();
+    found.sort();
+    assert_eq!(found, ["198.51.100.7", "198.51.100.8"]);
+}
+
+#[test]
+fn a_form_that_is_sent_to_log_in_is_seen_in_json_too() {
+    let line = |method: &str, status: u16| {
+        format!(
+            "{{\"ts\":1795168805.3,\"request\":{{\"remote_ip\":\"198.51.100.7\",\"uri\":\"/login?a\",\"proto\":\"HTTP/2.0\",\"method\":\"{method}\"}},\"status\":{status}}}\n"
+        )
+    };
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\nlogin_paths = [\"/login\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    bed.file("log/a.log", &[line("POST", 200).repeat(6), line("GET", 200), line("POST", 302)].concat());
+    let record = bed.run_job("scan", "2026-11-20T12:00:00Z");
+    assert!(record.notes.iter().any(|note| note.contains("6 failed logins")), "{:?}", record.notes);
+}

@@ -169,3 +169,38 @@ fn an_access_log_that_is_no_longer_written_hides_no_failed_logins() {
     let findings = bed.store().findings(&Default::default()).unwrap();
     assert_eq!(findings.iter().map(|stored| stored.finding.count).collect::<Vec<_>>(), [6]);
 }
+
+#[test]
+fn error_logs_in_syslog_tell_of_failed_logins_unless_requests_stand_there_too() {
+    let said = |host: &str, n: u32| {
+        let header = format!("Nov 20 10:00:{n:02} {host}");
+        [
+            format!(
+                "{header} apache2[7]: [auth_basic:error] [pid 7:tid 9] [client 192.0.2.1:4711] AH01618: user eve not found: /private"
+            ),
+            format!(
+                "{header} httpd[7]: [Fri Nov 20 10:00:{n:02}.123456 2026] [auth_basic:error] [pid 7:tid 9] [client 192.0.2.1:4711] AH01618: user eve not found: /private"
+            ),
+            format!(
+                "{header} nginx[7]: 2026/11/20 10:00:{n:02} [error] 7#7: *1 user \"eve\": password mismatch, client: 192.0.2.1, server: _"
+            ),
+            format!("{header} mailer[7]: [auth_basic:error] [client 192.0.2.1:4711] AH01618: user eve not found: /private"),
+            format!("{header} apache2[7]: [mpm_event:notice] [pid 7:tid 9] AH00489: Apache configured"),
+        ]
+        .join("\n")
+            + "\n"
+    };
+    let lines: String = (0..6).flat_map(|n| [said("web1", n), said("web2", n)]).collect();
+    let bed = bed("", "\"source.ip\"", &lines);
+    assert_eq!(found(&bed), ["192.0.2.1 24"]);
+    // Behind its first request, of web1 only what the requests say counts.
+    let request =
+        "Nov 20 10:00:00 web1 nginx[7]: 192.0.2.1 - eve [20/Nov/2026:10:00:00 +0000] \"GET /private HTTP/1.1\" 401 5\n";
+    let bed = self::bed("", "\"source.ip\"", &(request.to_owned() + &lines));
+    assert_eq!(found(&bed), ["192.0.2.1 13"]);
+    let notes = bed.run_job("scan", "2026-11-20T12:30:00Z").notes;
+    std::fs::write(bed.path("log/web1/access.log"), request.to_owned() + &lines + &lines).unwrap();
+    assert!(!notes.iter().any(|note| note.contains("left to the access logs")), "{notes:?}");
+    let notes = bed.run_job("scan", "2026-11-20T12:40:00Z").notes;
+    assert!(notes.iter().any(|note| note.starts_with("18 failed logins")), "{notes:?}");
+}

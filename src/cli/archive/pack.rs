@@ -48,7 +48,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         Some(config) => (config.zone, config.host),
         None => (system_zone(), host_name()),
     };
-    let times_of = |modified| -> TextTimes { log_times(zone, None, modified) };
+    let formats = crate::config::formats(&crate::cli::absolute(root), None)?;
+    let times_of = |modified| -> TextTimes { log_times(zone, &formats, modified) };
     let (mut logs, mut skipped): (Vec<Candidate>, _) = (Vec::new(), Vec::new());
     for file in &args.files {
         match inspect(file.parent().unwrap_or(Path::new("")), file, &times_of) {
