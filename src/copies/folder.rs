@@ -132,11 +132,12 @@ impl Place for Folder {
         Err(CopyError::One("what arrived there was not the same, and was removed again".to_owned()))
     }
 
-    fn read(&mut self, key: &str, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+    fn read(&mut self, key: &str, from: u64, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
         let path = self.path(key);
         let io = failed(&path);
-        let (file, _): (File, _) = open_regular(&path).map_err(&io)?;
+        let (mut file, _): (File, _) = open_regular(&path).map_err(&io)?;
         forget_cached(&file);
+        file.seek(SeekFrom::Start(from)).map_err(&io)?;
         copy_parts(&file, to, stop).map_err(|error| error.unwrap_or_else(&io)).map(drop)
     }
 

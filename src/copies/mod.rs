@@ -65,11 +65,11 @@ pub trait Place {
     /// Fails where that can't be done.
     fn send(&mut self, sending: &Sending<'_>, stop: &dyn Fn() -> bool) -> Result<String, CopyError>;
 
-    /// Reads what is there to its end.
+    /// Reads what is there from a byte on to its end.
     ///
     /// # Errors
     /// Fails where it can't be read.
-    fn read(&mut self, key: &str, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError>;
+    fn read(&mut self, key: &str, from: u64, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError>;
 
     /// Removes what is there.
     ///

@@ -215,10 +215,10 @@ impl Place for Bucket {
         }
     }
 
-    fn read(&mut self, key: &str, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
+    fn read(&mut self, key: &str, from: u64, to: &mut dyn Write, stop: &dyn Fn() -> bool) -> Result<(), CopyError> {
         let path = self.path(key)?;
         let size = self.wait(stop, self.store.head(&path))?.size;
-        let mut at = 0;
+        let mut at = from;
         while at < size {
             let bytes = self.wait(stop, self.store.get_range(&path, at..size.min(at + PART)))?;
             to.write_all(&bytes).map_err(|error| CopyError::One(error.to_string()))?;

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use super::comparison::Comparison;
 use super::keep::check_catalogued;
 use super::{Context, JobError};
 use crate::archive::{Effort, MANIFEST, manifest_path};
@@ -141,7 +142,8 @@ impl Copying<'_> {
             let Some(manifest) = self.manifest(archive, &row.key, place)? else { continue };
             if let Some(seen) = self.whole(archive, &row, place)? {
                 let manifest = Some(manifest.version);
-                let row = Copy { version: Some(seen.version), manifest, sent: None, noted: None, ..row };
+                let row =
+                    Copy { version: Some(seen.version), manifest, sent: None, noted: None, compared: None, ..row };
                 return self.record(&row);
             }
         }
@@ -159,42 +161,68 @@ impl Copying<'_> {
             let sending = Sending { key: &key, file: &file, size, sha256: &sha256, noted: None, note: &|_| Ok(()) };
             place.send(&sending, self.stop)?;
         }
-        self.compared(&key, size, &sha256, place)
+        let Some(seen) = place.look(&key, self.stop)?.filter(|seen| seen.size == size) else { return Ok(None) };
+        let mut digest = Hasher::default();
+        place.read(&key, 0, &mut digest, self.stop)?;
+        let is_same = digest.finish() == sha256 && place.look(&key, self.stop)?.as_ref() == Some(&seen);
+        Ok(is_same.then_some(seen))
     }
 
-    /// What is there, where it is the same to the last byte.
-    fn compared(&self, key: &str, size: u64, sha256: &str, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
+    /// What is there, where it is the archive to the last byte. How far that is known is noted, so that one that takes longer to read
+    /// than a run may last is compared by several.
+    fn compared(&self, archive: &Catalogued, row: &Copy, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
+        let (key, path, size) = (&row.key, &archive.path, archive.entry.size);
         let Some(seen) = place.look(key, self.stop)?.filter(|seen| seen.size == size) else { return Ok(None) };
-        let mut digest = Hasher::default();
-        place.read(key, &mut digest, self.stop)?;
-        let is_same = digest.finish() == sha256 && place.look(key, self.stop)?.as_ref() == Some(&seen);
-        Ok(is_same.then_some(seen))
+        let known = row.compared.as_deref().and_then(|known| known.split_once(' '));
+        let known = known.filter(|(_, version)| *version == seen.version).and_then(|(at, _)| at.parse().ok());
+        let note = |at: u64| {
+            let row = Copy { compared: Some(format!("{at} {}", seen.version)), ..row.clone() };
+            self.store.record_copy(&row).map_err(io::Error::other)
+        };
+        let mut from = known.unwrap_or(0);
+        loop {
+            let comparison = File::open(path).and_then(|file| Comparison::behind(from, file, &note));
+            let mut comparison = comparison.map_err(|error| one(path, &error))?;
+            place.read(key, from, &mut comparison, self.stop)?;
+            if place.look(key, self.stop)?.as_ref() != Some(&seen) {
+                return Ok(None);
+            }
+            if comparison.digest.finish() == archive.entry.sha256 {
+                return Ok(Some(seen));
+            }
+            // The archive here may have changed since its beginning was compared.
+            if from == 0 {
+                return Ok(None);
+            }
+            from = 0;
+        }
     }
 
     /// Copies the archive and compares the copy; `None` where another file has its name there.
     fn whole(&self, archive: &Catalogued, row: &Copy, place: &mut dyn Place) -> Result<Option<Seen>, CopyError> {
         let (key, path) = (&row.key, &archive.path);
-        let mut sent = row.sent.clone();
+        let mut row = row.clone();
         if place.look(key, self.stop)?.is_none() {
             let file = File::open(path).map_err(|error| one(path, &error))?;
             let note = |noted: &str| {
-                let row = Copy { noted: Some(noted.to_owned()), sent: None, ..row.clone() };
+                let row = Copy { noted: Some(noted.to_owned()), sent: None, compared: None, ..row.clone() };
                 self.store.record_copy(&row).map_err(io::Error::other)
             };
             let (size, sha256) = (archive.entry.size, &*archive.entry.sha256);
             let sending = Sending { key, file: &file, size, sha256, noted: row.noted.clone(), note: &note };
-            sent = Some(place.send(&sending, self.stop)?);
-            self.record(&Copy { sent: sent.clone(), noted: None, ..row.clone() })?;
+            let sent = Some(place.send(&sending, self.stop)?);
+            row = Copy { sent, noted: None, compared: None, ..row };
+            self.record(&row)?;
         }
-        if let Some(seen) = self.compared(key, archive.entry.size, &archive.entry.sha256, place)? {
+        if let Some(seen) = self.compared(archive, &row, place)? {
             return Ok(Some(seen));
         }
-        let version = place.look(key, self.stop)?.map(|seen| seen.version);
-        if version.is_none() || version != sent {
+        let version = place.look(&row.key, self.stop)?.map(|seen| seen.version);
+        if version.is_none() || version != row.sent {
             return Ok(None);
         }
-        place.remove(key, self.stop)?;
-        self.store.forget_copy(row).map_err(|error| CopyError::One(error.to_string()))?;
+        place.remove(&row.key, self.stop)?;
+        self.store.forget_copy(&row).map_err(|error| CopyError::One(error.to_string()))?;
         Err(CopyError::One("what arrived there was not the same, and was removed again".to_owned()))
     }
 
@@ -294,31 +322,85 @@ impl<'a> Places<'a> {
             else {
                 return Ok(Some(format!("it is not copied to {name} yet")));
             };
-            match self.holds(&copy, archive.entry.size, stop) {
-                Ok(true) => {}
-                Ok(false) => {
-                    // The next run copies it again.
-                    self.store.forget_copy(&copy)?;
-                    return Ok(Some(format!("its copy at {name} is gone or not the same any more")));
-                }
-                Err(error) => {
-                    if let CopyError::Place(why) = &error {
-                        self.give_up(name, why);
-                    }
-                    return Ok(Some(format!("its copy at {name} can't be looked at: {error}")));
-                }
+            if let Some(why) = self.lost(&copy, archive.entry.size, stop)? {
+                return Ok(Some(why));
             }
         }
         Ok(None)
     }
 
-    fn holds(&mut self, copy: &Copy, size: u64, stop: &dyn Fn() -> bool) -> Result<bool, CopyError> {
+    /// Why a finished copy of an archive of so many bytes can't be relied on: it is gone, or not what it was when it was compared, so that
+    /// the next run copies it again; or it can't be looked at.
+    ///
+    /// # Errors
+    /// Fails where the database can't be used.
+    pub fn lost(&mut self, copy: &Copy, size: u64, stop: &dyn Fn() -> bool) -> Result<Option<String>, StoreError> {
+        match self.holds(copy, Some(size), stop) {
+            Ok(true) => Ok(None),
+            Ok(false) => {
+                self.store.forget_copy(copy)?;
+                Ok(Some(format!("its copy at {} is gone or not the same any more", copy.place)))
+            }
+            Err(error) => Ok(Some(self.unseen(copy, &error))),
+        }
+    }
+
+    /// The same of a copy whose archive is no longer here: one that looks different is read again before it is given up. Of one on a disk
+    /// that is not there now nothing is known.
+    ///
+    /// # Errors
+    /// Fails where the database can't be used.
+    pub fn lost_for_good(&mut self, copy: &Copy, stop: &dyn Fn() -> bool) -> Result<Option<String>, StoreError> {
+        let held = match self.get(&copy.place).map(|place| place.identity() == copy.identity) {
+            Ok(true) => self.holds(copy, None, stop),
+            elsewhere => elsewhere.map(|_| true),
+        };
+        let held = match held {
+            Ok(false) => self.read_again(copy, stop),
+            held => held.map(|_| Some(copy.clone())),
+        };
+        match held {
+            Ok(Some(now)) if now == *copy => Ok(None),
+            Ok(Some(now)) => self.store.record_copy(&now).map(|()| None),
+            Ok(None) => {
+                self.store.forget_copy(copy)?;
+                let place = &copy.place;
+                Ok(Some(format!(
+                    "its copy at {place} is gone or not the same any more, and the archive is no longer here"
+                )))
+            }
+            Err(error) => Ok(Some(self.unseen(copy, &error))),
+        }
+    }
+
+    /// What is on record of a copy that was changed but holds the same bytes.
+    fn read_again(&mut self, copy: &Copy, stop: &dyn Fn() -> bool) -> Result<Option<Copy>, CopyError> {
+        let place = self.get(&copy.place)?;
+        let Some(seen) = place.look(&copy.key, stop)? else { return Ok(None) };
+        let mut digest = Hasher::default();
+        place.read(&copy.key, 0, &mut digest, stop)?;
+        let manifest = place.look(&format!("{}{MANIFEST}", copy.key), stop)?.map(|seen| seen.version);
+        let now = Copy { version: Some(seen.version), manifest, ..copy.clone() };
+        Ok((digest.finish() == copy.sha256).then_some(now))
+    }
+
+    /// Why a copy can't be looked at.
+    fn unseen(&mut self, copy: &Copy, error: &CopyError) -> String {
+        let name = &copy.place;
+        if let CopyError::Place(why) = error {
+            self.give_up(name, why);
+        }
+        format!("its copy at {name} can't be looked at: {error}")
+    }
+
+    fn holds(&mut self, copy: &Copy, size: Option<u64>, stop: &dyn Fn() -> bool) -> Result<bool, CopyError> {
         let place = self.get(&copy.place)?;
         if place.identity() != copy.identity {
             return Ok(false);
         }
         let seen = place.look(&copy.key, stop)?;
-        let is_same = seen.is_some_and(|seen| seen.size == size && Some(seen.version) == copy.version);
+        let is_same =
+            seen.is_some_and(|seen| size.is_none_or(|size| seen.size == size) && Some(seen.version) == copy.version);
         let manifest = place.look(&format!("{}{MANIFEST}", copy.key), stop)?.map(|seen| seen.version);
         Ok(is_same && manifest == copy.manifest)
     }

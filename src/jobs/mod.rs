@@ -9,6 +9,7 @@ mod alert;
 mod archive;
 pub mod collect;
 mod command;
+mod comparison;
 pub mod copies;
 mod fold;
 mod interests;

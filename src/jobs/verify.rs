@@ -1,5 +1,8 @@
 //! `[verify]`: read archives again and compare them with what they should hold, before somebody needs them.
 
+use std::collections::BTreeSet;
+
+use super::copies::Places;
 use super::keep::check_catalogued;
 use super::{Context, JobError, JobKind, counted};
 use crate::archive::{ArchiveError, Effort};
@@ -24,12 +27,25 @@ impl JobKind for VerifySpec {
             context.store.record_verification(&archive.path, found.as_deref(), context.clock.now())?;
             damaged.extend(found);
         }
+        let lost = self.lost_copies(&archives, context)?;
         let all = counted(archives.len(), "archive");
-        if damaged.is_empty() {
-            return Ok(Ended::new(Outcome::Succeeded, format!("{all} verified, all whole")));
-        }
-        let summary = format!("{} of {all} damaged", damaged.len());
-        Ok(Ended { notes: damaged, ..Ended::new(Outcome::Failed, summary) })
+        let about_copies = match lost.len() {
+            0 => String::new(),
+            1 => "; 1 copy can't be relied on".to_owned(),
+            n => format!("; {n} copies can't be relied on"),
+        };
+        let outcome = match (damaged.is_empty(), lost.is_empty()) {
+            (true, true) => Outcome::Succeeded,
+            (true, false) => Outcome::Partial,
+            (false, _) => Outcome::Failed,
+        };
+        let whole = if damaged.is_empty() {
+            format!("{all} verified, all whole")
+        } else {
+            format!("{} of {all} damaged", damaged.len())
+        };
+        damaged.extend(lost);
+        Ok(Ended { notes: damaged, ..Ended::new(outcome, whole + &about_copies) })
     }
 
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
@@ -40,6 +56,30 @@ impl JobKind for VerifySpec {
 }
 
 impl VerifySpec {
+    /// Copies that are not what they were when they were compared: of these archives, and of all that are no longer here, which nothing
+    /// else can replace.
+    fn lost_copies(&self, archives: &[Catalogued], context: &Context<'_>) -> Result<Vec<String>, JobError> {
+        let mut places = Places::for_reading(context.config, context.store);
+        let here = context.store.catalogue(&ArchiveFilter::default())?;
+        let here: BTreeSet<&str> = here.iter().map(|archive| archive.entry.sha256.as_str()).collect();
+        let mut lost = Vec::new();
+        let stop = || context.check().is_err();
+        for copy in context.store.finished_copies()? {
+            let archive = archives.iter().find(|archive| archive.entry.sha256 == copy.sha256);
+            let is_gone = !here.contains(copy.sha256.as_str());
+            if !context.config.copies.contains_key(&copy.place) || archive.is_none() && !is_gone {
+                continue;
+            }
+            let why = match archive {
+                Some(archive) => places.lost(&copy, archive.entry.size, &stop)?,
+                None => places.lost_for_good(&copy, &stop)?,
+            };
+            context.check()?;
+            lost.extend(why.map(|why| format!("{}: {why}", copy.key)));
+        }
+        Ok(lost)
+    }
+
     /// The archives whose turn it is: those first that were not read for the longest time.
     fn due(&self, context: &Context<'_>) -> Result<Vec<Catalogued>, JobError> {
         let mut archives = context.store.catalogue(&ArchiveFilter::default())?;

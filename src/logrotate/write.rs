@@ -53,6 +53,9 @@ struct Wanted {
     max_age: Option<String>,
     before: Option<String>,
     after: Option<String>,
+    /// Those that run once for all logs, before and after all others.
+    first: Option<String>,
+    last: Option<String>,
     /// Why there can't be a job.
     refused: Option<String>,
     /// What differs, by the directive that says so.
@@ -81,6 +84,7 @@ pub fn job_file(entry: &Entry, zone: &str, taken: &mut BTreeSet<String>) -> Resu
     if let Some(why) = wanted.refused.take() {
         return Err(why);
     }
+    wanted.join_scripts(entry);
     let mut notes: Vec<Note> = std::mem::take(&mut wanted.notes).into_values().collect();
     let mut note = |text: &str| notes.push(Note { file: entry.file.clone(), line: entry.line, text: text.to_owned() });
     if wanted.rotate == 0 {
@@ -149,6 +153,8 @@ impl Wanted {
             "nosharedscripts" => self.shared = false,
             "prerotate" => self.before.clone_from(script),
             "postrotate" => self.after.clone_from(script),
+            "firstaction" => self.first.clone_from(script),
+            "lastaction" => self.last.clone_from(script),
             "copy" | "renamecopy" => self.refused = Some(format!("{name}: no job leaves the log as it is")),
             "nocopy" | "norenamecopy" => self.refused = None,
             // What is so here in any case: finished logs only are compressed.
@@ -174,6 +180,34 @@ impl Wanted {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes one script each of those before and after rotation, which is the same where they run once for all logs.
+    fn join_scripts(&mut self, entry: &Entry) {
+        let is_said = |script: &Option<String>| script.as_ref().is_some_and(|script| !script.trim().is_empty());
+        if !self.shared && (is_said(&self.before) || is_said(&self.after)) && is_log_of_many(entry) {
+            for (name, script) in [("firstaction", self.first.take()), ("lastaction", self.last.take())] {
+                let said = entry.directives.iter().rfind(|directive| directive.name == name);
+                if let Some(directive) = said.filter(|_| is_said(&script)) {
+                    let text = format!("{name}: this script is not run, because the others run for each log by itself");
+                    let note = Note { file: directive.file.clone(), line: directive.line, text };
+                    self.notes.insert(name.to_owned(), note);
+                }
+            }
+            return;
+        }
+        self.shared |= is_said(&self.first) || is_said(&self.last);
+        // Where the first fails, logrotate goes no further; the last runs in any case.
+        self.before = match (self.first.take(), self.before.take()) {
+            (Some(first), Some(before)) => Some(format!("(\n{}\n) || exit\n{}", plain(&first), plain(&before))),
+            (one, other) => one.or(other),
+        };
+        self.after = match (self.after.take(), self.last.take()) {
+            (Some(after), Some(last)) => {
+                Some(format!("(\n{}\n)\nstatus=$?\n(\n{}\n) || exit\nexit $status", plain(&after), plain(&last)))
+            }
+            (one, other) => one.or(other),
+        };
     }
 
     fn job_text(&self, entry: &Entry, zone: &str, notes: &[Note]) -> String {
@@ -232,12 +266,15 @@ fn differs(directive: &str) -> String {
         }
         "olddir" => "rotated logs stay beside the live one",
         "su" => "done as logkeeper's own account; links that others could have made are refused",
-        "firstaction" | "lastaction" | "preremove" => {
-            "this script is not run; [rotate.before] and [rotate.after] are there"
-        }
+        "preremove" => "this script is not run",
         _ => "not done",
     };
     format!("{directive}: {instead}")
+}
+
+/// Whether there may be more than one log.
+fn is_log_of_many(entry: &Entry) -> bool {
+    entry.patterns.len() > 1 || entry.patterns.iter().any(|pattern| pattern.contains(['*', '?', '[', '{']))
 }
 
 /// A comment can't hold control characters.
@@ -245,16 +282,20 @@ fn comment(text: &str) -> String {
     printable(text.as_bytes())
 }
 
-/// A script without what all its lines are indented by, as a text of several lines where TOML can hold it so.
-fn shell(script: &str) -> String {
+/// A script without what all its lines are indented by.
+fn plain(script: &str) -> String {
     let lines = || script.lines().filter(|line| !line.trim().is_empty());
     let indent = lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     let plain: Vec<&str> = script.lines().map(|line| line.get(indent..).unwrap_or_default().trim_end()).collect();
-    let plain = plain.join("\n");
-    let plain = plain.trim_matches('\n');
+    plain.join("\n").trim_matches('\n').to_owned()
+}
+
+/// A script as a text of several lines where TOML can hold it so.
+fn shell(script: &str) -> String {
+    let plain = plain(script);
     let is_literal =
         plain.contains('\n') && !plain.contains("'''") && !plain.chars().any(|c| c.is_control() && !"\n\t".contains(c));
-    if is_literal { format!("'''\n{plain}\n'''") } else { text(plain).to_string() }
+    if is_literal { format!("'''\n{plain}\n'''") } else { text(&plain).to_string() }
 }
 
 /// `10k` as a size of ours.

@@ -23,9 +23,11 @@ pub struct Copy {
     pub sent: Option<String>,
     /// How far it is on its way, in the place's own words.
     pub noted: Option<String>,
+    /// How far it has been compared, in bytes and with its version, until it is compared whole.
+    pub compared: Option<String>,
 }
 
-const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted, manifest";
+const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted, manifest, compared";
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
     Ok(Copy {
@@ -37,6 +39,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
         sent: row.get(5)?,
         noted: row.get(6)?,
         manifest: row.get(7)?,
+        compared: row.get(8)?,
     })
 }
 
@@ -46,10 +49,10 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be written.
     pub fn record_copy(&self, copy: &Copy) -> Result<()> {
-        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-        let Copy { sha256, place, identity, key, version, manifest, sent, noted } = copy;
+        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        let Copy { sha256, place, identity, key, version, manifest, sent, noted, compared } = copy;
         self.write(|tx| {
-            tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted, manifest]).map(drop)
+            tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted, manifest, compared]).map(drop)
         })
     }
 
@@ -89,6 +92,17 @@ impl Store {
         self.read(|db| Ok(db.query_row(sql, [key], |_| Ok(())).optional()?.is_some()))
     }
 
+    /// All finished copies, by place and path.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn finished_copies(&self) -> Result<Vec<Copy>> {
+        self.read(|db| {
+            let sql = format!("SELECT {COLUMNS} FROM copies WHERE version IS NOT NULL ORDER BY place, key");
+            db.prepare(&sql)?.query_map([], read_row)?.collect()
+        })
+    }
+
     /// All finished copies with that path or file name, with or without its ending; also those of archives that were let go.
     ///
     /// # Errors
@@ -98,11 +112,9 @@ impl Store {
             let file = key.rsplit('/').next().unwrap_or(key);
             key == name || file == name || file.strip_prefix(name).is_some_and(|rest| rest.starts_with(".tar."))
         };
-        self.read(|db| {
-            let sql = format!("SELECT {COLUMNS} FROM copies WHERE version IS NOT NULL ORDER BY key, place");
-            let mut select = db.prepare(&sql)?;
-            let rows = select.query_map([], read_row)?;
-            rows.filter(|row| row.as_ref().map_or(true, |copy| is_it(&copy.key))).collect()
-        })
+        let mut copies = self.finished_copies()?;
+        copies.retain(|copy| is_it(&copy.key));
+        copies.sort_by(|a, b| (&a.key, &a.place).cmp(&(&b.key, &b.place)));
+        Ok(copies)
     }
 }

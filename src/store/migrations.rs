@@ -169,6 +169,7 @@ CREATE TABLE copies (
     sent TEXT,
     noted TEXT,
     manifest TEXT,
+    compared TEXT,
     PRIMARY KEY (sha256, place)
 ) STRICT, WITHOUT ROWID;
 

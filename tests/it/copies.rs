@@ -130,7 +130,7 @@ fn an_upload_that_the_service_has_forgotten_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let server = S3Server::start(python, folder.path(), "plain");
     let bed = bed(Some(server.port), "date = \"file\"\ncopies = [\"offsite\"]\n");
-    large(&bed);
+    large(&bed, 350_000);
     killed_while_sending(&bed, &server);
     server.forget_uploads();
     let ran = pack(&bed);
@@ -151,10 +151,10 @@ fn killed_while_sending(bed: &TestBed, server: &S3Server) {
 }
 
 /// An archive of several parts.
-fn large(bed: &TestBed) {
+fn large(bed: &TestBed, lines: u32) {
     let mut random = crate::cuts::Random(7);
     let line = |_| (0..24).map(|_| format!("{:06x}", random.below(1 << 24))).collect::<String>() + "\n";
-    bed.file("log/a.log.1", &(0..350_000).map(line).collect::<String>());
+    bed.file("log/a.log.1", &(0..lines).map(line).collect::<String>());
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_killed_upload_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let server = S3Server::start(python, folder.path(), "plain");
     let bed = bed(Some(server.port), "date = \"file\"\ncopies = [\"offsite\"]\n");
-    large(&bed);
+    large(&bed, 350_000);
     killed_while_sending(&bed, &server);
     let ran = pack(&bed);
     assert!(ran.code == 0 && ran.stdout.contains("copied 1 archive"), "{ran:?}");
@@ -302,4 +302,94 @@ fn places_are_checked_with_the_configuration() {
     bed.file("config/logkeeper.toml", &main);
     let ran = bed.run(&["check"]);
     assert!(ran.stderr.contains("there is no place of copies \"naz\"") && ran.stderr.contains("did you mean \"nas\"?"));
+}
+
+#[test]
+fn a_copy_that_takes_longer_to_read_than_a_run_may_last_is_compared_by_several() {
+    let Some(python) = interpreter() else {
+        return skip("a_copy_that_takes_longer_to_read_than_a_run_may_last_is_compared_by_several", NEEDS);
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let server = S3Server::start(python, folder.path(), "plain");
+    let bed = bed(Some(server.port), "date = \"file\"\ncopies = [\"offsite\"]\n");
+    large(&bed, 900_000);
+    let read = || server.requests("GET", ".tar.gz HTTP");
+    let mut runs = 0;
+    loop {
+        let before = read();
+        let mut running = bed.command(&["run-now", "pack"]).stdout(Stdio::null()).spawn().unwrap();
+        let mut ended = None;
+        wait_until("a part more is read back, or the run is over", Duration::from_secs(60), || {
+            ended = running.try_wait().unwrap();
+            ended.is_some() || read() > before + 1
+        });
+        runs += 1;
+        assert!(runs < 20, "it begins anew each time");
+        if let Some(status) = ended {
+            assert!(status.success());
+            break;
+        }
+        running.kill().unwrap();
+        running.wait().unwrap();
+    }
+    let parts = (1..99).filter(|part| server.requests("PUT", &format!("partNumber={part}&")) > 0).count();
+    assert!(runs > 2 && parts > 4, "{runs} runs for {parts} parts");
+    assert!(read() < parts + 2 * runs, "{} parts of {parts} were read by {runs} runs", read());
+}
+
+#[test]
+fn the_weekly_look_at_archives_is_one_at_their_copies_too() {
+    let bed = bed(None, "copies = [\"nas\"]\n");
+    bed.file("jobs/verify.toml", "[verify]\n");
+    for day in 17..=20 {
+        bed.file(&format!("log/a.log.{}", 21 - day), &line(day));
+    }
+    assert_eq!(pack(&bed).code, 0);
+    let verify = || bed.run(&["run-now", "verify"]);
+    assert_eq!(verify().code, 0);
+    // Two archives are elsewhere only.
+    for day in [17, 18] {
+        fs::remove_file(bed.path("state/archives").join(key(day))).unwrap();
+    }
+    assert_eq!(bed.run(&["archive", "reindex", "--forget"]).code, 0);
+    let nas = |day| bed.path("nas").join(key(day));
+    // One was moved from disk to disk and is the same; three are not.
+    let bytes = fs::read(nas(17)).unwrap();
+    fs::remove_file(nas(17)).unwrap();
+    fs::write(nas(17), bytes).unwrap();
+    fs::write(nas(18), "x").unwrap();
+    fs::remove_file(nas(19)).unwrap();
+    fs::write(nas(20), "x").unwrap();
+    let ran = verify();
+    assert!(
+        ran.code == 1 && ran.stdout.contains("2 archives verified, all whole; 3 copies can't be relied on"),
+        "{ran:?}"
+    );
+    let told = |day: u32, rest: &str| {
+        ran.stdout.contains(&format!("{}: its copy at nas is gone or not the same any more{rest}\n", key(day)))
+    };
+    assert!(
+        told(18, ", and the archive is no longer here")
+            && told(19, "")
+            && told(20, "")
+            && !ran.stdout.contains(&key(17)),
+        "{ran:?}"
+    );
+    // What is here is copied again, and what is lost was told.
+    for day in [17, 18] {
+        fs::remove_file(bed.path(format!("log/a.log.{}", 21 - day))).unwrap();
+    }
+    let ran = pack(&bed);
+    assert!(ran.code == 0 && ran.stdout.contains("copied 2 archives"), "{ran:?}");
+    let ran = verify();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    // A disk that is not there.
+    fs::rename(bed.path("nas"), bed.path("away")).unwrap();
+    let ran = verify();
+    assert!(
+        ran.code == 1 && ran.stdout.contains("can't be looked at") && ran.stdout.contains("is its disk mounted?"),
+        "{ran:?}"
+    );
+    fs::rename(bed.path("away"), bed.path("nas")).unwrap();
+    assert_eq!(verify().code, 0);
 }

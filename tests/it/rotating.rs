@@ -462,6 +462,12 @@ const NGINX: &str = r#"DIR/log/*.log {
 	postrotate
 		echo "it's told" >> DIR/told
 	endscript
+	firstaction
+		echo first >> DIR/told
+	endscript
+	lastaction
+		echo last >> DIR/told
+	endscript
 }
 "#;
 
@@ -471,7 +477,9 @@ fn an_imported_entry_does_what_logrotate_does() {
         return skip("an_imported_entry_does_what_logrotate_does", "logrotate");
     }
     let copytruncate = "# all\nrotate 2\n\"DIR/log/a.log\" DIR/log/b.log {\n  size 3\n  copytruncate\n  nomail\n}\n";
-    for text in [NGINX, copytruncate] {
+    let only_last =
+        "DIR/log/*.log {\n  size 3\n  create\n  rotate 2\n  lastaction\n    echo last >> DIR/told\n  endscript\n}\n";
+    for text in [NGINX, copytruncate, only_last] {
         let (ours, theirs) = (TestBed::new(), TestBed::new());
         let mut seen = Vec::new();
         for bed in [&ours, &theirs] {
@@ -513,7 +521,7 @@ fn an_imported_entry_does_what_logrotate_does() {
 #[test]
 fn what_an_imported_entry_does_otherwise_is_listed_with_its_line() {
     let bed = TestBed::new();
-    let text = "weekly\nolddir /var/old\n/var/log/x.log {\n  hourly\n  maxsize 100k\n  dateformat -%s\n  su root adm\n  rotate 7\n  compresscmd /usr/bin/xz\n  shredcycles 3\n}\nrelative.log {\n}\n/var/log/y.log {\n  size 1k\n";
+    let text = "weekly\nolddir /var/old\n/var/log/x*.log {\n  hourly\n  maxsize 100k\n  dateformat -%s\n  su root adm\n  rotate 7\n  compresscmd /usr/bin/xz\n  shredcycles 3\n  lastaction\n    true\n  endscript\n  postrotate\n    true\n  endscript\n}\nrelative.log {\n}\n/var/log/y.log {\n  size 1k\n";
     bed.file("conf", text);
     let ran = bed.run(&["import", "logrotate", &bed.path("conf").to_string_lossy(), "--json"]);
     assert_eq!(ran.code, 1, "{ran:?}");
@@ -522,8 +530,8 @@ fn what_an_imported_entry_does_otherwise_is_listed_with_its_line() {
     let mut told: Vec<(&str, u64)> =
         told.map(|told| (told["state"].as_str().unwrap(), told["line"].as_u64().unwrap())).collect();
     told.sort_unstable();
-    let mut expected: Vec<(&str, u64)> = [2, 3, 4, 6, 7, 9, 10].map(|line| ("differs", line)).into();
-    expected.extend([("refused", 12), ("refused", 14), ("written", 3)]);
+    let mut expected: Vec<(&str, u64)> = [2, 3, 4, 6, 7, 9, 10, 11].map(|line| ("differs", line)).into();
+    expected.extend([("refused", 18), ("refused", 20), ("written", 3)]);
     assert_eq!(told, expected);
     let job = fs::read_to_string(bed.path("jobs/rotate-conf.toml")).unwrap();
     for line in

@@ -79,7 +79,7 @@ fn fetch(places: &mut Places<'_>, copy: &Copy, name: &str, to: &Path) -> anyhow:
             [(copy.key.clone(), fetched.clone()), (format!("{}{MANIFEST}", copy.key), manifest_path(&fetched))]
         {
             let mut file = create_partial(&path)?;
-            place.read(&key, &mut file, &|| false)?;
+            place.read(&key, 0, &mut file, &|| false)?;
             file.flush()?;
             file.sync_all()?;
         }

@@ -10,11 +10,13 @@ import threading
 
 import boto3
 import trustme
+import werkzeug.serving
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 folder, mode = sys.argv[1:]
 logging.getLogger("werkzeug").setLevel(logging.INFO)
+werkzeug.serving._log_add_style = False
 context = None
 if mode == "tls":
     ca = trustme.CA()
