@@ -47,7 +47,11 @@ impl AccessLogs {
 /// The hosts whose requests stand among the other lines of a log, as in a syslog: what else it says of failed logins is left to those
 /// requests.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct RequestHosts(BTreeSet<String>);
+pub struct RequestHosts {
+    /// Whether there are requests that don't say of which host they are.
+    unnamed: bool,
+    named: BTreeSet<String>,
+}
 
 impl RequestHosts {
     /// Of more hosts than this nothing is remembered.
@@ -55,21 +59,24 @@ impl RequestHosts {
 
     /// A request of this host was read.
     pub fn add(&mut self, host: &[u8]) {
-        if let Ok(host) = std::str::from_utf8(host)
-            && self.0.len() < Self::MOST
-            && !self.0.contains(host)
-        {
-            self.0.insert(host.to_owned());
+        if host.is_empty() {
+            self.unnamed = true;
+        } else if !self.holds(host) && self.named.len() < Self::MOST {
+            self.named.extend(std::str::from_utf8(host).map(str::to_owned));
         }
     }
 
     /// Whether a request of this host was read.
     pub fn holds(&self, host: &[u8]) -> bool {
-        std::str::from_utf8(host).is_ok_and(|host| self.0.contains(host))
+        if host.is_empty() {
+            self.unnamed
+        } else {
+            std::str::from_utf8(host).is_ok_and(|host| self.named.contains(host))
+        }
     }
 
     /// Whether there was none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        !self.unnamed && self.named.is_empty()
     }
 }

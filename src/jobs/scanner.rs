@@ -528,7 +528,7 @@ fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sigh
         Action::Request { status } => {
             // Where all of a host's requests are read, nobody needs to know where they stand.
             if !input.requests_are_read && !input.provisional {
-                stream.request_hosts.add(event.host);
+                stream.request_hosts.add(named_host(input, event));
             }
             u32::from(input.web_logins.is_failure(event, status))
         }
@@ -544,7 +544,12 @@ fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sigh
 
 fn is_left_to_access_log(stream: &StreamState, input: &Input<'_>, event: &Event<'_>) -> bool {
     matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. })
-        && (input.requests_are_read || stream.request_hosts.holds(event.host))
+        && (input.requests_are_read || stream.request_hosts.holds(named_host(input, event)))
+}
+
+/// The host that a line itself names; empty where it is the file's.
+fn named_host<'a>(input: &Input<'_>, event: &Event<'a>) -> &'a [u8] {
+    if std::ptr::eq(event.host.as_ptr(), input.host.as_ptr()) { b"" } else { event.host }
 }
 
 fn category(sighting: &Sighting<'_>) -> Category {
