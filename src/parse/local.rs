@@ -1,9 +1,10 @@
-//! Logins and changes of account on the machine itself: su (shadow, util-linux), sudo, doas, login, and PAM for them.
+//! Logins and changes of account on the machine itself: su (shadow, util-linux), sudo, doas, login, and what PAM says for any program.
 //!
 //! Whoever sits at a terminal has no address; what is known is the account.
 
 use memchr::memmem;
 
+use super::pam;
 use super::syslog::number;
 use crate::model::event::Shape;
 use crate::model::{Action, Event, Peer};
@@ -21,9 +22,9 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     if let Some((user, n)) = failure {
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
         event.user = Some(user);
-    } else if let Some((user, peer)) = pam(message) {
-        event.action = Action::LoginFailed { times, shape: Shape::Pam };
-        (event.user, event.peer) = (user, peer);
+    } else if let Some(failure) = pam::failure(message) {
+        event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape: Shape::Pam };
+        (event.user, event.peer) = (failure.user, failure.peer);
     }
 }
 
@@ -83,19 +84,6 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(&'a [u8], u32)
         .and_then(|from| Peer::read(&rest[from + 6..at]))
         .filter(|peer| peer.ip().is_some());
     Some((user, 1))
-}
-
-/// `[pam_unix(su:auth): ]authentication failure; … rhost=ADDRESS  user=USER`.
-fn pam(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
-    let rest = match message.strip_prefix(b"pam_") {
-        Some(module) => &module[memmem::find(module, b": ")? + 2..],
-        None => message,
-    };
-    let fields = rest.strip_prefix(b"authentication failure; ")?;
-    let rhost = &fields[memmem::find(fields, b"rhost=")? + 6..];
-    let end = memchr::memchr(b' ', rhost).unwrap_or(rhost.len());
-    let user = rhost[end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
-    Some((user, Peer::read(&rhost[..end])))
 }
 
 #[cfg(test)]

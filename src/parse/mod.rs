@@ -8,6 +8,7 @@ mod custom;
 mod journal;
 mod local;
 mod nginx_error;
+mod pam;
 mod sshd;
 mod syslog;
 mod time;

@@ -6,6 +6,7 @@
 
 use memchr::memmem;
 
+use super::pam;
 use super::syslog::number;
 use crate::model::event::Shape;
 use crate::model::{Action, Event, Peer};
@@ -19,7 +20,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'F' => failed(message, times),
         b'A' => accepted(message),
         b'I' => invalid_user(message, times),
-        b'p' | b'a' | b'P' => pam(message, times),
+        b'p' | b'a' | b'P' | b'(' => told_by_pam(message, times),
         _ => None,
     };
     // What these two know begins with one of these.
@@ -102,27 +103,11 @@ fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
     Some(Found { action, peer: Some(peer), user: Some(user) })
 }
 
-/// `[pam_unix(sshd:auth): ]authentication failure; … rhost=ADDRESS[  user=USER]` and
-/// `PAM N more authentication failure[s]; …`
-fn pam(message: &[u8], times: u32) -> Option<Found<'_>> {
-    let (times, rest) = if let Some(rest) = message.strip_prefix(b"PAM ") {
-        let count_end = memchr::memchr(b' ', rest)?;
-        let more = rest[count_end..].strip_prefix(b" more authentication failure")?;
-        (times.saturating_mul(number(&rest[..count_end])?), more.strip_prefix(b"s").unwrap_or(more))
-    } else {
-        let rest = match message.strip_prefix(b"pam_") {
-            Some(module) => &module[memmem::find(module, b": ")? + 2..],
-            None => message,
-        };
-        (times, rest.strip_prefix(b"authentication failure")?)
-    };
-    let fields = rest.strip_prefix(b"; ")?;
-    // The first rhost= is PAM's; a second could only be part of a user name behind it.
-    let rhost = &fields[memmem::find(fields, b"rhost=")? + 6..];
-    let host_end = memchr::memchr(b' ', rhost).unwrap_or(rhost.len());
-    let peer = Peer::read(&rhost[..host_end]);
-    let user = rhost[host_end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
-    Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer, user })
+/// What PAM says in sshd's name.
+fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let failure = pam::failure(message)?;
+    let times = times.saturating_mul(failure.times);
+    Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer: failure.peer, user: failure.user })
 }
 
 /// Attempts that were cut short, each of which may repeat a failure told before:

@@ -5,7 +5,7 @@ use memchr::memchr;
 use super::access::Access;
 use super::sshd;
 use super::time::{WallClock, clock, month, rfc3339, two};
-use super::{Context, Parser, apache_error, local, nginx_error, windows};
+use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
 use crate::model::{Action, Category, Event};
 
 /// The parser.
@@ -116,6 +116,11 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     } else if is_about_logins(program) {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
+    } else if pam::may_speak(program, message) {
+        local::read(program, message, times, &mut event);
+        if event.action != Action::Other {
+            event.category = Category::Auth;
+        }
     } else if program == b"windows" {
         windows::read(message, &mut event);
     }

@@ -1,0 +1,94 @@
+//! What PAM's modules say of failed logins, whatever the service. (Linux-PAM, pam_unix support.c and pam_unix_auth.c)
+
+use memchr::{memchr, memmem};
+
+use super::syslog::number;
+use crate::model::Peer;
+
+/// What a message tells of.
+pub struct Failure<'a> {
+    /// How many failed logins.
+    pub times: u32,
+    /// The account.
+    pub user: Option<&'a [u8]>,
+    /// The other end.
+    pub peer: Option<Peer<'a>>,
+}
+
+/// Whether a message may be PAM's, of a program that is no matter of logging in itself: `vsftpd: pam_unix(vsftpd:auth): …`,
+/// `proftpd: (pam_unix) …`, `pop(pam_unix)[7]: …`.
+pub fn may_speak(program: &[u8], message: &[u8]) -> bool {
+    message.starts_with(b"pam_") || message.starts_with(b"(pam_") || program.ends_with(b"(pam_unix)")
+}
+
+/// `[pam_unix(SERVICE:auth): |(pam_unix) ]authentication failure; … ruser=NAME rhost=ADDRESS[  user=USER]`, and with
+/// `PAM N more authentication failure[s]` or `N more …` in its place.
+pub fn failure(message: &[u8]) -> Option<Failure<'_>> {
+    let said = match message {
+        [b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b": ")? + 2..],
+        [b'(', b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b") ")? + 2..],
+        said => said,
+    };
+    let (times, fields) = match said.strip_prefix(b"authentication failure; ") {
+        Some(fields) => (1, fields),
+        None => more(said)?,
+    };
+    let at = memmem::find(fields, b"rhost=")?;
+    let (before, rhost) = (&fields[..at], &fields[at + 6..]);
+    let end = memchr(b' ', rhost).unwrap_or(rhost.len());
+    let user = rhost[end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
+    // A server of files gives the name that its client sent as ruser=, and that may hold anything. Behind an empty one the first
+    // rhost= is PAM's, and a second could only be part of the account.
+    let ruser = memmem::find(before, b"ruser=").map(|at| before[at + 6..].trim_ascii()).filter(|name| !name.is_empty());
+    let is_forged = ruser.is_some() && memmem::find(rhost, b"rhost=").is_some();
+    if is_forged {
+        return Some(Failure { times, user: None, peer: None });
+    }
+    let peer = Peer::read(&rhost[..end]);
+    // Of somebody on this machine it is who asks, and not the account that is meant.
+    Some(Failure { times, user: user.or(ruser.filter(|_| peer.is_some())), peer })
+}
+
+/// `[PAM ]N more authentication failure[s]; …`
+fn more(said: &[u8]) -> Option<(u32, &[u8])> {
+    let said = said.strip_prefix(b"PAM ").unwrap_or(said);
+    let end = memchr(b' ', said)?;
+    let rest = said[end..].strip_prefix(b" more authentication failure")?;
+    Some((number(&said[..end])?, rest.strip_prefix(b"s").unwrap_or(rest).strip_prefix(b"; ")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_pams_own_word() {
+        let told = |message: &str| {
+            let Failure { times, user, peer } = failure(message.as_bytes())?;
+            let user = user.map(|user| String::from_utf8_lossy(user).into_owned()).unwrap_or_default();
+            Some((times, user, peer.map(|peer| peer.to_string()).unwrap_or_default()))
+        };
+        let known = |times, user: &str, peer: &str| Some((times, user.to_owned(), peer.to_owned()));
+        let said = "authentication failure; logname= uid=0 euid=0 tty=x";
+        for (message, want) in [
+            (format!("pam_unix(vsftpd:auth): {said} ruser=eve rhost=192.0.2.7"), known(1, "eve", "192.0.2.7")),
+            (format!("(pam_unix) {said} ruser= rhost=192.0.2.7  user=root"), known(1, "root", "192.0.2.7")),
+            (format!("{said} ruser= rhost=host.example.org user=root"), known(1, "root", "host.example.org")),
+            (format!("{said} ruser= rhost=  user=root"), known(1, "root", "")),
+            (
+                format!("{said} ruser= rhost=192.0.2.7  user=x rhost=203.0.113.9"),
+                known(1, "x rhost=203.0.113.9", "192.0.2.7"),
+            ),
+            (format!("pam_unix(vsftpd:auth): {said} ruser=x rhost=203.0.113.9 rhost=192.0.2.7"), known(1, "", "")),
+            (
+                said.replace("auth", "PAM 2 more auth").replace("re;", "res;") + " ruser= rhost=192.0.2.7",
+                known(2, "", "192.0.2.7"),
+            ),
+            (format!("pam_unix(su:auth): {said} ruser=eve rhost="), known(1, "", "")),
+            ("pam_unix(sshd:auth): check pass; user unknown".to_owned(), None),
+            (format!("pam_unix(x:session): session opened for user {said} rhost=203.0.113.9"), None),
+        ] {
+            assert_eq!(told(&message), want, "{message}");
+        }
+    }
+}
