@@ -11,6 +11,7 @@ mod nginx_error;
 mod pam;
 mod sshd;
 mod syslog;
+mod syslog_stamp;
 mod time;
 mod w3c;
 mod windows;

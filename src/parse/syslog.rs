@@ -1,22 +1,18 @@
-//! Syslog files: stamps as BSD syslog writes them (RFC 3164, no year) or RFC 3339 (Debian 12 and later).
+//! Syslog files, as they are written and sent: RFC 3164 and its kin, RFC 5424.
 
 use memchr::memchr;
 
 use super::access::Access;
 use super::sshd;
-use super::time::{WallClock, clock, month, rfc3339, two};
+use super::syslog_stamp::Stamps;
+use super::time::rfc3339;
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
 use crate::model::{Action, Category, Event};
 
 /// The parser.
 pub struct Syslog {
-    wall: WallClock,
-    /// The last minute's stamp without its seconds, as `Nov 20 10:00:`, and when that minute began.
-    minute: Option<([u8; MINUTE], i64)>,
+    stamps: Stamps,
 }
-
-/// The length of a stamp up to its seconds.
-const MINUTE: usize = 13;
 
 /// Whether it is a web server, which may write its logs to syslog.
 fn is_web_server(program: &[u8]) -> bool {
@@ -47,43 +43,7 @@ fn is_about_logins(program: &[u8]) -> bool {
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context), minute: None }
-    }
-
-    /// Splits the stamp off: its instant and what follows the blank behind it.
-    fn stamp<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
-        if let Some((minute, start)) = &self.minute
-            && let Some(&[s1, s2, b' ', ref rest @ ..]) = line.strip_prefix(minute)
-            && let Some(second) = two([s1, s2]).filter(|second| *second <= 60)
-        {
-            return Some((start + i64::from(second), rest));
-        }
-        if line.first()?.is_ascii_digit() {
-            return self.numeric_stamp(line);
-        }
-        // Some daemons do not pad the day.
-        let padded = line.get(5) != Some(&b' ');
-        let (day, rest) = if padded { (line.get(4..6)?, line.get(6..)?) } else { (line.get(4..5)?, line.get(5..)?) };
-        let day = if let &[digit] = day { two([b' ', digit])? } else { two([day[0], day[1]])? };
-        let (month, clock) = (month(line.get(..3)?)?, clock(rest.get(1..9)?)?);
-        if line[3] != b' ' || rest[0] != b' ' || rest.get(9) != Some(&b' ') {
-            return None;
-        }
-        let time = self.wall.yearless(month, day, clock)?;
-        let start = time - i64::from(clock.second);
-        // Near the latest instant that a stamp may mean, the seconds tell the year.
-        let is_far = start + 60 < self.wall.limit();
-        self.minute = line.first_chunk().filter(|_| padded && is_far).map(|minute| (*minute, start));
-        Some((time, &rest[10..]))
-    }
-
-    /// A stamp of RFC 3339, also with a blank for the `T` and without a zone.
-    fn numeric_stamp<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
-        let date_only = line.get(10) == Some(&b' ');
-        let from = if date_only { 11 } else { 0 };
-        let end = from + memchr(b' ', &line[from..])?;
-        let stamp = &line[..end];
-        Some((rfc3339(stamp).or_else(|| self.wall.zoneless(stamp))?, &line[end + 1..]))
+        Self { stamps: Stamps::new(context) }
     }
 }
 
@@ -93,7 +53,7 @@ impl Parser for Syslog {
         if let Some(rest) = line.strip_prefix(b"1 ") {
             return Some(of_severity(severity, rfc5424(rest)?));
         }
-        let (time, rest) = self.stamp(line)?;
+        let (time, rest) = self.stamps.split(line)?;
         let (host, rest) = host(rest)?;
         let (program, pid, message) = tag(rest);
         Some(of_severity(severity, event(time, host, program, pid, message)))
@@ -103,6 +63,12 @@ impl Parser for Syslog {
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     let (message, times) = repeated(without_id(message));
+    // Some write the path of the program.
+    let program = if program.starts_with(b"/") {
+        program.rsplit(|byte| *byte == b'/').next().unwrap_or(program)
+    } else {
+        program
+    };
     if is_web_server(program)
         && times == 1
         && let Some(told) = of_web_server(message)

@@ -1,0 +1,150 @@
+//! The stamps of syslog: BSD's (RFC 3164), which have no year unless a device or a daemon adds it, those of RFC 3339 (Debian 12 and
+//! later), and what `journalctl -o` writes (short-precise, short-iso, short-full, short-unix).
+
+use memchr::memchr;
+
+use super::Context;
+use super::time::{WallClock, clock, four, month, rfc3339, two};
+use chrono::NaiveDate;
+
+/// Reads stamps; it remembers the last minute.
+pub struct Stamps {
+    wall: WallClock,
+    /// The last minute's stamp without its seconds, as `Nov 20 10:00:`, and when that minute began.
+    minute: Option<([u8; MINUTE], i64)>,
+}
+
+/// The length of a stamp up to its seconds.
+const MINUTE: usize = 13;
+
+const WEEKDAYS: [&[u8]; 7] = [b"Mon ", b"Tue ", b"Wed ", b"Thu ", b"Fri ", b"Sat ", b"Sun "];
+
+impl Stamps {
+    /// For stamps in the context's zone.
+    pub fn new(context: Context) -> Self {
+        Self { wall: WallClock::new(context), minute: None }
+    }
+
+    /// Splits the stamp off a line: its instant and what follows the blank behind it.
+    pub fn split<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        if let Some((minute, start)) = &self.minute
+            && let Some(&[s1, s2, b' ', ref rest @ ..]) = line.strip_prefix(minute)
+            && let Some(second) = two([s1, s2]).filter(|second| *second <= 60)
+        {
+            return Some((start + i64::from(second), rest));
+        }
+        match line.first()? {
+            b'0'..=b'9' if line.get(4) == Some(&b' ') => self.bsd(line.get(5..)?, Some(four(&line[..4])?)),
+            b'0'..=b'9' => self.numeric(line),
+            _ if line.get(4).is_some_and(u8::is_ascii_digit) && WEEKDAYS.contains(&&line[..4]) => self.full(&line[4..]),
+            _ => self.bsd(line, None),
+        }
+    }
+
+    /// `Nov 20 10:00:00 `, with a fraction of the second as well, and `Nov 20 2026 10:00:00 `.
+    fn bsd<'a>(&mut self, line: &'a [u8], year: Option<i32>) -> Option<(i64, &'a [u8])> {
+        // Some daemons do not pad the day.
+        let padded = line.get(5) != Some(&b' ');
+        let (day, mut rest) =
+            if padded { (line.get(4..6)?, line.get(6..)?) } else { (line.get(4..5)?, line.get(5..)?) };
+        let day = if let &[digit] = day { two([b' ', digit])? } else { two([day[0], day[1]])? };
+        let month = month(line.get(..3)?)?;
+        if line[3] != b' ' || rest.first() != Some(&b' ') {
+            return None;
+        }
+        let year = year.or_else(|| {
+            let (year, after) = rest[1..].split_at_checked(4).filter(|(_, after)| after.first() == Some(&b' '))?;
+            let year = four(year)?;
+            rest = after;
+            Some(year)
+        });
+        let clock = clock(rest.get(1..9)?)?;
+        let time = match year {
+            Some(year) => self.wall.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)?,
+            None => self.wall.yearless(month, day, clock)?,
+        };
+        let after = &rest[9..];
+        if after.first() == Some(&b' ') {
+            let start = time - i64::from(clock.second);
+            // Near the latest instant that a stamp may mean, the seconds tell the year.
+            let is_far = start + 60 < self.wall.limit();
+            self.minute =
+                line.first_chunk().filter(|_| padded && year.is_none() && is_far).map(|minute| (*minute, start));
+            return Some((time, &after[1..]));
+        }
+        let end = memchr(b' ', after)?;
+        is_fraction(&after[..end]).then_some((time, &after[end + 1..]))
+    }
+
+    /// A stamp of RFC 3339, also with a blank for the `T` and without a zone, or seconds since 1970 with a fraction.
+    fn numeric<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        let date_only = line.get(10) == Some(&b' ');
+        let from = if date_only { 11 } else { 0 };
+        let end = from + memchr(b' ', &line[from..])?;
+        let (stamp, rest) = (&line[..end], &line[end + 1..]);
+        let since_1970 = || {
+            let (seconds, _) = stamp.split_at_checked(10).filter(|(_, fraction)| is_fraction(fraction))?;
+            std::str::from_utf8(seconds).ok()?.parse().ok()
+        };
+        Some((rfc3339(stamp).or_else(|| self.wall.zoneless(stamp)).or_else(since_1970)?, rest))
+    }
+
+    /// `2026-11-20 10:00:00 CET `: the zone is UTC, or the log's own.
+    fn full<'a>(&mut self, text: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        let (stamp, rest) = text.split_at_checked(19)?;
+        let rest = rest.strip_prefix(b" ")?;
+        let end = memchr(b' ', rest)?;
+        let time = match &rest[..end] {
+            b"UTC" => rfc3339(&[stamp, b"Z"].concat())?,
+            zone if (3..=5).contains(&zone.len()) => self.wall.zoneless(stamp)?,
+            _ => return None,
+        };
+        Some((time, &rest[end + 1..]))
+    }
+}
+
+/// `.123456`
+fn is_fraction(text: &[u8]) -> bool {
+    text.len() > 1 && text[0] == b'.' && text[1..].iter().all(u8::is_ascii_digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::YearRule;
+
+    #[test]
+    fn stamps_of_many_kinds_are_read() {
+        let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::Before(1_795_200_000) };
+        let mut stamps = Stamps::new(context);
+        for stamp in [
+            "Nov 20 10:00:05",
+            "Nov 20 10:00:05.123456",
+            "Nov 20 2026 10:00:05",
+            "2026 Nov 20 10:00:05",
+            "2026-11-20T10:00:05.123456+01:00",
+            "2026-11-20T10:00:05+0100",
+            "2026-11-20 10:00:05,123",
+            "Fri 2026-11-20 10:00:05 CET",
+            "Fri 2026-11-20 09:00:05 UTC",
+            "1795165205.123456",
+        ] {
+            let line = format!("{stamp} web1 sshd[7]: x");
+            // Also where the minute before is known.
+            for _ in 0..2 {
+                assert_eq!(stamps.split(line.as_bytes()), Some((1_795_165_205, &b"web1 sshd[7]: x"[..])), "{stamp}");
+            }
+        }
+        for other in [
+            "Fri Jan 19 12:20:33 2007 [pid 7] x",
+            "Nov 20 10:00:05x web1 y",
+            "1795165205 web1 y",
+            "Nov 20",
+            "Fri 2026",
+            "2026 ",
+            "",
+        ] {
+            assert_eq!(stamps.split(other.as_bytes()), None, "{other}");
+        }
+    }
+}
