@@ -1,6 +1,7 @@
 //! Who and what occurs most often in each hour, however many there are.
 
 use std::cmp::Reverse;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use foldhash::HashMap;
@@ -11,8 +12,10 @@ use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
 use crate::model::{Action, Peer, Top, TopKind};
 
-/// How many names are counted in an hour that is being read; when there are twice as many, the rarer half goes.
+/// How many names stay of an hour that is being read when there are more than [`MOST`] of them, the most frequent ones.
 const COUNTED: usize = 1000;
+/// As many as a table of 4096 places takes.
+const MOST: usize = 3584;
 
 /// The longest name that is told from others, in bytes.
 const LONGEST: usize = 200;
@@ -39,8 +42,12 @@ struct Hours {
 #[derive(Default)]
 struct Hour([Names; TopKind::ALL.len()]);
 
+/// How often each name occurred. Most addresses are numbers, which are found much faster than texts.
 #[derive(Default)]
-struct Names(HashMap<ShortBytes, u64>);
+struct Names {
+    ips: HashMap<u32, u64>,
+    texts: HashMap<ShortBytes, u64>,
+}
 
 impl TopCounts {
     /// Counts what these lines of a source tell.
@@ -94,20 +101,16 @@ impl TopCounts {
         let mut all = Vec::new();
         for (source, hours) in std::mem::take(&mut self.sources) {
             for (hour, Hour(kinds)) in hours.all {
-                for (kind, mut names) in TopKind::ALL.into_iter().zip(kinds) {
-                    names.keep_most(KEPT_MEANWHILE);
+                for (kind, names) in TopKind::ALL.into_iter().zip(kinds) {
+                    let is_address = matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login);
                     let top = |(name, count): (ShortBytes, u64)| Top {
                         source: source.clone(),
                         hour,
                         kind,
-                        name: if matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login) {
-                            address(name.as_slice())
-                        } else {
-                            printable(name.as_slice())
-                        },
+                        name: if is_address { address(name.as_slice()) } else { printable(name.as_slice()) },
                         count,
                     };
-                    all.extend(names.0.into_iter().map(top));
+                    all.extend(names.most(KEPT_MEANWHILE).into_iter().map(top));
                 }
             }
         }
@@ -135,7 +138,12 @@ impl Hours {
 impl Names {
     fn count_address(&mut self, peer: Peer<'_>, times: u64) {
         match peer {
-            Peer::Ip(IpAddr::V4(ip)) => self.count(&ip.octets(), times),
+            Peer::Ip(IpAddr::V4(ip)) => {
+                *self.ips.entry(ip.to_bits()).or_default() += times;
+                if self.ips.len() > MOST {
+                    keep_most(&mut self.ips, COUNTED);
+                }
+            }
             Peer::Ip(IpAddr::V6(ip)) => self.count(&ip.octets(), times),
             // Told from the octets of an address by its length.
             Peer::Name(name) if matches!(name.len(), 4 | 16) => self.count(&[name, b"."].concat(), times),
@@ -145,34 +153,49 @@ impl Names {
 
     fn count(&mut self, name: &[u8], times: u64) {
         let name = &name[..name.len().min(LONGEST)];
-        if let Some(count) = self.0.get_mut(name) {
+        if let Some(count) = self.texts.get_mut(name) {
             *count += times;
             return;
         }
-        if self.0.len() >= 2 * COUNTED {
-            self.keep_most(COUNTED);
+        if self.texts.len() >= MOST {
+            keep_most(&mut self.texts, COUNTED);
         }
-        self.0.insert(name.into(), times);
+        self.texts.insert(name.into(), times);
     }
 
-    /// Lets all but so many go.
-    fn keep_most(&mut self, kept: usize) {
-        if self.0.len() > kept {
-            let mut all: Vec<_> = self.0.drain().collect();
-            all.select_nth_unstable_by(kept, |a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
-            all.truncate(kept);
-            self.0.extend(all);
-        }
+    /// So many, the most frequent ones.
+    fn most(self, kept: usize) -> Vec<(ShortBytes, u64)> {
+        let ips = self.ips.into_iter().map(|(ip, count)| (ip.to_be_bytes().as_slice().into(), count));
+        let mut all = ips.chain(self.texts).collect();
+        most(&mut all, kept);
+        all
     }
 
-    /// Lets all but so many go, and the table with them where it is large.
+    /// Lets all but so many go, and the tables with them where one is large.
     fn become_small(&mut self, kept: usize) -> Option<Self> {
-        self.keep_most(kept);
-        if self.0.capacity() < COUNTED {
+        keep_most(&mut self.ips, kept);
+        keep_most(&mut self.texts, kept);
+        if self.ips.capacity().max(self.texts.capacity()) < COUNTED {
             return None;
         }
-        let small = self.0.drain().collect();
-        Some(std::mem::replace(self, Self(small)))
+        let small = Self { ips: self.ips.drain().collect(), texts: self.texts.drain().collect() };
+        Some(std::mem::replace(self, small))
+    }
+}
+
+/// Lets all but so many go.
+fn keep_most<N: Hash + Ord>(names: &mut HashMap<N, u64>, kept: usize) {
+    if names.len() > kept {
+        let mut all = names.drain().collect();
+        most(&mut all, kept);
+        names.extend(all);
+    }
+}
+
+fn most<N: Ord>(all: &mut Vec<(N, u64)>, kept: usize) {
+    if all.len() > kept {
+        all.select_nth_unstable_by(kept, |a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
+        all.truncate(kept);
     }
 }
 
@@ -197,8 +220,7 @@ mod tests {
             names.count(&n.to_le_bytes()[..3], 1);
             names.count(b"often", u64::from(n % 7 == 0));
         }
-        names.keep_most(1);
-        let (name, count) = names.0.into_iter().next().unwrap();
+        let (name, count) = names.most(1).pop().unwrap();
         assert_eq!((name.as_slice(), count), (&b"often"[..], 2858));
     }
 
@@ -209,10 +231,12 @@ mod tests {
             for hour in 0..50 {
                 let Hour([addresses, ..]) = hours.enter(hour);
                 (0..1500_u32).for_each(|n| addresses.count(&(n + round).to_le_bytes(), 1));
+                (0..1500_u32).for_each(|n| addresses.count_address(Peer::Ip(IpAddr::V4((n + round).into())), 1));
             }
         }
-        let held: usize = hours.all.values().map(|Hour([addresses, ..])| addresses.0.len()).sum();
-        assert!(held < 4500, "{held}");
+        let held: usize =
+            hours.all.values().map(|Hour([addresses, ..])| addresses.ips.len() + addresses.texts.len()).sum();
+        assert!(held < 9000, "{held}");
         assert!(hours.spare.len() <= 2 * TopKind::ALL.len());
     }
 
@@ -222,7 +246,7 @@ mod tests {
         for peer in ["192.0.2.7", "2001:db8::7", "host", "host.example.org", "abcdefghijklmnop"] {
             names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1);
         }
-        let mut told: Vec<String> = names.0.keys().map(|key| address(key.as_slice())).collect();
+        let mut told: Vec<String> = names.most(9).iter().map(|(key, _)| address(key.as_slice())).collect();
         told.sort();
         assert_eq!(told, ["192.0.2.7", "2001:db8::7", "abcdefghijklmnop", "host", "host.example.org"]);
     }

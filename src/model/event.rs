@@ -266,11 +266,13 @@ impl<'a> Event<'a> {
 
     /// The path that was asked of a web server, without what follows a `?`; none where the request is none.
     pub fn path(&self) -> Option<&'a [u8]> {
-        let mut words = self.request.split(|byte| *byte == b' ');
-        let first = words.next()?;
         // Of some logs the path is all that is known.
-        let target = if first.starts_with(b"/") { first } else { words.next()? };
-        let end = memchr::memchr2(b'?', b'#', target).unwrap_or(target.len());
+        let target = if self.request.starts_with(b"/") {
+            self.request
+        } else {
+            &self.request[self.request.iter().position(|byte| *byte == b' ')? + 1..]
+        };
+        let end = memchr::memchr3(b' ', b'?', b'#', target).unwrap_or(target.len());
         Some(&target[..end])
     }
 
