@@ -17,7 +17,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use peers::{compare, header, logs, once, program, row, shell, words, write};
+use peers::{compare, header, logs, program, shell, words, write};
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
@@ -63,12 +63,10 @@ fn as_a_job(folder: &Path, access: &Path) {
     for (path, text) in logkeeper::config::SHIPPED.iter().filter(|(path, _)| path.starts_with("config/rules")) {
         write(&root.join(path), text);
     }
-    let job =
-        vec![program(), "--config".to_owned(), root.display().to_string(), "run-now".to_owned(), "scan".to_owned()];
-    let ad_hoc = scan(&[access.to_str().unwrap()]);
-    let (first, memory) = once(&job).unwrap();
-    row("access log as a job, against the ad-hoc scan", first, memory, once(&ad_hoc).map(|(time, _)| time));
-    let idle = vec![program(), "--config".to_owned(), root.display().to_string(), "jobs".to_owned()];
+    let job = words(&[&program(), "--config", &root.to_string_lossy(), "run-now", "scan"]);
+    let afresh = shell(&format!("rm -rf {}/state; {}", root.display(), job.join(" ")));
+    compare("access log as a job, against the ad-hoc scan", &afresh, &scan(&[access.to_str().unwrap()]));
+    let idle = words(&[&program(), "--config", &root.to_string_lossy(), "jobs"]);
     compare("unchanged, against starting the program", &job, &idle);
 }
 
