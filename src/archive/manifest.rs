@@ -67,9 +67,17 @@ pub fn read(archive: &Path) -> Result<ArchiveEntry, ArchiveError> {
     let mut json = Vec::new();
     let file = File::open(&path).map_err(ArchiveError::io(&path))?;
     file.take(MOST).read_to_end(&mut json).map_err(ArchiveError::io(&path))?;
-    let differs = |reason: String| ArchiveError::Differs { path: path.clone(), reason };
+    parse(&path, &json)
+}
+
+/// What a manifest says; `path` is told where it is none.
+///
+/// # Errors
+/// Fails where it is not what was written, or is newer than this program.
+pub fn parse(path: &Path, json: &[u8]) -> Result<ArchiveEntry, ArchiveError> {
+    let differs = |reason: String| ArchiveError::Differs { path: path.to_owned(), reason };
     let broken = |error: serde_json::Error| differs(format!("it is no manifest: {error}"));
-    let sealed: Sealed<'_> = serde_json::from_slice(&json).map_err(broken)?;
+    let sealed: Sealed<'_> = serde_json::from_slice(json).map_err(broken)?;
     if sha256(sealed.manifest.get().as_bytes()) != sealed.sha256 {
         return Err(differs("its text is not what was written".to_owned()));
     }
@@ -79,7 +87,7 @@ pub fn read(archive: &Path) -> Result<ArchiveEntry, ArchiveError> {
     }
     let Version { version } = serde_json::from_str(sealed.manifest.get()).map_err(broken)?;
     if version > MANIFEST_VERSION {
-        return Err(ArchiveError::Newer { path, found: version });
+        return Err(ArchiveError::Newer { path: path.to_owned(), found: version });
     }
     serde_json::from_str(sealed.manifest.get()).map_err(broken)
 }

@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 
 pub use inspect::{Candidate, content_sha256, inspect};
 pub use lanes::Effort;
-pub use manifest::{MANIFEST, is_archive_name, manifest_path, read as read_manifest, write as write_manifest};
+pub use manifest::{
+    MANIFEST, is_archive_name, manifest_path, parse as parse_manifest, read as read_manifest, write as write_manifest,
+};
 pub use pack::{Bundle, Outcome as PackOutcome, Packed, pack};
 pub use read::{Opened, rebuild};
 pub use restore::{Restored, restore};

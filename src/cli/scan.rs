@@ -264,7 +264,17 @@ pub(super) fn scan_file(
     let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
     let (host, provisional) = ("", false);
     let requests_are_read = access_logs.iter().any(|other| **other != path);
-    let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, provisional };
+    let mut input = Input {
+        source,
+        file,
+        number: 0,
+        fallback,
+        host,
+        web_logins,
+        requests_are_read,
+        access_logs: None,
+        provisional,
+    };
     let mut told = |line: &Triaged<'_>| {
         if let Some(saver) = saver.as_deref_mut() {
             saver.save(line);

@@ -59,6 +59,12 @@ impl KnownFormats {
     }
 }
 
+/// What the lines of a log may look like of which nothing at all is known.
+pub fn shipped_formats() -> Formats {
+    let shipped = shipped::formats().filter_map(|file| shipped::format(file, &stem(file)).map(Arc::new));
+    Formats::Known(shipped.filter(|format| format.is_recognised()).collect())
+}
+
 /// What the lines of a log may look like: of the format with that name, or of any that is known.
 ///
 /// # Errors

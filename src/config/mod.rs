@@ -22,7 +22,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 pub use diagnostic::{Diagnostic, SourceText};
-pub use formats::formats;
+pub use formats::{formats, shipped_formats};
 pub use main_file::system_zone;
 pub use shipped::{SHIPPED, shipped_rules};
 

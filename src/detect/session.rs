@@ -3,7 +3,7 @@
 //! A line without an address belongs to whatever session its process has.
 //!
 //! An explicit failure counts at once. The other shapes wait until their session is surely over; a refused key counts
-//! then unless the same client was let in.
+//! then unless the same client was let in, and an error log's line unless the request behind it stands in the same log.
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
@@ -172,6 +172,15 @@ impl Sessions {
             let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
             session.held.retain(|held| !about(held, Shape::Key));
             session.held.pop_if(|last| about(last, Shape::Pam));
+        }
+    }
+
+    /// The host's requests stand in the same log from this one on: what an error log's lines said just before was said of them.
+    pub fn leave_error_logs(&mut self, request: &Event<'_>, time: i64) {
+        let Some(host) = self.hosts.iter().position(|host| **host == *request.host) else { return };
+        for (_, session) in self.open.iter_mut().filter(|(key, _)| key.host as usize == host) {
+            session.expire(time, &mut self.over);
+            session.held.retain(|held| held.shape != Shape::ErrorLog);
         }
     }
 

@@ -1,12 +1,13 @@
 //! Which logs are access logs. Where one is read, its answers 401 are the failed logins that the same server's error log tells
 //! of, too: one failure is counted once, by the log that tells of all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::logs::{Lines, MAX_LINE, split};
+use crate::model::event::parse_ip;
 use crate::model::{Action, Category, Formats};
 use crate::parse::{AutoParser, Context, YearRule};
 
@@ -30,53 +31,89 @@ pub fn is_access_log(path: &Path, formats: &Formats) -> Option<bool> {
 
 /// How many access logs are read of each host.
 #[derive(Debug, Default)]
-pub struct AccessLogs(BTreeMap<String, usize>);
+pub struct AccessLogs {
+    /// This machine's name, of which are the logs whose paths tell no host.
+    own: String,
+    by_host: BTreeMap<String, usize>,
+}
 
 impl AccessLogs {
-    /// An access log of this host is read.
+    /// None yet, on the machine of that name.
+    pub fn on(own: &str) -> Self {
+        Self { own: own.to_owned(), by_host: BTreeMap::new() }
+    }
+
+    /// An access log of this host is read; of this machine where it is empty.
     pub fn add(&mut self, host: &str) {
-        *self.0.entry(host.to_owned()).or_default() += 1;
+        *self.by_host.entry(host.to_owned()).or_default() += 1;
     }
 
     /// Whether an access log of this host is read besides the log in question, which may be one itself.
     pub fn any_besides(&self, is_one: bool, host: &str) -> bool {
-        self.0.get(host).is_some_and(|logs| *logs > usize::from(is_one))
+        self.by_host.get(host).is_some_and(|logs| *logs > usize::from(is_one))
+    }
+
+    /// Whether an access log is read of a host as lines name it, with or without its domain.
+    pub fn any_of(&self, named: &[u8]) -> bool {
+        let is_it = |host: &String| {
+            let host = if host.is_empty() { &self.own } else { host };
+            label(host.as_bytes()).eq_ignore_ascii_case(label(named))
+        };
+        self.by_host.keys().any(is_it)
     }
 }
 
-/// The hosts whose requests stand among the other lines of a log, as in a syslog: what else it says of failed logins is left to those
-/// requests.
+/// A host's name without its domain.
+fn label(name: &[u8]) -> &[u8] {
+    if parse_ip(name).is_some() { name } else { name.split(|byte| *byte == b'.').next().unwrap_or(name) }
+}
+
+/// The hosts whose requests stand among the other lines of a log, as in a syslog, each with the time of the latest one: what else the
+/// log says of failed logins is left to those requests.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct RequestHosts {
-    /// Whether there are requests that don't say of which host they are.
-    unnamed: bool,
-    named: BTreeSet<String>,
+    /// Of requests that don't say of which host they are.
+    unnamed: Option<i64>,
+    named: BTreeMap<String, i64>,
 }
 
 impl RequestHosts {
-    /// Of more hosts than this nothing is remembered.
+    /// Of more hosts than this, and of longer names, nothing is remembered.
     const MOST: usize = 1000;
+    const LONGEST: usize = 255;
 
-    /// A request of this host was read.
-    pub fn add(&mut self, host: &[u8]) {
-        if host.is_empty() {
-            self.unnamed = true;
-        } else if !self.holds(host) && self.named.len() < Self::MOST {
-            self.named.extend(std::str::from_utf8(host).map(str::to_owned));
+    /// For how long after its last request, in seconds, a host is believed to write requests.
+    const WRITTEN: i64 = 24 * 60 * 60;
+
+    /// A request of this host was read. Tells whether there was none within a day before.
+    pub fn add(&mut self, host: &[u8], time: i64) -> bool {
+        let Ok(host) = std::str::from_utf8(host) else { return false };
+        let has_room = self.named.len() < Self::MOST && host.len() <= Self::LONGEST;
+        let known = if host.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(host) };
+        match known {
+            Some(latest) => {
+                let is_first = latest.saturating_add(Self::WRITTEN) < time;
+                *latest = time.max(*latest);
+                is_first
+            }
+            None if host.is_empty() => self.unnamed.replace(time).is_none(),
+            None if has_room => self.named.insert(host.to_owned(), time).is_none(),
+            None => false,
         }
     }
 
-    /// Whether a request of this host was read.
-    pub fn holds(&self, host: &[u8]) -> bool {
-        if host.is_empty() {
-            self.unnamed
-        } else {
-            std::str::from_utf8(host).is_ok_and(|host| self.named.contains(host))
-        }
+    /// Whether a request of this host was read, at most a day before that time.
+    pub fn holds(&self, host: &[u8], time: i64) -> bool {
+        let latest = match std::str::from_utf8(host) {
+            Ok("") => self.unnamed,
+            Ok(host) => self.named.get(host).copied(),
+            Err(_) => None,
+        };
+        latest.is_some_and(|latest| latest.saturating_add(Self::WRITTEN) >= time)
     }
 
     /// Whether there was none.
     pub fn is_empty(&self) -> bool {
-        !self.unnamed && self.named.is_empty()
+        self.unnamed.is_none() && self.named.is_empty()
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::comparison::Comparison;
 use super::keep::check_catalogued;
 use super::{Context, JobError};
-use crate::archive::{Effort, MANIFEST, manifest_path};
+use crate::archive::{Effort, MANIFEST, manifest_path, parse_manifest};
 use crate::config::Config;
 use crate::copies::{CopyError, Place, Seen, Sending, open};
 use crate::digest::Hasher;
@@ -357,13 +357,15 @@ impl<'a> Places<'a> {
         };
         let held = match held {
             Ok(false) => self.read_again(copy, stop),
-            held => held.map(|_| Some(copy.clone())),
+            held => held.map(|_| Some(Copy { lost: false, ..copy.clone() })),
         };
         match held {
             Ok(Some(now)) if now == *copy => Ok(None),
             Ok(Some(now)) => self.store.record_copy(&now).map(|()| None),
+            // It stays on record, because it may come back, but it is told once.
+            Ok(None) if copy.lost => Ok(None),
             Ok(None) => {
-                self.store.forget_copy(copy)?;
+                self.store.record_copy(&Copy { lost: true, ..copy.clone() })?;
                 let place = &copy.place;
                 Ok(Some(format!(
                     "its copy at {place} is gone or not the same any more, and the archive is no longer here"
@@ -373,15 +375,24 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// What is on record of a copy that was changed but holds the same bytes.
+    /// What is on record of a copy that was changed but holds the same bytes, and whose manifest is still about them.
     fn read_again(&mut self, copy: &Copy, stop: &dyn Fn() -> bool) -> Result<Option<Copy>, CopyError> {
         let place = self.get(&copy.place)?;
-        let Some(seen) = place.look(&copy.key, stop)? else { return Ok(None) };
+        let manifest_key = format!("{}{MANIFEST}", copy.key);
+        let (Some(seen), Some(manifest)) = (place.look(&copy.key, stop)?, place.look(&manifest_key, stop)?) else {
+            return Ok(None);
+        };
+        let mut text = Vec::new();
+        place.read(&manifest_key, 0, &mut text, stop)?;
+        let is_its = parse_manifest(Path::new(&manifest_key), &text).is_ok_and(|entry| entry.sha256 == copy.sha256);
         let mut digest = Hasher::default();
         place.read(&copy.key, 0, &mut digest, stop)?;
-        let manifest = place.look(&format!("{}{MANIFEST}", copy.key), stop)?.map(|seen| seen.version);
-        let now = Copy { version: Some(seen.version), manifest, ..copy.clone() };
-        Ok((digest.finish() == copy.sha256).then_some(now))
+        let is_same = is_its
+            && digest.finish() == copy.sha256
+            && place.look(&copy.key, stop)?.as_ref() == Some(&seen)
+            && place.look(&manifest_key, stop)?.as_ref() == Some(&manifest);
+        let (version, manifest) = (Some(seen.version), Some(manifest.version));
+        Ok(is_same.then(|| Copy { version, manifest, lost: false, ..copy.clone() }))
     }
 
     /// Why a copy can't be looked at.

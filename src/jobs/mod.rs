@@ -11,6 +11,7 @@ pub mod collect;
 mod command;
 mod comparison;
 pub mod copies;
+mod failures;
 mod fold;
 mod interests;
 pub mod keep;

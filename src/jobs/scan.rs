@@ -242,7 +242,7 @@ fn collect<'a>(
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
-    let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::default() };
+    let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::on(&context.config.host) };
     for source in context.config.sources_named(&spec.sources) {
         let before = problems.len();
         let (streams, troubles) = logs::streams(source);
@@ -321,6 +321,7 @@ fn read_stream<'a>(
             host: &host,
             web_logins: &source.web_logins,
             requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
+            access_logs: Some(access_logs),
             provisional: false,
         };
         let mut passed_over = 0;
@@ -363,7 +364,7 @@ fn read_stream<'a>(
         stream.cursor.positions.push(position);
     }
     if let Some(first) = work.journal {
-        read_journal(scanner, stream, source, first, context, problems)?;
+        read_journal(scanner, stream, source, first, access_logs, context, problems)?;
     }
     Ok(())
 }
@@ -374,6 +375,7 @@ fn read_journal(
     stream: &mut Stream,
     source: &Source,
     first: logs::JournalEntries,
+    access_logs: &AccessLogs,
     context: &Context<'_>,
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
@@ -387,7 +389,8 @@ fn read_journal(
         fallback: now,
         host: "",
         web_logins: &source.web_logins,
-        requests_are_read: false,
+        requests_are_read: access_logs.any_besides(false, ""),
+        access_logs: Some(access_logs),
         provisional: false,
     };
     let mut entries = first;
@@ -426,6 +429,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], a
             host: &tail.host,
             web_logins: &tail.source.web_logins,
             requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &tail.host),
+            access_logs: Some(access_logs),
             provisional: true,
         };
         scanner.text(&mut stream.state, &mut input, &tail.line, parsed(&mut parser, &tail.line), |_| {});

@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::access_logs::RequestHosts;
+use super::access_logs::{AccessLogs, RequestHosts};
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
+use super::failures::{failures, is_left_to_access_log};
 use super::interests::Interests;
 use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
 use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
-use crate::model::event::Shape;
 use crate::model::rule::is_error;
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
@@ -33,13 +33,13 @@ const ACTIVE: i64 = 24 * 60 * 60;
 /// What the scanner remembers of a stream.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct StreamState {
-    sessions: Sessions,
+    pub(super) sessions: Sessions,
     /// The latest event, seconds since 1970 UTC.
     latest: Option<i64>,
     /// The run that last read something, seconds since 1970 UTC.
     active: i64,
     #[serde(default, skip_serializing_if = "RequestHosts::is_empty")]
-    request_hosts: RequestHosts,
+    pub(super) request_hosts: RequestHosts,
 }
 
 impl StreamState {
@@ -115,6 +115,8 @@ pub struct Input<'a> {
     pub web_logins: &'a WebLogins,
     /// Whether an access log of its host is read besides it: its answers 401 are the failed logins that an error log tells of, too.
     pub requests_are_read: bool,
+    /// The access logs that are read, for lines that name another host; `None` where all are taken for one server's.
+    pub access_logs: Option<&'a AccessLogs>,
     /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
 }
@@ -228,7 +230,7 @@ impl Scanner {
         for sighting in sightings.iter_mut() {
             self.place_in_time(stream, input, sighting);
             if let Some(event) = &sighting.event {
-                let is_left = is_left_to_access_log(stream, input, event);
+                let is_left = is_left_to_access_log(stream, input, event, sighting.time);
                 self.left_to_access_logs += u64::from(is_left && !input.provisional);
                 sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
             }
@@ -520,36 +522,6 @@ pub struct SavedDetector {
     fingerprint: String,
     /// As it is stored, until it is taken up.
     state: Box<RawValue>,
-}
-
-/// How many failed logins a line settles.
-fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
-    match event.action {
-        Action::Request { status } => {
-            // Where all of a host's requests are read, nobody needs to know where they stand.
-            if !input.requests_are_read && !input.provisional {
-                stream.request_hosts.add(named_host(input, event));
-            }
-            u32::from(input.web_logins.is_failure(event, status))
-        }
-        Action::LoginFailed { shape: Shape::ErrorLog, times } => times,
-        Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
-        Action::LoginSucceeded => {
-            stream.sessions.accept(event, sighting.time);
-            0
-        }
-        _ => 0,
-    }
-}
-
-fn is_left_to_access_log(stream: &StreamState, input: &Input<'_>, event: &Event<'_>) -> bool {
-    matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. })
-        && (input.requests_are_read || stream.request_hosts.holds(named_host(input, event)))
-}
-
-/// The host that a line itself names; empty where it is the file's.
-fn named_host<'a>(input: &Input<'_>, event: &Event<'a>) -> &'a [u8] {
-    if std::ptr::eq(event.host.as_ptr(), input.host.as_ptr()) { b"" } else { event.host }
 }
 
 fn category(sighting: &Sighting<'_>) -> Category {

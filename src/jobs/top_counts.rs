@@ -139,10 +139,11 @@ impl Names {
     fn count_address(&mut self, peer: Peer<'_>, times: u64) {
         match peer {
             Peer::Ip(IpAddr::V4(ip)) => {
-                *self.ips.entry(ip.to_bits()).or_default() += times;
-                if self.ips.len() > MOST {
+                // Before it grows.
+                if self.ips.len() == MOST && !self.ips.contains_key(&ip.to_bits()) {
                     keep_most(&mut self.ips, COUNTED);
                 }
+                *self.ips.entry(ip.to_bits()).or_default() += times;
             }
             Peer::Ip(IpAddr::V6(ip)) => self.count(&ip.octets(), times),
             // Told from the octets of an address by its length.

@@ -184,11 +184,14 @@ impl Wanted {
 
     /// Makes one script each of those before and after rotation, which is the same where they run once for all logs.
     fn join_scripts(&mut self, entry: &Entry) {
-        let is_said = |script: &Option<String>| script.as_ref().is_some_and(|script| !script.trim().is_empty());
-        if !self.shared && (is_said(&self.before) || is_said(&self.after)) && is_log_of_many(entry) {
+        for script in [&mut self.before, &mut self.after, &mut self.first, &mut self.last] {
+            // One of comments only does nothing, and in brackets it would be an error.
+            *script = script.take().filter(|script| does_something(script));
+        }
+        if !self.shared && (self.before.is_some() || self.after.is_some()) && is_log_of_many(entry) {
             for (name, script) in [("firstaction", self.first.take()), ("lastaction", self.last.take())] {
                 let said = entry.directives.iter().rfind(|directive| directive.name == name);
-                if let Some(directive) = said.filter(|_| is_said(&script)) {
+                if let Some(directive) = said.filter(|_| script.is_some()) {
                     let text = format!("{name}: this script is not run, because the others run for each log by itself");
                     let note = Note { file: directive.file.clone(), line: directive.line, text };
                     self.notes.insert(name.to_owned(), note);
@@ -196,7 +199,7 @@ impl Wanted {
             }
             return;
         }
-        self.shared |= is_said(&self.first) || is_said(&self.last);
+        self.shared |= self.first.is_some() || self.last.is_some();
         // Where the first fails, logrotate goes no further; the last runs in any case.
         self.before = match (self.first.take(), self.before.take()) {
             (Some(first), Some(before)) => Some(format!("(\n{}\n) || exit\n{}", plain(&first), plain(&before))),
@@ -249,7 +252,7 @@ impl Wanted {
             line("each", Value::Boolean(true));
         }
         for (table, script) in [("before", &self.before), ("after", &self.after)] {
-            if let Some(script) = script.as_ref().filter(|script| !script.trim().is_empty()) {
+            if let Some(script) = script {
                 lines.push(format!("\n[rotate.{table}]"));
                 lines.push(format!("shell = {}", shell(script)));
             }
@@ -270,6 +273,11 @@ fn differs(directive: &str) -> String {
         _ => "not done",
     };
     format!("{directive}: {instead}")
+}
+
+/// Whether a script holds more than comments.
+fn does_something(script: &str) -> bool {
+    script.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// Whether there may be more than one log.

@@ -38,6 +38,13 @@ impl Parser for ApacheError {
     }
 }
 
+/// What follows `[Fri Nov 20 10:15:30.123456 2026]`.
+pub fn without_stamp(line: &[u8]) -> Option<&[u8]> {
+    let (stamp, rest) = bracketed(line)?;
+    let is_one = stamp.len() >= 24 && month(&stamp[4..7]).is_some() && clock(&stamp[11..19]).is_some();
+    is_one.then_some(rest)
+}
+
 /// What follows the stamp tells.
 pub fn event(text: &[u8]) -> Option<Event<'_>> {
     let (level, mut rest) = bracketed(text)?;

@@ -68,7 +68,7 @@ impl Custom {
     }
 
     fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, tells: Option<Tells>) -> Option<Event<'a>> {
-        let part = |part: Part| parts[part as usize].filter(|value| !matches!(*value, b"" | b"-" | b"null" | b"\"\""));
+        let part = |part: Part| parts[part as usize].filter(|value| is_something(value));
         let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let status = status.filter(|status| (100..600).contains(status));
         let action = match (tells, status) {
@@ -178,12 +178,21 @@ impl Reader {
             Self::Json(places) => {
                 let Some(object) = std::str::from_utf8(line).ok().and_then(object) else { return false };
                 for (part, places) in places {
-                    parts[*part as usize] = places.iter().find_map(|place| value(&object, place)).map(str::as_bytes);
+                    parts[*part as usize] = places
+                        .iter()
+                        .filter_map(|place| value(&object, place))
+                        .map(str::as_bytes)
+                        .find(|value| is_something(value));
                 }
                 true
             }
         }
     }
+}
+
+/// Whether a value holds anything.
+fn is_something(value: &[u8]) -> bool {
+    !matches!(value, b"" | b"-" | b"null" | b"\"\"")
 }
 
 /// The members of a JSON object, their values as they stand there.

@@ -22,9 +22,21 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     if let Some((user, n)) = failure {
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
         event.user = Some(user);
-    } else if let Some(failure) = pam::failure(message) {
-        event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape: Shape::Pam };
+    } else {
+        let name = program.strip_suffix(b"(pam_unix)").unwrap_or(program);
+        told_by_pam(message, times, !matches!(name, b"sudo" | b"su" | b"doas" | b"login"), event);
+    }
+}
+
+/// What PAM says in a program's name. `by_client`: it may serve clients, and say who got in there only.
+fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut Event<'a>) {
+    if let Some(failure) = pam::failure(message, by_client) {
+        let shape = if pam::is_second(message) { Shape::PamTold } else { Shape::Pam };
+        event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape };
         (event.user, event.peer) = (failure.user, failure.peer);
+    } else if by_client && let Some((user, peer)) = pam::success(message) {
+        event.action = Action::LoginSucceeded;
+        (event.user, event.peer) = (user, peer);
     }
 }
 

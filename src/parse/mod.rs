@@ -90,6 +90,8 @@ pub struct AutoParser {
     current: usize,
     /// Whether no other one is tried.
     is_sure: bool,
+    /// Whether that is so because the configuration says it.
+    is_configured: bool,
     /// Whether a line fitted a parser which can't be sure.
     is_mixed: bool,
     /// Whether its name says that it is an error log.
@@ -111,8 +113,8 @@ impl AutoParser {
                 }
             }
         }
-        let is_sure = matches!(formats, Formats::Only(_));
-        Self { parsers, current: 0, is_sure, is_mixed: false, is_error_log: false }
+        let is_configured = matches!(formats, Formats::Only(_));
+        Self { parsers, current: 0, is_sure: is_configured, is_configured, is_mixed: false, is_error_log: false }
     }
 
     /// The same for a file of that name. Visitors can write lines of their own into nginx' error log, which holds decoded paths with
@@ -144,7 +146,7 @@ impl AutoParser {
     /// The header lines that the next ones depend on, and what is known of the file's format.
     pub fn header(&self) -> String {
         let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
-        let known = match (self.is_sure, self.is_mixed) {
+        let known = match (self.is_sure && !self.is_configured, self.is_mixed) {
             (true, _) => format!("{SURE}{}\n", self.parsers[self.current].0),
             (false, true) => MIXED.to_owned(),
             (false, false) => String::new(),
@@ -161,7 +163,8 @@ impl AutoParser {
             let index = if index < self.parsers.len() { index } else { index - self.parsers.len() };
             let (name, parser, fitted) = &mut self.parsers[index];
             if let Some(event) = parser.parse(line) {
-                self.current = index;
+                // Of formats that are recognised the first that fits counts, whichever fitted before.
+                self.current = if self.is_configured { index } else { index.min(FORMATS.len()) };
                 *fitted += 1;
                 // A header alone may be part of a message in another log.
                 if !self.is_mixed && !line.starts_with(b"#") {

@@ -21,32 +21,61 @@ pub fn may_speak(program: &[u8], message: &[u8]) -> bool {
     message.starts_with(b"pam_") || message.starts_with(b"(pam_") || program.ends_with(b"(pam_unix)")
 }
 
+/// Of a longer message the end may be missing, and with it the address that is PAM's own word.
+const SURELY_WHOLE: usize = 800;
+
 /// `[pam_unix(SERVICE:auth): |(pam_unix) ]authentication failure; … ruser=NAME rhost=ADDRESS[  user=USER]`, and with
-/// `PAM N more authentication failure[s]` or `N more …` in its place.
-pub fn failure(message: &[u8]) -> Option<Failure<'_>> {
-    let said = match message {
-        [b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b": ")? + 2..],
-        [b'(', b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b") ")? + 2..],
-        said => said,
-    };
+/// `PAM N more authentication failure[s]` or `N more …` in its place. `by_client`: the service is one that may give the name that a
+/// client sent as NAME, as servers of files and mail do.
+pub fn failure(message: &[u8], by_client: bool) -> Option<Failure<'_>> {
+    let said = without_module(message)?;
     let (times, fields) = match said.strip_prefix(b"authentication failure; ") {
         Some(fields) => (1, fields),
         None => more(said)?,
     };
+    let (user, peer) = who(fields, by_client)?;
+    Some(Failure { times, user, peer })
+}
+
+/// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`: what the module before said only meant that
+/// this one had to be asked.
+pub fn success(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
+    who(without_module(message)?.strip_prefix(b"authentication success; ")?, true)
+}
+
+/// Whether it is another module than the first one that is asked, which then repeats what that said.
+pub fn is_second(message: &[u8]) -> bool {
+    message.starts_with(b"pam_") && !message.starts_with(b"pam_unix(")
+}
+
+fn without_module(message: &[u8]) -> Option<&[u8]> {
+    Some(match message {
+        [b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b": ")? + 2..],
+        [b'(', b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b") ")? + 2..],
+        said => said,
+    })
+}
+
+/// The account and the other end, in `… ruser=NAME rhost=ADDRESS[  user=USER]`.
+fn who(fields: &[u8], by_client: bool) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
     let at = memmem::find(fields, b"rhost=")?;
     let (before, rhost) = (&fields[..at], &fields[at + 6..]);
     let end = memchr(b' ', rhost).unwrap_or(rhost.len());
     let user = rhost[end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
-    // A server of files gives the name that its client sent as ruser=, and that may hold anything. Behind an empty one the first
-    // rhost= is PAM's, and a second could only be part of the account.
     let ruser = memmem::find(before, b"ruser=").map(|at| before[at + 6..].trim_ascii()).filter(|name| !name.is_empty());
-    let is_forged = ruser.is_some() && memmem::find(rhost, b"rhost=").is_some();
-    if is_forged {
-        return Some(Failure { times, user: None, peer: None });
+    if !by_client {
+        // A second rhost= can only be part of the account.
+        return Some((user, Peer::read(&rhost[..end])));
+    }
+    // NAME may hold anything, so what looks like the rest of the line may be part of it.
+    let is_one = memmem::find(rhost, b"rhost=").is_none() && fields.len() <= SURELY_WHOLE;
+    let agree = ruser.is_none() || user.is_none() || ruser == user;
+    if !is_one || !agree {
+        return Some((None, None));
     }
     let peer = Peer::read(&rhost[..end]);
     // Of somebody on this machine it is who asks, and not the account that is meant.
-    Some(Failure { times, user: user.or(ruser.filter(|_| peer.is_some())), peer })
+    Some((user.or(ruser.filter(|_| peer.is_some())), peer))
 }
 
 /// `[PAM ]N more authentication failure[s]; …`
@@ -63,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_address_is_pams_own_word() {
-        let told = |message: &str| {
-            let Failure { times, user, peer } = failure(message.as_bytes())?;
+        let told = |message: &str, by_client: bool| {
+            let Failure { times, user, peer } = failure(message.as_bytes(), by_client)?;
             let user = user.map(|user| String::from_utf8_lossy(user).into_owned()).unwrap_or_default();
             Some((times, user, peer.map(|peer| peer.to_string()).unwrap_or_default()))
         };
@@ -75,10 +104,11 @@ mod tests {
             (format!("(pam_unix) {said} ruser= rhost=192.0.2.7  user=root"), known(1, "root", "192.0.2.7")),
             (format!("{said} ruser= rhost=host.example.org user=root"), known(1, "root", "host.example.org")),
             (format!("{said} ruser= rhost=  user=root"), known(1, "root", "")),
-            (
-                format!("{said} ruser= rhost=192.0.2.7  user=x rhost=203.0.113.9"),
-                known(1, "x rhost=203.0.113.9", "192.0.2.7"),
-            ),
+            (format!("{said} ruser= rhost=203.0.113.9 rhost=192.0.2.7"), known(1, "", "")),
+            (format!("{said} ruser= rhost=203.0.113.9  user=x rhost=192.0.2.7"), known(1, "", "")),
+            (format!("{said} ruser=x rhost=203.0.113.9  user=AAA"), known(1, "", "")),
+            (format!("{said} ruser= rhost=203.0.113.9  user={}", "A".repeat(900)), known(1, "", "")),
+            (format!("{said} ruser=eve rhost=192.0.2.7  user=eve"), known(1, "eve", "192.0.2.7")),
             (format!("pam_unix(vsftpd:auth): {said} ruser=x rhost=203.0.113.9 rhost=192.0.2.7"), known(1, "", "")),
             (
                 said.replace("auth", "PAM 2 more auth").replace("re;", "res;") + " ruser= rhost=192.0.2.7",
@@ -88,7 +118,10 @@ mod tests {
             ("pam_unix(sshd:auth): check pass; user unknown".to_owned(), None),
             (format!("pam_unix(x:session): session opened for user {said} rhost=203.0.113.9"), None),
         ] {
-            assert_eq!(told(&message), want, "{message}");
+            assert_eq!(told(&message, true), want, "{message}");
         }
+        // sshd never gives a name there.
+        let message = format!("{said} ruser= rhost=192.0.2.7  user=x rhost=203.0.113.9");
+        assert_eq!(told(&message, false), known(1, "x rhost=203.0.113.9", "192.0.2.7"));
     }
 }

@@ -105,7 +105,7 @@ fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
 
 /// What PAM says in sshd's name.
 fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
-    let failure = pam::failure(message)?;
+    let failure = pam::failure(message, false)?;
     let times = times.saturating_mul(failure.times);
     Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer: failure.peer, user: failure.user })
 }

@@ -70,8 +70,7 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         program
     };
     if is_web_server(program)
-        && times == 1
-        && let Some(told) = of_web_server(message)
+        && let Some(told) = of_web_server(program, message, times)
     {
         return Event { host, time: told.time.or(Some(time)), ..told };
     }
@@ -93,14 +92,23 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     event
 }
 
-/// A request, or a line of an error log: nginx begins it with a stamp all the same, and Apache with its level, or with a stamp
-/// where a container's output goes to syslog.
-fn of_web_server(message: &[u8]) -> Option<Event<'_>> {
-    if !message.starts_with(b"[") {
-        return Access::default().parse(message).or_else(|| nginx_error::event(message));
+/// A request, or a line of an error log that stands for `times` equal ones: nginx begins it with a stamp all the same, and Apache with
+/// its level, or with a stamp where a container's output goes to syslog.
+fn of_web_server<'a>(program: &[u8], message: &'a [u8], times: u32) -> Option<Event<'a>> {
+    if times == 1
+        && let Some(request) = Access::default().parse(message)
+    {
+        return Some(request);
     }
-    let after_stamp = || apache_error::event(&message[memchr(b']', message)? + 1..]);
-    apache_error::event(message).or_else(after_stamp)
+    let mut event = if program == b"nginx" {
+        nginx_error::event(message)
+    } else {
+        apache_error::event(message).or_else(|| apache_error::event(apache_error::without_stamp(message)?))
+    }?;
+    if let Action::LoginFailed { times: told, .. } = &mut event.action {
+        *told = told.saturating_mul(times);
+    }
+    Some(event)
 }
 
 /// What follows `[ID 800047 auth.info] `, as Solaris writes before each message (log(4D)).

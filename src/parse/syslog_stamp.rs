@@ -82,22 +82,23 @@ impl Stamps {
         let from = if date_only { 11 } else { 0 };
         let end = from + memchr(b' ', &line[from..])?;
         let (stamp, rest) = (&line[..end], &line[end + 1..]);
+        // Others, as Squid, write thousandths, and blanks behind them.
         let since_1970 = || {
-            let (seconds, _) = stamp.split_at_checked(10).filter(|(_, fraction)| is_fraction(fraction))?;
-            std::str::from_utf8(seconds).ok()?.parse().ok()
+            let (seconds, fraction) = stamp.split_at_checked(10)?;
+            let is_one = fraction.len() == 7 && is_fraction(fraction) && !rest.starts_with(b" ");
+            std::str::from_utf8(seconds).ok()?.parse().ok().filter(|_| is_one)
         };
         Some((rfc3339(stamp).or_else(|| self.wall.zoneless(stamp)).or_else(since_1970)?, rest))
     }
 
-    /// `2026-11-20 10:00:00 CET `: the zone is UTC, or the log's own.
+    /// `2026-11-20 10:00:00 CET `: the zone is UTC, or the log's own as it is called then.
     fn full<'a>(&mut self, text: &'a [u8]) -> Option<(i64, &'a [u8])> {
         let (stamp, rest) = text.split_at_checked(19)?;
         let rest = rest.strip_prefix(b" ")?;
         let end = memchr(b' ', rest)?;
         let time = match &rest[..end] {
             b"UTC" => rfc3339(&[stamp, b"Z"].concat())?,
-            zone if (3..=5).contains(&zone.len()) => self.wall.zoneless(stamp)?,
-            _ => return None,
+            zone => self.wall.named(stamp, std::str::from_utf8(zone).ok()?)?,
         };
         Some((time, &rest[end + 1..]))
     }

@@ -62,6 +62,20 @@ impl WallClock {
         self.instant(date, clock(text.get(11..19)?)?).filter(|_| plain)
     }
 
+    /// The instant of a stamp like those of RFC 3339 whose zone is told as `CET`: it must be what this zone is called then, which
+    /// also tells the two passes of a repeated hour apart.
+    pub fn named(&mut self, text: &[u8], zone: &str) -> Option<i64> {
+        let first = self.zoneless(text)?;
+        let local = |time: i64| Some(chrono::DateTime::from_timestamp(time, 0)?.with_timezone(&self.zone));
+        let is_it = |time: i64| {
+            local(time).is_some_and(|at| {
+                at.naive_local() == local(first).map_or(at.naive_local(), |first| first.naive_local())
+                    && at.format("%Z").to_string() == zone
+            })
+        };
+        [first, first + 3600].into_iter().find(|time| is_it(*time))
+    }
+
     /// The instant of a stamp without a year.
     pub fn yearless(&mut self, month: u32, day: u32, clock: Clock) -> Option<i64> {
         let minute = [month, day, clock.hour, clock.minute];

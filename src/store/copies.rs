@@ -25,9 +25,11 @@ pub struct Copy {
     pub noted: Option<String>,
     /// How far it has been compared, in bytes and with its version, until it is compared whole.
     pub compared: Option<String>,
+    /// Whether it was not there any more, or not the same, when it was looked at last.
+    pub lost: bool,
 }
 
-const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted, manifest, compared";
+const COLUMNS: &str = "sha256, place, identity, key, version, sent, noted, manifest, compared, lost";
 
 fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
     Ok(Copy {
@@ -40,6 +42,7 @@ fn read_row(row: &Row<'_>) -> rusqlite::Result<Copy> {
         noted: row.get(6)?,
         manifest: row.get(7)?,
         compared: row.get(8)?,
+        lost: row.get(9)?,
     })
 }
 
@@ -49,10 +52,11 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be written.
     pub fn record_copy(&self, copy: &Copy) -> Result<()> {
-        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
-        let Copy { sha256, place, identity, key, version, manifest, sent, noted, compared } = copy;
+        let sql = format!("INSERT OR REPLACE INTO copies ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+        let Copy { sha256, place, identity, key, version, manifest, sent, noted, compared, lost } = copy;
         self.write(|tx| {
-            tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted, manifest, compared]).map(drop)
+            tx.execute(&sql, params![sha256, place, identity, key, version, sent, noted, manifest, compared, lost])
+                .map(drop)
         })
     }
 

@@ -170,6 +170,7 @@ CREATE TABLE copies (
     noted TEXT,
     manifest TEXT,
     compared TEXT,
+    lost INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (sha256, place)
 ) STRICT, WITHOUT ROWID;
 

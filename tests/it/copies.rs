@@ -383,6 +383,20 @@ fn the_weekly_look_at_archives_is_one_at_their_copies_too() {
     assert!(ran.code == 0 && ran.stdout.contains("copied 2 archives"), "{ran:?}");
     let ran = verify();
     assert_eq!(ran.code, 0, "{ran:?}");
+    // What comes back is a copy again, and one without its manifest is none.
+    let manifest = format!("{}.manifest.json", key(17));
+    for name in [key(17), manifest] {
+        fs::rename(bed.path("nas").join(&name), bed.path("aside")).unwrap();
+        let ran = verify();
+        assert!(ran.code == 1 && ran.stdout.contains("the archive is no longer here"), "{name}: {ran:?}");
+        assert_eq!(verify().code, 0, "told once");
+        fs::rename(bed.path("aside"), bed.path("nas").join(&name)).unwrap();
+        assert_eq!(verify().code, 0);
+        let to = bed.path("back");
+        let ran = bed.run(&["archive", "fetch", "web1-logs-2026-11-17", "--to", &to.to_string_lossy()]);
+        assert_eq!(ran.code, 0, "{name}: {ran:?}");
+        fs::remove_dir_all(to).unwrap();
+    }
     // A disk that is not there.
     fs::rename(bed.path("nas"), bed.path("away")).unwrap();
     let ran = verify();

@@ -214,7 +214,10 @@ fn a_format_of_ones_own_is_recognised_before_the_shipped_ones() {
         "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nthreshold = 1\n",
     );
     bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\n");
-    bed.file("log/a.log", &[line(r#""forwarded":"198.51.100.7""#), line(r#""real_ip":"198.51.100.8""#)].concat());
+    // The first line is of a shipped format only.
+    let first = "{\"time\":\"2026-11-20T10:00:00Z\",\"remote_addr\":\"10.0.0.1\",\"status\":200}\n".to_owned();
+    let forwarded = line(r#""real_ip":"","forwarded":"198.51.100.7""#);
+    bed.file("log/a.log", &[first, forwarded, line(r#""real_ip":"198.51.100.8""#)].concat());
     bed.run_job("scan", "2026-11-20T12:00:00Z");
     let findings = bed.store().findings(&Default::default()).unwrap();
     let mut found: Vec<String> = findings.iter().map(|stored| stored.finding.subject_words()).collect();

@@ -463,7 +463,7 @@ const NGINX: &str = r#"DIR/log/*.log {
 		echo "it's told" >> DIR/told
 	endscript
 	firstaction
-		echo first >> DIR/told
+		# nothing to do
 	endscript
 	lastaction
 		echo last >> DIR/told
@@ -477,8 +477,7 @@ fn an_imported_entry_does_what_logrotate_does() {
         return skip("an_imported_entry_does_what_logrotate_does", "logrotate");
     }
     let copytruncate = "# all\nrotate 2\n\"DIR/log/a.log\" DIR/log/b.log {\n  size 3\n  copytruncate\n  nomail\n}\n";
-    let only_last =
-        "DIR/log/*.log {\n  size 3\n  create\n  rotate 2\n  lastaction\n    echo last >> DIR/told\n  endscript\n}\n";
+    let only_last = "DIR/log/*.log {\n  size 3\n  create\n  rotate 2\n  sharedscripts\n  firstaction\n    echo first >> DIR/told\n  endscript\n  prerotate\n    echo before >> DIR/told\n  endscript\n  lastaction\n    echo last >> DIR/told\n  endscript\n}\n";
     for text in [NGINX, copytruncate, only_last] {
         let (ours, theirs) = (TestBed::new(), TestBed::new());
         let mut seen = Vec::new();

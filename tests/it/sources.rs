@@ -193,14 +193,64 @@ fn error_logs_in_syslog_tell_of_failed_logins_unless_requests_stand_there_too() 
     let lines: String = (0..6).flat_map(|n| [said("web1", n), said("web2", n)]).collect();
     let bed = bed("", "\"source.ip\"", &lines);
     assert_eq!(found(&bed), ["192.0.2.1 24"]);
-    // Behind its first request, of web1 only what the requests say counts.
-    let request =
-        "Nov 20 10:00:00 web1 nginx[7]: 192.0.2.1 - eve [20/Nov/2026:10:00:00 +0000] \"GET /private HTTP/1.1\" 401 5\n";
-    let bed = self::bed("", "\"source.ip\"", &(request.to_owned() + &lines));
-    assert_eq!(found(&bed), ["192.0.2.1 13"]);
-    let notes = bed.run_job("scan", "2026-11-20T12:30:00Z").notes;
-    std::fs::write(bed.path("log/web1/access.log"), request.to_owned() + &lines + &lines).unwrap();
-    assert!(!notes.iter().any(|note| note.contains("left to the access logs")), "{notes:?}");
-    let notes = bed.run_job("scan", "2026-11-20T12:40:00Z").notes;
-    assert!(notes.iter().any(|note| note.starts_with("18 failed logins")), "{notes:?}");
+    // Of web1 only what the requests say counts, also of the line just before its own request.
+    let request = |n: u32| {
+        format!(
+            "Nov 20 10:00:{n:02} web1 nginx[7]: 192.0.2.1 - eve [20/Nov/2026:10:00:{n:02} +0000] \"GET /private HTTP/1.1\" 401 5\n"
+        )
+    };
+    let lines: String = (0..6).flat_map(|n| [said("web1", n), request(n), said("web2", n)]).collect();
+    let bed = self::bed("", "\"source.ip\"", &lines);
+    bed.file("log/web1/access.log", &lines);
+    let notes = bed.run_job("scan", "2026-11-20T12:00:00Z").notes;
+    assert!(notes.iter().any(|note| note.starts_with("15 failed logins")), "{notes:?}");
+    assert_eq!(found(&bed), ["192.0.2.1 18"]);
+    // A day later nobody writes requests there any more.
+    let later = said("web1", 7).replace("Nov 20", "Nov 22").repeat(6);
+    std::fs::write(bed.path("log/web1/access.log"), lines + &later).unwrap();
+    bed.run_job("scan", "2026-11-22T12:40:00Z");
+    assert!(found(&bed).contains(&"192.0.2.1 12".to_owned()), "{:?}", found(&bed));
+}
+
+#[test]
+fn error_lines_in_syslog_are_left_to_the_access_logs_of_the_host_that_they_name() {
+    let lines: String = (0..6)
+        .map(|n| {
+            format!("Nov 20 10:00:{n:02} web2 apache2[7]: [auth_basic:error] [pid 7:tid 9] [client 192.0.2.1:4711] AH01618: user eve not found: /\n")
+        })
+        .collect();
+    let requests: String = (0..6).map(|n| request(n, "192.0.2.1", "eve", "GET /", 401)).collect();
+    for (host, count) in [("web1", "192.0.2.1 12"), ("web2", "192.0.2.1 6")] {
+        let bed = bed("", "\"source.ip\"", "");
+        bed.main("[sources.web]\nfiles = [\"DIR/log/*/access.log\"]\nhost_pattern = '/log/([^/]+)/'\n[sources.syslog]\nfiles = [\"DIR/syslog\"]\n");
+        bed.file("jobs/scan.toml", "[scan]\nsources = [\"syslog\", \"web\"]\nrules = [\"mine\"]\n");
+        std::fs::remove_file(bed.path("log/web1/access.log")).unwrap();
+        bed.file(&format!("log/{host}/access.log"), &requests).file("syslog", &lines);
+        assert_eq!(found(&bed), [count], "{host}");
+    }
+}
+
+#[test]
+fn repeated_error_lines_count_as_often_as_they_say() {
+    let line = "[auth_basic:error] [pid 7:tid 9] [client 192.0.2.1:4711] AH01618: user eve not found: /";
+    let lines = format!(
+        "Nov 20 10:00:00 web1 apache2[7]: {line}\nNov 20 10:00:09 web1 apache2[7]: message repeated 9 times: [ {line}]\n"
+    );
+    assert_eq!(found(&bed("", "\"source.ip\"", &lines)), ["192.0.2.1 10"]);
+}
+
+#[test]
+fn a_module_that_repeats_or_corrects_what_pam_unix_said_adds_no_failure() {
+    let said = |n: u32, module: &str, what: &str, ip: &str| {
+        format!(
+            "Nov 20 10:00:{n:02} web1 dovecot[{n}]: {module}(dovecot:auth): authentication {what}; logname= uid=0 euid=0 tty=dovecot ruser=eve rhost={ip} user=eve\n"
+        )
+    };
+    let both: String = (0..6)
+        .flat_map(|n| [said(n, "pam_unix", "failure", "192.0.2.1"), said(n, "pam_sss", "failure", "192.0.2.1")])
+        .collect();
+    let in_the_end: String = (10..16)
+        .flat_map(|n| [said(n, "pam_unix", "failure", "192.0.2.2"), said(n, "pam_sss", "success", "192.0.2.2")])
+        .collect();
+    assert_eq!(found(&bed("", "\"source.ip\"", &(both + &in_the_end))), ["192.0.2.1 6"]);
 }

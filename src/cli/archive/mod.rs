@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use super::scan::configured;
 use crate::archive::{Keys, Opened, TextTimes};
-use crate::config::{Config, system_zone};
+use crate::config::{Config, shipped_formats, system_zone};
 use crate::jobs::log_times;
-use crate::model::{ArchiveEntry, Formats, Problem};
+use crate::model::{ArchiveEntry, Problem};
 use crate::store::{ArchiveFilter, Catalogued, Store};
 
 #[derive(clap::Args)]
@@ -111,14 +111,14 @@ fn times_of(entry: &ArchiveEntry, config: Option<&Config>) -> impl Fn(i64) -> Te
         (None, Ok(zone)) => zone,
         (None, Err(_)) => system_zone(),
     };
-    let formats = source.map(|source| source.formats.clone()).unwrap_or_default();
+    let formats = source.map_or_else(shipped_formats, |source| source.formats.clone());
     move |modified| log_times(zone, &formats, modified)
 }
 
 /// Opens an archive for reading, with secret keys where it is encrypted; the times in one without a manifest are found as well as may be.
 fn open(path: &Path, keys: Option<&Arc<Keys>>) -> anyhow::Result<Opened> {
-    let zone = system_zone();
-    Ok(Opened::new(path, keys, &|modified| log_times(zone, &Formats::default(), modified))?)
+    let (zone, formats) = (system_zone(), shipped_formats());
+    Ok(Opened::new(path, keys, &|modified| log_times(zone, &formats, modified))?)
 }
 
 /// The secret keys in a file, if one is named.
