@@ -14,7 +14,8 @@ use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
 use crate::jobs::access_logs::is_access_log;
-use crate::jobs::ahead::{each_block, parsed};
+use crate::jobs::ahead::each_block;
+use crate::jobs::parsed::Parsed;
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, StreamState, Triaged};
 use crate::jobs::status_counts::FewCounts;
 use crate::logs::{Ending, Lines};
@@ -244,7 +245,7 @@ pub(super) fn scan_file(
     path: &Path,
     reading: &Reading,
     access_logs: &[&PathBuf],
-    mut saver: Option<&mut Saver>,
+    saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
     let mut lines = match Lines::open_named(path) {
@@ -275,22 +276,18 @@ pub(super) fn scan_file(
         access_logs: None,
         provisional,
     };
-    let mut told = |line: &Triaged<'_>| {
-        if let Some(saver) = saver.as_deref_mut() {
-            saver.save(line);
-        }
-    };
+    let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));
     let mut passed_over = 0;
-    let read = each_block(&mut lines, &mut parser, |text, overlong, parsed| {
+    let read = each_block(&mut lines, &mut parser, |parsed, overlong| {
         input.number += overlong - passed_over;
         passed_over = overlong;
-        scanner.text(&mut stream, &mut input, text, parsed, &mut told);
+        scanner.text(&mut stream, &mut input, parsed, save.as_mut().map(|save| save as _));
         scanner.after_block(&mut stream, source);
         Ok::<_, Infallible>(())
     });
     let Ok(()) = read;
     input.number += lines.overlong - passed_over;
-    scanner.text(&mut stream, &mut input, lines.tail(), parsed(&mut parser, lines.tail()), &mut told);
+    scanner.text(&mut stream, &mut input, &Parsed::of(lines.tail(), &mut parser), save.as_mut().map(|save| save as _));
     lines.take_tail();
     scanner.overlong(source, &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, source, false);

@@ -176,8 +176,8 @@ impl Sessions {
     }
 
     /// The host's requests stand in the same log from this one on: what an error log's lines said just before was said of them.
-    pub fn leave_error_logs(&mut self, request: &Event<'_>, time: i64) {
-        let Some(host) = self.hosts.iter().position(|host| **host == *request.host) else { return };
+    pub fn leave_error_logs(&mut self, host: &[u8], time: i64) {
+        let Some(host) = self.hosts.iter().position(|known| **known == *host) else { return };
         for (_, session) in self.open.iter_mut().filter(|(key, _)| key.host as usize == host) {
             session.expire(time, &mut self.over);
             session.held.retain(|held| held.shape != Shape::ErrorLog);

@@ -1,14 +1,15 @@
 //! What each address did, however many there are.
 
 use std::cmp::Reverse;
+use std::hash::BuildHasher;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use foldhash::HashMap;
 
+use super::facts::Facts;
 use super::scanner::TOGETHER;
 use super::status_counts::FewCounts;
-use crate::detect::Sighting;
 use crate::model::short::ShortBytes;
 use crate::model::{Action, Address, Peer};
 
@@ -41,43 +42,54 @@ impl Counts {
 
 /// What addresses did. The counts lie one after the other, those of busy addresses first, because these are seen early: so
 /// the cache holds most of what is needed.
-#[derive(Default)]
 pub struct Addresses {
     /// Apart from the others, because twenty times as much room would not stay in the cache.
-    numbers: HashMap<u32, u32>,
+    numbers: Ipv4Numbers,
     others: HashMap<Address, u32>,
+    /// By number; that of the first is nobody's.
     counts: Vec<Counts>,
+}
+
+impl Default for Addresses {
+    fn default() -> Self {
+        Self { numbers: Ipv4Numbers::default(), others: HashMap::default(), counts: vec![Counts::default()] }
+    }
 }
 
 impl Addresses {
     /// Counts what so many lines tell as are looked at together.
-    pub fn add(&mut self, sightings: &[Sighting<'_>]) {
-        // Memory answers many questions at once, but only to a loop that does nothing else.
-        let mut numbers = [(0_u32, 0_u32); TOGETHER];
-        for (sighting, number) in sightings.iter().zip(&mut numbers) {
-            let Some(event) = &sighting.event else { continue };
-            let events = match event.action {
-                Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
-                _ => sighting.failures,
-            };
-            if let Some(peer) = event.peer.filter(|_| events > 0) {
-                *number = (self.number(peer), events);
+    pub fn add(&mut self, facts: &[Facts<'_>]) {
+        // Memory answers many questions at once, but only to loops that do nothing else.
+        let mut slots = [Slot::default(); TOGETHER];
+        for (slot, facts) in slots.iter_mut().zip(facts) {
+            if let Some(Peer::Ip(IpAddr::V4(ip))) = facts.peer {
+                *slot = self.numbers.likely(ip.to_bits());
             }
         }
-        for (sighting, (number, events)) in sightings.iter().zip(numbers).filter(|(_, (_, events))| *events > 0) {
-            let counts = &mut self.counts[number as usize];
-            counts.failures = counts.failures.saturating_add(sighting.failures);
-            match sighting.event.as_ref().map(|event| event.action) {
+        let mut numbers = [0; TOGETHER];
+        for ((number, slot), facts) in numbers.iter_mut().zip(slots).zip(facts) {
+            if let Some(peer) = facts.peer.filter(|_| facts.events() > 0) {
+                *number = self.number(peer, slot);
+            }
+        }
+        let seen = numbers.iter().fold(0, |seen, number| seen ^ self.counts[*number as usize].others);
+        std::hint::black_box(seen);
+        for (number, facts) in numbers.iter().zip(facts).filter(|(number, _)| **number > 0) {
+            let counts = &mut self.counts[*number as usize];
+            counts.failures = counts.failures.saturating_add(facts.failures);
+            match facts.action {
                 Some(Action::Request { status }) => counts.requests.add(status),
-                _ => counts.others = counts.others.saturating_add(events),
+                _ => counts.others = counts.others.saturating_add(facts.events()),
             }
         }
     }
 
-    fn number(&mut self, peer: Peer<'_>) -> u32 {
+    /// The number of an address, given the slot where it is likely to be.
+    fn number(&mut self, peer: Peer<'_>, slot: Slot) -> u32 {
         let next = self.counts.len() as u32;
         let number = match peer {
-            Peer::Ip(IpAddr::V4(ip)) => *self.numbers.entry(ip.to_bits()).or_insert(next),
+            Peer::Ip(IpAddr::V4(ip)) if slot.ip == ip.to_bits() && slot.number > 0 => return slot.number,
+            Peer::Ip(IpAddr::V4(ip)) => self.numbers.number(ip.to_bits(), next),
             peer => *self.others.entry(Address::from(peer)).or_insert(next),
         };
         if number == next {
@@ -89,21 +101,103 @@ impl Addresses {
     /// The addresses as they are printed, with their counts, most events first.
     pub fn sorted(self) -> Vec<(ShortBytes, AddressCounts)> {
         let Self { numbers, others, mut counts } = self;
-        let numbers = numbers.into_iter().map(|(ip, number)| (Address::Ip(Ipv4Addr::from_bits(ip).into()), number));
-        let names = numbers.chain(others).map(|(address, number)| {
-            let name = match address {
+        let mut names = vec![ShortBytes::default(); counts.len()];
+        for (ip, number) in numbers.iter() {
+            names[number as usize] = printed(Ipv4Addr::from_bits(ip).into());
+        }
+        for (address, number) in others {
+            names[number as usize] = match address {
                 Address::Ip(ip) => printed(ip),
                 Address::Name(name) => String::from_utf8_lossy(&name).as_bytes().into(),
             };
-            (Reverse(counts[number as usize].events()), name, number)
-        });
-        let mut names: Vec<_> = names.collect();
-        names.sort_unstable();
-        let mut of = |number: u32, events| {
-            let Counts { failures, requests, .. } = std::mem::take(&mut counts[number as usize]);
-            AddressCounts { events, failures: u64::from(failures), status: requests }
+        }
+        // Nearly all names are told apart by their first bytes, which are compared at once.
+        let key = |number: usize| (Reverse(counts[number].events()), beginning(names[number].as_slice()), number);
+        let mut keys: Vec<_> = (1..counts.len()).map(key).collect();
+        keys.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| names[a.2].cmp(&names[b.2])));
+        let mut of = |(Reverse(events), _, number)| {
+            let Counts { failures, requests, .. }: Counts = std::mem::take(&mut counts[number]);
+            let counts = AddressCounts { events, failures: u64::from(failures), status: requests };
+            (std::mem::take(&mut names[number]), counts)
         };
-        names.into_iter().map(|(Reverse(events), name, number)| (name, of(number, events))).collect()
+        keys.into_iter().map(&mut of).collect()
+    }
+}
+
+/// The first bytes of a text as a number that compares as they do.
+fn beginning(text: &[u8]) -> u128 {
+    let mut bytes = [0; 16];
+    let length = text.len().min(16);
+    bytes[..length].copy_from_slice(&text[..length]);
+    u128::from_be_bytes(bytes)
+}
+
+/// Numbers of IPv4 addresses: a table in which most of them lie in the place that their digest tells, so that one look
+/// answers. (hashbrown needs two, one of them to find out where.)
+struct Ipv4Numbers {
+    /// As many as a power of two.
+    slots: Box<[Slot]>,
+    used: usize,
+    /// An odd number that nobody can guess, so that nobody can choose addresses of equal digests.
+    factor: u64,
+}
+
+/// A place of the table.
+#[derive(Default, Clone, Copy)]
+struct Slot {
+    ip: u32,
+    /// 0 where none lies here.
+    number: u32,
+}
+
+impl Default for Ipv4Numbers {
+    fn default() -> Self {
+        let factor = foldhash::quality::RandomState::default().hash_one(0) | 1;
+        Self { slots: vec![Slot::default(); 1024].into(), used: 0, factor }
+    }
+}
+
+impl Ipv4Numbers {
+    /// What lies where an address would best lie.
+    fn likely(&self, ip: u32) -> Slot {
+        self.slots[self.place(ip)]
+    }
+
+    /// The number of an address, which is `next` where it is new.
+    fn number(&mut self, ip: u32, next: u32) -> u32 {
+        if self.used * 2 >= self.slots.len() {
+            let larger = vec![Slot::default(); self.slots.len() * 2].into();
+            for slot in std::mem::replace(&mut self.slots, larger).iter().filter(|slot| slot.number > 0) {
+                let place = self.find(slot.ip);
+                self.slots[place] = *slot;
+            }
+        }
+        let place = self.find(ip);
+        let slot = &mut self.slots[place];
+        if slot.number == 0 {
+            *slot = Slot { ip, number: next };
+            self.used += 1;
+        }
+        slot.number
+    }
+
+    /// Where an address lies, or would.
+    fn find(&self, ip: u32) -> usize {
+        let mut place = self.place(ip);
+        // At least half of the table is free.
+        while self.slots[place].number > 0 && self.slots[place].ip != ip {
+            place = (place + 1) & (self.slots.len() - 1);
+        }
+        place
+    }
+
+    fn place(&self, ip: u32) -> usize {
+        let digest = u64::from(ip).wrapping_mul(self.factor);
+        (digest >> (64 - self.slots.len().trailing_zeros())) as usize
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.slots.iter().filter(|slot| slot.number > 0).map(|slot| (slot.ip, slot.number))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
-use crate::logs::{Lines, MAX_LINE, split};
-use crate::model::{Action, Category, Event, Peer};
+use super::parsed::Parsed;
+use crate::logs::Lines;
 use crate::parse::AutoParser;
 
 /// How many blocks are read before another thread is worth its start.
@@ -13,21 +13,19 @@ const ALONE: usize = if cfg!(test) { 1 } else { 2 };
 const WAITING: usize = 2;
 const MOST_LINES: usize = 8192;
 
-/// The lines of a text, each with its line break and with what was made of it.
-pub type Parsed<'e, 't> = &'e mut dyn Iterator<Item = (&'t [u8], Option<Event<'t>>)>;
-
-/// Reads a file piece by piece to its end and hands each to `take`, together with how many lines before it were passed over so
-/// far because they were too long, and with its lines.
+/// Reads a file piece by piece to its end and hands the lines of each to `take`, together with how many lines before them were
+/// passed over so far because they were too long.
 ///
 /// # Errors
 /// Those of `take`; then the rest is not read.
 pub fn each_block<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
-    mut take: impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
+    mut take: impl FnMut(&Parsed, u64) -> Result<(), E>,
 ) -> Result<(), E> {
+    let mut piece = Piece::default();
     for _ in 0..ALONE {
-        if !alone(lines, parser, &mut take)? {
+        if !alone(lines, parser, &mut piece, &mut take)? {
             return Ok(());
         }
     }
@@ -40,32 +38,34 @@ pub fn each_block<E>(
         has_thread = reader.spawn_scoped(scope, move || read(lines, parser, &full, &used)).is_ok();
         count(&ready, &empty, &mut take)
     })?;
-    while !has_thread && alone(lines, parser, &mut take)? {}
+    while !has_thread && alone(lines, parser, &mut piece, &mut take)? {}
     Ok(())
+}
+
+/// Lines that were read together.
+#[derive(Default)]
+struct Piece {
+    parsed: Parsed,
+    /// How many lines before them were too long.
+    overlong: u64,
 }
 
 /// Reads, parses and counts a block; false where there is none.
 fn alone<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
-    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
+    piece: &mut Piece,
+    take: &mut impl FnMut(&Parsed, u64) -> Result<(), E>,
 ) -> Result<bool, E> {
     if lines.next_block().is_none() {
         return Ok(false);
     }
-    let overlong = lines.overlong;
-    take(lines.block(), overlong, &mut parsed(parser, lines.block()))?;
+    let (mut done, whole) = (0, lines.block().len());
+    while done < whole {
+        done += piece.parse(lines, done, parser);
+        take(&piece.parsed, piece.overlong)?;
+    }
     Ok(true)
-}
-
-/// The lines of a text and what this parser makes of them.
-pub fn parsed<'a>(parser: &mut AutoParser, text: &'a [u8]) -> impl Iterator<Item = (&'a [u8], Option<Event<'a>>)> {
-    split(text).map(|line| (line, event(parser, line)))
-}
-
-/// The event of a line; none of one that is too long to be looked at.
-fn event<'a>(parser: &mut AutoParser, line: &'a [u8]) -> Option<Event<'a>> {
-    if line.len() > MAX_LINE { None } else { parser.parse(line) }
 }
 
 fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, used: &Receiver<Piece>) {
@@ -73,15 +73,7 @@ fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, us
         let (mut done, whole) = (0, lines.block().len());
         while done < whole {
             let mut piece = used.try_recv().unwrap_or_default();
-            let taken = piece.parse(&lines.block()[done..], parser);
-            piece.overlong = lines.overlong;
-            if taken == whole {
-                lines.swap_block(&mut piece.text);
-            } else {
-                piece.text.clear();
-                piece.text.extend_from_slice(&lines.block()[done..done + taken]);
-            }
-            done += taken;
+            done += piece.parse(lines, done, parser);
             // Nobody wants to know more.
             if full.send(piece).is_err() {
                 return;
@@ -93,128 +85,28 @@ fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, us
 fn count<E>(
     ready: &Receiver<Piece>,
     empty: &Sender<Piece>,
-    take: &mut impl for<'e, 't> FnMut(&'t [u8], u64, Parsed<'e, 't>) -> Result<(), E>,
+    take: &mut impl FnMut(&Parsed, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     for piece in ready {
-        take(&piece.text, piece.overlong, &mut piece.lines())?;
+        take(&piece.parsed, piece.overlong)?;
         // The reader may have come to its end.
         let _ = empty.send(piece);
     }
     Ok(())
 }
 
-/// Whole lines and what was made of them.
-#[derive(Default)]
-struct Piece {
-    text: Vec<u8>,
-    /// Of each line where it ends and what it tells.
-    parsed: Vec<(usize, Option<PlacedEvent>)>,
-    /// Texts of events that their lines don't hold as they are.
-    others: Vec<u8>,
-    overlong: u64,
-}
-
 impl Piece {
-    /// Parses lines from the front of a text, which become those of this piece; returns their length.
-    fn parse(&mut self, text: &[u8], parser: &mut AutoParser) -> usize {
-        self.parsed.clear();
-        self.others.clear();
-        let mut end = 0;
-        for (line, event) in parsed(parser, text).take(MOST_LINES) {
-            end += line.len();
-            self.parsed.push((end, event.map(|event| PlacedEvent::new(line, &event, &mut self.others))));
+    /// Parses lines of the block from this place on, which become those of this piece; returns their length.
+    fn parse(&mut self, lines: &mut Lines, from: usize, parser: &mut AutoParser) -> usize {
+        self.overlong = lines.overlong;
+        let block = &lines.block()[from..];
+        let length = self.parsed.parse(block, parser, MOST_LINES);
+        if from == 0 && length == block.len() {
+            lines.swap_block(&mut self.parsed.text);
+        } else {
+            self.parsed.text.extend_from_slice(&block[..length]);
         }
-        end
-    }
-
-    fn lines(&self) -> impl Iterator<Item = (&[u8], Option<Event<'_>>)> {
-        let starts = [0].into_iter().chain(self.parsed.iter().map(|(end, _)| *end));
-        starts.zip(&self.parsed).map(|(start, (end, event))| {
-            let line = &self.text[start..*end];
-            (line, event.as_ref().map(|event| event.of(line, &self.others)))
-        })
-    }
-}
-
-/// An event that can go from one thread to another with its line; small, because there is one for each.
-#[derive(Clone, Copy)]
-struct PlacedEvent {
-    time: Option<i64>,
-    category: Category,
-    action: Action,
-    peer: Option<PlacedPeer>,
-    user: Option<Place>,
-    request: Place,
-    is_post: bool,
-    host: Place,
-    pid: u32,
-}
-
-#[derive(Clone, Copy)]
-enum PlacedPeer {
-    Ip(std::net::IpAddr),
-    Name(Place),
-}
-
-impl PlacedEvent {
-    fn new(line: &[u8], event: &Event<'_>, others: &mut Vec<u8>) -> Self {
-        let Event { time, category, action, peer, user, request, is_post, host, pid } = *event;
-        let mut place = |text| Place::new(line, text, others);
-        let peer = peer.map(|peer| match peer {
-            Peer::Ip(ip) => PlacedPeer::Ip(ip),
-            Peer::Name(name) => PlacedPeer::Name(place(name)),
-        });
-        Self {
-            time,
-            category,
-            action,
-            peer,
-            user: user.map(&mut place),
-            request: place(request),
-            is_post,
-            host: place(host),
-            pid,
-        }
-    }
-
-    fn of<'a>(&self, line: &'a [u8], others: &'a [u8]) -> Event<'a> {
-        let Self { time, category, action, is_post, pid, .. } = *self;
-        let peer = self.peer.map(|peer| match peer {
-            PlacedPeer::Ip(ip) => Peer::Ip(ip),
-            PlacedPeer::Name(name) => Peer::Name(name.of(line, others)),
-        });
-        let user = self.user.map(|user| user.of(line, others));
-        let (request, host) = (self.request.of(line, others), self.host.of(line, others));
-        Event { time, category, action, peer, user, request, is_post, host, pid }
-    }
-}
-
-/// Where a text begins and how long it is. From the length of its line on, it begins among the other texts.
-#[derive(Clone, Copy)]
-struct Place(u32, u32);
-
-impl Place {
-    fn new(line: &[u8], text: &[u8], others: &mut Vec<u8>) -> Self {
-        if text.is_empty() {
-            return Self(0, 0);
-        }
-        let start = text.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
-        // Neither is longer than a block.
-        if line.get(start..start.saturating_add(text.len())).is_some() {
-            return Self(start as u32, text.len() as u32);
-        }
-        let start = line.len() + others.len();
-        others.extend_from_slice(text);
-        Self(start as u32, text.len() as u32)
-    }
-
-    fn of<'a>(self, line: &'a [u8], others: &'a [u8]) -> &'a [u8] {
-        let (start, length) = (self.0 as usize, self.1 as usize);
-        let (text, start) = match start.checked_sub(line.len()) {
-            Some(start) => (others, start),
-            None => (line, start),
-        };
-        text.get(start..start + length).unwrap_or_default()
+        length
     }
 }
 
@@ -223,6 +115,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+    use crate::logs::{MAX_LINE, split};
     use crate::model::Formats;
     use crate::parse::{Context, YearRule};
 
@@ -248,13 +141,21 @@ mod tests {
         let mut alone = Vec::new();
         let (mut lines, mut parser_alone) = (Lines::open(log.path()).unwrap(), parser());
         while let Some(text) = lines.next_block() {
-            alone.extend(parsed(&mut parser_alone, text).map(|line| format!("{line:?}")));
+            for line in split(text) {
+                let event = if line.len() > MAX_LINE { None } else { parser_alone.parse(line) };
+                alone.push(format!("{:?}", (line, event)));
+            }
         }
         let (mut lines, mut parser, mut ahead, mut passed) =
             (Lines::open(log.path()).unwrap(), parser(), Vec::new(), 0);
-        let Ok(()) = each_block(&mut lines, &mut parser, |_, overlong, parsed| {
+        let Ok(()) = each_block(&mut lines, &mut parser, |parsed, overlong| {
             passed = overlong;
-            ahead.extend(parsed.map(|line| format!("{line:?}")));
+            for chunk in parsed.chunks(100) {
+                for (index, line) in chunk.lines().enumerate() {
+                    assert_eq!(chunk.event(index), line.event());
+                    ahead.push(format!("{:?}", (line.line, line.event())));
+                }
+            }
             Ok::<_, Infallible>(())
         });
         assert_eq!((ahead.len(), passed), (alone.len(), 3));

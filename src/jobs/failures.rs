@@ -9,10 +9,7 @@ use crate::model::{Action, Event};
 pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
     match event.action {
         Action::Request { status } => {
-            // What was said just before may be this.
-            if !input.provisional && stream.request_hosts.add(named_host(input, event), sighting.time) {
-                stream.sessions.leave_error_logs(event, sighting.time);
-            }
+            note_request(stream, input, named_host(input, event), sighting.time);
             u32::from(input.web_logins.is_failure(event, status))
         }
         // A file of errors alone counts at once; in syslog the request may stand behind its error.
@@ -23,6 +20,14 @@ pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, 
             0
         }
         _ => 0,
+    }
+}
+
+/// A request was read of the host that its line names, if it names one.
+pub fn note_request(stream: &mut StreamState, input: &Input<'_>, named: &[u8], time: i64) {
+    // What was said just before may be this.
+    if !input.provisional && stream.request_hosts.add(named, time) {
+        stream.sessions.leave_error_logs(if named.is_empty() { input.host.as_bytes() } else { named }, time);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which rules may count an event: a quick look before the exact one, because there are many rules and most events concern few.
 
-use crate::detect::Sighting;
+use super::facts::{CATEGORIES, Facts, category_index};
 use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Rule};
 
@@ -26,23 +26,32 @@ const OTHERS: [(Action, u32); 11] = [
 ];
 
 /// Rules by what happened.
-pub struct Interests(Box<[u64]>);
+pub struct Interests {
+    by_event: Box<[u64]>,
+    /// By category, of urgent lines.
+    urgent: [u64; CATEGORIES.len()],
+}
 
 impl Interests {
     /// Those of these rules.
     pub fn new<'r>(rules: impl Iterator<Item = &'r Rule>) -> Self {
         let requests = (0..STATUSES as u16).map(|status| (Action::Request { status }, u32::from(status == 401)));
         let all: Vec<(Action, u32)> = requests.chain(OTHERS).collect();
-        let mut interests = vec![0; all.len()].into_boxed_slice();
+        let mut interests = Self { by_event: vec![0; all.len()].into(), urgent: Default::default() };
         for (index, rule) in rules.enumerate() {
-            for (place, (action, failures)) in interests.iter_mut().zip(&all) {
+            for (place, (action, failures)) in interests.by_event.iter_mut().zip(&all) {
                 let event = Event { action: *action, ..Event::plain(None, Category::Unknown) };
-                if rule.counts_urgent() || rule.counts(&event, *failures, false) {
+                if rule.counts(&event, *failures, false) {
+                    *place |= Self::bit(index);
+                }
+            }
+            for (place, category) in interests.urgent.iter_mut().zip(CATEGORIES) {
+                if rule.counts_urgent() && rule.counts(&Event::plain(None, category), 0, true) {
                     *place |= Self::bit(index);
                 }
             }
         }
-        Self(interests)
+        interests
     }
 
     /// The bit of the rule at this place.
@@ -51,13 +60,14 @@ impl Interests {
     }
 
     /// The bits of the rules that may count a line.
-    pub fn of(&self, sighting: &Sighting<'_>) -> u64 {
-        let Some(event) = &sighting.event else { return 0 };
-        let failures = usize::from(sighting.failures > 0);
-        let place = match event.action {
+    pub fn of(&self, facts: &Facts<'_>) -> u64 {
+        let Some(action) = facts.action else { return 0 };
+        let urgent = if facts.urgent { self.urgent[category_index(facts.category)] } else { 0 };
+        let failures = usize::from(facts.failures > 0);
+        let place = match action {
             // A form that was answered so.
             Action::Request { status } if failures > 0 && status != 401 => {
-                return self.at(usize::from(status)) | self.at(STATUSES + 1);
+                return self.at(usize::from(status)) | self.at(STATUSES + 1) | urgent;
             }
             Action::Request { status } => usize::from(status),
             Action::LoginFailed { shape: Shape::ErrorLog, .. } => STATUSES + 9 + failures,
@@ -69,11 +79,11 @@ impl Interests {
             Action::ErrorLogged => STATUSES + 6,
             Action::Other => STATUSES + 7 + failures,
         };
-        self.at(place)
+        self.at(place) | urgent
     }
 
     fn at(&self, place: usize) -> u64 {
-        self.0.get(place).copied().unwrap_or(u64::MAX)
+        self.by_event.get(place).copied().unwrap_or(u64::MAX)
     }
 }
 
@@ -83,6 +93,7 @@ mod tests {
 
     use super::*;
     use crate::config::shipped_rules;
+    use crate::detect::Sighting;
 
     #[test]
     fn no_rule_misses_what_it_would_count() {
@@ -108,7 +119,11 @@ mod tests {
                 };
                 for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.counts(&event, failures, urgent))
                 {
-                    assert!(interests.of(&sighting) & Interests::bit(index) != 0, "{} {action:?}", rule.name);
+                    assert!(
+                        interests.of(&Facts::of(&sighting)) & Interests::bit(index) != 0,
+                        "{} {action:?}",
+                        rule.name
+                    );
                 }
             }
         }

@@ -51,6 +51,11 @@ impl RuleTexts {
         }
     }
 
+    /// Whether any rule has to look at the lines looked at last.
+    pub fn any_found(&self) -> bool {
+        self.found.contains(&true)
+    }
+
     /// For each rule whether it has to look at the lines looked at last.
     pub fn found(&self) -> &[bool] {
         &self.found

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::access_logs::{AccessLogs, is_access_log};
-use super::ahead::{each_block, parsed};
+use super::ahead::each_block;
+use super::parsed::Parsed;
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
@@ -325,11 +326,11 @@ fn read_stream<'a>(
             provisional: false,
         };
         let mut passed_over = 0;
-        each_block(&mut lines, &mut parser, |text, overlong, parsed| {
+        each_block(&mut lines, &mut parser, |parsed, overlong| {
             context.check()?;
             input.number += overlong - passed_over;
             passed_over = overlong;
-            scanner.text(&mut stream.state, &mut input, text, parsed, |_| {});
+            scanner.text(&mut stream.state, &mut input, parsed, None);
             scanner.after_block(&mut stream.state, &source.name);
             Ok::<_, JobError>(())
         })?;
@@ -338,7 +339,7 @@ fn read_stream<'a>(
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
-                scanner.text(&mut stream.state, &mut input, &tail, parsed(&mut parser, &tail), |_| {});
+                scanner.text(&mut stream.state, &mut input, &Parsed::of(&tail, &mut parser), None);
             }
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
@@ -396,7 +397,7 @@ fn read_journal(
     let mut entries = first;
     loop {
         context.check()?;
-        scanner.text(&mut stream.state, &mut input, &entries.text, parsed(&mut parser, &entries.text), |_| {});
+        scanner.text(&mut stream.state, &mut input, &Parsed::of(&entries.text, &mut parser), None);
         scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
@@ -432,7 +433,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], a
             access_logs: Some(access_logs),
             provisional: true,
         };
-        scanner.text(&mut stream.state, &mut input, &tail.line, parsed(&mut parser, &tail.line), |_| {});
+        scanner.text(&mut stream.state, &mut input, &Parsed::of(&tail.line, &mut parser), None);
     }
 }
 

@@ -14,14 +14,15 @@ use smallvec::SmallVec;
 use super::access_logs::{AccessLogs, RequestHosts};
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
-use super::failures::{failures, is_left_to_access_log};
+use super::facts::{CATEGORIES, Facts, category_index};
+use super::failures::{failures, is_left_to_access_log, note_request};
 use super::interests::Interests;
+use super::parsed::{Parsed, ParsedLine, PlacedEvent};
 use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::top_counts::TopCounts;
 use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
-use crate::model::rule::is_error;
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
@@ -80,10 +81,6 @@ pub struct Scanner {
 /// After how many blocks of the last stream what can't change any more is settled.
 const SETTLE_BLOCKS: usize = 64;
 
-/// The categories of triage, in the order in which they are counted.
-const CATEGORIES: [Category; 5] =
-    [Category::Access, Category::Auth, Category::Error, Category::System, Category::Unknown];
-
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
 
@@ -119,6 +116,15 @@ pub struct Input<'a> {
     pub access_logs: Option<&'a AccessLogs>,
     /// Whether lines are only looked at and not counted, because they will be read again.
     pub provisional: bool,
+}
+
+impl<'a> Triaged<'a> {
+    fn new(sighting: &Sighting<'a>, found: bool) -> Self {
+        let Facts { category, urgent, failures, .. } = Facts::of(sighting);
+        let tells_of_failure = sighting.event.is_some_and(|event| event.tells_of_failure());
+        let flagged = found || urgent || failures > 0 || tells_of_failure;
+        Self { line: sighting.line, category, urgent, flagged }
+    }
 }
 
 impl Scanner {
@@ -185,81 +191,101 @@ impl Scanner {
         self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
     }
 
-    /// Takes the lines of a text in, with what a parser made of each; `told` learns what they are.
-    pub fn text<'t>(
+    /// Takes lines in; `told` learns what they are, where somebody wants to know.
+    pub fn text(
         &mut self,
         stream: &mut StreamState,
         input: &mut Input<'_>,
-        text: &'t [u8],
-        parsed: impl IntoIterator<Item = (&'t [u8], Option<Event<'t>>)>,
-        mut told: impl FnMut(&Triaged<'_>),
+        parsed: &Parsed,
+        mut told: Option<&mut dyn FnMut(&Triaged<'_>)>,
     ) {
         let (file, host) = (input.file.clone(), input.host.as_bytes());
-        let (mut parsed, mut rest) = (parsed.into_iter(), text);
-        let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
-        while !rest.is_empty() {
-            sightings.clear();
-            for (line, mut event) in parsed.by_ref().take(TOGETHER) {
+        for chunk in parsed.chunks(TOGETHER) {
+            self.texts.look(chunk.text);
+            let all = told.is_some() || self.urgent_texts.is_some() || self.texts.any_found();
+            let mut facts = SmallVec::<[Facts<'_>; TOGETHER]>::new();
+            let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
+            for line in chunk.lines() {
                 input.number += 1;
+                let (time, late) = self.place_in_time(stream, input, line.event.and_then(|event| event.time));
+                if !all && let Some(known) = self.facts(stream, input, line, time, late) {
+                    facts.push(known);
+                    continue;
+                }
+                let mut event = line.event();
                 if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
                     event.host = host;
                 }
-                let urgent = event.as_ref().is_some_and(|event| self.triage.is_urgent(event));
-                let number = input.number;
-                let (file, kept) = (&file, OnceCell::new());
-                sightings.push(Sighting { time: 0, event, failures: 0, urgent, late: false, line, file, number, kept });
+                let urgent = event.is_some_and(|event| self.triage.is_urgent(event.action));
+                let (line, file, number, kept) = (line.line, &file, input.number, OnceCell::new());
+                let mut sighting = Sighting { time, event, failures: 0, urgent, late, line, file, number, kept };
+                self.settle_failures(stream, input, &mut sighting);
+                facts.push(Facts::of(&sighting));
+                sightings.push(sighting);
             }
-            if sightings.is_empty() {
-                return;
+            self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
+            if !input.provisional {
+                self.count(input.source, &facts, |index| chunk.event(index));
             }
-            let length = sightings.iter().map(|sighting| sighting.line.len()).sum();
-            let together;
-            (together, rest) = rest.split_at(length);
-            self.sightings(stream, input, &mut sightings, together, &mut told);
+            let found = self.show_rules(&mut sightings);
+            if let Some(told) = &mut told {
+                sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
+            }
         }
     }
 
-    fn sightings(
-        &mut self,
+    /// What is counted of a line where no rule is interested in it; nothing of one that has to be looked at whole.
+    fn facts<'a>(
+        &self,
         stream: &mut StreamState,
         input: &Input<'_>,
-        sightings: &mut [Sighting<'_>],
-        text: &[u8],
-        told: &mut impl FnMut(&Triaged<'_>),
-    ) {
-        for sighting in sightings.iter_mut() {
-            self.place_in_time(stream, input, sighting);
-            if let Some(event) = &sighting.event {
-                let is_left = is_left_to_access_log(stream, input, event, sighting.time);
-                self.left_to_access_logs += u64::from(is_left && !input.provisional);
-                sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
-            }
-            // Who tried and then went is no scanner.
-            if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
-                && stream.sessions.knows(event)
-            {
-                event.action = Action::Other;
-            }
+        line: ParsedLine<'a>,
+        time: i64,
+        late: bool,
+    ) -> Option<Facts<'a>> {
+        let mut facts = Facts::unparsed(time, late);
+        let Some(PlacedEvent { category, action, .. }) = line.event else { return Some(facts) };
+        match action {
+            Action::LoginFailed { .. } | Action::LoginSucceeded | Action::Probed => return None,
+            Action::Request { status } if input.web_logins.may_be_failure(*status) => return None,
+            _ => {}
         }
-        self.find_urgent_texts(sightings, text);
-        if !input.provisional {
-            self.tally(input.source, sightings);
-            if let Some(addresses) = &mut self.addresses {
-                addresses.add(sightings);
-            }
-            self.count_tops_of(input.source, sightings);
+        (facts.action, facts.category, facts.peer) = (Some(*action), *category, line.peer());
+        facts.urgent = self.triage.is_urgent(*action);
+        if self.interests.of(&facts) != 0 {
+            return None;
         }
-        for sighting in sightings.iter_mut().filter(|sighting| sighting.event.is_none() && sighting.urgent) {
-            // What is urgent without being understood counts as that.
-            sighting.event = Some(Event::plain(Some(sighting.time), Category::Unknown));
+        if matches!(action, Action::Request { .. }) {
+            note_request(stream, input, line.host(), time);
+        }
+        Some(facts)
+    }
+
+    /// Finds out how many failed logins a line settles, given what its stream told before.
+    fn settle_failures(&mut self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
+        let Some(event) = &sighting.event else { return };
+        let is_left = is_left_to_access_log(stream, input, event, sighting.time);
+        self.left_to_access_logs += u64::from(is_left && !input.provisional);
+        sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
+        // Who tried and then went is no scanner.
+        if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
+            && stream.sessions.knows(event)
+        {
+            event.action = Action::Other;
+        }
+    }
+
+    /// Shows lines to the rules that may count them; tells which of them are what a rule looks for by its text.
+    fn show_rules(&mut self, sightings: &mut [Sighting<'_>]) -> [bool; TOGETHER] {
+        let (mut found, mut interests) = ([false; TOGETHER], [0; TOGETHER]);
+        for (interests, sighting) in interests.iter_mut().zip(sightings.iter_mut()) {
+            if sighting.event.is_none() && sighting.urgent {
+                // What is urgent without being understood counts as that.
+                sighting.event = Some(Event::plain(Some(sighting.time), Category::Unknown));
+            }
+            *interests = self.interests.of(&Facts::of(sighting));
         }
         let exempted = self.exempted(sightings);
-        let mut found = [false; TOGETHER];
-        self.texts.look(text);
-        let mut interests = [0; TOGETHER];
-        for (interests, sighting) in interests.iter_mut().zip(sightings.iter()) {
-            *interests = self.interests.of(sighting);
-        }
         let all = interests.iter().fold(0, |all, one| all | one);
         for (number, (rule, looks)) in self.rules.iter_mut().zip(self.texts.found().iter().copied()).enumerate() {
             let bit = Interests::bit(number);
@@ -269,34 +295,31 @@ impl Scanner {
             let may = |index: usize| (looks || interests[index] & bit != 0) && !exempted[index];
             rule.observe(sightings, may, looks, &mut found);
         }
-        for (sighting, found) in sightings.iter().zip(found) {
-            let flagged = found
-                || sighting.urgent
-                || sighting.failures > 0
-                || sighting.event.as_ref().is_some_and(Event::tells_of_failure);
-            told(&Triaged { line: sighting.line, category: category(sighting), urgent: sighting.urgent, flagged });
-        }
+        found
     }
 
-    fn find_urgent_texts(&self, sightings: &mut [Sighting<'_>], text: &[u8]) {
+    fn find_urgent_texts(&self, sightings: &mut [Sighting<'_>], facts: &mut [Facts<'_>], text: &[u8]) {
         let Some(searcher) = &self.urgent_texts else { return };
         for hit in searcher.find_iter(text) {
             let at = text[hit.start()..].as_ptr();
             let line = sightings.partition_point(|sighting| sighting.line.as_ptr() <= at);
-            if let Some(sighting) = line.checked_sub(1).and_then(|line| sightings.get_mut(line)) {
-                sighting.urgent = true;
+            let Some(line) = line.checked_sub(1) else { continue };
+            // Where there are such texts, all lines are looked at whole.
+            if let (Some(sighting), Some(facts)) = (sightings.get_mut(line), facts.get_mut(line)) {
+                (sighting.urgent, facts.urgent) = (true, true);
             }
         }
     }
 
-    fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
-        let stamp = sighting.event.as_ref().and_then(|event| event.time);
-        sighting.time = stamp.or(stream.latest).unwrap_or(input.fallback);
-        sighting.late = stream.latest.is_some_and(|latest| sighting.time < latest.saturating_sub(LATENESS));
+    /// When a line was written that has this stamp, and whether that is late.
+    fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, stamp: Option<i64>) -> (i64, bool) {
+        let time = stamp.or(stream.latest).unwrap_or(input.fallback);
+        let late = stream.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
         if let Some(stamp) = stamp.filter(|_| !input.provisional) {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
         }
+        (time, late)
     }
 
     /// Lines too long to be looked at: counted as read and not understood.
@@ -440,11 +463,9 @@ impl Scanner {
         for held in held.chunks(TOGETHER) {
             let sightings: SmallVec<[Sighting<'_>; TOGETHER]> = held.iter().map(Held::sighting).collect();
             if !provisional {
-                self.tally_held(source, &sightings);
-                if let Some(addresses) = &mut self.addresses {
-                    addresses.add(&sightings);
-                }
-                self.count_tops_of(source, &sightings);
+                let facts: SmallVec<[Facts<'_>; TOGETHER]> = sightings.iter().map(Facts::of).collect();
+                self.tally_held(source, &facts);
+                self.count_who(source, &facts, |index| sightings[index].event);
             }
             let exempted = self.exempted(&sightings);
             // Rules that look at lines have seen these when they were read.
@@ -454,33 +475,43 @@ impl Scanner {
         }
     }
 
-    fn tally_held(&mut self, source: &str, sightings: &[Sighting<'_>]) {
-        for same_bucket in sightings.chunk_by(|a, b| a.time.div_euclid(BUCKET) == b.time.div_euclid(BUCKET)) {
-            let failed_logins = same_bucket.iter().map(|sighting| u64::from(sighting.failures)).sum();
+    fn tally_held(&mut self, source: &str, facts: &[Facts<'_>]) {
+        for same_bucket in facts.chunk_by(|a, b| a.time.div_euclid(BUCKET) == b.time.div_euclid(BUCKET)) {
+            let failed_logins = same_bucket.iter().map(|facts| u64::from(facts.failures)).sum();
             self.add(source, same_bucket[0].time.div_euclid(BUCKET), &Tally { failed_logins, ..Tally::default() });
         }
     }
 
-    fn tally(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+    /// Counts lines, whose events are these.
+    fn count<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
         let mut counts = Tally::default();
         let mut bucket = i64::MIN..i64::MIN;
-        for sighting in sightings {
-            if !bucket.contains(&sighting.time) {
+        for facts in facts {
+            if !bucket.contains(&facts.time) {
                 if counts.lines > 0 {
                     self.add(source, bucket.start / BUCKET, &counts);
                 }
-                let start = sighting.time.div_euclid(BUCKET) * BUCKET;
+                let start = facts.time.div_euclid(BUCKET) * BUCKET;
                 (bucket, counts) = (start..start + BUCKET, Tally::default());
             }
-            count(&mut counts, sighting);
-            let category = category(sighting);
-            self.kinds[category_index(category)][usize::from(sighting.urgent)] += 1;
-            if let Some(Action::Request { status }) = sighting.event.as_ref().map(|event| event.action) {
+            facts.count(&mut counts);
+            self.kinds[category_index(facts.category)][usize::from(facts.urgent)] += 1;
+            if let Some(Action::Request { status }) = facts.action {
                 self.status.add(status);
             }
         }
         if counts.lines > 0 {
             self.add(source, bucket.start / BUCKET, &counts);
+        }
+        self.count_who(source, facts, event);
+    }
+
+    fn count_who<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
+        if let Some(addresses) = &mut self.addresses {
+            addresses.add(facts);
+        }
+        if let Some(tops) = &mut self.tops {
+            tops.add(source, facts, event);
         }
     }
 
@@ -508,12 +539,6 @@ impl Scanner {
             buckets.entry(bucket).or_default().add(counts);
         }
     }
-
-    fn count_tops_of(&mut self, source: &str, sightings: &[Sighting<'_>]) {
-        if let Some(tops) = &mut self.tops {
-            tops.add(source, sightings);
-        }
-    }
 }
 
 /// A detector's state as stored.
@@ -522,54 +547,4 @@ pub struct SavedDetector {
     fingerprint: String,
     /// As it is stored, until it is taken up.
     state: Box<RawValue>,
-}
-
-fn category(sighting: &Sighting<'_>) -> Category {
-    sighting.event.as_ref().map_or(Category::Unknown, |event| event.category)
-}
-
-fn category_index(category: Category) -> usize {
-    match category {
-        Category::Access => 0,
-        Category::Auth => 1,
-        Category::Error => 2,
-        Category::System => 3,
-        Category::Unknown => 4,
-    }
-}
-
-fn count(tally: &mut Tally, sighting: &Sighting<'_>) {
-    tally.lines += 1;
-    tally.failed_logins += u64::from(sighting.failures);
-    tally.urgent += u64::from(sighting.urgent);
-    tally.late += u64::from(sighting.late);
-    let Some(event) = &sighting.event else {
-        tally.unparsed += 1;
-        return;
-    };
-    match event.category {
-        Category::Access => tally.access_lines += 1,
-        Category::Error => tally.error_lines += 1,
-        Category::Auth => tally.auth_lines += 1,
-        Category::System => tally.system_lines += 1,
-        Category::Unknown => {}
-    }
-    match event.action {
-        Action::Request { status } => {
-            tally.requests += 1;
-            tally.status_401 += u64::from(status == 401);
-            tally.status_403 += u64::from(status == 403);
-            tally.status_404 += u64::from(status == 404);
-            tally.status_4xx += u64::from((400..500).contains(&status));
-            tally.status_5xx += u64::from((500..600).contains(&status));
-        }
-        Action::LoginSucceeded => tally.logins += 1,
-        action if is_error(action) => tally.errors_logged += 1,
-        Action::ErrorLogged
-        | Action::LoginFailed { .. }
-        | Action::Probed
-        | Action::LockedOut
-        | Action::LogCleared
-        | Action::Other => {}
-    }
 }

@@ -6,11 +6,11 @@ use std::net::IpAddr;
 
 use foldhash::HashMap;
 
-use crate::detect::Sighting;
+use super::facts::Facts;
 use crate::model::short::ShortBytes;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
-use crate::model::{Action, Peer, Top, TopKind};
+use crate::model::{Action, Event, Peer, Top, TopKind};
 
 /// How many names stay of an hour that is being read when there are more than [`MOST`] of them, the most frequent ones.
 const COUNTED: usize = 1000;
@@ -50,48 +50,23 @@ struct Names {
 }
 
 impl TopCounts {
-    /// Counts what these lines of a source tell.
-    pub fn add(&mut self, source: &str, sightings: &[Sighting<'_>]) {
+    /// Counts what these lines of a source tell, whose events are these.
+    pub fn add<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
         if !self.sources.contains_key(source) {
             self.sources.insert(source.to_owned(), Hours::default());
         }
         let Some(hours) = self.sources.get_mut(source) else { return };
-        let hour = |sighting: &Sighting<'_>| sighting.time.div_euclid(HOUR);
-        for same in sightings.chunk_by(|a, b| hour(a) == hour(b)) {
-            let Hour([addresses, accounts, paths, attackers, targets, error_paths, logins]) =
-                hours.enter(hour(&same[0]));
-            for sighting in same {
-                let Some(event) = &sighting.event else { continue };
-                let times = match event.action {
-                    Action::Request { .. } | Action::LoginSucceeded | Action::Probed => 1,
-                    _ => u64::from(sighting.failures),
-                };
-                if times == 0 {
-                    continue;
-                }
-                if let Some(peer) = event.peer {
-                    addresses.count_address(peer, times);
-                }
-                let path = event.path();
-                if let Some(path) = path {
-                    paths.count(path, times);
-                }
-                if let Some(user) = event.user {
-                    accounts.count(user, times);
-                }
-                if event.action == Action::LoginSucceeded {
-                    event.peer.into_iter().for_each(|peer| logins.count_address(peer, 1));
-                }
-                let failures = u64::from(sighting.failures);
-                if failures > 0 {
-                    event.peer.into_iter().for_each(|peer| attackers.count_address(peer, failures));
-                    event.user.into_iter().for_each(|user| targets.count(user, failures));
-                }
-                if let (Action::Request { status, .. }, Some(path)) = (event.action, path)
-                    && status >= 400
+        let hour = |facts: &Facts<'_>| facts.time.div_euclid(HOUR);
+        let mut index = 0;
+        for same in facts.chunk_by(|a, b| hour(a) == hour(b)) {
+            let names = hours.enter(hour(&same[0]));
+            for facts in same {
+                if facts.events() > 0
+                    && let Some(event) = event(index)
                 {
-                    error_paths.count(path, 1);
+                    names.count(facts, &event);
                 }
+                index += 1;
             }
         }
     }
@@ -132,6 +107,35 @@ impl Hours {
             self.latest = [hour, last];
         }
         self.all.entry(hour).or_insert_with(|| Hour(std::array::from_fn(|_| self.spare.pop().unwrap_or_default())))
+    }
+}
+
+impl Hour {
+    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>) {
+        let Self([addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
+        let (times, failures) = (u64::from(facts.events()), u64::from(facts.failures));
+        if let Some(peer) = event.peer {
+            addresses.count_address(peer, times);
+        }
+        let path = event.path();
+        if let Some(path) = path {
+            paths.count(path, times);
+        }
+        if let Some(user) = event.user {
+            accounts.count(user, times);
+        }
+        if facts.action == Some(Action::LoginSucceeded) {
+            event.peer.into_iter().for_each(|peer| logins.count_address(peer, 1));
+        }
+        if failures > 0 {
+            event.peer.into_iter().for_each(|peer| attackers.count_address(peer, failures));
+            event.user.into_iter().for_each(|user| targets.count(user, failures));
+        }
+        if let (Some(Action::Request { status }), Some(path)) = (facts.action, path)
+            && status >= 400
+        {
+            error_paths.count(path, 1);
+        }
     }
 }
 

@@ -146,26 +146,31 @@ pub fn parse_ip(text: &[u8]) -> Option<IpAddr> {
 
 /// Reads an IPv4 address as `Ipv4Addr` does, several times as fast: every line has one.
 fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut rest) = ([0; 4], text);
-    for (index, octet) in octets.iter_mut().enumerate() {
-        let (mut value, mut digits) = (0_u32, 0);
-        while let [digit @ b'0'..=b'9', after @ ..] = rest {
-            // A zero in front might mean an octal number.
-            if digits == 3 || digits > 0 && value == 0 {
-                return None;
-            }
-            value = value * 10 + u32::from(digit - b'0');
-            (digits, rest) = (digits + 1, after);
-        }
-        if digits == 0 {
-            return None;
-        }
-        *octet = u8::try_from(value).ok()?;
-        if index < 3 {
-            rest = rest.strip_prefix(b".")?;
-        }
+    leading_ipv4(text).filter(|(_, rest)| rest.is_empty()).map(|(ip, _)| ip)
+}
+
+/// Reads the IPv4 address that a text begins with; returns it and what follows.
+pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (mut ip, mut rest) = (0, text);
+    for index in 0..4 {
+        let (octet, after) = leading_octet(rest)?;
+        ip = ip << 8 | octet;
+        rest = if index < 3 { after.strip_prefix(b".")? } else { after };
     }
-    rest.is_empty().then(|| Ipv4Addr::from(octets))
+    Some((Ipv4Addr::from_bits(ip), rest))
+}
+
+fn leading_octet(text: &[u8]) -> Option<(u32, &[u8])> {
+    let digit = |at: usize| text.get(at).map(|byte| u32::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit < 10);
+    let first = digit(0)?;
+    let Some(second) = digit(1) else { return Some((first, &text[1..])) };
+    // A zero in front might mean an octal number.
+    if first == 0 {
+        return None;
+    }
+    let Some(third) = digit(2) else { return Some((first * 10 + second, &text[2..])) };
+    let octet = first * 100 + second * 10 + third;
+    (octet < 256 && digit(3).is_none()).then(|| (octet, &text[3..]))
 }
 
 /// The /64 that an IPv6 address belongs to; an IPv4 address itself.

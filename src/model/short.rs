@@ -16,6 +16,12 @@ pub enum ShortBytes {
     Long(Box<[u8]>),
 }
 
+impl Default for ShortBytes {
+    fn default() -> Self {
+        Self::Short(0, [0; IN_PLACE])
+    }
+}
+
 impl From<&[u8]> for ShortBytes {
     fn from(bytes: &[u8]) -> Self {
         let mut short = [0; IN_PLACE];

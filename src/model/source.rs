@@ -51,6 +51,11 @@ pub struct WebLogins {
 }
 
 impl WebLogins {
+    /// Whether some request with this answer is a failed login.
+    pub fn may_be_failure(&self, status: u16) -> bool {
+        status == 401 || !self.paths.is_empty() && self.failed.iter().any(|class| class.holds(status))
+    }
+
     /// Whether a request with this answer was a failed login.
     pub fn is_failure(&self, event: &Event<'_>, status: u16) -> bool {
         if status == 401 {

@@ -1,6 +1,6 @@
 //! Triage: which lines somebody should look at today. All others are standard.
 
-use super::{Action, Event, Selection};
+use super::{Action, Category, Event, Selection};
 
 /// Which lines are urgent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,20 +16,23 @@ pub struct Triage {
 impl Triage {
     /// Urgent are these events.
     pub fn new(urgent: Vec<Selection>) -> Self {
-        let holds = |status| urgent.iter().any(|of| of.holds(&with(Action::Request { status }), 0, false));
-        let statuses = (0..=999).map(holds).collect();
-        let events = urgent.into_iter().filter(|of| !matches!(of, Selection::Answers(_))).collect();
-        Self { statuses, events, texts: Vec::new() }
+        let statuses = (0..=999).map(|status| holds(&urgent, Action::Request { status })).collect();
+        Self { statuses, events: urgent, texts: Vec::new() }
     }
 
     /// Whether what happened is urgent.
-    pub fn is_urgent(&self, event: &Event<'_>) -> bool {
-        match event.action {
-            Action::Request { status } if self.statuses.get(usize::from(status)).is_some_and(|urgent| *urgent) => true,
+    pub fn is_urgent(&self, action: Action) -> bool {
+        match action {
+            Action::Request { status } => self.statuses.get(usize::from(status)).is_some_and(|urgent| *urgent),
             Action::Other => false,
-            _ => self.events.iter().any(|of| of.holds(event, u32::from(event.tells_of_failure()), false)),
+            _ => holds(&self.events, action),
         }
     }
+}
+
+fn holds(urgent: &[Selection], action: Action) -> bool {
+    let event = Event { action, ..Event::plain(None, Category::Unknown) };
+    urgent.iter().any(|of| of.holds(&event, u32::from(event.tells_of_failure()), false))
 }
 
 impl Default for Triage {
@@ -40,29 +43,22 @@ impl Default for Triage {
     }
 }
 
-fn with(action: Action) -> Event<'static> {
-    Event { action, ..Event::plain(None, super::Category::Unknown) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_5xx_is_urgent_and_a_redirect_is_not() {
-        let is_urgent = |status| Triage::default().is_urgent(&with(Action::Request { status }));
+        let is_urgent = |status| Triage::default().is_urgent(Action::Request { status });
         assert!(is_urgent(500) && is_urgent(599) && is_urgent(404));
         assert!(!is_urgent(302) && !is_urgent(400));
-        assert!(
-            Triage::default().is_urgent(&with(Action::LogCleared))
-                && !Triage::default().is_urgent(&with(Action::Other))
-        );
+        assert!(Triage::default().is_urgent(Action::LogCleared) && !Triage::default().is_urgent(Action::Other));
     }
 
     #[test]
     fn a_table_of_ones_own_replaces_the_usual_one() {
         let triage = Triage::new(vec![Selection::FailedLogins, Selection::Answers(vec!["410".parse().unwrap()])]);
-        let is_urgent = |action| triage.is_urgent(&with(action));
+        let is_urgent = |action| triage.is_urgent(action);
         assert!(is_urgent(Action::Request { status: 410 }) && is_urgent(Action::Request { status: 401 }));
         assert!(!is_urgent(Action::Request { status: 500 }) && !is_urgent(Action::ErrorLogged));
     }

@@ -2,10 +2,12 @@
 //! (<https://httpd.apache.org/docs/2.4/logs.html#accesslog>)
 
 use chrono::NaiveDate;
-use memchr::{memchr, memchr2, memmem};
+use memchr::{memchr, memmem};
 
 use super::Parser;
+use super::marks::Marks;
 use super::time::{clock, four, month, offset, two, with_offset};
+use crate::model::event::leading_ipv4;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser; it remembers the last minute's stamp.
@@ -22,10 +24,11 @@ impl Parser for Access {
         let (user, stamp_start) = user(line, host_end)?;
         let time = self.time(&line[stamp_start..stamp_start + 26])?;
         let rest = &line[stamp_start + STAMP..];
-        let (request, rest) = rest.split_at(quoted_end(rest)?);
-        let &[b'"', b' ', a, b, c, b' ', ref rest @ ..] = rest else { return None };
+        let mut marks = Marks::new(rest);
+        let (request, answer) = rest.split_at(marks.quote()?);
+        let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
         let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
-        if !(100..600).contains(&status) || !is_tail(rest) {
+        if !(100..600).contains(&status) || !is_tail(rest, request.len() + 6, marks) {
             return None;
         }
         let action = Action::Request { status };
@@ -64,6 +67,11 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
 
 /// The client, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with its port.
 fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
+    if let Some((ip, rest)) = leading_ipv4(line)
+        && rest.starts_with(b" - ")
+    {
+        return Some((Peer::Ip(ip.into()), line.len() - rest.len()));
+    }
     let end = memchr(b' ', line)?;
     let first = Peer::read(&line[..end]);
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
@@ -113,31 +121,24 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
-/// Where an opened quote is closed; a backslash takes the next byte's meaning away.
-fn quoted_end(text: &[u8]) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        at += memchr2(b'"', b'\\', text.get(at..)?)?;
-        if text[at] == b'"' {
-            return Some(at);
-        }
-        at += 2;
-    }
-}
-
-/// What may follow the status: the size, and referrer and agent, each closed; further fields are not looked at.
-fn is_tail(text: &[u8]) -> bool {
-    let size = text.iter().position(|b| *b == b' ').unwrap_or(text.len());
-    let (size, mut rest) = text.split_at(size);
+/// What may follow the status, from this place of a text on: the size, and referrer and agent, each closed; further fields are not
+/// looked at. The marks are those that follow.
+fn is_tail(text: &[u8], start: usize, mut marks: Marks<'_>) -> bool {
+    let size = text[start..].iter().position(|b| *b == b' ').map_or(text.len(), |at| start + at);
+    let (size, mut rest) = (&text[start..size], size);
     if !(size == b"-" || !size.is_empty() && size.iter().all(u8::is_ascii_digit)) {
         return false;
     }
     for _ in 0..2 {
-        let Some(quoted) = rest.strip_prefix(b" \"") else { return rest.first() != Some(&b'"') && !holds_stamp(rest) };
-        let Some(end) = quoted_end(quoted) else { return false };
-        rest = &quoted[end + 1..];
+        let following = &text[rest..];
+        if !following.starts_with(b" \"") {
+            return following.first() != Some(&b'"') && !holds_stamp(following);
+        }
+        // The one that opens, and the one that closes.
+        let Some(end) = marks.quote().and_then(|_| marks.quote()) else { return false };
+        rest = end + 1;
     }
-    !holds_stamp(rest)
+    !holds_stamp(&text[rest..])
 }
 
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.

@@ -133,7 +133,11 @@ mod tests {
     fn parse(line: &str) -> Option<(i64, bool, String)> {
         let mut parser = ApacheError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
         let event = parser.parse(line.as_bytes())?;
-        Some((event.time?, Triage::default().is_urgent(&event), event.peer.map(|p| p.to_string()).unwrap_or_default()))
+        Some((
+            event.time?,
+            Triage::default().is_urgent(event.action),
+            event.peer.map(|p| p.to_string()).unwrap_or_default(),
+        ))
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod apache_error;
 mod custom;
 mod journal;
 mod local;
+mod marks;
 mod nginx_error;
 mod pam;
 mod sshd;
