@@ -14,6 +14,7 @@ mod session;
 mod silent;
 mod spike;
 mod subject;
+mod track;
 mod usual;
 mod values;
 

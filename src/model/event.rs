@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
+use wide::u8x16;
 
 use super::run::words;
 
@@ -151,6 +152,39 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
 
 /// Reads the IPv4 address that a text begins with; returns it and what follows.
 pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    at_once(text).or_else(|| digit_by_digit(text))
+}
+
+/// The same where nothing follows too soon: all bytes are looked at together, because the lengths of the numbers can't be foretold.
+fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let first = text.first_chunk::<16>()?;
+    let (bytes, nine) = (u8x16::new(*first), u8x16::splat(9));
+    let values = bytes - u8x16::splat(b'0');
+    let digits = values.min(nine).simd_eq(values).to_bitmask();
+    let dots = bytes.simd_eq(u8x16::splat(b'.')).to_bitmask();
+    let end = (!(digits | dots)).trailing_zeros();
+    let mut dots = dots & ((1 << end) - 1);
+    if dots.count_ones() != 3 || end > 15 {
+        return None;
+    }
+    let (all, mut start, mut ip, mut is_one) = (u128::from_le_bytes(*first), 0, 0, true);
+    for _ in 0..4 {
+        let stop = dots.trailing_zeros().min(end);
+        dots &= dots.wrapping_sub(1);
+        let length = stop - start;
+        // The last digit stands in the highest byte.
+        let digits = (((all >> (8 * start)) as u32) << (8 * (4 - length.clamp(1, 3)))) & 0x0f0f_0f00;
+        let octet = (digits >> 8 & 15) * 100 + (digits >> 16 & 15) * 10 + (digits >> 24);
+        // A zero in front might mean an octal number.
+        is_one &=
+            (1..=3).contains(&length) && octet < 256 && (length < 2 || octet >= 10) && (length < 3 || octet >= 100);
+        ip = ip << 8 | octet;
+        start = stop + 1;
+    }
+    is_one.then(|| (Ipv4Addr::from_bits(ip), &text[end as usize..]))
+}
+
+fn digit_by_digit(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let (mut ip, mut rest) = (0, text);
     for index in 0..4 {
         let (octet, after) = leading_octet(rest)?;
@@ -300,6 +334,10 @@ mod tests {
                     [format!("{a}.{b}.3.4"), format!("1.2.{a}.{b}"), format!("{a}.{b}"), format!("1.2.3.4{a}{b}")]
                 {
                     assert_eq!(parse_ipv4(text.as_bytes()), text.parse().ok(), "{text}");
+                    for end in ["", " - - [20/Nov/2026", ".5 and so on and on", "x5 and so on and on"] {
+                        let text = text.clone() + end;
+                        assert_eq!(leading_ipv4(text.as_bytes()), digit_by_digit(text.as_bytes()), "{text}");
+                    }
                 }
             }
         }

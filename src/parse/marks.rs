@@ -20,6 +20,7 @@ impl<'a> Marks<'a> {
     }
 
     /// The next quotation mark that no backslash takes the meaning away from.
+    #[inline]
     pub fn quote(&mut self) -> Option<usize> {
         loop {
             let at = self.next()?;
@@ -32,30 +33,35 @@ impl<'a> Marks<'a> {
             }
         }
     }
+
+    /// Looks at the next bytes; false where there are none.
+    fn look(&mut self) -> bool {
+        let rest = &self.text[self.seen..];
+        let (bits, length) = match (rest.first_chunk(), self.text.last_chunk()) {
+            (Some(block), _) => (bits(block), 64),
+            // Some of these were looked at already.
+            (None, Some(block)) if !rest.is_empty() => (bits(block) >> (64 - rest.len()), rest.len()),
+            _ => {
+                let mut block = [0; 64];
+                block[..rest.len()].copy_from_slice(rest);
+                (bits(&block), rest.len())
+            }
+        };
+        (self.start, self.bits) = (self.seen, bits);
+        self.seen += length;
+        length > 0
+    }
 }
 
 impl Iterator for Marks<'_> {
     type Item = usize;
 
+    #[inline]
     fn next(&mut self) -> Option<usize> {
         while self.bits == 0 {
-            let rest = &self.text[self.seen..];
-            let (block, skipped) = match rest.first_chunk() {
-                Some(block) => (*block, 0),
-                None if rest.is_empty() => return None,
-                None => match self.text.last_chunk() {
-                    // Some of these were looked at already.
-                    Some(block) => (*block, 64 - rest.len()),
-                    None => {
-                        let mut block = [0; 64];
-                        block[..rest.len()].copy_from_slice(rest);
-                        (block, 0)
-                    }
-                },
-            };
-            self.start = self.seen;
-            self.seen += (64 - skipped).min(rest.len());
-            self.bits = bits(&block) >> skipped;
+            if !self.look() {
+                return None;
+            }
         }
         let at = self.start + self.bits.trailing_zeros() as usize;
         self.bits &= self.bits - 1;

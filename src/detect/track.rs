@@ -1,0 +1,425 @@
+//! What one subject caused, as far as it may still matter: its episodes and the events that may share a window with one to come.
+
+use foldhash::{HashMap, HashMapExt};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
+
+use super::values::Values;
+use super::{EVIDENCE_LINES, Kept, Sighting};
+use crate::model::untrusted::printable;
+use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
+
+/// How many different values of one episode are told apart.
+const MAX_VALUES: usize = 10_000;
+
+/// From how many events of one subject on older ones are let go while a scan still reads, and how late lines may then come,
+/// in seconds.
+const MANY_EVENTS: usize = 1 << 15;
+const VERY_LATE: i64 = 7 * 24 * 60 * 60;
+
+/// How many successes of one subject are remembered.
+const MAX_SUCCESSES: usize = 100;
+
+/// The limits of a windowed rule, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many events make a finding.
+    pub threshold: u32,
+    /// Within how long, both ends included.
+    pub window: i64,
+    /// The longest pause within an episode.
+    pub merge: i64,
+    /// What is counted.
+    pub measure: Measure,
+}
+
+/// What is counted in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    /// Events.
+    Events,
+    /// Different values.
+    Values,
+}
+
+impl Limits {
+    /// Whether the events of one line are enough.
+    pub fn is_reached_by(&self, single: &Single) -> bool {
+        let size = if self.measure == Measure::Events { single.times } else { 1 };
+        size >= self.threshold
+    }
+
+    /// Those of a rule.
+    pub fn new(rule: &Rule, threshold: u32, window: Duration, measure: Measure) -> Self {
+        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure }
+    }
+}
+
+/// The only events of a subject, those of one line: most subjects have no others, and there are very many subjects.
+#[derive(Debug)]
+pub struct Single {
+    /// When they were.
+    pub time: i64,
+    /// Their value, where values are counted.
+    pub value: u64,
+    /// How many.
+    pub times: u32,
+    /// The line.
+    pub evidence: Arc<Evidence>,
+}
+
+/// What is known of one subject that caused several events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Track {
+    /// In the order of time; hardly any subject has two at once.
+    pub episodes: SmallVec<[Episode; 1]>,
+    /// Times, numbers and values of the events that may still share a window with one to come.
+    recent: SmallVec<[(i64, u32, u64); 2]>,
+    /// Successes that may follow a finding's failures.
+    pub successes: Vec<Breach>,
+    /// Whether there were events since it was evaluated.
+    #[serde(skip, default = "yes")]
+    changed: bool,
+}
+
+/// Events of one subject with no long pause between them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Episode {
+    first: i64,
+    /// When the last one was.
+    pub last: i64,
+    /// How many events.
+    pub count: u64,
+    /// When enough had come together for the first time.
+    pub reached: Option<i64>,
+    /// The different values, where these are counted.
+    values: Values,
+    evidence: Kept,
+}
+
+impl Single {
+    /// From when on no event can join it.
+    pub fn due(&self, limits: Limits) -> i64 {
+        self.time.saturating_add(limits.merge)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Track {
+    /// One that begins with these events.
+    pub fn beginning_with(single: &Single, limits: Limits) -> Self {
+        let Single { time, value, times, ref evidence } = *single;
+        let mut track = Self { changed: true, ..Self::default() };
+        track.begin_episode(Single { time, value, times, evidence: evidence.clone() }, limits);
+        track.recent.push((time, times, value));
+        track
+    }
+
+    /// The only events it had, if there are no others.
+    pub fn single(&self) -> Option<Single> {
+        let ([episode], [(time, times, value)]) = (&*self.episodes, &*self.recent) else { return None };
+        let is_single = self.successes.is_empty() && episode.reached.is_none() && episode.count == u64::from(*times);
+        let (_, evidence) = episode.evidence.first().filter(|_| is_single && episode.evidence.len() == 1)?;
+        Some(Single { time: *time, value: *value, times: *times, evidence: evidence.clone() })
+    }
+}
+
+impl Track {
+    /// Takes a success in.
+    pub fn add_success(&mut self, limits: Limits, sighting: &Sighting<'_>) {
+        if self.successes.len() >= MAX_SUCCESSES {
+            self.forget_successes(limits);
+        }
+        let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
+        self.successes.push(Breach { time: sighting.time, user });
+    }
+
+    /// Takes so many events of a line in, which have this value; none before `safe` will come.
+    pub fn add(&mut self, limits: Limits, safe: i64, times: u32, value: u64, sighting: &Sighting<'_>) {
+        let time = sighting.time;
+        let index = self.episode_near(time, limits);
+        match index {
+            Some(index) => {
+                self.episodes[index].add(times, value, sighting);
+                self.join_neighbours(index, limits);
+            }
+            None => self.begin_episode(Single { time, value, times, evidence: sighting.evidence() }, limits),
+        }
+        let reached = index.and_then(|index| self.episodes[index].reached).filter(|reached| *reached <= time);
+        // Where enough events came together before, this one doesn't make it so any earlier, nor will another one.
+        if reached.is_some_and(|reached| reached < safe) {
+            return;
+        }
+        self.forget_before(safe, limits);
+        self.changed |= reached.is_none();
+        match self.recent.last_mut() {
+            Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
+            _ => {
+                self.recent.push((time, times, value));
+                self.forget_long_ago(limits);
+            }
+        }
+    }
+
+    fn episode_near(&self, time: i64, Limits { merge, .. }: Limits) -> Option<usize> {
+        let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
+        self.episodes.iter().position(near)
+    }
+
+    fn begin_episode(&mut self, Single { time, value, times, evidence }: Single, limits: Limits) {
+        let mut values = Values::default();
+        if limits.measure == Measure::Values {
+            values.insert(value);
+        }
+        let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
+        self.episodes.push(Episode { first: time, last: time, count, reached: None, values, evidence });
+        self.episodes.sort_by_key(|episode| episode.first);
+    }
+
+    fn join_neighbours(&mut self, index: usize, Limits { merge, .. }: Limits) {
+        let reaches = |episode: &Episode, next: &Episode| next.first <= episode.last.saturating_add(merge);
+        while self.episodes.get(index + 1).is_some_and(|next| reaches(&self.episodes[index], next)) {
+            let next = self.episodes.remove(index + 1);
+            self.episodes[index].join(next);
+        }
+    }
+
+    /// Drops what lies so long before `safe` that nothing to come can join it; `ended` learns of the episodes, with the successes.
+    pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, &[Breach])) {
+        self.evaluate(limits);
+        self.forget_before(safe, limits);
+        if self.recent.capacity() > 4 * self.recent.len() {
+            self.recent.shrink_to_fit();
+        }
+        let Self { episodes, successes, .. } = self;
+        episodes.retain(|episode| {
+            let open = episode.last.saturating_add(limits.merge) >= safe;
+            if !open {
+                ended(episode, successes);
+            }
+            open
+        });
+        let first = episodes.first().map_or(i64::MAX, |episode| episode.first);
+        successes.retain(|success| success.time >= first.min(safe.saturating_sub(limits.window)));
+    }
+
+    /// When no event before this time will come, an episode is over, or nothing is left where there is none.
+    pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
+        let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
+        let successes = || self.successes.iter().map(|success| success.time.saturating_add(window)).max();
+        episodes.or_else(successes).unwrap_or(i64::MIN)
+    }
+
+    /// Lets go of events that share a window with none that is to come, if the first one is such.
+    fn forget_before(&mut self, safe: i64, limits: Limits) {
+        let from = safe.saturating_sub(limits.window);
+        if self.recent.first().is_some_and(|(time, ..)| *time < from) {
+            self.evaluate(limits);
+            self.recent.retain(|(time, ..)| *time >= from);
+        }
+    }
+
+    /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
+    fn forget_long_ago(&mut self, limits: Limits) {
+        if self.recent.len() < MANY_EVENTS || !self.recent.len().is_power_of_two() {
+            return;
+        }
+        self.evaluate(limits);
+        let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
+        self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
+    }
+
+    /// Forgets the older half of the successes, but for those that tell of a break-in.
+    fn forget_successes(&mut self, limits: Limits) {
+        self.evaluate(limits);
+        let Self { episodes, successes, .. } = self;
+        successes.sort_by_key(|success| success.time);
+        let follows = |episode: &Episode, time: i64| {
+            episode
+                .reached
+                .is_some_and(|reached| (reached..=episode.last.saturating_add(limits.window)).contains(&time))
+        };
+        let breach = |episode: &Episode| successes.iter().position(|success| follows(episode, success.time));
+        let breaches: Vec<usize> = episodes.iter().filter_map(breach).collect();
+        let mut index = 0;
+        successes.retain(|_| {
+            index += 1;
+            index > MAX_SUCCESSES / 2 || breaches.contains(&(index - 1))
+        });
+    }
+
+    /// Finds for each episode the first event that completed a window.
+    pub fn evaluate(&mut self, limits: Limits) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        let all: u64 = self.recent.iter().map(|(_, times, _)| u64::from(*times)).sum();
+        if all < u64::from(limits.threshold) {
+            return;
+        }
+        self.recent.sort_unstable();
+        let mut start = 0;
+        let mut held = Window::new(limits.measure);
+        for end in 0..self.recent.len() {
+            let (time, times, value) = self.recent[end];
+            held.take_in(times, value);
+            while self.recent[start].0 < time.saturating_sub(limits.window) {
+                let (_, times, value) = self.recent[start];
+                held.let_go(times, value);
+                start += 1;
+            }
+            if held.size() >= u64::from(limits.threshold)
+                && let Some(episode) = self.episodes.iter_mut().find(|e| (e.first..=e.last).contains(&time))
+            {
+                episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
+            }
+        }
+    }
+}
+
+/// What a window holds.
+enum Window {
+    Events(u64),
+    /// How many events of each value.
+    Values(HashMap<u64, u64>),
+}
+
+impl Window {
+    fn new(measure: Measure) -> Self {
+        match measure {
+            Measure::Events => Self::Events(0),
+            Measure::Values => Self::Values(HashMap::new()),
+        }
+    }
+
+    fn take_in(&mut self, times: u32, value: u64) {
+        match self {
+            Self::Events(events) => *events += u64::from(times),
+            Self::Values(values) => *values.entry(value).or_default() += u64::from(times),
+        }
+    }
+
+    fn let_go(&mut self, times: u32, value: u64) {
+        match self {
+            Self::Events(events) => *events -= u64::from(times),
+            Self::Values(values) => {
+                let left = values.get(&value).map_or(0, |events| events.saturating_sub(u64::from(times)));
+                if left == 0 {
+                    values.remove(&value);
+                } else {
+                    values.insert(value, left);
+                }
+            }
+        }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Events(events) => *events,
+            Self::Values(values) => values.len() as u64,
+        }
+    }
+}
+
+impl Episode {
+    fn add(&mut self, times: u32, value: u64, sighting: &Sighting<'_>) {
+        let time = sighting.time;
+        // There are none where they are not counted.
+        let room = 1..MAX_VALUES;
+        if room.contains(&self.values.len()) {
+            self.values.insert(value);
+        }
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+        self.count += u64::from(times);
+        sighting.keep_among_first(&mut self.evidence);
+    }
+
+    fn join(&mut self, later: Self) {
+        self.first = self.first.min(later.first);
+        self.last = self.last.max(later.last);
+        self.count += later.count;
+        Vec::from(later.values).into_iter().for_each(|value| self.values.insert(value));
+        self.reached = [self.reached, later.reached].into_iter().flatten().min();
+        self.evidence.extend(later.evidence);
+        self.evidence.sort_by_key(|(time, _)| *time);
+        self.evidence.truncate(EVIDENCE_LINES);
+    }
+
+    /// What is found if enough events came together; `open` if further lines may change it.
+    pub fn finding(
+        &self,
+        rule: &Rule,
+        subject: impl FnOnce() -> Subject,
+        successes: &[Breach],
+        limits: Limits,
+        open: bool,
+    ) -> Option<Finding> {
+        let reached = self.reached?;
+        let follows = |success: &&Breach| (reached..=self.last.saturating_add(limits.window)).contains(&success.time);
+        let breach = successes.iter().filter(follows).min_by_key(|success| success.time).cloned();
+        let severity = if breach.is_some() { Severity::Critical } else { rule.severity };
+        Some(Finding {
+            rule: rule.name.clone(),
+            severity,
+            subject: subject(),
+            count: match limits.measure {
+                Measure::Events => self.count,
+                Measure::Values => self.values.len() as u64,
+            },
+            counted: rule.counted(),
+            first: self.first,
+            last: self.last,
+            reached,
+            breach,
+            note: None,
+            can_wait: false,
+            evidence: self.evidence.iter().map(|(_, evidence)| Evidence::clone(evidence)).collect(),
+            open,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::episodes::{Batch, Episodes};
+    use super::*;
+    use crate::config::shipped_rules;
+
+    #[test]
+    fn what_is_let_go_of_very_many_events_hides_none_that_comes_then() {
+        let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events };
+        let mut episodes = Episodes::new(limits);
+        let file: Arc<str> = "x".into();
+        // The last one, after a pause, is as many as make older ones go.
+        let last = 10 * MANY_EVENTS as i64;
+        for time in (1..MANY_EVENTS as i64).chain([last]) {
+            let sighting = Sighting {
+                time,
+                event: None,
+                failures: 0,
+                urgent: false,
+                late: false,
+                line: b"x",
+                file: &file,
+                number: 1,
+                kept: Default::default(),
+            };
+            let mut batch = Batch::default();
+            batch.note(b"subject", 0, 1, 0);
+            episodes.observe(&batch, &[&sighting]);
+        }
+        let found = episodes.findings(&shipped_rules()[0], |_| Subject::new());
+        let mut reached: Vec<i64> = found.iter().map(|finding| finding.reached).collect();
+        reached.sort_unstable();
+        assert_eq!(reached, [1, last]);
+    }
+}
