@@ -209,7 +209,7 @@ impl Episodes {
             let subject = || subject_of(name.as_slice());
             found.extend(episodes.iter().filter_map(|e| e.finding(rule, subject, successes, self.limits, true)));
         }
-        found
+        in_order(found)
     }
 
     /// Drops what lies so far before the horizon that nothing to come can join it.
@@ -228,7 +228,7 @@ impl Episodes {
             *due = next.unwrap_or(*due);
             next.is_some()
         });
-        settled
+        in_order(settled)
     }
 
     /// How many events were dropped.
@@ -258,4 +258,10 @@ impl Episodes {
         }
         Ok(())
     }
+}
+
+/// The same findings for the same events in the same order, which a table doesn't have.
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| (a.first, &a.subject).cmp(&(b.first, &b.subject)));
+    findings
 }

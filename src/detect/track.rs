@@ -390,6 +390,7 @@ impl Episode {
 mod tests {
     use std::sync::Arc;
 
+    use super::super::LATENESS;
     use super::super::episodes::{Batch, Episodes};
     use super::*;
     use crate::config::shipped_rules;
@@ -421,5 +422,60 @@ mod tests {
         let mut reached: Vec<i64> = found.iter().map(|finding| finding.reached).collect();
         reached.sort_unstable();
         assert_eq!(reached, [1, last]);
+    }
+
+    /// Events of one subject, some late, in the order in which they are told: time, how many, value.
+    fn events(random: &mut impl FnMut(i64) -> i64) -> Vec<(i64, u32, u64)> {
+        let mut events = Vec::new();
+        let mut time = 0;
+        for _ in 0..60 {
+            time += [random(5), random(80), random(80), random(1500)][random(4) as usize];
+            events.push((time + random(LATENESS), (time, 1 + random(2) as u32, random(4) as u64)));
+        }
+        events.sort_unstable();
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// What is found of them, if what is over is settled before one of `settled` of them.
+    fn found(events: &[(i64, u32, u64)], limits: Limits, mut settled: impl FnMut() -> bool) -> Vec<[i64; 4]> {
+        let (mut episodes, rule, file) = (Episodes::new(limits), &shipped_rules()[0], Arc::<str>::from("x"));
+        let mut findings = Vec::new();
+        for (place, (time, times, value)) in events.iter().copied().enumerate() {
+            if settled() {
+                let to_come = events[place..].iter().map(|(time, ..)| *time).min().unwrap();
+                findings.extend(episodes.settle(to_come + LATENESS, rule, |_| Subject::new()));
+            }
+            let (line, file, kept) = (&b"x"[..], &file, Default::default());
+            let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
+            let mut batch = Batch::default();
+            batch.note(b"subject", 0, times, value);
+            let sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
+            episodes.observe(&batch, &[&sighting]);
+        }
+        findings.extend(episodes.findings(rule, |_| Subject::new()));
+        let mut found: Vec<_> = findings.iter().map(|f| [f.first, f.last, f.reached, f.count as i64]).collect();
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn what_is_settled_early_is_what_would_be_found_in_the_end() {
+        let mut state = 1_u64;
+        let mut random = move |below: i64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as i64 % below
+        };
+        let mut findings = 0;
+        for round in 0..400 {
+            let measure = if round % 2 == 0 { Measure::Events } else { Measure::Values };
+            let limits = Limits { threshold: 2 + random(3) as u32, window: 60, merge: 60 + random(900), measure };
+            let events = events(&mut random);
+            let in_the_end = found(&events, limits, || false);
+            findings += in_the_end.len();
+            for often in [1, 3, 10] {
+                assert_eq!(found(&events, limits, || random(often) == 0), in_the_end, "{limits:?} {events:?}");
+            }
+        }
+        assert!(findings > 1000, "{findings}");
     }
 }

@@ -103,6 +103,30 @@ fn lines_are_told_apart_and_lines_a_rule_looks_for_are_saved() {
     );
 }
 
+#[test]
+fn lines_that_no_rule_is_interested_in_are_counted_like_the_others() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus/rules");
+    let mut compared = 0;
+    for log in std::fs::read_dir(corpus).unwrap() {
+        let bed = TestBed::new();
+        let (log, out) = (log.unwrap().path(), bed.path("out"));
+        let (log, out) = (log.to_str().unwrap(), out.to_str().unwrap());
+        for rules in [&["--json"][..], &["--json", "--all-rules"]] {
+            // Where all lines are saved, each is looked at whole.
+            let whole = bed.run(&[&["scan", "--year", "2026", "--save", out, log], rules].concat()).stdout;
+            let counted = bed.run(&[&["scan", "--year", "2026", log], rules].concat()).stdout;
+            let [whole, counted] = [whole, counted].map(|json| {
+                let mut told: serde_json::Value = serde_json::from_str(&json).unwrap();
+                told.as_object_mut().unwrap().remove("saved");
+                told
+            });
+            assert_eq!(whole, counted, "{log}");
+            compared += counted["files"][0]["lines"].as_u64().unwrap();
+        }
+    }
+    assert!(compared > 500, "{compared}");
+}
+
 /// The files of a folder without date and ending, and how many lines each has.
 fn saved(folder: &std::path::Path) -> Vec<String> {
     let mut saved: Vec<String> = std::fs::read_dir(folder)
