@@ -195,8 +195,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
-    findings
-        .sort_by(|a, b| (b.severity, b.count, &a.subject, a.first).cmp(&(a.severity, a.count, &b.subject, b.first)));
+    findings.sort_by(|a, b| {
+        (b.severity, b.count, &a.subject, a.first, &a.rule).cmp(&(a.severity, a.count, &b.subject, b.first, &b.rule))
+    });
     let addresses = scanner.addresses();
     let (failed_logins, urgent) = (scanner.total.failed_logins, scanner.total.urgent);
     let left_to_access_logs = scanner.left_to_access_logs;
@@ -287,7 +288,12 @@ pub(super) fn scan_file(
     });
     let Ok(()) = read;
     input.number += lines.overlong - passed_over;
-    scanner.text(&mut stream, &mut input, &Parsed::of(lines.tail(), &mut parser), save.as_mut().map(|save| save as _));
+    scanner.text(
+        &mut stream,
+        &mut input,
+        &Parsed::of(lines.tail().to_vec(), &mut parser),
+        save.as_mut().map(|save| save as _),
+    );
     lines.take_tail();
     scanner.overlong(source, &stream, lines.overlong, fallback);
     scanner.flush_sessions(&mut stream, source, false);

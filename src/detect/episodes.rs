@@ -63,7 +63,7 @@ impl Batch {
 pub struct Episodes {
     limits: Limits,
     subjects: HashMap<ShortBytes, Watched>,
-    /// No event before this time will come.
+    /// No event before this time has to be waited for.
     safe: i64,
     dropped: u64,
     /// So many new subjects are turned away before room is looked for again: that looks at every subject.
@@ -110,7 +110,7 @@ impl Known {
         if noted.times > 0 {
             track.add(limits, safe, noted.times, noted.value, sighting);
         } else {
-            track.add_success(limits, sighting);
+            track.add_success(limits, safe, sighting);
         }
     }
 
@@ -238,10 +238,14 @@ impl Episodes {
 
     /// The state, to be stored.
     pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Result<Box<RawValue>> {
-        let sorted = self.subjects.iter().map(|(key, watched)| {
-            let track = match &watched.known {
-                Known::Once(single) => Cow::Owned(Track::beginning_with(single, self.limits)),
-                Known::Often(track) => Cow::Borrowed(&**track),
+        let (limits, safe) = (self.limits, self.safe);
+        let sorted = self.subjects.iter_mut().map(|(key, watched)| {
+            let track = match &mut watched.known {
+                Known::Once(single) => Cow::Owned(Track::beginning_with(single, limits)),
+                Known::Often(track) => {
+                    track.forget_before(safe, limits);
+                    Cow::Borrowed(&**track)
+                }
             };
             (stored(key.as_slice()), track)
         });

@@ -72,7 +72,7 @@ pub struct Single {
 }
 
 /// What is known of one subject that caused several events.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Track {
     /// In the order of time; hardly any subject has two at once.
     pub episodes: SmallVec<[Episode; 1]>,
@@ -83,6 +83,9 @@ pub struct Track {
     /// Whether there were events since it was evaluated.
     #[serde(skip, default = "yes")]
     changed: bool,
+    /// Before when nothing had to be waited for when something was last let go of.
+    #[serde(skip, default = "never")]
+    forgot: i64,
 }
 
 /// Events of one subject with no long pause between them.
@@ -111,6 +114,17 @@ fn yes() -> bool {
     true
 }
 
+fn never() -> i64 {
+    i64::MIN
+}
+
+impl Default for Track {
+    fn default() -> Self {
+        let (episodes, recent, successes) = Default::default();
+        Self { episodes, recent, successes, changed: false, forgot: never() }
+    }
+}
+
 impl Track {
     /// One that begins with these events.
     pub fn beginning_with(single: &Single, limits: Limits) -> Self {
@@ -128,11 +142,10 @@ impl Track {
         let (_, evidence) = episode.evidence.first().filter(|_| is_single && episode.evidence.len() == 1)?;
         Some(Single { time: *time, value: *value, times: *times, evidence: evidence.clone() })
     }
-}
 
-impl Track {
     /// Takes a success in.
-    pub fn add_success(&mut self, limits: Limits, sighting: &Sighting<'_>) {
+    pub fn add_success(&mut self, limits: Limits, safe: i64, sighting: &Sighting<'_>) {
+        self.forget_once(safe, limits);
         if self.successes.len() >= MAX_SUCCESSES {
             self.forget_successes(limits);
         }
@@ -140,9 +153,10 @@ impl Track {
         self.successes.push(Breach { time: sighting.time, user });
     }
 
-    /// Takes so many events of a line in, which have this value; none before `safe` will come.
+    /// Takes so many events of a line in, which have this value. No event before `safe` has to be waited for.
     pub fn add(&mut self, limits: Limits, safe: i64, times: u32, value: u64, sighting: &Sighting<'_>) {
         let time = sighting.time;
+        self.forget_once(safe, limits);
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
@@ -152,11 +166,11 @@ impl Track {
             None => self.begin_episode(Single { time, value, times, evidence: sighting.evidence() }, limits),
         }
         let reached = index.and_then(|index| self.episodes[index].reached).filter(|reached| *reached <= time);
-        // Where enough events came together before, this one doesn't make it so any earlier, nor will another one.
+        // Where enough events came together before, this one doesn't make it so any earlier, nor will another one; and a window doesn't
+        // reach into another episode, because pauses within one are at least as long.
         if reached.is_some_and(|reached| reached < safe) {
             return;
         }
-        self.forget_before(safe, limits);
         self.changed |= reached.is_none();
         match self.recent.last_mut() {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
@@ -192,11 +206,7 @@ impl Track {
 
     /// Drops what lies so long before `safe` that nothing to come can join it; `ended` learns of the episodes, with the successes.
     pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, &[Breach])) {
-        self.evaluate(limits);
         self.forget_before(safe, limits);
-        if self.recent.capacity() > 4 * self.recent.len() {
-            self.recent.shrink_to_fit();
-        }
         let Self { episodes, successes, .. } = self;
         episodes.retain(|episode| {
             let open = episode.last.saturating_add(limits.merge) >= safe;
@@ -205,8 +215,7 @@ impl Track {
             }
             open
         });
-        let first = episodes.first().map_or(i64::MAX, |episode| episode.first);
-        successes.retain(|success| success.time >= first.min(safe.saturating_sub(limits.window)));
+        self.forget_successes_before(safe, limits);
     }
 
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
@@ -216,13 +225,28 @@ impl Track {
         episodes.or_else(successes).unwrap_or(i64::MIN)
     }
 
-    /// Lets go of events that share a window with none that is to come, if the first one is such.
-    fn forget_before(&mut self, safe: i64, limits: Limits) {
-        let from = safe.saturating_sub(limits.window);
-        if self.recent.first().is_some_and(|(time, ..)| *time < from) {
-            self.evaluate(limits);
-            self.recent.retain(|(time, ..)| *time >= from);
+    /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
+    /// enough of them.
+    pub fn forget_before(&mut self, safe: i64, limits: Limits) {
+        self.evaluate(limits);
+        self.recent.retain(|(time, ..)| *time >= safe.saturating_sub(limits.window));
+        if self.recent.capacity() > 4 * self.recent.len() {
+            self.recent.shrink_to_fit();
         }
+        self.forget_successes_before(safe, limits);
+        self.forgot = safe;
+    }
+
+    /// The same, but once only for the same time.
+    fn forget_once(&mut self, safe: i64, limits: Limits) {
+        if self.forgot < safe {
+            self.forget_before(safe, limits);
+        }
+    }
+
+    fn forget_successes_before(&mut self, safe: i64, limits: Limits) {
+        let first = self.episodes.first().map_or(i64::MAX, |episode| episode.first);
+        self.successes.retain(|success| success.time >= first.min(safe.saturating_sub(limits.window)));
     }
 
     /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
@@ -477,5 +501,27 @@ mod tests {
             }
         }
         assert!(findings > 1000, "{findings}");
+    }
+
+    #[test]
+    fn events_that_come_much_too_late_are_found_where_they_come_together() {
+        let limits = Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events };
+        let (mut episodes, rule, file) = (Episodes::new(limits), &shipped_rules()[0], Arc::<str>::from("x"));
+        let far = 1_000_000;
+        let times = [far].into_iter().chain((0..5).map(|n| far - 50_000 + 100 * n));
+        for time in times {
+            let (line, file, kept) = (&b"x"[..], &file, Default::default());
+            let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
+            let mut batch = Batch::default();
+            batch.note(b"subject", 0, 1, 0);
+            let sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
+            episodes.observe(&batch, &[&sighting]);
+            if time == far {
+                assert_eq!(episodes.settle(far, rule, |_| Subject::new()).len(), 0);
+            }
+        }
+        let found = episodes.settle(far, rule, |_| Subject::new());
+        assert_eq!(found.iter().map(|finding| (finding.first, finding.count)).collect::<Vec<_>>(), [(far - 50_000, 5)]);
+        assert!(episodes.save(|_| "x".to_owned()).unwrap().get().len() < 500);
     }
 }

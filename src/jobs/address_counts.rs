@@ -105,6 +105,7 @@ impl Addresses {
         for (ip, number) in numbers.iter() {
             names[number as usize] = printed(Ipv4Addr::from_bits(ip).into());
         }
+        drop(numbers);
         for (address, number) in others {
             names[number as usize] = match address {
                 Address::Ip(ip) => printed(ip),
@@ -138,7 +139,7 @@ struct Ipv4Numbers {
     /// As many as a power of two.
     slots: Box<[Slot]>,
     used: usize,
-    /// An odd number that nobody can guess, so that nobody can choose addresses of equal digests.
+    /// An odd number that nobody can guess, so that nobody can choose addresses that lie in each other's way.
     factor: u64,
 }
 

@@ -62,11 +62,10 @@ enum PlacedPeer {
 
 impl Parsed {
     /// The lines of a text.
-    pub fn of(text: &[u8], parser: &mut AutoParser) -> Self {
+    pub fn of(text: Vec<u8>, parser: &mut AutoParser) -> Self {
         let mut parsed = Self::default();
-        parsed.parse(text, parser, usize::MAX);
-        parsed.text.extend_from_slice(text);
-        parsed
+        parsed.parse(&text, parser, usize::MAX);
+        Self { text, ..parsed }
     }
 
     /// Parses at most so many lines from the front of a text, which the caller makes those of this one; returns their length.
@@ -177,7 +176,7 @@ impl Place {
             return Self(0, 0);
         }
         let start = text.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
-        // Neither is longer than a block.
+        // Lines that are parsed are short, and other texts are few.
         if line.get(start..start.saturating_add(text.len())).is_some() {
             return Self(start as u32, text.len() as u32);
         }

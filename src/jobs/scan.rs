@@ -339,7 +339,7 @@ fn read_stream<'a>(
         if rotated || lines.compressed {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
-                scanner.text(&mut stream.state, &mut input, &Parsed::of(&tail, &mut parser), None);
+                scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.clone(), &mut parser), None);
             }
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
@@ -397,7 +397,7 @@ fn read_journal(
     let mut entries = first;
     loop {
         context.check()?;
-        scanner.text(&mut stream.state, &mut input, &Parsed::of(&entries.text, &mut parser), None);
+        scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
         scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
@@ -433,7 +433,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], a
             access_logs: Some(access_logs),
             provisional: true,
         };
-        scanner.text(&mut stream.state, &mut input, &Parsed::of(&tail.line, &mut parser), None);
+        scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.line.clone(), &mut parser), None);
     }
 }
 
