@@ -4,7 +4,7 @@
 //! a scanner looking for holes; an outage. All addresses are those reserved for documentation (RFC 5737).
 
 mod auth;
-mod random;
+pub(crate) mod random;
 mod web;
 
 use std::io::{self, Write};

@@ -418,29 +418,25 @@ mod tests {
     use super::super::episodes::{Batch, Episodes};
     use super::*;
     use crate::config::shipped_rules;
+    use crate::demo::random::Random;
+
+    /// Shows so many events with this value, told by one line.
+    fn show(episodes: &mut Episodes, (time, times, value): (i64, u32, u64)) {
+        let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
+        let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
+        let mut batch = Batch::default();
+        batch.note(b"subject", 0, times, value);
+        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
+    }
 
     #[test]
     fn what_is_let_go_of_very_many_events_hides_none_that_comes_then() {
         let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events };
         let mut episodes = Episodes::new(limits);
-        let file: Arc<str> = "x".into();
         // The last one, after a pause, is as many as make older ones go.
         let last = 10 * MANY_EVENTS as i64;
         for time in (1..MANY_EVENTS as i64).chain([last]) {
-            let sighting = Sighting {
-                time,
-                event: None,
-                failures: 0,
-                urgent: false,
-                late: false,
-                line: b"x",
-                file: &file,
-                number: 1,
-                kept: Default::default(),
-            };
-            let mut batch = Batch::default();
-            batch.note(b"subject", 0, 1, 0);
-            episodes.observe(&batch, &[&sighting]);
+            show(&mut episodes, (time, 1, 0));
         }
         let found = episodes.findings(&shipped_rules()[0], |_| Subject::new());
         let mut reached: Vec<i64> = found.iter().map(|finding| finding.reached).collect();
@@ -462,19 +458,14 @@ mod tests {
 
     /// What is found of them, if what is over is settled before one of `settled` of them.
     fn found(events: &[(i64, u32, u64)], limits: Limits, mut settled: impl FnMut() -> bool) -> Vec<[i64; 4]> {
-        let (mut episodes, rule, file) = (Episodes::new(limits), &shipped_rules()[0], Arc::<str>::from("x"));
+        let (mut episodes, rule) = (Episodes::new(limits), &shipped_rules()[0]);
         let mut findings = Vec::new();
-        for (place, (time, times, value)) in events.iter().copied().enumerate() {
+        for (place, event) in events.iter().enumerate() {
             if settled() {
                 let to_come = events[place..].iter().map(|(time, ..)| *time).min().unwrap();
                 findings.extend(episodes.settle(to_come + LATENESS, rule, |_| Subject::new()));
             }
-            let (line, file, kept) = (&b"x"[..], &file, Default::default());
-            let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
-            let mut batch = Batch::default();
-            batch.note(b"subject", 0, times, value);
-            let sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
-            episodes.observe(&batch, &[&sighting]);
+            show(&mut episodes, *event);
         }
         findings.extend(episodes.findings(rule, |_| Subject::new()));
         let mut found: Vec<_> = findings.iter().map(|f| [f.first, f.last, f.reached, f.count as i64]).collect();
@@ -484,11 +475,8 @@ mod tests {
 
     #[test]
     fn what_is_settled_early_is_what_would_be_found_in_the_end() {
-        let mut state = 1_u64;
-        let mut random = move |below: i64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) as i64 % below
-        };
+        let mut numbers = Random::new(1);
+        let mut random = move |below: i64| numbers.below(below as usize) as i64;
         let mut findings = 0;
         for round in 0..400 {
             let measure = if round % 2 == 0 { Measure::Events } else { Measure::Values };
@@ -506,16 +494,11 @@ mod tests {
     #[test]
     fn events_that_come_much_too_late_are_found_where_they_come_together() {
         let limits = Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events };
-        let (mut episodes, rule, file) = (Episodes::new(limits), &shipped_rules()[0], Arc::<str>::from("x"));
+        let (mut episodes, rule) = (Episodes::new(limits), &shipped_rules()[0]);
         let far = 1_000_000;
         let times = [far].into_iter().chain((0..5).map(|n| far - 50_000 + 100 * n));
         for time in times {
-            let (line, file, kept) = (&b"x"[..], &file, Default::default());
-            let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
-            let mut batch = Batch::default();
-            batch.note(b"subject", 0, 1, 0);
-            let sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
-            episodes.observe(&batch, &[&sighting]);
+            show(&mut episodes, (time, 1, 0));
             if time == far {
                 assert_eq!(episodes.settle(far, rule, |_| Subject::new()).len(), 0);
             }

@@ -155,7 +155,8 @@ pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     at_once(text).or_else(|| digit_by_digit(text))
 }
 
-/// The same where nothing follows too soon: all bytes are looked at together, because the lengths of the numbers can't be foretold.
+/// The same where 16 bytes are there and no fourth dot is among them. They are looked at together, because how long each number is
+/// can't be foretold.
 fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let first = text.first_chunk::<16>()?;
     let (bytes, nine) = (u8x16::new(*first), u8x16::splat(9));
