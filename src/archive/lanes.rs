@@ -1,16 +1,15 @@
 //! The same work on many pieces on several threads, its results in the order of the pieces.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
-
-/// How many pieces a lane holds: one at work and one waiting.
-const DEPTH: usize = 1;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 /// How many threads work, and how they behave towards others.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// How many lanes; where the system gives fewer threads, fewer.
+    /// How many threads, that of who pushes among them; where the system gives fewer, fewer.
     pub threads: usize,
     /// Whether everybody else comes first.
     pub nice: bool,
@@ -19,88 +18,149 @@ pub struct Effort {
 impl Effort {
     /// As many threads as there are processors, up to `most`, because each holds pieces in memory.
     pub fn up_to(most: usize, nice: bool) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { threads: processors.min(most), nice }
     }
 }
 
-/// Pieces go round the lanes, so results come back in order without being sorted.
+/// Pieces wait in line for whichever thread is free; results come in the order of the pieces.
 pub struct Lanes<J, R> {
-    work: Arc<dyn Fn(J) -> R + Send + Sync>,
-    lanes: Vec<Lane<J, R>>,
-    next: usize,
-    pending: usize,
+    work: Arc<Work<J, R>>,
+    waiting: Arc<Waiting<J>>,
+    results: Receiver<(usize, thread::Result<R>)>,
+    /// Whether who waits for a result works on a piece meanwhile.
+    helps: bool,
+    /// Pieces that were handed in and not given out, oldest first, as far as their results are there.
+    pending: VecDeque<Option<R>>,
+    /// How many there are at most: one for each thread and one that waits.
+    most: usize,
+    /// How many were given out.
+    given: usize,
 }
 
-struct Lane<J, R> {
-    jobs: SyncSender<J>,
-    results: Receiver<R>,
-    thread: Option<JoinHandle<()>>,
+type Work<J, R> = dyn Fn(J) -> R + Send + Sync;
+
+/// Pieces that nobody works on yet, each with its number.
+struct Waiting<J> {
+    line: Mutex<Line<J>>,
+    changed: Condvar,
+}
+
+struct Line<J> {
+    pieces: VecDeque<(usize, J)>,
+    /// Whether no further ones will come.
+    ended: bool,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
-    /// Lanes that do this work. Where the system gives no thread, it is done by whoever pushes.
+    /// Lanes that do this work.
     pub fn new(effort: Effort, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
-        let work: Arc<dyn Fn(J) -> R + Send + Sync> = Arc::new(work);
+        let work: Arc<Work<J, R>> = Arc::new(work);
+        let line = Mutex::new(Line { pieces: VecDeque::new(), ended: false });
+        let waiting = Arc::new(Waiting { line, changed: Condvar::new() });
+        let (done, results) = channel();
         let start = || {
-            let (jobs, waiting) = sync_channel::<J>(DEPTH);
-            let (done, results) = sync_channel::<R>(DEPTH);
-            let work = work.clone();
+            let (work, waiting, done) = (work.clone(), waiting.clone(), done.clone());
             let run = move || {
                 if effort.nice {
                     // Of this thread only. Not being nice is no reason not to work.
                     let _ = rustix::process::nice(10);
                 }
-                while let Ok(job) = waiting.recv() {
-                    if done.send(work(job)).is_err() {
-                        return;
-                    }
-                }
+                serve(&*work, &waiting, &done);
             };
-            let thread = Builder::new().name("archive".to_owned()).spawn(run).ok()?;
-            Some(Lane { jobs, results, thread: Some(thread) })
+            thread::Builder::new().name("archive".to_owned()).spawn(run).ok()
         };
-        let lanes = (0..effort.threads).map_while(|_| start()).collect();
-        Self { work, lanes, next: 0, pending: 0 }
+        // Nobody can be nice for a while only. Where others don't come first, who waits works too: so there are no more threads
+        // than processors, and none of them is left idle.
+        let wanted = if effort.nice { effort.threads } else { effort.threads.saturating_sub(1) };
+        let started = (0..wanted).map_while(|_| start()).count();
+        let helps = !effort.nice || started == 0;
+        let most = started + usize::from(helps) + 1;
+        Self { work, waiting, results, helps, pending: VecDeque::new(), most, given: 0 }
     }
 
-    /// Hands in a piece; gives the oldest result once there are as many pieces at work as there may be.
+    /// Hands in a piece; gives the oldest result if it is there, or once there are as many pieces as there may be.
     pub fn push(&mut self, job: J) -> Option<R> {
-        if self.lanes.is_empty() {
-            return Some((self.work)(job));
-        }
-        let done = if self.pending == self.lanes.len() * DEPTH { self.pop() } else { None };
-        let at = self.next % self.lanes.len();
-        let lane = &mut self.lanes[at];
-        if lane.jobs.send(job).is_err() {
-            lane.raise();
-        }
-        self.next += 1;
-        self.pending += 1;
-        done
+        let number = self.given + self.pending.len();
+        self.pending.push_back(None);
+        self.waiting.line().pieces.push_back((number, job));
+        self.waiting.changed.notify_one();
+        self.take_in();
+        let is_there = matches!(self.pending.front(), Some(Some(_)));
+        if is_there || self.pending.len() >= self.most { self.pop() } else { None }
     }
 
     /// Waits for the oldest result; `None` where there is no piece at work.
     pub fn pop(&mut self) -> Option<R> {
-        if self.pending == 0 {
-            return None;
+        while self.pending.front()?.is_none() {
+            self.take_in();
+            if self.pending.front()?.is_none() {
+                self.help_or_wait();
+            }
         }
-        let at = (self.next - self.pending) % self.lanes.len();
-        self.pending -= 1;
-        let lane = &mut self.lanes[at];
-        match lane.results.recv() {
-            Ok(result) => Some(result),
-            Err(_) => lane.raise(),
+        self.given += 1;
+        self.pending.pop_front().flatten()
+    }
+
+    fn help_or_wait(&mut self) {
+        let next = if self.helps { self.waiting.line().pieces.pop_front() } else { None };
+        match next {
+            Some((number, job)) => {
+                let result = (self.work)(job);
+                self.note(number, Ok(result));
+            }
+            None => match self.results.recv() {
+                Ok((number, result)) => self.note(number, result),
+                Err(_) => unreachable!("each piece at work gives a result, be it a panic"),
+            },
+        }
+    }
+
+    fn take_in(&mut self) {
+        while let Ok((number, result)) = self.results.try_recv() {
+            self.note(number, result);
+        }
+    }
+
+    /// A panic at work is one of who waits for it.
+    fn note(&mut self, number: usize, result: thread::Result<R>) {
+        let result = result.unwrap_or_else(|panic| resume_unwind(panic));
+        if let Some(place) = self.pending.get_mut(number - self.given) {
+            *place = Some(result);
         }
     }
 }
 
-impl<J, R> Lane<J, R> {
-    /// Goes on with the panic that ended the thread, which ends for nothing else while its lane is there.
-    fn raise(&mut self) -> ! {
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            _ => unreachable!("a lane ends only by a panic"),
+impl<J, R> Drop for Lanes<J, R> {
+    fn drop(&mut self) {
+        let mut line = self.waiting.line();
+        line.pieces.clear();
+        line.ended = true;
+        self.waiting.changed.notify_all();
+    }
+}
+
+impl<J> Waiting<J> {
+    /// Whoever panicked while holding it had only looked.
+    fn line(&self) -> MutexGuard<'_, Line<J>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a piece; `None` where no further ones will come.
+    fn next(&self) -> Option<(usize, J)> {
+        let idle = |line: &mut Line<J>| line.pieces.is_empty() && !line.ended;
+        let line = self.changed.wait_while(self.line(), idle);
+        line.unwrap_or_else(PoisonError::into_inner).pieces.pop_front()
+    }
+}
+
+/// Works on pieces until there are no more, or until one ends in a panic.
+fn serve<J, R>(work: &Work<J, R>, waiting: &Waiting<J>, done: &Sender<(usize, thread::Result<R>)>) {
+    while let Some((number, job)) = waiting.next() {
+        let result = catch_unwind(AssertUnwindSafe(|| work(job)));
+        let ends = result.is_err();
+        if done.send((number, result)).is_err() || ends {
+            return;
         }
     }
 }
@@ -111,8 +171,8 @@ mod tests {
 
     #[test]
     fn results_come_in_the_order_of_the_pieces_with_any_number_of_threads() {
-        for threads in [0, 1, 2, 3, 7] {
-            let mut lanes = Lanes::new(Effort { threads, nice: false }, |n: u64| n * n);
+        for (threads, nice) in [0, 1, 2, 3, 7].into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
+            let mut lanes = Lanes::new(Effort { threads, nice }, |n: u64| n * n);
             let mut got = Vec::new();
             for n in 0..100 {
                 got.extend(lanes.push(n));

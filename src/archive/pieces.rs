@@ -5,13 +5,12 @@
 //! verified and searched by many threads, and a line is found without decompressing what is before it.
 
 use std::cell::RefCell;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use flate2::Compression;
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
-use flate2::write::GzEncoder;
-use zstd::zstd_safe::CParameter;
+use flate2::{Compress, Compression, FlushCompress, Status};
+use zstd::zstd_safe::{CParameter, find_frame_compressed_size, get_error_name, get_frame_content_size};
 
 use super::lanes::{Effort, Lanes};
 use super::seal::Content;
@@ -19,13 +18,18 @@ use crate::model::archive::Codec;
 
 /// As measured: level 5 of zlib-rs packs logs as small as gzip's default at more than twice its speed.
 const GZIP_LEVEL: u32 = 5;
+/// As far back as gzip looks, two to the power of this.
+const WINDOW_BITS: u8 = 15;
 const ZSTD_LEVEL: i32 = 3;
 /// As measured: in logs, which repeat themselves in long pieces, these find more than the level's own at the same speed.
 const ZSTD_SEARCH: [CParameter; 3] = [CParameter::MinMatch(6), CParameter::HashLog(18), CParameter::ChainLog(17)];
 
 thread_local! {
-    /// The tables of a compressor take more time to make than a small piece to compress.
+    /// The tables of a compressor take more time to make than a small piece to compress, and memory that the system's allocator may
+    /// keep.
+    static GZIP: RefCell<Option<Compress>> = const { RefCell::new(None) };
     static ZSTD: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static UNZSTD: RefCell<zstd::bulk::Decompressor<'static>> = RefCell::default();
 }
 
 /// The most text that is packed into one piece, in bytes. What is compressed as it is becomes no smaller in large pieces, but
@@ -67,9 +71,18 @@ pub fn encode(codec: Codec, raw: &Raw, mut into: Vec<u8>) -> io::Result<Vec<u8>>
         Codec::Gzip => {
             let level = if raw.packed { Compression::none() } else { Compression::new(GZIP_LEVEL) };
             into.reserve(room(piece_size(codec, true)).max(room(raw.text.len() / 6)));
-            let mut encoder = GzEncoder::new(into, level);
-            encoder.write_all(&raw.text)?;
-            encoder.finish()
+            GZIP.with_borrow_mut(|kept| {
+                let encoder = kept.get_or_insert_with(|| Compress::new_gzip(level, WINDOW_BITS));
+                encoder.reset();
+                encoder.set_level(level)?;
+                loop {
+                    let read = encoder.total_in() as usize;
+                    if encoder.compress_vec(&raw.text[read..], &mut into, FlushCompress::Finish)? == Status::StreamEnd {
+                        return Ok(into);
+                    }
+                    into.reserve(into.capacity());
+                }
+            })
         }
         Codec::Zstd => ZSTD.with_borrow_mut(|kept| {
             let encoder = match kept {
@@ -91,14 +104,16 @@ fn room(bytes: usize) -> usize {
     bytes + bytes / 1024 + 256
 }
 
-/// Decompresses what must be exactly one piece of at most [`MOST_TEXT`] bytes, or of `length` where that is known.
+/// Decompresses what must be exactly one piece of at most [`MOST_TEXT`] bytes, or of `length` where that is known, into the place
+/// of other text.
 ///
 /// # Errors
 /// Fails where it is damaged, or is not one piece.
-pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>) -> io::Result<Vec<u8>> {
+pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>, mut text: Vec<u8>) -> io::Result<Vec<u8>> {
     let wrong = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason);
     let most = length.unwrap_or(MOST_TEXT);
-    let mut text = Vec::with_capacity(length.unwrap_or(packed.len()));
+    text.clear();
+    text.reserve_exact(most);
     let rest = match codec {
         Codec::Gzip => {
             let mut decoder = GzDecoder::new(packed);
@@ -106,26 +121,32 @@ pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>) -> io::Result<
             decoder.into_inner().len()
         }
         Codec::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
-            decoder.by_ref().take(most as u64 + 1).read_to_end(&mut text)?;
-            decoder.finish().len()
+            let frame = find_frame_compressed_size(packed).map_err(|code| wrong(get_error_name(code)))?;
+            let (frame, rest) = packed.split_at(frame.min(packed.len()));
+            let is_longer =
+                get_frame_content_size(frame).is_ok_and(|known| known.is_some_and(|known| known > most as u64));
+            if is_longer {
+                return Err(wrong(OTHER_LENGTH));
+            }
+            UNZSTD.with_borrow_mut(|decoder| decoder.decompress_to_buffer(frame, &mut text))?;
+            rest.len()
         }
     };
     match () {
-        () if text.len() > most || length.is_some_and(|length| text.len() != length) => {
-            Err(wrong("its text is not as long as it was"))
-        }
+        () if text.len() > most || length.is_some_and(|length| text.len() != length) => Err(wrong(OTHER_LENGTH)),
         () if rest > 0 => Err(wrong("it ends too early")),
         () => Ok(text),
     }
 }
 
+const OTHER_LENGTH: &str = "its text is not as long as it was";
+
 /// Decompresses the pieces between two logs: headers, padding, the digests at the end.
 ///
 /// # Errors
 /// Fails where they are damaged or hold more than anybody writes there.
-pub fn decode_between(codec: Codec, packed: &[u8]) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
+fn decode_between(codec: Codec, packed: &[u8], mut text: Vec<u8>) -> io::Result<Vec<u8>> {
+    text.clear();
     let most = MOST_BETWEEN + 1;
     match codec {
         Codec::Gzip => MultiGzDecoder::new(packed).take(most).read_to_end(&mut text)?,
@@ -164,31 +185,37 @@ pub struct Place {
     pub text: Option<usize>,
 }
 
-/// Reads the bytes of a piece as they are stored.
+/// Reads the bytes of a piece as they are stored, into the place of others.
 ///
 /// # Errors
 /// Fails where the archive is too short or can't be read.
-pub fn stored(content: &Content, place: Place) -> io::Result<Vec<u8>> {
+pub fn stored(content: &Content, place: Place, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     // A manifest may say anything.
     let is_there =
         place.offset.checked_add(place.length).is_some_and(|end| content.length().is_ok_and(|length| end <= length));
     if !is_there || place.length > MOST_BETWEEN || place.text.is_some_and(|text| text as u64 > MOST_BETWEEN) {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off"));
     }
-    let mut bytes = vec![0; usize::try_from(place.length).map_err(io::Error::other)?];
+    bytes.resize(usize::try_from(place.length).map_err(io::Error::other)?, 0);
     content.read_exact_at(&mut bytes, place.offset)?;
     Ok(bytes)
 }
 
-/// A piece with its bytes, or why they can't be had.
-type Taken = (Place, io::Result<Vec<u8>>);
+/// A piece with its bytes, or why they can't be had, and a buffer for its text.
+type ToDecode = (Place, io::Result<Vec<u8>>, Vec<u8>);
+
+/// A piece with its text, or why it can't be had, and the bytes that it was.
+type Decoded = (Place, io::Result<Vec<u8>>, Vec<u8>);
 
 /// Is shown the stored bytes of each piece.
 type Watch = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The text of pieces, one after the other, decompressed ahead by other threads.
 pub struct Text<P> {
-    lanes: Lanes<Taken, Taken>,
+    lanes: Lanes<ToDecode, Decoded>,
+    /// Buffers of pieces and of texts to be used again: what is given back to the system's allocator it may keep.
+    pieces: Vec<Vec<u8>>,
+    texts: Vec<Vec<u8>>,
     places: P,
     content: Arc<Content>,
     /// Shown the stored bytes of each piece, in their order.
@@ -208,16 +235,21 @@ impl<P: Iterator<Item = Place>> Text<P> {
         effort: Effort,
         watch: impl FnMut(&[u8]) + Send + 'static,
     ) -> Self {
-        let decode = move |(place, bytes): Taken| {
-            let decode = |bytes: Vec<u8>| match place.text {
-                Some(_) => decode(codec, &bytes, place.text),
-                None => decode_between(codec, &bytes),
+        let decode = move |(place, bytes, into): ToDecode| -> Decoded {
+            let decode = |bytes: &[u8]| match place.text {
+                Some(_) => decode(codec, bytes, place.text, into),
+                None => decode_between(codec, bytes, into),
             };
-            (place, bytes.and_then(decode))
+            match bytes {
+                Ok(bytes) => (place, decode(&bytes), bytes),
+                Err(error) => (place, Err(error), Vec::new()),
+            }
         };
         let lanes = Lanes::new(effort, decode);
         Self {
             lanes,
+            pieces: Vec::new(),
+            texts: Vec::new(),
             places,
             content,
             watch: Box::new(watch),
@@ -235,11 +267,12 @@ impl<P: Iterator<Item = Place>> Text<P> {
         loop {
             let done = match self.places.next() {
                 Some(place) if !self.ended => {
-                    let bytes = stored(&self.content, place);
+                    let bytes = stored(&self.content, place, self.pieces.pop().unwrap_or_default());
                     if let Ok(bytes) = &bytes {
                         (self.watch)(bytes);
                     }
-                    self.lanes.push((place, bytes))
+                    let into = self.room_for(place);
+                    self.lanes.push((place, bytes, into))
                 }
                 _ => {
                     self.ended = true;
@@ -249,10 +282,21 @@ impl<P: Iterator<Item = Place>> Text<P> {
                     }
                 }
             };
-            if let Some((place, text)) = done {
+            if let Some((place, text, bytes)) = done {
+                self.pieces.push(bytes);
                 return text.map(Some).inspect_err(|error| self.broken = Some((place, error.to_string())));
             }
         }
+    }
+}
+
+impl<P> Text<P> {
+    /// All of them are made by one thread, because the system's allocator keeps memory for each.
+    fn room_for(&mut self, place: Place) -> Vec<u8> {
+        let mut text = self.texts.pop().unwrap_or_default();
+        text.clear();
+        text.reserve_exact(place.text.unwrap_or(0));
+        text
     }
 }
 
@@ -264,7 +308,10 @@ impl<P: Iterator<Item = Place>> Read for Text<P> {
                 return Ok(read);
             }
             match self.next_piece()? {
-                Some(text) => self.current = io::Cursor::new(text),
+                Some(text) => {
+                    let read = std::mem::replace(&mut self.current, io::Cursor::new(text));
+                    self.texts.push(read.into_inner());
+                }
                 None => return Ok(0),
             }
         }
@@ -281,18 +328,18 @@ mod tests {
             for packed in [false, true] {
                 let text = b"a line\nanother line\n".repeat(50);
                 let stored = encode(codec, &Raw { text: text.clone(), packed }, vec![7; 9]).unwrap();
-                assert_eq!(decode(codec, &stored, Some(text.len())).unwrap(), text);
-                assert_eq!(decode(codec, &stored, None).unwrap(), text);
-                assert!(decode(codec, &stored, Some(text.len() - 1)).is_err());
-                assert!(decode(codec, &stored, Some(text.len() + 1)).is_err());
-                assert!(decode(codec, &stored[..stored.len() - 1], None).is_err());
-                assert!(decode(codec, &[&stored[..], b"x"].concat(), None).is_err());
-                assert!(decode(codec, &stored.repeat(2), None).is_err());
+                assert_eq!(decode(codec, &stored, Some(text.len()), vec![7; 9]).unwrap(), text);
+                assert_eq!(decode(codec, &stored, None, vec![7; 9]).unwrap(), text);
+                assert!(decode(codec, &stored, Some(text.len() - 1), vec![7; 9]).is_err());
+                assert!(decode(codec, &stored, Some(text.len() + 1), vec![7; 9]).is_err());
+                assert!(decode(codec, &stored[..stored.len() - 1], None, vec![7; 9]).is_err());
+                assert!(decode(codec, &[&stored[..], b"x"].concat(), None, vec![7; 9]).is_err());
+                assert!(decode(codec, &stored.repeat(2), None, vec![7; 9]).is_err());
             }
             // As large as they were once.
             let text = vec![b'x'; MOST_TEXT];
             let stored = encode(codec, &Raw { text: text.clone(), packed: false }, Vec::new()).unwrap();
-            assert!(decode(codec, &stored, None).unwrap() == text);
+            assert!(decode(codec, &stored, None, vec![7; 9]).unwrap() == text);
         }
     }
 }

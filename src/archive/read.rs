@@ -138,7 +138,7 @@ impl Opened {
     /// How a log begins as it is stored: at most so many bytes.
     pub(super) fn start(&self, member: &Member, length: usize) -> io::Result<Vec<u8>> {
         let Some(first) = member.blocks.first() else { return Ok(Vec::new()) };
-        pieces::start(self.entry.codec, &pieces::stored(&self.content, place(first))?, length)
+        pieces::start(self.entry.codec, &pieces::stored(&self.content, place(first), Vec::new())?, length)
     }
 }
 

@@ -139,7 +139,7 @@ impl MemberSearch<'_> {
         let codec = self.opened.entry.codec;
         let (content, pattern) = (self.opened.content.clone(), self.pattern.clone());
         let look = move |at: Place| -> Hits {
-            let text = decode(codec, &stored(&content, at)?, at.text)?;
+            let text = decode(codec, &stored(&content, at, Vec::new())?, at.text, Vec::new())?;
             let hits = pattern.lines(&text);
             Ok((if hits.is_empty() { Vec::new() } else { text }, hits))
         };

@@ -210,7 +210,8 @@ fn damaged_places(opened: &Opened, step: Step<'_>) -> Result<Vec<String>, Archiv
 /// The text of one block of a log; an error that names it.
 pub(super) fn block(opened: &Opened, member: &Member, index: usize) -> Result<Vec<u8>, String> {
     let at = place(&member.blocks[index]);
-    let text = stored(&opened.content, at).and_then(|bytes| decode(opened.entry.codec, &bytes, at.text));
+    let bytes = stored(&opened.content, at, Vec::new());
+    let text = bytes.and_then(|bytes| decode(opened.entry.codec, &bytes, at.text, Vec::new()));
     text.map_err(|error| {
         let (name, count, end) = (&member.name, member.blocks.len(), at.offset.saturating_add(at.length));
         format!("{name}: block {} of {count} (bytes {} to {end}): {error}", index + 1, at.offset)
