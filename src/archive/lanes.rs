@@ -32,7 +32,7 @@ pub struct Lanes<J, R> {
     helps: bool,
     /// Pieces that were handed in and not given out, oldest first, as far as their results are there.
     pending: VecDeque<Option<R>>,
-    /// How many there are at most: one for each thread and one that waits.
+    /// How many there are at most: one for each thread, and two that wait, so that none of these ever does.
     most: usize,
     /// How many were given out.
     given: usize,
@@ -75,7 +75,7 @@ impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
         let wanted = if effort.nice { effort.threads } else { effort.threads.saturating_sub(1) };
         let started = (0..wanted).map_while(|_| start()).count();
         let helps = !effort.nice || started == 0;
-        let most = started + usize::from(helps) + 1;
+        let most = started + usize::from(helps) + 2;
         Self { work, waiting, results, helps, pending: VecDeque::new(), most, given: 0 }
     }
 

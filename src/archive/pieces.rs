@@ -307,11 +307,9 @@ impl<P: Iterator<Item = Place>> Read for Text<P> {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
+            self.texts.push(std::mem::take(&mut self.current).into_inner());
             match self.next_piece()? {
-                Some(text) => {
-                    let read = std::mem::replace(&mut self.current, io::Cursor::new(text));
-                    self.texts.push(read.into_inner());
-                }
+                Some(text) => self.current = io::Cursor::new(text),
                 None => return Ok(0),
             }
         }
