@@ -174,14 +174,20 @@ fn access_logs_in_json_are_recognised_by_themselves() {
             r#"{{"time":"[20/Nov/2026:10:00:{n:02} +0000]","remoteIP":"198.51.100.7","request":"/a","query":"","method":"GET","status":"401"}}"#
         )
     };
+    let short = |n| {
+        format!(
+            r#"{{"time": "20/Nov/2026:10:00:{n:02} +0000", "remote_ip": "198.51.100.7", "remote_user": "-", "request": "GET /a HTTP/1.1", "response": 401, "bytes": 0}}"#
+        )
+    };
     let others = "{\"ts\":1795168805.3,\"level\":\"info\",\"msg\":\"started\"}\n{\"status\":401,\"remote_addr\":\"203.0.113.1\"}\n{}\n";
-    let kinds: [(&str, &dyn Fn(u32) -> String); 6] = [
+    let kinds: [(&str, &dyn Fn(u32) -> String); 7] = [
         ("caddy", &|n| caddy(n, 401).trim_end().to_owned()),
         ("traefik", &traefik),
         ("json", &nginx),
         ("json", &ecs),
         ("json", &pino),
         ("json", &apache),
+        ("json", &short),
     ];
     let bed = TestBed::new();
     for (format, line) in kinds {
