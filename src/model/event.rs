@@ -155,34 +155,41 @@ pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     at_once(text).or_else(|| digit_by_digit(text))
 }
 
-/// The same where 16 bytes are there and no fourth dot is among them. They are looked at together, because how long each number is
-/// can't be foretold.
+/// The same where the address and four bytes more are there. All is looked at together, because how long each number is can't be
+/// foretold.
 fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    let first = text.first_chunk::<16>()?;
-    let (bytes, nine) = (u8x16::new(*first), u8x16::splat(9));
+    let first = text.first_chunk::<20>()?;
+    let (bytes, _) = first.split_first_chunk()?;
+    let bytes = u8x16::new(*bytes);
     let values = bytes - u8x16::splat(b'0');
-    let digits = values.min(nine).simd_eq(values).to_bitmask();
+    let digits = values.min(u8x16::splat(9)).simd_eq(values).to_bitmask();
     let dots = bytes.simd_eq(u8x16::splat(b'.')).to_bitmask();
     let end = (!(digits | dots)).trailing_zeros();
-    let mut dots = dots & ((1 << end) - 1);
+    let dots = dots & ((1 << end) - 1);
     if dots.count_ones() != 3 || end > 15 {
         return None;
     }
-    let (all, mut start, mut ip, mut is_one) = (u128::from_le_bytes(*first), 0, 0, true);
-    for _ in 0..4 {
-        let stop = dots.trailing_zeros().min(end);
-        dots &= dots.wrapping_sub(1);
-        let length = stop - start;
-        // The last digit stands in the highest byte.
-        let digits = (((all >> (8 * start)) as u32) << (8 * (4 - length.clamp(1, 3)))) & 0x0f0f_0f00;
-        let octet = (digits >> 8 & 15) * 100 + (digits >> 16 & 15) * 10 + (digits >> 24);
-        // A zero in front might mean an octal number.
-        is_one &=
-            (1..=3).contains(&length) && octet < 256 && (length < 2 || octet >= 10) && (length < 3 || octet >= 100);
-        ip = ip << 8 | octet;
-        start = stop + 1;
-    }
-    is_one.then(|| (Ipv4Addr::from_bits(ip), &text[end as usize..]))
+    let (second, third) = (dots & (dots - 1), dots & (dots - 1) & ((dots & (dots - 1)) - 1));
+    let [a, b, c] = [dots, second, third].map(u32::trailing_zeros);
+    let parts = [(0, a), (a + 1, b), (b + 1, c), (c + 1, end)].map(|(start, stop)| octet(first, start, stop));
+    let is_one = parts.iter().all(|(_, is_one)| *is_one);
+    is_one.then(|| (Ipv4Addr::from(parts.map(|(octet, _)| octet)), &text[end as usize..]))
+}
+
+/// The number that stands there, and whether it is one: of one to three digits, no more than 255, and without a zero in front, which
+/// might mean an octal number.
+#[inline]
+fn octet(text: &[u8; 20], start: u32, stop: u32) -> (u8, bool) {
+    let at = (start & 15) as usize;
+    let word = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]);
+    let length = stop.wrapping_sub(start);
+    // The last digit stands in the highest byte.
+    let digits = word.wrapping_shl(4_u32.wrapping_sub(length).wrapping_mul(8)) & 0x0f0f_0f00;
+    // Each byte of the product that is taken is the sum of its digits' worth.
+    let value = (digits >> 8).wrapping_mul(100 << 16 | 10 << 8 | 1) >> 16;
+    let least = 1_u32.wrapping_shl(length.wrapping_sub(1).wrapping_mul(8)) & !1;
+    let is_in_range = digits.swap_bytes().wrapping_sub(least) <= 0x02_0505_u32.wrapping_sub(least);
+    (value as u8, is_in_range & (length.wrapping_sub(1) < 3))
 }
 
 fn digit_by_digit(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {

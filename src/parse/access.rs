@@ -5,7 +5,7 @@ use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
 use super::Parser;
-use super::marks::Marks;
+use super::marks::{Marks, leading_digits};
 use super::time::{clock, four, month, offset, two, with_offset};
 use crate::model::event::leading_ipv4;
 use crate::model::{Action, Category, Event, Peer};
@@ -124,9 +124,9 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
 /// What may follow the status, from this place of a text on: the size, and referrer and agent, each closed; further fields are not
 /// looked at. The marks are those that follow.
 fn is_tail(text: &[u8], start: usize, mut marks: Marks<'_>) -> bool {
-    let size = text[start..].iter().position(|b| *b == b' ').map_or(text.len(), |at| start + at);
-    let (size, mut rest) = (&text[start..size], size);
-    if !(size == b"-" || !size.is_empty() && size.iter().all(u8::is_ascii_digit)) {
+    let digits = leading_digits(&text[start..]);
+    let mut rest = start + if digits == 0 && text[start..].starts_with(b"-") { 1 } else { digits };
+    if rest == start || text.get(rest).is_some_and(|after| *after != b' ') {
         return false;
     }
     for _ in 0..2 {

@@ -79,6 +79,20 @@ fn bits(block: &[u8; 64]) -> u64 {
     })
 }
 
+/// How many digits a text begins with. The first 16 bytes are looked at together, because how many there are can't be foretold.
+#[inline]
+pub fn leading_digits(text: &[u8]) -> usize {
+    if let Some(first) = text.first_chunk() {
+        let values = u8x16::new(*first) - u8x16::splat(b'0');
+        let digits = values.min(u8x16::splat(9)).simd_eq(values).to_bitmask();
+        let length = (!digits).trailing_zeros() as usize;
+        if length < 16 {
+            return length;
+        }
+    }
+    text.iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +112,16 @@ mod tests {
         for text in texts() {
             let one_by_one: Vec<usize> = (0..text.len()).filter(|at| matches!(text[*at], b'"' | b'\\')).collect();
             assert_eq!(Marks::new(&text).collect::<Vec<_>>(), one_by_one, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn digits_are_counted_however_many_there_are() {
+        for digits in 0..40 {
+            for rest in ["", " ", "/", ":", "x, and so on and on", "\u{b0}9999999999999999"] {
+                let text = ["7".repeat(digits).as_str(), rest].concat();
+                assert_eq!(leading_digits(text.as_bytes()), digits, "{text}");
+            }
         }
     }
 
