@@ -20,7 +20,7 @@ pub fn print(text: &str) {
 
 /// Prints a value as JSON.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let mut out = std::io::BufWriter::with_capacity(1 << 18, std::io::stdout().lock());
     let written =
         serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from).and_then(|()| writeln!(out));
     match written.and_then(|()| out.flush()) {
