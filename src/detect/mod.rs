@@ -7,6 +7,7 @@
 
 mod count;
 mod episodes;
+mod kept_line;
 mod new;
 mod pattern;
 mod ratio;
@@ -18,6 +19,7 @@ mod track;
 mod usual;
 mod values;
 
+use kept_line::KeptLine;
 pub use session::{Held, Sessions};
 
 use std::cell::OnceCell;
@@ -28,8 +30,7 @@ use chrono_tz::Tz;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::model::untrusted;
-use crate::model::{Event, Evidence, Finding, Rule, RuleKind};
+use crate::model::{Event, Finding, Rule, RuleKind};
 
 /// How long after an event its line may turn up and still be counted exactly, in seconds. Apache writes a request's
 /// start time when it ends; a failed login may be settled only when its session is over.
@@ -42,7 +43,7 @@ const MAX_SUBJECTS: usize = 100_000;
 const EVIDENCE_LINES: usize = 3;
 
 /// The first lines in time of what is found, with their times.
-type Kept = SmallVec<[(i64, Arc<Evidence>); EVIDENCE_LINES]>;
+type Kept = SmallVec<[(i64, KeptLine); EVIDENCE_LINES]>;
 
 /// One line and what is known of it, as detectors see it.
 pub struct Sighting<'a> {
@@ -63,17 +64,13 @@ pub struct Sighting<'a> {
     /// Its number in the file.
     pub number: u64,
     /// The line as evidence, once a rule has kept it: others that do so share it.
-    pub kept: OnceCell<Arc<Evidence>>,
+    pub kept: OnceCell<KeptLine>,
 }
 
 impl Sighting<'_> {
     /// The line as evidence.
-    fn evidence(&self) -> Arc<Evidence> {
-        let evidence = || {
-            let text = untrusted::evidence(self.line);
-            Arc::new(Evidence { file: self.file.clone(), line: self.number, text })
-        };
-        self.kept.get_or_init(evidence).clone()
+    fn evidence(&self) -> KeptLine {
+        self.kept.get_or_init(|| KeptLine::new(self.file, self.number, self.line)).clone()
     }
 
     /// Keeps the line as evidence if it is one of the first in time, whatever the order in which lines come.

@@ -4,15 +4,14 @@
 //! of it within the time after which it would be forgotten. Both are properties of the set of events.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::subject::{restored, stored, subject, write_key};
-use super::{Detector, LATENESS, Sighting};
-use crate::model::{Evidence, Field, Finding, Rule, RuleKind};
+use super::{Detector, KeptLine, LATENESS, Sighting};
+use crate::model::{Field, Finding, Rule, RuleKind};
 
 /// How many subjects are remembered; beyond that those go that were not seen for longest.
 const MAX_KNOWN: usize = 20_000;
@@ -38,7 +37,7 @@ struct Presence {
     first: i64,
     last: i64,
     /// Its first line, as long as an earlier one may come.
-    evidence: Option<Arc<Evidence>>,
+    evidence: Option<KeptLine>,
 }
 
 /// What is stored.
@@ -96,7 +95,7 @@ impl Newcomers {
     }
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
-        let evidence = presence.evidence.as_deref()?.clone();
+        let evidence = presence.evidence.as_ref()?.evidence();
         let learnt = self.since?.saturating_add(self.learn);
         (presence.first >= learnt).then(|| Finding {
             rule: self.rule.name.clone(),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
-use crate::model::{Evidence, Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
+use crate::model::{Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
 
 /// How many periods are kept; the events of further ones are dropped.
 const MAX_PERIODS: usize = 200_000;
@@ -101,7 +101,7 @@ impl Ratio {
             breach: None,
             note: None,
             can_wait: false,
-            evidence: evidence.map(|(_, evidence)| Evidence::clone(evidence)).collect(),
+            evidence: evidence.map(|(_, evidence)| evidence.evidence()).collect(),
             open,
         })
     }

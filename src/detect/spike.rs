@@ -9,10 +9,11 @@ use chrono::{DateTime, Datelike, Offset, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
+use smallvec::SmallVec;
 
 use super::usual::{History, Level, level, may_leave_out};
 use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
-use crate::model::{Action, Evidence, Finding, Rule, RuleKind, StatusClass, Subject};
+use crate::model::{Action, Finding, Rule, RuleKind, StatusClass, Subject};
 
 /// How many minutes one status keeps; beyond that the events of further minutes are dropped.
 const MAX_MINUTES: usize = 200_000;
@@ -59,7 +60,7 @@ struct Minute {
     count: u64,
     last: i64,
     /// The first times, as many as the threshold.
-    times: Vec<i64>,
+    times: SmallVec<[i64; 5]>,
     evidence: Kept,
 }
 
@@ -182,7 +183,7 @@ impl Spike {
                 in_words(highest.minute.count, hour, level.median, limit as u64)
             }),
             can_wait: run.iter().all(can_wait),
-            evidence: evidence.map(|(_, evidence)| Evidence::clone(evidence)).collect(),
+            evidence: evidence.map(|(_, evidence)| evidence.evidence()).collect(),
             open,
         })
     }

@@ -1,16 +1,15 @@
 //! What one subject caused, as far as it may still matter: its episodes and the events that may share a window with one to come.
 
 use foldhash::{HashMap, HashMapExt};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
 use super::values::Values;
-use super::{EVIDENCE_LINES, Kept, Sighting};
+use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Breach, Evidence, Finding, Rule, Severity, Subject};
+use crate::model::{Breach, Finding, Rule, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
@@ -68,7 +67,7 @@ pub struct Single {
     /// How many.
     pub times: u32,
     /// The line.
-    pub evidence: Arc<Evidence>,
+    pub evidence: KeptLine,
 }
 
 /// What is known of one subject that caused several events.
@@ -404,7 +403,7 @@ impl Episode {
             breach,
             note: None,
             can_wait: false,
-            evidence: self.evidence.iter().map(|(_, evidence)| Evidence::clone(evidence)).collect(),
+            evidence: self.evidence.iter().map(|(_, evidence)| evidence.evidence()).collect(),
             open,
         })
     }

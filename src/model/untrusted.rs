@@ -42,13 +42,21 @@ pub fn printable(bytes: &[u8]) -> String {
 
 /// Evidence for people: printable and at most [`EVIDENCE_BYTES`] of the line.
 pub fn evidence(line: &[u8]) -> String {
+    let (line, cut_off) = cut(line);
+    shown_cut(line, cut_off)
+}
+
+/// At most [`EVIDENCE_BYTES`] of a line, without its line break, and how many bytes more it has.
+pub fn cut(line: &[u8]) -> (&[u8], usize) {
     let line = without_line_break(line);
-    match line.get(..EVIDENCE_BYTES) {
-        Some(head) if line.len() > EVIDENCE_BYTES => {
-            format!("{} … ({} more bytes)", printable(head), line.len() - EVIDENCE_BYTES)
-        }
-        _ => printable(line),
-    }
+    let (head, rest) = line.split_at(line.len().min(EVIDENCE_BYTES));
+    (head, rest.len())
+}
+
+/// Such a part of a line for people.
+pub fn shown_cut(head: &[u8], cut_off: usize) -> String {
+    let text = printable(head);
+    if cut_off > 0 { format!("{text} … ({cut_off} more bytes)") } else { text }
 }
 
 /// The line without CR and LF at its end.
