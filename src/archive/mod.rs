@@ -4,7 +4,6 @@
 //! beside it lies `NAME.manifest.json` with the same digests and more. It consists of [`pieces`] that can be read alone.
 
 mod inspect;
-mod lanes;
 mod line_blocks;
 mod manifest;
 mod pack;
@@ -16,11 +15,11 @@ mod seal;
 mod search;
 mod shelf;
 mod verify;
+mod workers;
 
 use std::path::{Path, PathBuf};
 
 pub use inspect::{Candidate, content_sha256, inspect};
-pub use lanes::Effort;
 pub use manifest::{
     MANIFEST, is_archive_name, manifest_path, parse as parse_manifest, read as read_manifest, write as write_manifest,
 };
@@ -32,6 +31,7 @@ pub use seal::{Keys, Sealing, recipient};
 pub use search::{Pattern, Window, search};
 pub use shelf::{Shelf, add_hold, end_hold, hold, remove_archive};
 pub use verify::{verify, verify_inside};
+pub use workers::Effort;
 
 /// The times in a block of whole lines: the earliest and the latest, seconds since 1970 UTC. It is shown the blocks of one log
 /// in their order; a line without a time has that of the line before.

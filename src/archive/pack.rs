@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::inspect::{Candidate, spanning};
-use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
-use super::pieces::{Raw, encode, most_lanes, piece_size};
+use super::pieces::{Raw, encode, most_threads, piece_size};
 use super::seal::{Sealing, seal, seal_index};
+use super::workers::{Effort, Workers};
 use super::{ArchiveError, SUMS, Step, TextTimes, TimesOf, manifest, manifest_path, verify};
 use crate::digest::Hasher;
 use crate::fs::{create_folder, create_partial, forget_cached, identity, open_beneath, partial_name, publish_new};
@@ -215,7 +215,7 @@ type Encoded = (Tag, io::Result<Vec<u8>>, Vec<u8>);
 /// An archive in the making.
 struct Writer {
     codec: Codec,
-    lanes: Lanes<ToEncode, Encoded>,
+    workers: Workers<ToEncode, Encoded>,
     /// Buffers of texts and of pieces to be used again: what is given back to the system's allocator it may keep.
     texts: Vec<Vec<u8>>,
     pieces: Vec<Vec<u8>>,
@@ -237,10 +237,10 @@ struct Writer {
 
 impl Writer {
     fn new(codec: Codec, file: File, effort: Effort) -> Self {
-        let effort = Effort { threads: effort.threads.min(most_lanes(codec)), ..effort };
+        let effort = Effort { threads: effort.threads.min(most_threads(codec)), ..effort };
         Self {
             codec,
-            lanes: Lanes::new(effort, move |(tag, raw, into): ToEncode| (tag, encode(codec, &raw, into), raw.text)),
+            workers: Workers::new(effort, move |(tag, raw, into): ToEncode| (tag, encode(codec, &raw, into), raw.text)),
             texts: Vec::new(),
             pieces: Vec::new(),
             file,
@@ -331,7 +331,7 @@ impl Writer {
 
     fn push(&mut self, text: Option<(u32, Option<(i64, i64)>)>, raw: Raw) -> io::Result<()> {
         let into = self.pieces.pop().unwrap_or_default();
-        let done = self.lanes.push((Tag { member: self.members.len(), text }, raw, into));
+        let done = self.workers.push((Tag { member: self.members.len(), text }, raw, into));
         done.map_or(Ok(()), |done| self.write(done))
     }
 
@@ -378,7 +378,7 @@ impl Writer {
     }
 
     fn drain(&mut self) -> io::Result<()> {
-        while let Some(done) = self.lanes.pop() {
+        while let Some(done) = self.workers.pop() {
             self.write(done)?;
         }
         Ok(())

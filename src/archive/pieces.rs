@@ -10,16 +10,18 @@ use std::sync::Arc;
 
 use flate2::bufread::{GzDecoder, MultiGzDecoder};
 use flate2::{Compress, Compression, FlushCompress, Status};
-use zstd::zstd_safe::{CParameter, find_frame_compressed_size, get_error_name, get_frame_content_size};
+use zstd::zstd_safe::{CParameter, find_frame_compressed_size, get_frame_content_size};
 
-use super::lanes::{Effort, Lanes};
 use super::seal::Content;
+use super::workers::{Effort, Workers};
 use crate::model::archive::Codec;
 
 /// As measured: level 5 of zlib-rs packs logs as small as gzip's default at more than twice its speed.
 const GZIP_LEVEL: u32 = 5;
 /// As far back as gzip looks, two to the power of this.
 const WINDOW_BITS: u8 = 15;
+/// How many bytes gzip writes at a time.
+const STEP: usize = 1 << 17;
 const ZSTD_LEVEL: i32 = 3;
 /// As measured: in logs, which repeat themselves in long pieces, these find more than the level's own at the same speed.
 const ZSTD_SEARCH: [CParameter; 3] = [CParameter::MinMatch(6), CParameter::HashLog(18), CParameter::ChainLog(17)];
@@ -45,8 +47,8 @@ pub const fn piece_size(codec: Codec, packed: bool) -> usize {
 /// The most text in one piece that is read, in bytes: pieces were larger once.
 pub const MOST_TEXT: usize = 5 << 19;
 
-/// So many lanes hold about 12 MiB at most.
-pub const fn most_lanes(codec: Codec) -> usize {
+/// So many threads hold about 16 MiB of pieces at most.
+pub const fn most_threads(codec: Codec) -> usize {
     match codec {
         Codec::Gzip => 3,
         Codec::Zstd => 2,
@@ -70,17 +72,19 @@ pub fn encode(codec: Codec, raw: &Raw, mut into: Vec<u8>) -> io::Result<Vec<u8>>
     match codec {
         Codec::Gzip => {
             let level = if raw.packed { Compression::none() } else { Compression::new(GZIP_LEVEL) };
-            into.reserve(room(piece_size(codec, true)).max(room(raw.text.len() / 6)));
             GZIP.with_borrow_mut(|kept| {
                 let encoder = kept.get_or_insert_with(|| Compress::new_gzip(level, WINDOW_BITS));
                 encoder.reset();
                 encoder.set_level(level)?;
+                // What comes out depends on how much room there is: it is the same for all.
                 loop {
-                    let read = encoder.total_in() as usize;
-                    if encoder.compress_vec(&raw.text[read..], &mut into, FlushCompress::Finish)? == Status::StreamEnd {
+                    let (read, written, at) = (encoder.total_in() as usize, encoder.total_out(), into.len());
+                    into.resize(at + STEP, 0);
+                    let status = encoder.compress(&raw.text[read..], &mut into[at..], FlushCompress::Finish)?;
+                    into.truncate(at + (encoder.total_out() - written) as usize);
+                    if status == Status::StreamEnd {
                         return Ok(into);
                     }
-                    into.reserve(into.capacity());
                 }
             })
         }
@@ -99,10 +103,8 @@ pub fn encode(codec: Codec, raw: &Raw, mut into: Vec<u8>) -> io::Result<Vec<u8>>
     }
 }
 
-/// How many bytes a piece needs for so many that become no smaller.
-fn room(bytes: usize) -> usize {
-    bytes + bytes / 1024 + 256
-}
+/// The most bytes of a piece whose text becomes no smaller, with gzip and zstd alike.
+const MOST_PACKED: usize = MOST_TEXT + MOST_TEXT / 128 + 1024;
 
 /// Decompresses what must be exactly one piece of at most [`MOST_TEXT`] bytes, or of `length` where that is known, into the place
 /// of other text.
@@ -121,8 +123,8 @@ pub fn decode(codec: Codec, packed: &[u8], length: Option<usize>, mut text: Vec<
             decoder.into_inner().len()
         }
         Codec::Zstd => {
-            let frame = find_frame_compressed_size(packed).map_err(|code| wrong(get_error_name(code)))?;
-            let (frame, rest) = packed.split_at(frame.min(packed.len()));
+            let frame = find_frame_compressed_size(packed).map_err(|_| wrong("it is cut off or damaged"))?;
+            let (frame, rest) = packed.split_at_checked(frame).unwrap_or((packed, b""));
             let is_longer =
                 get_frame_content_size(frame).is_ok_and(|known| known.is_some_and(|known| known > most as u64));
             if is_longer {
@@ -191,11 +193,16 @@ pub struct Place {
 /// Fails where the archive is too short or can't be read.
 pub fn stored(content: &Content, place: Place, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     // A manifest may say anything.
+    let most = if place.text.is_some() { MOST_PACKED as u64 } else { MOST_BETWEEN };
+    if place.length > most || place.text.is_some_and(|text| text > MOST_TEXT) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no piece is as long as it should be"));
+    }
     let is_there =
         place.offset.checked_add(place.length).is_some_and(|end| content.length().is_ok_and(|length| end <= length));
-    if !is_there || place.length > MOST_BETWEEN || place.text.is_some_and(|text| text as u64 > MOST_BETWEEN) {
+    if !is_there {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it is cut off"));
     }
+    bytes.clear();
     bytes.resize(usize::try_from(place.length).map_err(io::Error::other)?, 0);
     content.read_exact_at(&mut bytes, place.offset)?;
     Ok(bytes)
@@ -212,7 +219,7 @@ type Watch = Box<dyn FnMut(&[u8]) + Send>;
 
 /// The text of pieces, one after the other, decompressed ahead by other threads.
 pub struct Text<P> {
-    lanes: Lanes<ToDecode, Decoded>,
+    workers: Workers<ToDecode, Decoded>,
     /// Buffers of pieces and of texts to be used again: what is given back to the system's allocator it may keep.
     pieces: Vec<Vec<u8>>,
     texts: Vec<Vec<u8>>,
@@ -245,9 +252,9 @@ impl<P: Iterator<Item = Place>> Text<P> {
                 Err(error) => (place, Err(error), Vec::new()),
             }
         };
-        let lanes = Lanes::new(effort, decode);
+        let workers = Workers::new(effort, decode);
         Self {
-            lanes,
+            workers,
             pieces: Vec::new(),
             texts: Vec::new(),
             places,
@@ -271,12 +278,12 @@ impl<P: Iterator<Item = Place>> Text<P> {
                     if let Ok(bytes) = &bytes {
                         (self.watch)(bytes);
                     }
-                    let into = self.room_for(place);
-                    self.lanes.push((place, bytes, into))
+                    let into = if bytes.is_ok() { self.room_for(place) } else { Vec::new() };
+                    self.workers.push((place, bytes, into))
                 }
                 _ => {
                     self.ended = true;
-                    match self.lanes.pop() {
+                    match self.workers.pop() {
                         Some(done) => Some(done),
                         None => return Ok(None),
                     }
@@ -291,7 +298,7 @@ impl<P: Iterator<Item = Place>> Text<P> {
 }
 
 impl<P> Text<P> {
-    /// All of them are made by one thread, because the system's allocator keeps memory for each.
+    /// Room for its text, made by this thread, because the system's allocator keeps memory for each that asks for some.
     fn room_for(&mut self, place: Place) -> Vec<u8> {
         let mut text = self.texts.pop().unwrap_or_default();
         text.clear();
@@ -307,7 +314,10 @@ impl<P: Iterator<Item = Place>> Read for Text<P> {
             if read > 0 || buffer.is_empty() {
                 return Ok(read);
             }
-            self.texts.push(std::mem::take(&mut self.current).into_inner());
+            let read = std::mem::take(&mut self.current).into_inner();
+            if (1..=MOST_TEXT).contains(&read.capacity()) {
+                self.texts.push(read);
+            }
             match self.next_piece()? {
                 Some(text) => self.current = io::Cursor::new(text),
                 None => return Ok(0),
@@ -318,7 +328,10 @@ impl<P: Iterator<Item = Place>> Read for Text<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+    use crate::demo::random::Random;
 
     #[test]
     fn a_piece_comes_out_as_it_went_in_and_no_damage_goes_unseen() {
@@ -338,6 +351,47 @@ mod tests {
             let text = vec![b'x'; MOST_TEXT];
             let stored = encode(codec, &Raw { text: text.clone(), packed: false }, Vec::new()).unwrap();
             assert!(decode(codec, &stored, None, vec![7; 9]).unwrap() == text);
+        }
+    }
+
+    #[test]
+    fn a_piece_is_the_same_whatever_was_packed_before_and_whatever_buffer_it_gets() {
+        // Becomes hardly smaller, and has short matches.
+        let mut random = Random::new(1);
+        let mut line = |_| [&b"GET /x?token="[..], &[0; 48].map(|_: u8| b'0' + random.below(75) as u8), b"\n"].concat();
+        let text: Vec<u8> = (0..31_000).flat_map(&mut line).collect();
+        for codec in [Codec::Gzip, Codec::Zstd] {
+            let fresh = |packed| {
+                let raw = Raw { text: text[..piece_size(codec, packed)].to_vec(), packed };
+                std::thread::spawn(move || encode(codec, &raw, Vec::new()).unwrap()).join().unwrap()
+            };
+            for packed in [false, true, false] {
+                let raw = Raw { text: text[..piece_size(codec, packed)].to_vec(), packed };
+                let stored = encode(codec, &raw, Vec::with_capacity(4 << 20)).unwrap();
+                assert!(stored == fresh(packed), "{codec:?} {packed}");
+                assert!(decode(codec, &stored, Some(raw.text.len()), Vec::new()).unwrap() == raw.text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_longer_than_it_was_is_none_however_much_room_there_is() {
+        let text = vec![b'x'; 1000];
+        let mut unknown = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        unknown.write_all(&text).unwrap();
+        let unknown = unknown.finish().unwrap();
+        for (codec, stored) in [
+            (Codec::Gzip, encode(Codec::Gzip, &Raw { text: text.clone(), packed: false }, Vec::new()).unwrap()),
+            (Codec::Zstd, encode(Codec::Zstd, &Raw { text: text.clone(), packed: false }, Vec::new()).unwrap()),
+            (Codec::Zstd, unknown),
+        ] {
+            assert!(decode(codec, &stored, Some(1000), Vec::with_capacity(4 << 20)).unwrap() == text);
+            for length in [0, 999, 1001] {
+                assert!(decode(codec, &stored, Some(length), Vec::with_capacity(4 << 20)).is_err());
+                assert!(decode(codec, &stored, Some(length), Vec::new()).is_err());
+            }
+            // And the next one is read as if nothing had happened.
+            assert!(decode(codec, &stored, Some(1000), Vec::new()).unwrap() == text);
         }
     }
 }

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::inspect::{HEAD, read_text, spanning};
-use super::lanes::Effort;
-use super::pieces::{self, MOST_TEXT, Place, Text, most_lanes};
+use super::pieces::{self, MOST_TEXT, Place, Text, most_threads};
 use super::seal::{Content, Keys};
+use super::workers::Effort;
 use super::{ArchiveError, SUMS, TimesOf, manifest};
 use crate::digest::{Hasher, sha256};
 use crate::model::archive::{Block, Codec, DateRule, Inside, MANIFEST_VERSION, RawName, SEALED};
@@ -143,7 +143,7 @@ impl Opened {
 }
 
 fn limited(effort: Effort, codec: Codec) -> Effort {
-    Effort { threads: effort.threads.min(most_lanes(codec)), ..effort }
+    Effort { threads: effort.threads.min(most_threads(codec)), ..effort }
 }
 
 pub(super) fn place(block: &Block) -> Place {

@@ -6,10 +6,10 @@ use std::ops::Range;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::TimesOf;
-use super::lanes::{Effort, Lanes};
 use super::line_blocks::LineBlocks;
-use super::pieces::{Place, decode, most_lanes, stored};
+use super::pieces::{Place, decode, most_threads, stored};
 use super::read::{Opened, place};
+use super::workers::{Effort, Workers};
 use crate::model::Member;
 use crate::model::archive::Block;
 
@@ -145,15 +145,15 @@ impl MemberSearch<'_> {
         };
         let wanted: Vec<&Block> =
             self.member.blocks.iter().filter(|block| self.window.touches(block.first, block.last)).collect();
-        let effort = if wanted.len() < 3 { 0 } else { most_lanes(codec) };
-        let mut lanes = Lanes::new(Effort::up_to(effort, false), look);
+        let effort = if wanted.len() < 3 { 0 } else { most_threads(codec) };
+        let mut workers = Workers::new(Effort::up_to(effort, false), look);
         let mut waiting = wanted.iter();
         for block in &wanted {
             let mut done = None;
             while done.is_none() {
                 done = match waiting.next() {
-                    Some(block) => lanes.push(place(block)),
-                    None => lanes.pop(),
+                    Some(block) => workers.push(place(block)),
+                    None => workers.pop(),
                 };
             }
             match done {

@@ -5,11 +5,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::lanes::Effort;
 use super::pack::sum_line;
-use super::pieces::{Text, decode, most_lanes, stored};
+use super::pieces::{Text, decode, most_threads, stored};
 use super::read::{Opened, is_log, place, unpacked};
 use super::seal::Keys;
+use super::workers::Effort;
 use super::{ArchiveError, SUMS, Step};
 use crate::digest::Hasher;
 use crate::model::{ArchiveEntry, Member};
@@ -76,7 +76,7 @@ fn read_through(opened: &Opened, effort: Effort, step: Step<'_>) -> Result<Optio
     if !opened.in_pieces() {
         return read_others(opened, step);
     }
-    let effort = Effort { threads: effort.threads.min(most_lanes(entry.codec)), ..effort };
+    let effort = Effort { threads: effort.threads.min(most_threads(entry.codec)), ..effort };
     let whole = Arc::<Mutex<Hasher>>::default();
     let watched = whole.clone();
     let watch = move |bytes: &[u8]| {

@@ -173,6 +173,10 @@ with tarfile.open(sys.argv[1], 'w:gz') as tar:
 }
 
 fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &str) -> PathBuf {
+    packed_by(bed, logs, codec, Effort { threads, nice: false }, name)
+}
+
+fn packed_by(bed: &TestBed, logs: &[PathBuf], codec: Codec, effort: Effort, name: &str) -> PathBuf {
     let times = |_| -> TextTimes {
         Box::new(|text| {
             let second = |line: &[u8]| {
@@ -197,7 +201,7 @@ fn packed(bed: &TestBed, logs: &[PathBuf], codec: Codec, threads: usize, name: &
         announce: &|_, _| Ok(()),
         is_taken: &|_| false,
     };
-    let done = pack(&bundle, &logs, Effort { threads, nice: false }, &times, &|_| false).unwrap();
+    let done = pack(&bundle, &logs, effort, &times, &|_| false).unwrap();
     assert!(done.skipped.is_empty(), "{:?}", done.skipped);
     done.packed.unwrap().path
 }
@@ -213,12 +217,20 @@ fn the_bytes_of_an_archive_are_the_same_for_any_number_of_threads() {
     let mut logs = odd(&bed.path("logs"));
     bed.file("logs/large.log.1", &access(80_000));
     logs.push(bed.path("logs/large.log.1"));
+    // Names of sessions and the like become hardly smaller.
+    let mut random = Random(5);
+    let mut byte = |at: usize| if at % 61 == 60 { '\n' } else { char::from(b'0' + random.below(75) as u8) };
+    let secrets: String = (0..61 * 70_000).map(&mut byte).collect();
+    bed.file("logs/secrets.log.1", &secrets);
+    logs.push(bed.path("logs/secrets.log.1"));
     for codec in [Codec::Gzip, Codec::Zstd] {
-        let with = |threads: usize| packed(&bed, &logs, codec, threads, &format!("{codec:?}{threads}"));
-        let one = with(0);
+        let with = |threads: usize, nice: bool| {
+            packed_by(&bed, &logs, codec, Effort { threads, nice }, &format!("{codec:?}{threads}{nice}"))
+        };
+        let one = with(0, false);
         let manifest = read_manifest(&one).unwrap();
-        for threads in [1, 2, 4] {
-            let other = with(threads);
+        for (threads, nice) in [(2, false), (4, false), (1, true), (2, true)] {
+            let other = with(threads, nice);
             assert!(fs::read(&one).unwrap() == fs::read(&other).unwrap(), "{codec:?} with {threads} threads");
             assert_eq!(read_manifest(&other).unwrap(), manifest);
         }
@@ -251,34 +263,37 @@ fn every_damage_is_found_and_what_is_whole_comes_out() {
         bed.file(&format!("logs/{name}"), &access(lines));
     }
     let logs: Vec<PathBuf> = ["a.log.1", "b.log.1", "c.log.1"].map(|name| bed.path("logs").join(name)).into();
-    let archive = packed(&bed, &logs, Codec::Gzip, 2, "store");
-    let manifest = read_manifest(&archive).unwrap();
-    let whole = fs::read(&archive).unwrap();
-    let check = || logkeeper::archive::verify(&archive, &manifest, Effort { threads: 2, nice: false }, &|_| false);
-    let mut random = Random(3);
-    for n in 0..crate::support::sequences(60).min(1000) {
-        let (at, mut broken) = (random.below(whole.len()), whole.clone());
-        if n % 2 == 0 {
-            broken[at] ^= 1 << random.below(8);
-        } else {
-            broken.truncate(at);
+    for codec in [Codec::Gzip, Codec::Zstd] {
+        let archive = packed(&bed, &logs, codec, 2, &format!("{codec:?}"));
+        let manifest = read_manifest(&archive).unwrap();
+        let whole = fs::read(&archive).unwrap();
+        let check = || logkeeper::archive::verify(&archive, &manifest, Effort { threads: 2, nice: false }, &|_| false);
+        let (mut random, out) = (Random(3), format!("out-{codec:?}"));
+        for n in 0..crate::support::sequences(60).min(1000) {
+            let (at, mut broken) = (random.below(whole.len()), whole.clone());
+            if n % 2 == 0 {
+                broken[at] ^= 1 << random.below(8);
+            } else {
+                broken.truncate(at);
+            }
+            fs::write(&archive, &broken).unwrap();
+            assert!(check().is_err(), "damage {n} at {at} of {} was not found", whole.len());
         }
+        let first = &manifest.members[0];
+        let block = first.blocks[1];
+        let mut broken = whole;
+        broken[block.offset as usize + 1000] ^= 0x40;
         fs::write(&archive, &broken).unwrap();
-        assert!(check().is_err(), "damage {n} at {at} of {} was not found", whole.len());
+        let found = check().unwrap_err().to_string();
+        assert!(found.contains("a.log.1: block 2 of ") && !found.contains("c.log.1"), "{found}");
+        let (code, text) = printed(logkeeper(&bed.path("")).args(["restore", "--to", &out]).arg(&archive));
+        assert_eq!(code, 1, "{text}");
+        assert!(text.contains("2 of 3 logs restored") && text.contains("block 2 of"), "{text}");
+        assert_same(&logs[1..], &bed.path(&out), "a damaged archive");
+        let saved =
+            fs::read(only(&bed.path(&out).join(bed.path("logs").strip_prefix("/").unwrap()), ".damaged")).unwrap();
+        assert_eq!(saved.len() as u64, first.size - u64::from(block.text), "all but the damaged block");
     }
-    let first = &manifest.members[0];
-    let block = first.blocks[1];
-    let mut broken = whole;
-    broken[block.offset as usize + 1000] ^= 0x40;
-    fs::write(&archive, &broken).unwrap();
-    let found = check().unwrap_err().to_string();
-    assert!(found.contains("a.log.1: block 2 of ") && !found.contains("c.log.1"), "{found}");
-    let (code, text) = printed(logkeeper(&bed.path("")).args(["restore", "--to", "out"]).arg(&archive));
-    assert_eq!(code, 1, "{text}");
-    assert!(text.contains("2 of 3 logs restored") && text.contains("block 2 of"), "{text}");
-    assert_same(&logs[1..], &bed.path("out"), "a damaged archive");
-    let saved = fs::read(only(&bed.path("out").join(bed.path("logs").strip_prefix("/").unwrap()), ".damaged")).unwrap();
-    assert_eq!(saved.len() as u64, first.size - u64::from(block.text), "all but the damaged block");
 }
 
 #[test]

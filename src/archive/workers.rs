@@ -9,7 +9,7 @@ use std::thread;
 /// How many threads work, and how they behave towards others.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// How many threads, that of who pushes among them; where the system gives fewer, fewer.
+    /// How many work at once; where the system gives fewer threads, fewer.
     pub threads: usize,
     /// Whether everybody else comes first.
     pub nice: bool,
@@ -24,15 +24,15 @@ impl Effort {
 }
 
 /// Pieces wait in line for whichever thread is free; results come in the order of the pieces.
-pub struct Lanes<J, R> {
+pub struct Workers<J, R> {
     work: Arc<Work<J, R>>,
     waiting: Arc<Waiting<J>>,
     results: Receiver<(usize, thread::Result<R>)>,
     /// Whether who waits for a result works on a piece meanwhile.
     helps: bool,
     /// Pieces that were handed in and not given out, oldest first, as far as their results are there.
-    pending: VecDeque<Option<R>>,
-    /// How many there are at most: one for each thread, and two that wait, so that none of these ever does.
+    pending: VecDeque<Option<thread::Result<R>>>,
+    /// How many there are at most: one at work for each thread, and two more, so that threads seldom wait for a piece.
     most: usize,
     /// How many were given out.
     given: usize,
@@ -52,8 +52,8 @@ struct Line<J> {
     ended: bool,
 }
 
-impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
-    /// Lanes that do this work.
+impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
+    /// Threads that do this work.
     pub fn new(effort: Effort, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
         let work: Arc<Work<J, R>> = Arc::new(work);
         let line = Mutex::new(Line { pieces: VecDeque::new(), ended: false });
@@ -75,7 +75,7 @@ impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
         let wanted = if effort.nice { effort.threads } else { effort.threads.saturating_sub(1) };
         let started = (0..wanted).map_while(|_| start()).count();
         let helps = !effort.nice || started == 0;
-        let most = started + usize::from(helps) + 2;
+        let most = if started == 0 { 1 } else { started + usize::from(helps) + 2 };
         Self { work, waiting, results, helps, pending: VecDeque::new(), most, given: 0 }
     }
 
@@ -91,6 +91,9 @@ impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
     }
 
     /// Waits for the oldest result; `None` where there is no piece at work.
+    ///
+    /// # Panics
+    /// Where the work on this piece did.
     pub fn pop(&mut self) -> Option<R> {
         while self.pending.front()?.is_none() {
             self.take_in();
@@ -99,19 +102,17 @@ impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
             }
         }
         self.given += 1;
-        self.pending.pop_front().flatten()
+        let result = self.pending.pop_front().flatten()?;
+        Some(result.unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     fn help_or_wait(&mut self) {
         let next = if self.helps { self.waiting.line().pieces.pop_front() } else { None };
         match next {
-            Some((number, job)) => {
-                let result = (self.work)(job);
-                self.note(number, Ok(result));
-            }
+            Some((number, job)) => self.note(number, caught(&*self.work, job)),
             None => match self.results.recv() {
                 Ok((number, result)) => self.note(number, result),
-                Err(_) => unreachable!("each piece at work gives a result, be it a panic"),
+                Err(_) => unreachable!("threads end when there will be no more pieces"),
             },
         }
     }
@@ -122,16 +123,14 @@ impl<J: Send + 'static, R: Send + 'static> Lanes<J, R> {
         }
     }
 
-    /// A panic at work is one of who waits for it.
     fn note(&mut self, number: usize, result: thread::Result<R>) {
-        let result = result.unwrap_or_else(|panic| resume_unwind(panic));
         if let Some(place) = self.pending.get_mut(number - self.given) {
             *place = Some(result);
         }
     }
 }
 
-impl<J, R> Drop for Lanes<J, R> {
+impl<J, R> Drop for Workers<J, R> {
     fn drop(&mut self) {
         let mut line = self.waiting.line();
         line.pieces.clear();
@@ -141,7 +140,7 @@ impl<J, R> Drop for Lanes<J, R> {
 }
 
 impl<J> Waiting<J> {
-    /// Whoever panicked while holding it had only looked.
+    /// Nothing that is done while somebody holds it panics.
     fn line(&self) -> MutexGuard<'_, Line<J>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,15 +153,18 @@ impl<J> Waiting<J> {
     }
 }
 
-/// Works on pieces until there are no more, or until one ends in a panic.
+/// Works on pieces until there will be no more.
 fn serve<J, R>(work: &Work<J, R>, waiting: &Waiting<J>, done: &Sender<(usize, thread::Result<R>)>) {
     while let Some((number, job)) = waiting.next() {
-        let result = catch_unwind(AssertUnwindSafe(|| work(job)));
-        let ends = result.is_err();
-        if done.send((number, result)).is_err() || ends {
+        if done.send((number, caught(work, job))).is_err() {
             return;
         }
     }
+}
+
+/// What comes of a piece, be it a panic. The work is given nothing that the panic could leave half done.
+fn caught<J, R>(work: &Work<J, R>, job: J) -> thread::Result<R> {
+    catch_unwind(AssertUnwindSafe(|| work(job)))
 }
 
 #[cfg(test)]
@@ -172,12 +174,12 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_pieces_with_any_number_of_threads() {
         for (threads, nice) in [0, 1, 2, 3, 7].into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
-            let mut lanes = Lanes::new(Effort { threads, nice }, |n: u64| n * n);
+            let mut workers = Workers::new(Effort { threads, nice }, |n: u64| n * n);
             let mut got = Vec::new();
             for n in 0..100 {
-                got.extend(lanes.push(n));
+                got.extend(workers.push(n));
             }
-            while let Some(result) = lanes.pop() {
+            while let Some(result) = workers.pop() {
                 got.push(result);
             }
             assert_eq!(got, (0..100).map(|n| n * n).collect::<Vec<u64>>());
@@ -185,11 +187,44 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a bad piece")]
-    fn a_panic_at_work_is_a_panic_of_who_waits_for_it() {
-        let mut lanes = Lanes::new(Effort { threads: 2, nice: false }, |n: u64| assert!(n != 3, "a bad piece"));
-        for n in 0..100 {
-            let _ = lanes.push(n);
+    fn a_panic_at_work_is_a_panic_of_who_takes_its_result_and_of_no_other() {
+        for (threads, nice) in [(1, false), (2, false), (3, false), (1, true), (2, true)] {
+            let mut workers = Workers::new(Effort { threads, nice }, |n: u64| {
+                assert!(n != 3, "a bad piece");
+                n
+            });
+            let mut got = Vec::new();
+            let mut take = |workers: &mut Workers<u64, u64>, job: Option<u64>| {
+                let step = || match job {
+                    Some(job) => workers.push(job),
+                    None => workers.pop(),
+                };
+                got.push(catch_unwind(AssertUnwindSafe(step)).map_err(|_| ()));
+            };
+            (0..6).for_each(|n| take(&mut workers, Some(n)));
+            (0..6).for_each(|_| take(&mut workers, None));
+            got.retain(|result| *result != Ok(None));
+            assert_eq!(
+                got,
+                [Ok(Some(0)), Ok(Some(1)), Ok(Some(2)), Err(()), Ok(Some(4)), Ok(Some(5))],
+                "{threads} {nice}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_pieces_are_there_at_once_and_none_when_nobody_wants_them() {
+        for (threads, nice) in [(1, false), (3, false), (3, true)] {
+            let alive = Arc::new(());
+            let mut workers = Workers::new(Effort { threads, nice }, |piece: Arc<()>| piece);
+            for _ in 0..50 {
+                let _ = workers.push(alive.clone());
+                assert!(Arc::strong_count(&alive) <= 1 + threads + 2, "{threads} {nice}");
+            }
+            drop(workers);
+            while Arc::strong_count(&alive) > 1 {
+                thread::yield_now();
+            }
         }
     }
 }
