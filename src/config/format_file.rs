@@ -50,8 +50,9 @@ fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
             None
         }
     };
+    let conditions = read_conditions(&mut table, layout.as_ref());
     table.finish();
-    Some(LineFormat { layout: layout?, tells })
+    Some(LineFormat { layout: layout?, conditions, tells })
 }
 
 fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {
@@ -67,6 +68,34 @@ fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {
         table.required("time", None::<()>, help)?;
     }
     Some(places)
+}
+
+fn read_conditions(table: &mut Fields<'_, '_>, layout: Option<&Layout>) -> BTreeMap<String, Vec<String>> {
+    let Some(mut conditions) = table.table("where") else { return BTreeMap::new() };
+    let read = conditions.entries::<Values>();
+    let read = read.into_iter().map(|(place, values)| (place, values.value.into_list())).collect();
+    if matches!(layout, Some(Layout::Regex(_))) {
+        let help = "leave it out; a regular expression says by itself which lines it is for";
+        table.refuse_key("where", Problem::new("only json has fields with a value", "no JSON", help));
+    }
+    read
+}
+
+/// What a place of a JSON object may hold.
+#[derive(serde::Deserialize)]
+#[serde(untagged, expecting = "expected a value in quotation marks, or a list of them")]
+enum Values {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Values {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Several(values) => values,
+        }
+    }
 }
 
 /// Where a part may stand in a JSON object.

@@ -1,5 +1,6 @@
 //! Formats described in the configuration.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -13,7 +14,7 @@ use super::access::stamp;
 use super::time::{WallClock, rfc3339};
 use super::{Context, Parser, joined, json_text};
 use crate::model::event::{Shape, parse_ip};
-use crate::model::format::{Format, Layout, Part, Tells};
+use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -31,6 +32,8 @@ pub struct Custom {
 /// A kind of line.
 struct Line {
     tells: Option<Tells>,
+    /// Places of a JSON object, and what they hold in such lines.
+    conditions: Vec<(String, Vec<String>)>,
     reader: Reader,
 }
 
@@ -55,14 +58,17 @@ impl Custom {
 
     /// A parser for lines of this format among others.
     pub fn recognised(format: &Format, context: Context) -> Self {
-        let line = |tells, layout: &Layout| Some(Line { tells, reader: Reader::new(layout)? });
+        let line = |known: &LineFormat| {
+            let conditions = known.conditions.clone().into_iter().collect();
+            Some(Line { tells: known.tells, conditions, reader: Reader::new(&known.layout)? })
+        };
         Self {
             category: format.category,
             time: format.time.clone(),
             trusted: format.trusted_proxies.clone(),
             zone: context.zone,
             wall: WallClock::new(context),
-            lines: format.lines.iter().filter_map(|known| line(known.tells, &known.layout)).collect(),
+            lines: format.lines.iter().filter_map(line).collect(),
             is_recognised: true,
         }
     }
@@ -135,10 +141,16 @@ impl Custom {
 
 impl Parser for Custom {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let known = OnceCell::new();
+        let object = || known.get_or_init(|| std::str::from_utf8(line).ok().and_then(object)).as_ref();
         for index in 0..self.lines.len() {
             let mut parts = Parts::default();
-            let Line { tells, reader } = &mut self.lines[index];
-            if reader.read(line, &mut parts) {
+            let Line { tells, conditions, reader } = &mut self.lines[index];
+            let holds = |(place, values): &(String, Vec<String>)| {
+                let found = object().and_then(|object| value(object, place));
+                found.is_some_and(|found| values.iter().any(|value| is_value(found, value)))
+            };
+            if conditions.iter().all(holds) && reader.read(line, object, &mut parts) {
                 let tells = *tells;
                 if let Some(event) = self.event(line, &parts, tells) {
                     return Some(event);
@@ -164,7 +176,15 @@ impl Reader {
     }
 
     /// Finds the parts of a line; false where it is no such line.
-    fn read<'a>(&mut self, line: &'a [u8], parts: &mut Parts<'a>) -> bool {
+    fn read<'a, 'o>(
+        &mut self,
+        line: &'a [u8],
+        object: impl Fn() -> Option<&'o Object<'a>>,
+        parts: &mut Parts<'a>,
+    ) -> bool
+    where
+        'a: 'o,
+    {
         match self {
             Self::Regex { regex, groups, found } => {
                 if regex.captures_read(found, line).is_none() {
@@ -176,11 +196,11 @@ impl Reader {
                 true
             }
             Self::Json(places) => {
-                let Some(object) = std::str::from_utf8(line).ok().and_then(object) else { return false };
+                let Some(object) = object() else { return false };
                 for (part, places) in places {
                     parts[*part as usize] = places
                         .iter()
-                        .filter_map(|place| value(&object, place))
+                        .filter_map(|place| value(object, place))
                         .map(str::as_bytes)
                         .find(|value| is_something(value));
                 }
@@ -188,6 +208,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether what was found is this value, or begins as it does where it ends in `*`.
+fn is_value(found: &str, value: &str) -> bool {
+    value.strip_suffix('*').map_or(found == value, |beginning| found.starts_with(beginning))
 }
 
 /// Whether a value holds anything.

@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 24] = [
+const BROKEN: [(&str, &str, &str, &str); 26] = [
     (
         "jobs/x.toml",
         "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",
@@ -87,6 +87,18 @@ const BROKEN: [(&str, &str, &str, &str); 24] = [
         "category = \"auth\"\n[lines.all]\njson = { \"source.ip\" = \"ip\" }\n",
         "config/formats/f.toml:3:8",
         "say where the time stands",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\nregex = '^(?<time>\\S+)'\nwhere = { a = \"b\" }\n",
+        "config/formats/f.toml:4:9",
+        "only json has fields with a value",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = { a = 1 }\n",
+        "config/formats/f.toml:4:15",
+        "a value in quotation marks",
     ),
     (
         "config/formats/f.toml",

@@ -204,6 +204,52 @@ fn access_logs_in_json_are_recognised_by_themselves() {
 }
 
 #[test]
+fn what_caddy_says_of_a_request_is_no_second_request() {
+    let line = |logger: &str, level: &str, status: u32| {
+        let of_request = caddy(1, status);
+        let rest = of_request.strip_prefix("{\"level\":\"info\"").unwrap();
+        format!("{{\"level\":\"{level}\",\"logger\":\"{logger}\"{rest}")
+    };
+    let log = [
+        line("http.log.error", "error", 502),
+        line("http.log.access.log0", "error", 502),
+        line("http.log.error.log0", "debug", 401),
+        line("http.log.access.log0", "info", 401),
+    ];
+    let bed = TestBed::new();
+    bed.file("caddy.log", &log.concat());
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("caddy.log").to_str().unwrap()]);
+    assert_eq!(scanned["files"][0]["parsed"], 4);
+    assert_eq!((&scanned["status"]["502"], &scanned["status"]["401"]), (&1.into(), &1.into()));
+    assert_eq!(scanned["failed_logins"], 1);
+}
+
+#[test]
+fn lines_in_json_tell_of_logins_where_a_field_says_so() {
+    let format = r#"
+        category = "auth"
+        [lines.failed]
+        where = { "event" = ["login_failed", "otp_*"], "realm.name" = "staff" }
+        tells = "login-failed"
+        json = { "time" = "at", "source.ip" = "client", "user.name" = "user" }
+        [lines.others]
+        json = { "time" = "at" }
+    "#;
+    let line = |event: &str, realm: &str| {
+        format!(
+            "{{\"at\":\"2026-11-20T10:00:00Z\",\"event\":\"{event}\",\"realm\":{{\"name\":\"{realm}\"}},\"client\":\"198.51.100.7\"}}\n"
+        )
+    };
+    let log = [
+        line("login_failed", "staff"),
+        line("otp_wrong", "staff"),
+        line("login_failed", "guests"),
+        line("login", "staff"),
+    ];
+    assert_eq!(scan(format, &log.concat()), (vec!["198.51.100.7 2 2".to_owned()], 0));
+}
+
+#[test]
 fn a_format_of_ones_own_is_recognised_before_the_shipped_ones() {
     let own = r#"
         category = "access"
