@@ -195,7 +195,7 @@ pub fn stored(content: &Content, place: Place, mut bytes: Vec<u8>) -> io::Result
     // A manifest may say anything.
     let most = if place.text.is_some() { MOST_PACKED as u64 } else { MOST_BETWEEN };
     if place.length > most || place.text.is_some_and(|text| text > MOST_TEXT) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no piece is as long as it should be"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its entry says that it is longer than any piece"));
     }
     let is_there =
         place.offset.checked_add(place.length).is_some_and(|end| content.length().is_ok_and(|length| end <= length));
@@ -290,7 +290,9 @@ impl<P: Iterator<Item = Place>> Text<P> {
                 }
             };
             if let Some((place, text, bytes)) = done {
-                self.pieces.push(bytes);
+                if bytes.capacity() <= MOST_PACKED {
+                    self.pieces.push(bytes);
+                }
                 return text.map(Some).inspect_err(|error| self.broken = Some((place, error.to_string())));
             }
         }

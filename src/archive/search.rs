@@ -145,8 +145,8 @@ impl MemberSearch<'_> {
         };
         let wanted: Vec<&Block> =
             self.member.blocks.iter().filter(|block| self.window.touches(block.first, block.last)).collect();
-        let effort = if wanted.len() < 3 { 0 } else { most_threads(codec) };
-        let mut workers = Workers::new(Effort::up_to(effort, false), look);
+        let threads = if wanted.len() < 3 { 0 } else { most_threads(codec) };
+        let mut workers = Workers::new(Effort::up_to(threads, false), look);
         let mut waiting = wanted.iter();
         for block in &wanted {
             let mut done = None;

@@ -158,6 +158,11 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.span.start
     }
 
+    /// Whether this table has no keys.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
     /// All keys of this table with their values.
     pub fn entries<T: DeserializeOwned>(&mut self) -> Vec<(String, Placed<T>)> {
         let entries = self.table.iter().filter_map(|(name, value)| {

@@ -37,7 +37,7 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Format> {
 }
 
 fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
-    let tells = table.parsed("tells");
+    let (tells, category) = (table.parsed("tells"), table.parsed("category"));
     let layout = match table.present(&LAYOUTS).as_slice() {
         ["apache"] => table.made("apache", layout::apache).map(Layout::Regex),
         ["nginx"] => table.made("nginx", layout::nginx).map(Layout::Regex),
@@ -52,12 +52,12 @@ fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
     };
     let conditions = read_conditions(&mut table, layout.as_ref());
     table.finish();
-    Some(LineFormat { layout: layout?, conditions, tells })
+    Some(LineFormat { layout: layout?, conditions, category, tells })
 }
 
 fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {
     let mut places = BTreeMap::new();
-    for (name, place) in table.entries::<Places>() {
+    for (name, place) in table.entries::<Texts>() {
         match name.parse::<Part>() {
             Ok(part) => drop(places.insert(part, place.value.into_list())),
             Err(problem) => table.refuse(place.span, problem),
@@ -72,48 +72,48 @@ fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {
 
 fn read_conditions(table: &mut Fields<'_, '_>, layout: Option<&Layout>) -> BTreeMap<String, Vec<String>> {
     let Some(mut conditions) = table.table("where") else { return BTreeMap::new() };
-    let read = conditions.entries::<Values>();
-    let read = read.into_iter().map(|(place, values)| (place, values.value.into_list())).collect();
-    if matches!(layout, Some(Layout::Regex(_))) {
-        let help = "leave it out; a regular expression says by itself which lines it is for";
-        table.refuse_key("where", Problem::new("only json has fields with a value", "no JSON", help));
+    let problem = match layout {
+        Some(Layout::Regex(_)) => Some(("only json has fields that hold something", "leave it out")),
+        _ if conditions.is_empty() => {
+            Some(("this holds for every line", "name a field and its value: where = { \"event\" = \"login_failed\" }"))
+        }
+        _ => None,
+    };
+    let mut read = BTreeMap::new();
+    for (place, values) in conditions.entries::<Texts>() {
+        let texts = values.value.into_list();
+        let has_star = |text: &String| text.strip_suffix('*').unwrap_or(text).contains('*');
+        let problem = match () {
+            () if texts.is_empty() => Some(("no value is named", "name one: [\"login_failed\", \"otp_*\"]")),
+            () if texts.iter().any(has_star) => {
+                Some(("* means whatever follows, and stands at the end only", "write \"http.log.*\""))
+            }
+            () => None,
+        };
+        if let Some((message, help)) = problem {
+            conditions.refuse(values.span, Problem::new(message, "never holds", help));
+        }
+        read.insert(place, texts);
+    }
+    if let Some((message, help)) = problem {
+        table.refuse_key("where", Problem::new(message, "no condition", help));
     }
     read
 }
 
-/// What a place of a JSON object may hold.
+/// Names of fields where a part may stand, or values that one may hold.
 #[derive(serde::Deserialize)]
-#[serde(untagged, expecting = "expected a value in quotation marks, or a list of them")]
-enum Values {
+#[serde(untagged, expecting = "expected a text in quotation marks, or a list of such texts")]
+enum Texts {
     One(String),
     Several(Vec<String>),
 }
 
-impl Values {
+impl Texts {
     fn into_list(self) -> Vec<String> {
         match self {
-            Self::One(value) => vec![value],
-            Self::Several(values) => values,
-        }
-    }
-}
-
-/// Where a part may stand in a JSON object.
-#[derive(serde::Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected the name of a field, or a list of names of which the first that is there counts"
-)]
-enum Places {
-    One(String),
-    Several(Vec<String>),
-}
-
-impl Places {
-    fn into_list(self) -> Vec<String> {
-        match self {
-            Self::One(place) => vec![place],
-            Self::Several(places) => places,
+            Self::One(text) => vec![text],
+            Self::Several(texts) => texts,
         }
     }
 }

@@ -95,7 +95,7 @@ impl Newcomers {
     }
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
-        let evidence = presence.evidence.as_ref()?.evidence();
+        let evidence = presence.evidence.as_ref()?;
         let learnt = self.since?.saturating_add(self.learn);
         (presence.first >= learnt).then(|| Finding {
             rule: self.rule.name.clone(),
@@ -109,7 +109,7 @@ impl Newcomers {
             breach: None,
             note: Some(format!("not seen in the {} before", days(self.forget))),
             can_wait: false,
-            evidence: vec![evidence],
+            evidence: vec![evidence.evidence()],
             open,
         })
     }

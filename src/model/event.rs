@@ -155,8 +155,8 @@ pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     at_once(text).or_else(|| digit_by_digit(text))
 }
 
-/// The same where the address and four bytes more are there. All is looked at together, because how long each number is can't be
-/// foretold.
+/// The same where 20 bytes are there: 16 are looked at together, and each number is read as if it were four, because how long it is
+/// can't be foretold.
 fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let first = text.first_chunk::<20>()?;
     let (bytes, _) = first.split_first_chunk()?;
@@ -169,7 +169,8 @@ fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     if dots.count_ones() != 3 || end > 15 {
         return None;
     }
-    let (second, third) = (dots & (dots - 1), dots & (dots - 1) & ((dots & (dots - 1)) - 1));
+    let second = dots & (dots - 1);
+    let third = second & (second - 1);
     let [a, b, c] = [dots, second, third].map(u32::trailing_zeros);
     let parts = [(0, a), (a + 1, b), (b + 1, c), (c + 1, end)].map(|(start, stop)| octet(first, start, stop));
     let is_one = parts.iter().all(|(_, is_one)| *is_one);

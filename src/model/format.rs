@@ -57,9 +57,11 @@ impl Format {
 pub struct LineFormat {
     /// How it looks.
     pub layout: Layout,
-    /// Which JSON objects are such lines: what each of these places holds is one of the values, of which those that end in `*` are
-    /// beginnings.
+    /// Which JSON objects are such lines: what each of these places holds (of a list the last) is one of the values, of which those
+    /// that end in `*` are beginnings.
     pub conditions: BTreeMap<String, Vec<String>>,
+    /// What kind of log it belongs to, where that is not the format's.
+    pub category: Option<Category>,
     /// What such a line tells; where this is absent, a request if there is a status, and else nothing that rules count.
     pub tells: Option<Tells>,
 }

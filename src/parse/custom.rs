@@ -19,7 +19,6 @@ use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
 pub struct Custom {
-    category: Category,
     time: Option<String>,
     trusted: Vec<IpNet>,
     zone: Tz,
@@ -31,10 +30,19 @@ pub struct Custom {
 
 /// A kind of line.
 struct Line {
-    tells: Option<Tells>,
+    kind: Kind,
     /// Places of a JSON object, and what they hold in such lines.
     conditions: Vec<(String, Vec<String>)>,
     reader: Reader,
+}
+
+/// What is known of a line by its kind.
+#[derive(Clone, Copy)]
+struct Kind {
+    tells: Option<Tells>,
+    category: Category,
+    /// Whether it says by itself what kind it is.
+    is_told: bool,
 }
 
 enum Reader {
@@ -60,10 +68,11 @@ impl Custom {
     pub fn recognised(format: &Format, context: Context) -> Self {
         let line = |known: &LineFormat| {
             let conditions = known.conditions.clone().into_iter().collect();
-            Some(Line { tells: known.tells, conditions, reader: Reader::new(&known.layout)? })
+            let category = known.category.unwrap_or(format.category);
+            let kind = Kind { tells: known.tells, category, is_told: !known.conditions.is_empty() };
+            Some(Line { kind, conditions, reader: Reader::new(&known.layout)? })
         };
         Self {
-            category: format.category,
             time: format.time.clone(),
             trusted: format.trusted_proxies.clone(),
             zone: context.zone,
@@ -73,11 +82,11 @@ impl Custom {
         }
     }
 
-    fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, tells: Option<Tells>) -> Option<Event<'a>> {
+    fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, kind: Kind) -> Option<Event<'a>> {
         let part = |part: Part| parts[part as usize].filter(|value| is_something(value));
         let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let status = status.filter(|status| (100..600).contains(status));
-        let action = match (tells, status) {
+        let action = match (kind.tells, status) {
             (Some(Tells::LoginFailed), _) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
             (Some(Tells::LoginSucceeded), _) => Action::LoginSucceeded,
             (Some(Tells::Error), _) => Action::ErrorLogged,
@@ -93,7 +102,8 @@ impl Custom {
         // Some write JSON with slashes escaped.
         let request = if request.starts_with(b"\\/") { &request[1..] } else { request };
         let peer = part(Part::SourceIp).map(without_port).and_then(Peer::read);
-        if self.is_recognised && (status.is_none() || peer.and_then(|peer| peer.ip()).is_none()) {
+        let is_told = status.is_some() || kind.is_told && kind.tells.is_some();
+        if self.is_recognised && !(is_told && peer.is_some_and(|peer| peer.ip().is_some())) {
             return None;
         }
         Some(Event {
@@ -103,7 +113,7 @@ impl Custom {
             request,
             is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),
-            ..Event::plain(Some(self.instant(part(Part::Time)?)?), self.category)
+            ..Event::plain(Some(self.instant(part(Part::Time)?)?), kind.category)
         })
     }
 
@@ -145,14 +155,14 @@ impl Parser for Custom {
         let object = || known.get_or_init(|| std::str::from_utf8(line).ok().and_then(object)).as_ref();
         for index in 0..self.lines.len() {
             let mut parts = Parts::default();
-            let Line { tells, conditions, reader } = &mut self.lines[index];
+            let Line { kind, conditions, reader } = &mut self.lines[index];
             let holds = |(place, values): &(String, Vec<String>)| {
                 let found = object().and_then(|object| value(object, place));
                 found.is_some_and(|found| values.iter().any(|value| is_value(found, value)))
             };
             if conditions.iter().all(holds) && reader.read(line, object, &mut parts) {
-                let tells = *tells;
-                if let Some(event) = self.event(line, &parts, tells) {
+                let kind = *kind;
+                if let Some(event) = self.event(line, &parts, kind) {
                     return Some(event);
                 }
             }
@@ -212,7 +222,12 @@ impl Reader {
 
 /// Whether what was found is this value, or begins as it does where it ends in `*`.
 fn is_value(found: &str, value: &str) -> bool {
-    value.strip_suffix('*').map_or(found == value, |beginning| found.starts_with(beginning))
+    // Some write slashes, or letters, with a backslash.
+    let plain: Option<String> =
+        if found.contains('\\') { serde_json::from_str(&format!("\"{found}\"")).ok() } else { None };
+    let found: &str = plain.as_deref().unwrap_or(found);
+    is_something(found.as_bytes())
+        && value.strip_suffix('*').map_or(found == value, |beginning| found.starts_with(beginning))
 }
 
 /// Whether a value holds anything.

@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 26] = [
+const BROKEN: [(&str, &str, &str, &str); 30] = [
     (
         "jobs/x.toml",
         "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",
@@ -92,13 +92,37 @@ const BROKEN: [(&str, &str, &str, &str); 26] = [
         "config/formats/f.toml",
         "category = \"auth\"\n[lines.all]\nregex = '^(?<time>\\S+)'\nwhere = { a = \"b\" }\n",
         "config/formats/f.toml:4:9",
-        "only json has fields with a value",
+        "only json has fields that hold something",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = {}\n",
+        "config/formats/f.toml:4:9",
+        "this holds for every line",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = { a = [] }\n",
+        "config/formats/f.toml:4:15",
+        "no value is named",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = { a = \"*b\" }\n",
+        "config/formats/f.toml:4:15",
+        "stands at the end only",
+    ),
+    (
+        "config/formats/f.toml",
+        "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = { a = [\"b\", \"c**\"] }\n",
+        "config/formats/f.toml:4:15",
+        "stands at the end only",
     ),
     (
         "config/formats/f.toml",
         "category = \"auth\"\n[lines.all]\njson = { time = \"t\" }\nwhere = { a = 1 }\n",
         "config/formats/f.toml:4:15",
-        "a value in quotation marks",
+        "a text in quotation marks",
     ),
     (
         "config/formats/f.toml",

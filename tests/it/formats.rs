@@ -204,24 +204,30 @@ fn access_logs_in_json_are_recognised_by_themselves() {
 }
 
 #[test]
-fn what_caddy_says_of_a_request_is_no_second_request() {
-    let line = |logger: &str, level: &str, status: u32| {
-        let of_request = caddy(1, status);
-        let rest = of_request.strip_prefix("{\"level\":\"info\"").unwrap();
+fn what_caddy_says_of_a_request_is_no_second_request_but_an_error() {
+    let line = |logger: &str, level: &str, status: &str| {
+        let of_request = caddy(1, 0);
+        let rest = of_request.strip_prefix("{\"level\":\"info\"").unwrap().replace(",\"status\":0", status);
         format!("{{\"level\":\"{level}\",\"logger\":\"{logger}\"{rest}")
     };
     let log = [
-        line("http.log.error", "error", 502),
-        line("http.log.access.log0", "error", 502),
-        line("http.log.error.log0", "debug", 401),
-        line("http.log.access.log0", "info", 401),
+        line("http.log.error", "error", ",\"status\":502"),
+        line("http.log.access.log0", "error", ",\"status\":502"),
+        line("http.log.error.log0", "debug", ",\"status\":401"),
+        line("http.log.access.log0", "info", ",\"status\":401"),
+        // What has no status, as errors that are none of HTTP, and other ways to write the level.
+        line("http.log.error", "ERROR", ""),
+        line("http.log.error", "error", ",\"first_error\":{\"status\":500}"),
+        line("http.log.error", "error", ""),
+        line("http.log.error", "error", ""),
     ];
     let bed = TestBed::new();
     bed.file("caddy.log", &log.concat());
     let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("caddy.log").to_str().unwrap()]);
-    assert_eq!(scanned["files"][0]["parsed"], 4);
-    assert_eq!((&scanned["status"]["502"], &scanned["status"]["401"]), (&1.into(), &1.into()));
-    assert_eq!(scanned["failed_logins"], 1);
+    assert_eq!(scanned["files"][0]["parsed"], 8);
+    assert_eq!(scanned["status"], serde_json::json!({ "401": 1, "502": 1 }));
+    assert_eq!((&scanned["failed_logins"], &scanned["triage"]["error"]["urgent"]), (&1.into(), &5.into()));
+    assert!(scanned["findings"].to_string().contains("urgent-bursts"), "{}", scanned["findings"]);
 }
 
 #[test]
@@ -229,7 +235,7 @@ fn lines_in_json_tell_of_logins_where_a_field_says_so() {
     let format = r#"
         category = "auth"
         [lines.failed]
-        where = { "event" = ["login_failed", "otp_*"], "realm.name" = "staff" }
+        where = { "event" = ["auth/failed", "otp_*"], "realm.name" = "staff" }
         tells = "login-failed"
         json = { "time" = "at", "source.ip" = "client", "user.name" = "user" }
         [lines.others]
@@ -237,16 +243,25 @@ fn lines_in_json_tell_of_logins_where_a_field_says_so() {
     "#;
     let line = |event: &str, realm: &str| {
         format!(
-            "{{\"at\":\"2026-11-20T10:00:00Z\",\"event\":\"{event}\",\"realm\":{{\"name\":\"{realm}\"}},\"client\":\"198.51.100.7\"}}\n"
+            "{{\"at\":\"2026-11-20T10:00:00Z\",\"event\":{event},\"realm\":{{\"name\":\"{realm}\"}},\"client\":\"198.51.100.7\"}}\n"
         )
     };
-    let log = [
-        line("login_failed", "staff"),
-        line("otp_wrong", "staff"),
-        line("login_failed", "guests"),
-        line("login", "staff"),
-    ];
-    assert_eq!(scan(format, &log.concat()), (vec!["198.51.100.7 2 2".to_owned()], 0));
+    let failed =
+        [r#""auth/failed""#, r#""auth\/failed""#, r#""\u0061uth/failed""#, r#""otp_wrong""#, r#"["a","otp_x"]"#];
+    let others = [r#""auth/failed2""#, r#""login""#, "null", "1", r#"{"a":"otp_x"}"#, r#""xotp_""#];
+    let log: String = failed.iter().chain(&others).map(|event| line(event, "staff")).collect();
+    let scanned = scan(format, &(log + &line(r#""auth/failed""#, "guests")));
+    assert_eq!(scanned, (vec![format!("198.51.100.7 {0} {0}", failed.len())], 0));
+}
+
+#[test]
+fn an_address_that_may_be_a_clients_own_word_is_not_believed_by_its_name() {
+    // Echo writes so, and takes remote_ip from X-Forwarded-For.
+    let line = r#"{"time":"2026-11-20T10:00:00Z","remote_ip":"198.51.100.7","method":"GET","uri":"/","status":401}"#;
+    let bed = TestBed::new();
+    bed.file("echo.log", line);
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("echo.log").to_str().unwrap()]);
+    assert_eq!((&scanned["failed_logins"], &scanned["files"][0]["unparsed"]), (&0.into(), &1.into()));
 }
 
 #[test]

@@ -73,6 +73,10 @@ fn no_line_breaks_a_parser() {
         [lines.own]
         regex = '^(?<time>\S+ \S+) WARN wrong password for (?<user.name>.*) from (?<source.ip>\S+)$'
         tells = "login-failed"
+        [lines.login]
+        where = { "logger" = "http.log*", "level" = ["error", "info"] }
+        tells = "login-failed"
+        json = { "time" = "ts", "source.ip" = "request.remote_ip" }
         [lines.json]
         json = { "time" = "ts", "source.ip" = "request.remote_ip", "http.status" = "status", "forwarded.for" = "request.headers.X-Forwarded-For" }
         "#,
