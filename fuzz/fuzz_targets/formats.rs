@@ -15,6 +15,7 @@ static FORMATS: LazyLock<Vec<Formats>> = LazyLock::new(|| {
         r#"nginx = '$host $remote_addr - $remote_user [$time_local] "$request" $status "$http_x_forwarded_for"'"#,
         r"regex = '^(?<time>\S+ \S+) WARN wrong password for (?<user.name>.*) from (?<source.ip>\S+)$'",
         r#"json = { "time" = "ts", "source.ip" = "request.remote_ip", "http.status" = "status", "forwarded.for" = "f" }"#,
+        "where = { \"logger\" = [\"http*\", \"login\"] }\ntells = \"login-failed\"\njson = { \"time\" = \"ts\", \"source.ip\" = \"ip\" }",
     ];
     std::fs::create_dir_all(folder.join("config/formats")).expect("a folder for formats");
     let read = |(n, layout): (usize, &&str)| {
