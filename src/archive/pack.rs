@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::inspect::{Candidate, spanning};
 use super::line_blocks::LineBlocks;
-use super::pieces::{Raw, encode, most_threads, piece_size};
+use super::pieces::{Raw, encode, forget_compressors, most_threads, piece_size};
 use super::seal::{Sealing, seal, seal_index};
 use super::workers::{Effort, Workers};
 use super::{ArchiveError, SUMS, Step, TextTimes, TimesOf, manifest, manifest_path, verify};
@@ -212,6 +212,9 @@ type ToEncode = (Tag, Raw, Vec<u8>);
 /// What became of it, and the text it was.
 type Encoded = (Tag, io::Result<Vec<u8>>, Vec<u8>);
 
+/// How many pieces wait to be compressed, or to be written: two keep all threads at work, as measured.
+const SPARE: usize = 2;
+
 /// An archive in the making.
 struct Writer {
     codec: Codec,
@@ -240,7 +243,9 @@ impl Writer {
         let effort = Effort { threads: effort.threads.min(most_threads(codec)), ..effort };
         Self {
             codec,
-            workers: Workers::new(effort, move |(tag, raw, into): ToEncode| (tag, encode(codec, &raw, into), raw.text)),
+            workers: Workers::new(effort, SPARE, move |(tag, raw, into): ToEncode| {
+                (tag, encode(codec, &raw, into), raw.text)
+            }),
             texts: Vec::new(),
             pieces: Vec::new(),
             file,
@@ -394,6 +399,7 @@ impl Writer {
         self.between.resize(self.between.len() + sums.len().next_multiple_of(512) - sums.len() + END, 0);
         self.push_between()?;
         self.drain()?;
+        forget_compressors();
         self.file.sync_all()?;
         Ok((self.file, self.members, self.written, self.hasher.finish()))
     }

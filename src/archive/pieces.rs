@@ -103,6 +103,12 @@ pub fn encode(codec: Codec, raw: &Raw, mut into: Vec<u8>) -> io::Result<Vec<u8>>
     }
 }
 
+/// Lets this thread's compressors go, for which there is better use of the memory once an archive is packed.
+pub fn forget_compressors() {
+    GZIP.set(None);
+    ZSTD.set(None);
+}
+
 /// The most bytes of a piece whose text becomes no smaller, with gzip and zstd alike.
 const MOST_PACKED: usize = MOST_TEXT + MOST_TEXT / 128 + 1024;
 
@@ -252,7 +258,7 @@ impl<P: Iterator<Item = Place>> Text<P> {
                 Err(error) => (place, Err(error), Vec::new()),
             }
         };
-        let workers = Workers::new(effort, decode);
+        let workers = Workers::new(effort, 1, decode);
         Self {
             workers,
             pieces: Vec::new(),

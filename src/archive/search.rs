@@ -146,7 +146,7 @@ impl MemberSearch<'_> {
         let wanted: Vec<&Block> =
             self.member.blocks.iter().filter(|block| self.window.touches(block.first, block.last)).collect();
         let threads = if wanted.len() < 3 { 0 } else { most_threads(codec) };
-        let mut workers = Workers::new(Effort::up_to(threads, false), look);
+        let mut workers = Workers::new(Effort::up_to(threads, false), 1, look);
         let mut waiting = wanted.iter();
         for block in &wanted {
             let mut done = None;

@@ -32,7 +32,7 @@ pub struct Workers<J, R> {
     helps: bool,
     /// Pieces that were handed in and not given out, oldest first, as far as their results are there.
     pending: VecDeque<Option<thread::Result<R>>>,
-    /// How many there are at most: one at work for each thread, and two more, so that threads seldom wait for a piece; without
+    /// How many there are at most: one at work for each thread, and spare ones, so that threads seldom wait for a piece; without
     /// threads one.
     most: usize,
     /// How many were given out.
@@ -54,8 +54,8 @@ struct Line<J> {
 }
 
 impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
-    /// Threads that do this work.
-    pub fn new(effort: Effort, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
+    /// Threads that do this work, with so many pieces more than are at work.
+    pub fn new(effort: Effort, spare: usize, work: impl Fn(J) -> R + Send + Sync + 'static) -> Self {
         let work: Arc<Work<J, R>> = Arc::new(work);
         let line = Mutex::new(Line { pieces: VecDeque::new(), ended: false });
         let waiting = Arc::new(Waiting { line, changed: Condvar::new() });
@@ -76,7 +76,7 @@ impl<J: Send + 'static, R: Send + 'static> Workers<J, R> {
         let wanted = if effort.nice { effort.threads } else { effort.threads.saturating_sub(1) };
         let started = (0..wanted).map_while(|_| start()).count();
         let helps = !effort.nice || started == 0;
-        let most = if started == 0 { 1 } else { started + usize::from(helps) + 2 };
+        let most = if started == 0 { 1 } else { started + usize::from(helps) + spare };
         Self { work, waiting, results, helps, pending: VecDeque::new(), most, given: 0 }
     }
 
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn results_come_in_the_order_of_the_pieces_with_any_number_of_threads() {
         for (threads, nice) in [0, 1, 2, 3, 7].into_iter().flat_map(|threads| [(threads, false), (threads, true)]) {
-            let mut workers = Workers::new(Effort { threads, nice }, |n: u64| n * n);
+            let mut workers = Workers::new(Effort { threads, nice }, 2, |n: u64| n * n);
             let mut got = Vec::new();
             for n in 0..100 {
                 got.extend(workers.push(n));
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_panic_at_work_is_a_panic_of_who_takes_its_result_and_of_no_other() {
         for (threads, nice) in [(1, false), (2, false), (3, false), (1, true), (2, true)] {
-            let mut workers = Workers::new(Effort { threads, nice }, |n: u64| {
+            let mut workers = Workers::new(Effort { threads, nice }, 2, |n: u64| {
                 assert!(n != 3, "a bad piece");
                 n
             });
@@ -217,7 +217,7 @@ mod tests {
     fn few_pieces_are_there_at_once_and_none_when_nobody_wants_them() {
         for (threads, nice, most) in [(0, false, 1), (1, false, 1), (1, true, 3), (3, false, 5), (3, true, 5)] {
             let alive = Arc::new(());
-            let mut workers = Workers::new(Effort { threads, nice }, |piece: Arc<()>| piece);
+            let mut workers = Workers::new(Effort { threads, nice }, 2, |piece: Arc<()>| piece);
             for _ in 0..50 {
                 let done = workers.push(alive.clone());
                 // One of them may just have been given out.
