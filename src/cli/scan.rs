@@ -161,7 +161,10 @@ struct JsonBreach<'a> {
 struct Results {
     files: Vec<FileResult>,
     status: BTreeMap<u16, u64>,
+    /// Those that are shown.
     addresses: Vec<(ShortBytes, AddressCounts)>,
+    /// How many there are.
+    all_addresses: usize,
     findings: Vec<Finding>,
     failed_logins: u64,
     left_to_access_logs: u64,
@@ -198,7 +201,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     findings.sort_by(|a, b| {
         (b.severity, b.count, &a.subject, a.first, &a.rule).cmp(&(a.severity, a.count, &b.subject, b.first, &b.rule))
     });
-    let addresses = scanner.addresses();
+    let lists_all = args.json || args.csv;
+    let (addresses, all_addresses) = scanner.addresses(if lists_all { usize::MAX } else { SHOWN });
     let (failed_logins, urgent) = (scanner.total.failed_logins, scanner.total.urgent);
     let left_to_access_logs = scanner.left_to_access_logs;
     let dropped = scanner.dropped();
@@ -207,6 +211,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         files,
         status: scanner.status(),
         addresses,
+        all_addresses,
         findings,
         failed_logins,
         left_to_access_logs,
@@ -410,7 +415,7 @@ impl Results {
             output::print(&format!("answers by status: {}\n", status.join("  ")));
         }
         output::print("\n");
-        let shown = self.addresses.iter().take(SHOWN).map(|(address, counts)| {
+        let shown = self.addresses.iter().map(|(address, counts)| {
             let status: Vec<String> =
                 by_count(&counts.status.all()).into_iter().map(|(code, n)| format!("{code}: {n}")).collect();
             vec![shown(address).into_owned(), counts.events.to_string(), counts.failures.to_string(), status.join("  ")]
@@ -418,8 +423,8 @@ impl Results {
         if !self.addresses.is_empty() {
             output::print_table(&["ADDRESS", "EVENTS", "FAILED LOGINS", "STATUS"], shown.collect());
         }
-        if self.addresses.len() > SHOWN {
-            output::print(&format!("and {} more addresses; --json or --csv lists all\n", self.addresses.len() - SHOWN));
+        if self.all_addresses > SHOWN {
+            output::print(&format!("and {} more addresses; --json or --csv lists all\n", self.all_addresses - SHOWN));
         }
         output::print("\n");
         if self.findings.is_empty() {

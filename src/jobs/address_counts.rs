@@ -98,15 +98,22 @@ impl Addresses {
         number
     }
 
-    /// The addresses as they are printed, with their counts, most events first.
-    pub fn sorted(self) -> Vec<(ShortBytes, AddressCounts)> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.counts.len() - 1
+    }
+
+    /// So many of them as they are printed, with their counts, most events first.
+    pub fn sorted(self, most: usize) -> Vec<(ShortBytes, AddressCounts)> {
         let Self { numbers, others, mut counts } = self;
+        let least = least_of(most, counts.iter().map(Counts::events));
+        let wanted: Vec<bool> = counts.iter().map(|counts| counts.events() >= least).collect();
         let mut names = vec![ShortBytes::default(); counts.len()];
-        for (ip, number) in numbers.iter() {
+        for (ip, number) in numbers.iter().filter(|(_, number)| wanted[*number as usize]) {
             names[number as usize] = printed(Ipv4Addr::from_bits(ip).into());
         }
         drop(numbers);
-        for (address, number) in others {
+        for (address, number) in others.into_iter().filter(|(_, number)| wanted[*number as usize]) {
             names[number as usize] = match address {
                 Address::Ip(ip) => printed(ip),
                 Address::Name(name) => String::from_utf8_lossy(&name).as_bytes().into(),
@@ -114,14 +121,23 @@ impl Addresses {
         }
         // Nearly all names are told apart by their first bytes, which are compared at once.
         let key = |number: usize| (Reverse(counts[number].events()), beginning(names[number].as_slice()), number);
-        let mut keys: Vec<_> = (1..counts.len()).map(key).collect();
+        let mut keys: Vec<_> = (1..counts.len()).filter(|number| wanted[*number]).map(key).collect();
         keys.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| names[a.2].cmp(&names[b.2])));
         let mut of = |(Reverse(events), _, number)| {
             let Counts { failures, requests, .. }: Counts = std::mem::take(&mut counts[number]);
             let counts = AddressCounts { events, failures: u64::from(failures), status: requests };
             (std::mem::take(&mut names[number]), counts)
         };
-        keys.into_iter().map(&mut of).collect()
+        keys.into_iter().take(most).map(&mut of).collect()
+    }
+}
+
+/// The least of so many of the largest numbers.
+fn least_of(most: usize, numbers: impl Iterator<Item = u64>) -> u64 {
+    let mut numbers: Vec<u64> = numbers.collect();
+    match most.checked_sub(1) {
+        Some(last) if last < numbers.len() => *numbers.select_nth_unstable_by_key(last, |number| Reverse(*number)).1,
+        _ => 0,
     }
 }
 
@@ -243,5 +259,23 @@ mod tests {
         }
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
         assert_eq!(printed(ip).as_slice(), b"2001:db8::1");
+    }
+
+    #[test]
+    fn the_busiest_addresses_are_the_first_of_all() {
+        let counted = || {
+            let mut addresses = Addresses::default();
+            for n in 0..1000_u32 {
+                let peer = Some(Peer::Ip(Ipv4Addr::from_bits(n * n % 301).into()));
+                let action = Some(Action::Request { status: 200 });
+                addresses.add(&[Facts { action, peer, ..Facts::unparsed(0, false) }]);
+            }
+            addresses
+        };
+        let all = counted().sorted(usize::MAX);
+        assert_eq!(all.len(), counted().len());
+        for most in [0, 1, 7, 20, all.len() - 1, all.len(), all.len() + 1] {
+            assert_eq!(counted().sorted(most), all[..most.min(all.len())], "{most}");
+        }
     }
 }

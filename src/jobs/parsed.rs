@@ -1,8 +1,12 @@
 //! Lines with what a parser made of each, so compact that they can go from one thread to another.
 
-use crate::logs::{MAX_LINE, split};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use memchr::memchr;
+
+use crate::logs::MAX_LINE;
 use crate::model::{Action, Category, Event, Peer};
-use crate::parse::AutoParser;
+use crate::parse::{AutoParser, PlainRequest};
 
 /// Whole lines and what was made of them.
 #[derive(Default)]
@@ -10,12 +14,9 @@ pub struct Parsed {
     /// The lines, each with its line break; the last one may have none.
     pub text: Vec<u8>,
     lines: Vec<PlacedLine>,
-    /// Texts of events that their lines don't hold as they are.
+    /// Texts of events that their lines don't hold as they are, and addresses.
     others: Vec<u8>,
 }
-
-/// A line: where it ends in the text, and what it tells.
-type PlacedLine = (usize, Option<PlacedEvent>);
 
 /// Some lines of them, one after the other.
 pub struct Chunk<'a> {
@@ -32,31 +33,39 @@ pub struct Chunk<'a> {
 pub struct ParsedLine<'a> {
     /// The line with its line break.
     pub line: &'a [u8],
-    /// What is told by it; none where no parser understood it.
-    pub event: Option<&'a PlacedEvent>,
+    placed: &'a PlacedLine,
     others: &'a [u8],
 }
 
-/// An event whose texts are places in its line; small, because there is one for each line.
+/// A line: where it ends in the text, and its event, whose texts are places in it. So small that it fits a line of the processor's
+/// cache, because there are very many.
 #[derive(Clone, Copy)]
-pub struct PlacedEvent {
-    /// As [`Event::time`].
-    pub time: Option<i64>,
-    /// As [`Event::category`].
-    pub category: Category,
-    /// As [`Event::action`].
-    pub action: Action,
-    peer: Option<PlacedPeer>,
-    user: Option<Place>,
-    request: Place,
+struct PlacedLine {
+    end: u32,
+    /// None where no parser understood the line.
+    category: Option<Category>,
     is_post: bool,
+    action: Action,
+    /// [`NO_TIME`] where it has no stamp.
+    time: i64,
+    peer: PlacedPeer,
+    user: Place,
+    request: Place,
     host: Place,
     pid: u32,
 }
 
+const _: () = assert!(size_of::<PlacedLine>() <= 64);
+
+/// No log is that old.
+const NO_TIME: i64 = i64::MIN;
+
 #[derive(Clone, Copy)]
 enum PlacedPeer {
-    Ip(std::net::IpAddr),
+    None,
+    V4(Ipv4Addr),
+    /// It stands among the other texts, at this place.
+    V6(u32),
     Name(Place),
 }
 
@@ -74,12 +83,18 @@ impl Parsed {
         self.lines.clear();
         self.others.clear();
         let mut end = 0;
-        for line in split(text).take(most) {
+        while end < text.len() && self.lines.len() < most {
+            let rest = &text[end..];
+            if let Some(plain) = parser.plain_request(rest).filter(|plain| plain.length <= MAX_LINE) {
+                end += plain.length;
+                self.lines.push(PlacedLine::request(end as u32, &plain));
+                continue;
+            }
+            let line = &rest[..memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)];
             end += line.len();
             // One that is too long is not looked at.
             let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
-            let event = event.map(|event| PlacedEvent::new(line, &event, &mut self.others));
-            self.lines.push((end, event));
+            self.lines.push(PlacedLine::new(end as u32, line, event.as_ref(), &mut self.others));
         }
         end
     }
@@ -88,7 +103,7 @@ impl Parsed {
     pub fn chunks(&self, lines: usize) -> impl Iterator<Item = Chunk<'_>> {
         let mut start = 0;
         self.lines.chunks(lines).map(move |lines| {
-            let end = lines.last().map_or(start, |(end, _)| *end);
+            let end = lines.last().map_or(start, |last| last.end as usize);
             let chunk = Chunk { text: &self.text[start..end], start, lines, others: &self.others };
             start = end;
             chunk
@@ -101,42 +116,59 @@ impl<'a> Chunk<'a> {
     pub fn lines(&self) -> impl Iterator<Item = ParsedLine<'a>> {
         let Self { text, start, lines, others } = *self;
         let mut from = 0;
-        lines.iter().map(move |(end, event)| {
-            let line = &text[from..*end - start];
+        lines.iter().map(move |placed| {
+            let line = &text[from..placed.end as usize - start];
             from += line.len();
-            ParsedLine { line, event: event.as_ref(), others }
+            ParsedLine { line, placed, others }
         })
     }
 
     /// The event of the line at this place.
     pub fn event(&self, index: usize) -> Option<Event<'a>> {
         let Self { text, start, lines, others } = *self;
-        let from = index.checked_sub(1).and_then(|before| lines.get(before)).map_or(0, |(end, _)| *end - start);
-        let (end, event) = lines.get(index)?;
-        ParsedLine { line: &text[from..*end - start], event: event.as_ref(), others }.event()
+        let from =
+            index.checked_sub(1).and_then(|before| lines.get(before)).map_or(0, |before| before.end as usize - start);
+        let placed = lines.get(index)?;
+        ParsedLine { line: &text[from..placed.end as usize - start], placed, others }.event()
     }
 }
 
 impl<'a> ParsedLine<'a> {
-    /// The event, whole.
+    /// The event, whole; none where no parser understood the line.
     pub fn event(&self) -> Option<Event<'a>> {
-        let PlacedEvent { time, category, action, user, request, is_post, host, pid, .. } = *self.event?;
-        let user = user.map(|user| self.text(user));
+        let PlacedLine { category, action, user, request, is_post, host, pid, .. } = *self.placed;
+        let user = (user != Place::NONE).then(|| self.text(user));
         let (request, host) = (self.text(request), self.text(host));
-        Some(Event { time, category, action, peer: self.peer(), user, request, is_post, host, pid })
+        let (time, peer) = (self.time(), self.peer());
+        Some(Event { time, category: category?, action, peer, user, request, is_post, host, pid })
+    }
+
+    /// What kind of log it belongs to, and what happened; none where no parser understood it.
+    pub fn what(&self) -> Option<(Category, Action)> {
+        Some((self.placed.category?, self.placed.action))
+    }
+
+    /// When it was written, as it says.
+    pub fn time(&self) -> Option<i64> {
+        Some(self.placed.time).filter(|time| *time != NO_TIME)
     }
 
     /// Who caused it.
     pub fn peer(&self) -> Option<Peer<'a>> {
-        Some(match self.event?.peer? {
-            PlacedPeer::Ip(ip) => Peer::Ip(ip),
-            PlacedPeer::Name(name) => Peer::Name(self.text(name)),
-        })
+        match self.placed.peer {
+            PlacedPeer::None => None,
+            PlacedPeer::V4(ip) => Some(Peer::Ip(ip.into())),
+            PlacedPeer::V6(place) => {
+                let octets = self.others.get(place as usize..)?.first_chunk::<16>()?;
+                Some(Peer::Ip(Ipv6Addr::from(*octets).into()))
+            }
+            PlacedPeer::Name(name) => Some(Peer::Name(self.text(name))),
+        }
     }
 
     /// The host that the line names.
     pub fn host(&self) -> &'a [u8] {
-        self.event.map_or(b"", |event| self.text(event.host))
+        self.text(self.placed.host)
     }
 
     fn text(&self, place: Place) -> &'a [u8] {
@@ -144,33 +176,62 @@ impl<'a> ParsedLine<'a> {
     }
 }
 
-impl PlacedEvent {
-    fn new(line: &[u8], event: &Event<'_>, others: &mut Vec<u8>) -> Self {
-        let Event { time, category, action, peer, user, request, is_post, host, pid } = *event;
-        let mut place = |text| Place::new(line, text, others);
-        let peer = peer.map(|peer| match peer {
-            Peer::Ip(ip) => PlacedPeer::Ip(ip),
-            Peer::Name(name) => PlacedPeer::Name(place(name)),
-        });
+impl PlacedLine {
+    /// A line that nobody understood.
+    const UNKNOWN: Self = Self {
+        end: 0,
+        category: None,
+        is_post: false,
+        action: Action::Other,
+        time: NO_TIME,
+        peer: PlacedPeer::None,
+        user: Place::NONE,
+        request: Place::NONE,
+        host: Place::NONE,
+        pid: 0,
+    };
+
+    #[inline]
+    fn request(end: u32, plain: &PlainRequest) -> Self {
+        let (start, length) = plain.request;
         Self {
-            time,
-            category,
-            action,
-            peer,
-            user: user.map(&mut place),
-            request: place(request),
-            is_post,
-            host: place(host),
-            pid,
+            end,
+            category: Some(Category::Access),
+            action: Action::Request { status: plain.status },
+            time: plain.time,
+            peer: PlacedPeer::V4(plain.peer),
+            request: Place(start as u32, length as u32),
+            ..Self::UNKNOWN
         }
+    }
+
+    fn new(end: u32, line: &[u8], event: Option<&Event<'_>>, others: &mut Vec<u8>) -> Self {
+        let Some(event) = event else { return Self { end, ..Self::UNKNOWN } };
+        let Event { time, category, action, peer, user, request, is_post, host, pid } = *event;
+        let peer = match peer {
+            None => PlacedPeer::None,
+            Some(Peer::Ip(IpAddr::V4(ip))) => PlacedPeer::V4(ip),
+            Some(Peer::Ip(IpAddr::V6(ip))) => {
+                others.extend_from_slice(&ip.octets());
+                PlacedPeer::V6((others.len() - 16) as u32)
+            }
+            Some(Peer::Name(name)) => PlacedPeer::Name(Place::new(line, name, others)),
+        };
+        let mut place = |text| Place::new(line, text, others);
+        let (user, request, host) = (user.map_or(Place::NONE, &mut place), place(request), place(host));
+        let time = time.unwrap_or(NO_TIME);
+        Self { end, category: Some(category), is_post, action, time, peer, user, request, host, pid }
     }
 }
 
 /// Where a text begins and how long it is. From the length of its line on, it begins among the other texts.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Place(u32, u32);
 
 impl Place {
+    /// That of a text that isn't there.
+    const NONE: Self = Self(u32::MAX, 0);
+
     fn new(line: &[u8], text: &[u8], others: &mut Vec<u8>) -> Self {
         if text.is_empty() {
             return Self(0, 0);

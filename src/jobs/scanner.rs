@@ -17,7 +17,7 @@ use super::address_counts::Addresses;
 use super::facts::{CATEGORIES, Facts, category_index};
 use super::failures::{failures, is_left_to_access_log, note_request};
 use super::interests::Interests;
-use super::parsed::{Parsed, ParsedLine, PlacedEvent};
+use super::parsed::{Parsed, ParsedLine};
 use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
@@ -207,7 +207,7 @@ impl Scanner {
             let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
             for line in chunk.lines() {
                 input.number += 1;
-                let (time, late) = self.place_in_time(stream, input, line.event.and_then(|event| event.time));
+                let (time, late) = self.place_in_time(stream, input, line.time());
                 if !all && let Some(known) = self.facts(stream, input, line, time, late) {
                     facts.push(known);
                     continue;
@@ -244,14 +244,14 @@ impl Scanner {
         late: bool,
     ) -> Option<Facts<'a>> {
         let mut facts = Facts::unparsed(time, late);
-        let Some(PlacedEvent { category, action, .. }) = line.event else { return Some(facts) };
+        let Some((category, action)) = line.what() else { return Some(facts) };
         match action {
             Action::LoginFailed { .. } | Action::LoginSucceeded | Action::Probed => return None,
-            Action::Request { status } if input.web_logins.may_be_failure(*status) => return None,
+            Action::Request { status } if input.web_logins.may_be_failure(status) => return None,
             _ => {}
         }
-        (facts.action, facts.category, facts.peer) = (Some(*action), *category, line.peer());
-        facts.urgent = self.triage.is_urgent(*action);
+        (facts.action, facts.category, facts.peer) = (Some(action), category, line.peer());
+        facts.urgent = self.triage.is_urgent(action);
         if self.interests.of(&facts) != 0 {
             return None;
         }
@@ -454,9 +454,11 @@ impl Scanner {
         tallies
     }
 
-    /// The counts per address, most events first.
-    pub fn addresses(&mut self) -> Vec<(ShortBytes, AddressCounts)> {
-        self.addresses.take().map(Addresses::sorted).unwrap_or_default()
+    /// The counts of so many addresses, those with most events first, and how many there are.
+    pub fn addresses(&mut self, most: usize) -> (Vec<(ShortBytes, AddressCounts)>, usize) {
+        let addresses = self.addresses.take().unwrap_or_default();
+        let all = addresses.len();
+        (addresses.sorted(most), all)
     }
 
     fn held(&mut self, source: &str, held: &[Held], provisional: bool) {

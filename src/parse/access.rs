@@ -4,9 +4,9 @@
 use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
-use super::Parser;
 use super::marks::{Marks, leading_digits};
 use super::time::{clock, four, month, offset, two, with_offset};
+use super::{Parser, PlainRequest};
 use crate::model::event::leading_ipv4;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -23,17 +23,24 @@ impl Parser for Access {
         let (peer, host_end) = peer(line)?;
         let (user, stamp_start) = user(line, host_end)?;
         let time = self.time(&line[stamp_start..stamp_start + 26])?;
-        let rest = &line[stamp_start + STAMP..];
-        let mut marks = Marks::new(rest);
-        let (request, answer) = rest.split_at(marks.quote()?);
-        let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
-        let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
-        if !(100..600).contains(&status) || !is_tail(rest, request.len() + 6, marks) {
+        let (request, status, rest) = answered(&line[stamp_start + STAMP..])?;
+        if holds_stamp(rest) {
             return None;
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
         Some(Event { action, peer: Some(peer), user, request, ..plain })
+    }
+
+    fn plain_request(&mut self, text: &[u8]) -> Option<PlainRequest> {
+        let (peer, rest) = leading_ipv4(text)?;
+        let host_end = text.len() - rest.len();
+        let start = plain_stamp(text, host_end)?;
+        let time = self.time(&text[start..start + 26])?;
+        let request_start = start + STAMP;
+        let (request, status, rest) = answered(&text[request_start..])?;
+        let length = text.len() - rest.strip_prefix(b"\n")?.len();
+        Some(PlainRequest { time, peer, request: (request_start, request.len()), status, length })
     }
 
     fn quick_time(&mut self, line: &[u8]) -> Option<i64> {
@@ -110,9 +117,8 @@ const STAMP: usize = 29;
 /// request. The user before it may hold anything but a quote, which both servers escape.
 fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     let rest = &line[host_end..];
-    // Nearly all lines have neither identity nor user.
-    if rest.starts_with(b" - - [") && is_stamp(line, host_end + 6) {
-        return Some((None, host_end + 6));
+    if let Some(start) = plain_stamp(line, host_end) {
+        return Some((None, start));
     }
     let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(line, *at))?;
     // After the identity, everything up to the stamp is the user, who may hold blanks.
@@ -121,24 +127,38 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
-/// What may follow the status, from this place of a text on: the size, and referrer and agent, each closed; further fields are not
-/// looked at. The marks are those that follow.
-fn is_tail(text: &[u8], start: usize, mut marks: Marks<'_>) -> bool {
-    let digits = leading_digits(&text[start..]);
-    let mut rest = start + if digits == 0 && text[start..].starts_with(b"-") { 1 } else { digits };
-    if rest == start || text.get(rest).is_some_and(|after| *after != b' ') {
-        return false;
+/// Where the text of the stamp begins if there are neither identity nor user before it, as in nearly all lines.
+fn plain_stamp(line: &[u8], host_end: usize) -> Option<usize> {
+    let start = host_end + 6;
+    (line[host_end..].starts_with(b" - - [") && is_stamp(line, start)).then_some(start)
+}
+
+/// The request at the front of a text, which may go on after the line, its status, and what follows them and the size, and referrer and
+/// agent, each closed, where these are there.
+fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+    let mut marks = Marks::new(text);
+    let (request, answer) = text.split_at(marks.quote()?);
+    let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
+    let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
+    let size = &answer[6..];
+    let digits = leading_digits(size);
+    let size = if digits == 0 && size.starts_with(b"-") { 1 } else { digits };
+    if !(100..600).contains(&status) || size == 0 {
+        return None;
+    }
+    let mut rest = request.len() + 6 + size;
+    if text.get(rest).is_some_and(|after| !matches!(after, b' ' | b'\n')) {
+        return None;
     }
     for _ in 0..2 {
         let following = &text[rest..];
         if !following.starts_with(b" \"") {
-            return following.first() != Some(&b'"') && !holds_stamp(following);
+            return (following.first() != Some(&b'"')).then_some((request, status, following));
         }
         // The one that opens, and the one that closes.
-        let Some(end) = marks.quote().and_then(|_| marks.quote()) else { return false };
-        rest = end + 1;
+        rest = marks.quote().and_then(|_| marks.quote())? + 1;
     }
-    !holds_stamp(&text[rest..])
+    Some((request, status, &text[rest..]))
 }
 
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
@@ -178,6 +198,48 @@ mod tests {
         ] {
             assert_eq!(parse(&at(rest)).unwrap().1, status, "{rest}");
         }
+    }
+
+    /// Lines with parts cut out, doubled and put elsewhere, each with what follows it.
+    #[test]
+    fn a_plain_request_is_what_the_line_alone_tells() {
+        use crate::demo::random::Random;
+        let mut random = Random::new(1);
+        let line = |rest: &str| format!("192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] \"{rest}\n");
+        let lines = [
+            line(r#"GET / HTTP/1.1" 200 5 "-" "x""#),
+            line(r#"GET /a\"b HTTP/1.1" 404 - "http://x/" "Mozilla \"5\"""#),
+            line(r#"GET / HTTP/1.1" 401 5"#),
+            line(r#"GET / HTTP/1.1" 200 5 "-" "x" 0.004"#),
+        ];
+        let (mut plain, mut alone) = (Access::default(), Access::default());
+        let mut found = 0;
+        for _ in 0..20_000 {
+            let mut text: Vec<u8> = (0..3).flat_map(|_| lines[random.below(4)].bytes()).collect();
+            for _ in 0..random.below(3) {
+                let place = random.below(text.len());
+                match random.below(4) {
+                    0 => _ = text.remove(place),
+                    1 => text.insert(place, random.pick(b"\"\\\n\r [-9")),
+                    2 => text[place] = random.pick(b"\"\\\n\r ]-9"),
+                    _ => text.truncate(place + 1),
+                }
+            }
+            if let Some(request) = plain.plain_request(&text) {
+                found += 1;
+                let end = memchr(b'\n', &text).unwrap();
+                assert_eq!(request.length, end + 1, "{}", String::from_utf8_lossy(&text));
+                let (start, length) = request.request;
+                let event = Event {
+                    action: Action::Request { status: request.status },
+                    peer: Some(Peer::Ip(request.peer.into())),
+                    request: &text[start..start + length],
+                    ..Event::plain(Some(request.time), Category::Access)
+                };
+                assert_eq!(alone.parse(&text[..end]), Some(event), "{}", String::from_utf8_lossy(&text));
+            }
+        }
+        assert!(found > 5_000, "{found}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Where quotes and backslashes stand in a text: 64 bytes are looked at together, because most of these texts are so short that
-//! beginning a search for each takes longer than the search.
+//! Where quotes, backslashes and line breaks stand in a text: 64 bytes are looked at together, because most of these texts are so
+//! short that beginning a search for each takes longer than the search.
 
 use wide::u8x16;
 
-/// The places of the quotation marks and backslashes of a text, in order.
+/// The places of the quotation marks, backslashes and line breaks of a text, in order.
 pub struct Marks<'a> {
     text: &'a [u8],
     /// How much of it was looked at.
@@ -19,17 +19,18 @@ impl<'a> Marks<'a> {
         Self { text, seen: 0, start: 0, bits: 0 }
     }
 
-    /// The next quotation mark that no backslash takes the meaning away from.
+    /// The next quotation mark of the line that no backslash takes the meaning away from; after the last one there is none, and no
+    /// sense in asking again.
     #[inline]
     pub fn quote(&mut self) -> Option<usize> {
         loop {
             let at = self.next()?;
-            if self.text[at] == b'"' {
-                return Some(at);
-            }
-            // What follows a backslash is no mark.
-            if matches!(self.text.get(at + 1), Some(b'"' | b'\\')) {
-                self.next();
+            match self.text[at] {
+                b'"' => return Some(at),
+                b'\n' => return None,
+                // What follows a backslash is no mark.
+                _ if matches!(self.text.get(at + 1), Some(b'"' | b'\\')) => _ = self.next(),
+                _ => {}
             }
         }
     }
@@ -75,6 +76,7 @@ fn bits(block: &[u8; 64]) -> u64 {
     parts.iter().rev().fold(0, |bits, part| {
         let bytes = u8x16::new(*part);
         let marks = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+        let marks = marks | bytes.simd_eq(u8x16::splat(b'\n'));
         bits << 16 | u64::from(marks.to_bitmask())
     })
 }
@@ -103,14 +105,15 @@ mod tests {
         let mut random = Random::new(1);
         (0..2000).map(move |length| {
             let pause = random.below(100);
-            (0..length % 200).map(|at| if at < pause { b'x' } else { random.pick(b"\"\\ab") }).collect()
+            (0..length % 200).map(|at| if at < pause { b'x' } else { random.pick(b"\"\\ab\n") }).collect()
         })
     }
 
     #[test]
     fn every_mark_is_found_in_its_place() {
         for text in texts() {
-            let one_by_one: Vec<usize> = (0..text.len()).filter(|at| matches!(text[*at], b'"' | b'\\')).collect();
+            let one_by_one: Vec<usize> =
+                (0..text.len()).filter(|at| matches!(text[*at], b'"' | b'\\' | b'\n')).collect();
             assert_eq!(Marks::new(&text).collect::<Vec<_>>(), one_by_one, "{text:?}");
         }
     }
@@ -129,7 +132,7 @@ mod tests {
     fn quotes_behind_a_backslash_are_passed_over() {
         for text in texts() {
             let (mut escaped, mut quotes) = (false, Vec::new());
-            for (at, byte) in text.iter().enumerate() {
+            for (at, byte) in text.iter().enumerate().take_while(|(_, byte)| **byte != b'\n') {
                 if !escaped && *byte == b'"' {
                     quotes.push(at);
                 }

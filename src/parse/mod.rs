@@ -17,6 +17,7 @@ mod time;
 mod w3c;
 mod windows;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use chrono_tz::Tz;
@@ -35,6 +36,12 @@ trait Parser: Send {
     /// The event of a line without its line break; `None` where the line is not of this format.
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>>;
 
+    /// The request that the first line of a text tells of, where that is of the plainest kind: what `parse` would
+    /// make of it, in a fraction of the time.
+    fn plain_request(&mut self, _text: &[u8]) -> Option<PlainRequest> {
+        None
+    }
+
     /// The time of a line where it can be told without reading all of it. Of a line that parses it is the event's.
     fn quick_time(&mut self, _line: &[u8]) -> Option<i64> {
         None
@@ -50,6 +57,20 @@ trait Parser: Send {
     fn is_sure(&self) -> bool {
         false
     }
+}
+
+/// A request of which nothing else is known: most lines of most access logs are one.
+pub struct PlainRequest {
+    /// When, in seconds since 1970 UTC.
+    pub time: i64,
+    /// Who asked.
+    pub peer: Ipv4Addr,
+    /// Where the request as it came stands in the line: its start and its length.
+    pub request: (usize, usize),
+    /// The HTTP status of the answer.
+    pub status: u16,
+    /// The length of the line with its line break.
+    pub length: usize,
 }
 
 /// What a parser must know beyond the line.
@@ -177,6 +198,19 @@ impl AutoParser {
             }
         }
         None
+    }
+
+    /// The request that the first line of a text tells of, where it is of the plainest kind and others came before;
+    /// where there is none the line is one for [`AutoParser::parse`].
+    #[inline]
+    pub fn plain_request(&mut self, text: &[u8]) -> Option<PlainRequest> {
+        if !self.is_mixed {
+            return None;
+        }
+        let (_, parser, fitted) = &mut self.parsers[self.current];
+        let found = parser.plain_request(text)?;
+        *fitted += 1;
+        Some(found)
     }
 
     /// The time of a line, as [`AutoParser::parse`] would tell it, and faster where nothing else is asked.
