@@ -108,6 +108,9 @@ pub trait Detector: Send {
         Looks::Events
     }
 
+    /// Learns when there were requests, whatever the answers: those it is about, of which a share is a share.
+    fn hear_requests(&mut self, _times: &[i64]) {}
+
     /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC.
     fn hear(&mut self, _source: &str, _quarter: i64) {}
 

@@ -59,16 +59,19 @@ impl Ratio {
         period.counted > 0 && period.all >= self.at_least && period.counted * 100 >= period.all * self.percent
     }
 
-    fn add(&mut self, sighting: &Sighting<'_>) {
-        let Some(event) = &sighting.event else { return };
-        let number = sighting.time.div_euclid(self.window);
+    fn add_all(&mut self, number: i64, requests: u64) {
         if self.periods.len() >= MAX_PERIODS && !self.periods.contains_key(&number) {
-            self.dropped += 1;
-            return;
+            self.dropped += requests;
+        } else {
+            self.periods.entry(number).or_default().all += requests;
         }
-        let period = self.periods.entry(number).or_default();
-        period.all += 1;
-        if is_answer(event.action, &self.statuses) {
+    }
+
+    fn add(&mut self, sighting: &Sighting<'_>) {
+        let is_counted = sighting.event.is_some_and(|event| is_answer(event.action, &self.statuses));
+        // There is none where there were too many.
+        let period = self.periods.get_mut(&sighting.time.div_euclid(self.window));
+        if let Some(period) = period.filter(|_| is_counted) {
             period.add(sighting);
         }
     }
@@ -121,6 +124,15 @@ impl Period {
 impl Detector for Ratio {
     fn observe(&mut self, sightings: &[&Sighting<'_>], _found: &mut [bool]) {
         sightings.iter().for_each(|sighting| self.add(sighting));
+    }
+
+    fn hear_requests(&mut self, times: &[i64]) {
+        let window = self.window;
+        let number = |time: &i64| time.div_euclid(window);
+        // Most come in order, so that many are of the same period.
+        for same in times.chunk_by(|a, b| number(a) == number(b)) {
+            self.add_all(number(&same[0]), same.len() as u64);
+        }
     }
 
     fn findings(&mut self) -> Vec<Finding> {

@@ -86,20 +86,32 @@ impl RequestHosts {
     const WRITTEN: i64 = 24 * 60 * 60;
 
     /// A request of this host was read. Tells whether there was none within a day before.
+    #[inline]
     pub fn add(&mut self, host: &[u8], time: i64) -> bool {
+        if !host.is_empty() {
+            return self.add_named(host, time);
+        }
+        match &mut self.unnamed {
+            Some(latest) => Self::follow(latest, time),
+            None => self.unnamed.replace(time).is_none(),
+        }
+    }
+
+    fn add_named(&mut self, host: &[u8], time: i64) -> bool {
         let Ok(host) = std::str::from_utf8(host) else { return false };
         let has_room = self.named.len() < Self::MOST && host.len() <= Self::LONGEST;
-        let known = if host.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(host) };
-        match known {
-            Some(latest) => {
-                let is_first = latest.saturating_add(Self::WRITTEN) < time;
-                *latest = time.max(*latest);
-                is_first
-            }
-            None if host.is_empty() => self.unnamed.replace(time).is_none(),
+        match self.named.get_mut(host) {
+            Some(latest) => Self::follow(latest, time),
             None if has_room => self.named.insert(host.to_owned(), time).is_none(),
             None => false,
         }
+    }
+
+    /// Goes on from the latest request to this one; tells whether the pause was long.
+    fn follow(latest: &mut i64, time: i64) -> bool {
+        let is_first = latest.saturating_add(Self::WRITTEN) < time;
+        *latest = time.max(*latest);
+        is_first
     }
 
     /// Whether a request of this host was read, at most a day before that time.

@@ -23,6 +23,12 @@ impl Running {
         Self { rule: rule.clone(), detector: detect::detector(rule, zone), lines: 0 }
     }
 
+    /// Tells a rule about shares when there were requests, of those that it is about.
+    pub fn hear_requests(&mut self, times: &[i64]) {
+        self.lines += times.len() as u64;
+        self.detector.hear_requests(times);
+    }
+
     /// Shows those lines to the detector that are for it, of these that may be; `looks`: they have to be looked at for their
     /// text. Marks in `found` which are what the rule looks for.
     pub fn observe(
@@ -42,9 +48,10 @@ impl Running {
             if (looks || counts) && is_about(&self.rule) {
                 shown.push(line);
                 places.push(place);
-                // A good login is taken in, but is nothing that the rule looks for.
+                // A good login is taken in, but is nothing that the rule looks for; of requests it has heard.
                 let is_login = event.is_some_and(|event| event.action == Action::LoginSucceeded);
-                self.lines += u64::from(counts && (!is_login || self.rule.is_about_logins()));
+                let is_new = !self.rule.is_about_shares() && (!is_login || self.rule.is_about_logins());
+                self.lines += u64::from(counts && is_new);
             }
         }
         let mut hits = [false; TOGETHER];

@@ -227,6 +227,10 @@ impl Scanner {
             if !input.provisional {
                 self.count(input.source, &facts, |index| chunk.event(index));
             }
+            self.tell_of_requests(&facts, |index| {
+                let event = chunk.event(index)?;
+                Some(if event.host.is_empty() { Event { host, ..event } } else { event })
+            });
             let found = self.show_rules(&mut sightings);
             if let Some(told) = &mut told {
                 sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
@@ -296,6 +300,24 @@ impl Scanner {
             rule.observe(sightings, may, looks, &mut found);
         }
         found
+    }
+
+    /// Tells rules about shares of all requests.
+    fn tell_of_requests<'e>(&mut self, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
+        let exemptions = &self.exemptions;
+        for running in self.rules.iter_mut().filter(|running| running.rule.is_about_shares()) {
+            let rule = &running.rule;
+            let is_for_all = exemptions.is_empty() && rule.only.is_empty() && rule.allow.is_empty();
+            let is_about = |event: &Event<'_>, time| {
+                rule.is_about(event) && !exemptions.iter().any(|exemption| exemption.holds(event, time))
+            };
+            let requests =
+                facts.iter().enumerate().filter(|(_, facts)| matches!(facts.action, Some(Action::Request { .. })));
+            let heard = requests
+                .filter(|(index, facts)| is_for_all || event(*index).is_some_and(|event| is_about(&event, facts.time)));
+            let times: SmallVec<[i64; TOGETHER]> = heard.map(|(_, facts)| facts.time).collect();
+            running.hear_requests(&times);
+        }
     }
 
     fn find_urgent_texts(&self, sightings: &mut [Sighting<'_>], facts: &mut [Facts<'_>], text: &[u8]) {

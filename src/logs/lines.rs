@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::buffer::spare_capacity;
+
 use super::evtx::{self, Records};
 use crate::fs::open_regular;
 use crate::model::Identity;
@@ -126,6 +128,10 @@ impl Lines {
             return Ok(Self::new(Input::Stream(Box::new(Records::new(file)?)), crate::fs::identity(&meta), true));
         }
         let packing = Packing::of(&magic[..got]);
+        if meta.is_file() && packing.is_none() {
+            file.seek(SeekFrom::Start(0))?;
+            return Ok(Self::new(Input::Plain(file), crate::fs::identity(&meta), false));
+        }
         let whole = io::Cursor::new(magic).take(got as u64).chain(file);
         let packed = Arc::<AtomicU64>::default();
         let input = match packing {
@@ -258,10 +264,10 @@ impl Lines {
 
     fn fill(&mut self, want: usize) {
         let old = self.buffer.len();
-        self.buffer.reserve(want);
+        self.buffer.reserve_exact(want);
         let got = match &mut self.input {
-            Input::Plain(file) => file.take(want as u64).read_to_end(&mut self.buffer),
-            Input::Stream(stream) => stream.take(want as u64).read_to_end(&mut self.buffer),
+            Input::Plain(file) => read_plain(file, &mut self.buffer, want),
+            Input::Stream(stream) => stream.take(want as u64).read_to_end(&mut self.buffer).map(|_| ()),
         };
         let read = self.buffer.len() - old;
         self.inflated += read as u64;
@@ -298,6 +304,20 @@ pub fn same_text(a: &Path, b: &Path) -> bool {
         a.buffer.drain(..both);
         b.buffer.drain(..both);
     }
+}
+
+/// Reads at least so much, as far as it is there, and what else there is room for: the standard library begins with small pieces each
+/// time, which takes a third longer.
+fn read_plain(file: &File, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> {
+    let enough = buffer.len() + want;
+    while buffer.len() < enough {
+        match rustix::io::read(file, spare_capacity(buffer)) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Reads until the buffer is full or the input ends or fails; what was read before a failure counts.

@@ -58,9 +58,7 @@ impl Rule {
                 of.holds(event, failures, urgent) || action == Action::LoginSucceeded
             }
             RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => of.holds(event, failures, urgent),
-            RuleKind::Spike { statuses, .. } => is_answer(action, statuses),
-            // A share is of all answers.
-            RuleKind::Ratio { .. } => matches!(action, Action::Request { .. }),
+            RuleKind::Spike { statuses, .. } | RuleKind::Ratio { statuses, .. } => is_answer(action, statuses),
             RuleKind::Pattern { .. } | RuleKind::Silent { .. } => false,
         }
     }
@@ -84,6 +82,11 @@ impl Rule {
             }
             _ => false,
         }
+    }
+
+    /// Whether it has to know of all requests, because what it counts is a share of them.
+    pub fn is_about_shares(&self) -> bool {
+        matches!(self.kind, RuleKind::Ratio { .. })
     }
 
     /// Whether it has something to find where there is nothing to read.
