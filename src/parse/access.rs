@@ -4,7 +4,7 @@
 use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
-use super::marks::{Marks, leading_digits};
+use super::marks::{Marks, first_marks, leading_digits};
 use super::time::{clock, four, month, offset, two, with_offset};
 use super::{Parser, PlainRequest};
 use crate::model::event::leading_ipv4;
@@ -38,7 +38,8 @@ impl Parser for Access {
         let start = plain_stamp(text, host_end)?;
         let time = self.time(&text[start..start + 26])?;
         let request_start = start + STAMP;
-        let (request, status, rest) = answered(&text[request_start..])?;
+        let answered = combined(&text[request_start..]).or_else(|| answered(&text[request_start..]));
+        let (request, status, rest) = answered?;
         let length = text.len() - rest.strip_prefix(b"\n")?.len();
         Some(PlainRequest { time, peer, request: (request_start, request.len()), status, length })
     }
@@ -138,15 +139,8 @@ fn plain_stamp(line: &[u8], host_end: usize) -> Option<usize> {
 fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
     let mut marks = Marks::new(text);
     let (request, answer) = text.split_at(marks.quote()?);
-    let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
-    let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
-    let size = &answer[6..];
-    let digits = leading_digits(size);
-    let size = if digits == 0 && size.starts_with(b"-") { 1 } else { digits };
-    if !(100..600).contains(&status) || size == 0 {
-        return None;
-    }
-    let mut rest = request.len() + 6 + size;
+    let (status, size) = status(answer)?;
+    let mut rest = request.len() + size;
     if text.get(rest).is_some_and(|after| !matches!(after, b' ' | b'\n')) {
         return None;
     }
@@ -159,6 +153,34 @@ fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
         rest = marks.quote().and_then(|_| marks.quote())? + 1;
     }
     Some((request, status, &text[rest..]))
+}
+
+/// The same of a line of the combined format without escapes that is not too long.
+#[inline]
+fn combined(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+    let places = first_marks(text.first_chunk()?)?;
+    let [request, referrer, referrer_end, agent, agent_end, end] = places;
+    let are_quotes = places[..5].iter().all(|place| text[*place] == b'"');
+    let (status, size) = status(&text[request..])?;
+    let fits = are_quotes
+        && text[end] == b'\n'
+        && end == agent_end + 1
+        && agent == referrer_end + 2
+        && text[referrer_end + 1] == b' '
+        && referrer == request + size + 1
+        && text[request + size] == b' ';
+    fits.then(|| (&text[..request], status, &text[end..]))
+}
+
+/// The status behind the quotation mark that ends the request, and how long they and the size are.
+#[inline]
+fn status(answer: &[u8]) -> Option<(u16, usize)> {
+    let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
+    let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
+    let size = &answer[6..];
+    let digits = leading_digits(size);
+    let size = if digits == 0 && size.starts_with(b"-") { 1 } else { digits };
+    ((100..600).contains(&status) && size > 0).then_some((status, 6 + size))
 }
 
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
@@ -215,7 +237,7 @@ mod tests {
         let (mut plain, mut alone) = (Access::default(), Access::default());
         let mut found = 0;
         for _ in 0..20_000 {
-            let mut text: Vec<u8> = (0..3).flat_map(|_| lines[random.below(4)].bytes()).collect();
+            let mut text: Vec<u8> = (0..5).flat_map(|_| lines[random.below(4)].bytes()).collect();
             for _ in 0..random.below(3) {
                 let place = random.below(text.len());
                 match random.below(4) {

@@ -70,6 +70,33 @@ impl Iterator for Marks<'_> {
     }
 }
 
+/// How many bytes [`first_marks`] looks at.
+pub const FIRST: usize = 256;
+
+/// The places of the first six marks of a text of that length: all are looked for together, because whether a line's next mark lies
+/// among its next 64 bytes can't be foretold. None where there are fewer, or where many lie close together.
+#[inline]
+pub fn first_marks(text: &[u8; FIRST]) -> Option<[usize; 6]> {
+    const MOST: usize = 6;
+    let (blocks, _) = text.as_chunks::<64>();
+    let (mut places, mut found) = ([0_u8; FIRST / 64 * MOST], 0);
+    for (start, block) in [0, 64, 128, 192].into_iter().zip(blocks) {
+        let mut bits = bits(block);
+        let here = bits.count_ones() as usize;
+        // Places behind the last mark are written over by those of the next block.
+        for place in places.get_mut(found..found + MOST)? {
+            *place = start | bits.trailing_zeros() as u8 & 63;
+            bits &= bits.wrapping_sub(1);
+        }
+        if here > MOST {
+            return None;
+        }
+        found += here;
+    }
+    let first = places.first_chunk::<6>().filter(|_| found >= 6)?;
+    Some(first.map(usize::from))
+}
+
 /// Which of these bytes are marks, the first in the lowest bit.
 fn bits(block: &[u8; 64]) -> u64 {
     let (parts, _) = block.as_chunks::<16>();
@@ -116,6 +143,22 @@ mod tests {
                 (0..text.len()).filter(|at| matches!(text[*at], b'"' | b'\\' | b'\n')).collect();
             assert_eq!(Marks::new(&text).collect::<Vec<_>>(), one_by_one, "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_first_marks_of_a_line_are_found_together() {
+        let mut random = Random::new(1);
+        let (mut found, mut rounds) = (0, 0);
+        while rounds < 3000 {
+            let often = 1 + random.below(60);
+            let text = [0; FIRST].map(|_| if random.below(often) == 0 { random.pick(b"\"\\\n") } else { b'x' });
+            let one_by_one: Vec<usize> = Marks::new(&text).collect();
+            let crowded = text.chunks(64).any(|block| Marks::new(block).count() > 6);
+            let expected = one_by_one.first_chunk().filter(|_| !crowded);
+            assert_eq!(first_marks(&text).as_ref(), expected, "{text:?}");
+            (found, rounds) = (found + usize::from(expected.is_some()), rounds + 1);
+        }
+        assert!(found > 500, "{found}");
     }
 
     #[test]
