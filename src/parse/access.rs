@@ -38,8 +38,12 @@ impl Parser for Access {
         let start = plain_stamp(text, host_end)?;
         let time = self.time(&text[start..start + 26])?;
         let request_start = start + STAMP;
-        let answered = combined(&text[request_start..]).or_else(|| answered(&text[request_start..]));
-        let (request, status, rest) = answered?;
+        let rest = &text[request_start..];
+        if let Some(Combined { request, status, end }) = combined(rest) {
+            let length = request_start + end;
+            return Some(PlainRequest { time, peer, request: (request_start, request), status, length });
+        }
+        let (request, status, rest) = answered(rest)?;
         let length = text.len() - rest.strip_prefix(b"\n")?.len();
         Some(PlainRequest { time, peer, request: (request_start, request.len()), status, length })
     }
@@ -155,21 +159,33 @@ fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
     Some((request, status, &text[rest..]))
 }
 
-/// The same of a line of the combined format without escapes that is not too long.
+/// What a line of the combined format holds from the request on.
+struct Combined {
+    /// The length of the request.
+    request: usize,
+    status: u16,
+    /// Where the line ends, behind its line break.
+    end: usize,
+}
+
+/// The same as [`answered`] tells, of a line that ends with the agent, holds no escapes and is not too long.
 #[inline]
-fn combined(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
-    let places = first_marks(text.first_chunk()?)?;
-    let [request, referrer, referrer_end, agent, agent_end, end] = places;
-    let are_quotes = places[..5].iter().all(|place| text[*place] == b'"');
-    let (status, size) = status(&text[request..])?;
-    let fits = are_quotes
-        && text[end] == b'\n'
-        && end == agent_end + 1
+fn combined(text: &[u8]) -> Option<Combined> {
+    let first = text.first_chunk()?;
+    let [request, referrer, referrer_end, agent, agent_end, end] = first_marks(first)?;
+    let (status, size) = status(&first[request..])?;
+    // One that a backslash takes the meaning away from doesn't end anything.
+    let is_mark = |place: usize, before: u8, mark: u8| first[place] == mark && first[place - 1] == before;
+    let ends = |place: usize| first[place] == b'"' && first[place - 1] != b'\\';
+    let are_closed = request > 0 && ends(request) && ends(referrer_end) && ends(agent_end);
+    let are_opened = referrer == request + size + 1
+        && is_mark(referrer, b' ', b'"')
         && agent == referrer_end + 2
-        && text[referrer_end + 1] == b' '
-        && referrer == request + size + 1
-        && text[request + size] == b' ';
-    fits.then(|| (&text[..request], status, &text[end..]))
+        && is_mark(agent, b' ', b'"');
+    if !are_closed || !are_opened || end != agent_end + 1 || first[end] != b'\n' {
+        return None;
+    }
+    Some(Combined { request, status, end: end + 1 })
 }
 
 /// The status behind the quotation mark that ends the request, and how long they and the size are.

@@ -39,13 +39,13 @@ impl<'a> Marks<'a> {
     fn look(&mut self) -> bool {
         let rest = &self.text[self.seen..];
         let (bits, length) = match (rest.first_chunk(), self.text.last_chunk()) {
-            (Some(block), _) => (bits(block), 64),
+            (Some(block), _) => (bits(block, is_mark), 64),
             // Some of these were looked at already.
-            (None, Some(block)) if !rest.is_empty() => (bits(block) >> (64 - rest.len()), rest.len()),
+            (None, Some(block)) if !rest.is_empty() => (bits(block, is_mark) >> (64 - rest.len()), rest.len()),
             _ => {
                 let mut block = [0; 64];
                 block[..rest.len()].copy_from_slice(rest);
-                (bits(&block), rest.len())
+                (bits(&block, is_mark), rest.len())
             }
         };
         (self.start, self.bits) = (self.seen, bits);
@@ -73,17 +73,19 @@ impl Iterator for Marks<'_> {
 /// How many bytes [`first_marks`] looks at.
 pub const FIRST: usize = 256;
 
-/// The places of the first six marks of a text of that length: all are looked for together, because whether a line's next mark lies
-/// among its next 64 bytes can't be foretold. None where there are fewer, or where many lie close together.
+/// The places of the first six bytes of a text that are a quotation mark or a line break (or, because two steps less tell it then, an asterisk
+/// or 0x02): all are looked for together, because whether a line's next one lies among its next 64 bytes can't be foretold. None where there
+/// are fewer, or where more lie close together.
 #[inline]
 pub fn first_marks(text: &[u8; FIRST]) -> Option<[usize; 6]> {
     const MOST: usize = 6;
     let (blocks, _) = text.as_chunks::<64>();
     let (mut places, mut found) = ([0_u8; FIRST / 64 * MOST], 0);
     for (start, block) in [0, 64, 128, 192].into_iter().zip(blocks) {
-        let mut bits = bits(block);
+        // They have these bits in common, and differ in the others.
+        let mut bits = bits(block, |bytes| (bytes & u8x16::splat(0xd7)).simd_eq(u8x16::splat(2)));
         let here = bits.count_ones() as usize;
-        // Places behind the last mark are written over by those of the next block.
+        // Places behind the last one are written over by those of the next block.
         for place in places.get_mut(found..found + MOST)? {
             *place = start | bits.trailing_zeros() as u8 & 63;
             bits &= bits.wrapping_sub(1);
@@ -97,15 +99,19 @@ pub fn first_marks(text: &[u8; FIRST]) -> Option<[usize; 6]> {
     Some(first.map(usize::from))
 }
 
-/// Which of these bytes are marks, the first in the lowest bit.
-fn bits(block: &[u8; 64]) -> u64 {
+/// Whether a byte is a quotation mark, a backslash or a line break.
+#[inline]
+fn is_mark(bytes: u8x16) -> u8x16 {
+    let is = |mark| bytes.simd_eq(u8x16::splat(mark));
+    is(b'"') | is(b'\\') | is(b'\n')
+}
+
+/// For which of these bytes that holds, the first in the lowest bit.
+#[inline]
+fn bits(block: &[u8; 64], holds: impl Fn(u8x16) -> u8x16) -> u64 {
     let (parts, _) = block.as_chunks::<16>();
-    parts.iter().rev().fold(0, |bits, part| {
-        let bytes = u8x16::new(*part);
-        let marks = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
-        let marks = marks | bytes.simd_eq(u8x16::splat(b'\n'));
-        bits << 16 | u64::from(marks.to_bitmask())
-    })
+    let bits = |part: &[u8; 16]| u64::from(holds(u8x16::new(*part)).to_bitmask());
+    parts.iter().rev().fold(0, |all, part| all << 16 | bits(part))
 }
 
 /// How many digits a text begins with. The first 16 bytes are looked at together, because how many there are can't be foretold.
@@ -151,9 +157,12 @@ mod tests {
         let (mut found, mut rounds) = (0, 0);
         while rounds < 3000 {
             let often = 1 + random.below(60);
-            let text = [0; FIRST].map(|_| if random.below(often) == 0 { random.pick(b"\"\\\n") } else { b'x' });
-            let one_by_one: Vec<usize> = Marks::new(&text).collect();
-            let crowded = text.chunks(64).any(|block| Marks::new(block).count() > 6);
+            let text = [0; FIRST].map(|_| if random.below(often) == 0 { random.pick(b"\"\n*\x02\\") } else { b'x' });
+            let places = |text: &[u8]| -> Vec<usize> {
+                (0..text.len()).filter(|at| matches!(text[*at], b'"' | b'\n' | b'*' | 2)).collect()
+            };
+            let one_by_one = places(&text);
+            let crowded = text.chunks(64).any(|block| places(block).len() > 6);
             let expected = one_by_one.first_chunk().filter(|_| !crowded);
             assert_eq!(first_marks(&text).as_ref(), expected, "{text:?}");
             (found, rounds) = (found + usize::from(expected.is_some()), rounds + 1);
