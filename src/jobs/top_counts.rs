@@ -1,10 +1,12 @@
 //! Who and what occurs most often in each hour, however many there are.
 
-use std::cmp::Reverse;
-use std::hash::Hash;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 
 use foldhash::HashMap;
+use foldhash::quality::RandomState;
 
 use super::facts::Facts;
 use crate::model::short::ShortBytes;
@@ -26,6 +28,7 @@ const HOUR: i64 = 60 * 60;
 #[derive(Default)]
 pub struct TopCounts {
     sources: HashMap<String, Hours>,
+    digest: RandomState,
 }
 
 /// The hours of one source.
@@ -45,8 +48,24 @@ struct Hour([Names; TopKind::ALL.len()]);
 /// How often each name occurred. Most addresses are numbers, which are found much faster than texts.
 #[derive(Default)]
 struct Names {
-    ips: HashMap<u32, u64>,
-    texts: HashMap<ShortBytes, u64>,
+    ips: HashMap<u32, u32>,
+    texts: Texts,
+}
+
+/// Texts that are told apart by digests of 64 bits that nobody can foretell, because comparing a text means looking for it elsewhere in
+/// memory. They lie there one behind the other, because most are let go soon.
+#[derive(Default)]
+struct Texts {
+    counts: HashMap<u64, Counted>,
+    bytes: Vec<u8>,
+}
+
+/// How often a text occurred, and where it lies.
+#[derive(Clone, Copy)]
+struct Counted {
+    count: u32,
+    start: u32,
+    length: u32,
 }
 
 impl TopCounts {
@@ -64,28 +83,30 @@ impl TopCounts {
                 if facts.events() > 0
                     && let Some(event) = event(index)
                 {
-                    names.count(facts, &event);
+                    names.count(facts, &event, &self.digest);
                 }
                 index += 1;
             }
         }
     }
 
-    /// What occurred most often.
+    /// What occurred most often, source by source and hour by hour.
     pub fn take(&mut self) -> Vec<Top> {
         let mut all = Vec::new();
         for (source, hours) in std::mem::take(&mut self.sources) {
-            for (hour, Hour(kinds)) in hours.all {
+            let in_order: BTreeMap<i64, Hour> = hours.all.into_iter().collect();
+            for (hour, Hour(kinds)) in in_order {
+                let kept = if hours.latest.contains(&hour) { KEPT_MEANWHILE } else { KEPT };
                 for (kind, names) in TopKind::ALL.into_iter().zip(kinds) {
                     let is_address = matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login);
-                    let top = |(name, count): (ShortBytes, u64)| Top {
+                    let top = |(name, count): (ShortBytes, u32)| Top {
                         source: source.clone(),
                         hour,
                         kind,
                         name: if is_address { address(name.as_slice()) } else { printable(name.as_slice()) },
-                        count,
+                        count: u64::from(count),
                     };
-                    all.extend(names.most(KEPT_MEANWHILE).into_iter().map(top));
+                    all.extend(names.most(kept).into_iter().map(top));
                 }
             }
         }
@@ -111,97 +132,167 @@ impl Hours {
 }
 
 impl Hour {
-    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>) {
+    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>, digest: &RandomState) {
         let Self([addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
-        let (times, failures) = (u64::from(facts.events()), u64::from(facts.failures));
+        let (times, failures) = (facts.events(), facts.failures);
+        let (path, user) =
+            (event.path().map(|path| Name::new(path, digest)), event.user.map(|user| Name::new(user, digest)));
         if let Some(peer) = event.peer {
-            addresses.count_address(peer, times);
+            addresses.count_address(peer, times, digest);
+            if facts.action == Some(Action::LoginSucceeded) {
+                logins.count_address(peer, 1, digest);
+            }
+            if failures > 0 {
+                attackers.count_address(peer, failures, digest);
+            }
         }
-        let path = event.path();
+        if let Some(user) = user {
+            accounts.texts.count(user, times);
+            if failures > 0 {
+                targets.texts.count(user, failures);
+            }
+        }
         if let Some(path) = path {
-            paths.count(path, times);
-        }
-        if let Some(user) = event.user {
-            accounts.count(user, times);
-        }
-        if facts.action == Some(Action::LoginSucceeded) {
-            event.peer.into_iter().for_each(|peer| logins.count_address(peer, 1));
-        }
-        if failures > 0 {
-            event.peer.into_iter().for_each(|peer| attackers.count_address(peer, failures));
-            event.user.into_iter().for_each(|user| targets.count(user, failures));
-        }
-        if let (Some(Action::Request { status }), Some(path)) = (facts.action, path)
-            && status >= 400
-        {
-            error_paths.count(path, 1);
+            paths.texts.count(path, times);
+            if matches!(facts.action, Some(Action::Request { status }) if status >= 400) {
+                error_paths.texts.count(path, 1);
+            }
         }
     }
 }
 
 impl Names {
-    fn count_address(&mut self, peer: Peer<'_>, times: u64) {
+    fn count_address(&mut self, peer: Peer<'_>, times: u32, digest: &RandomState) {
         match peer {
             Peer::Ip(IpAddr::V4(ip)) => {
                 // Before it grows.
                 if self.ips.len() == MOST && !self.ips.contains_key(&ip.to_bits()) {
                     keep_most(&mut self.ips, COUNTED);
                 }
-                *self.ips.entry(ip.to_bits()).or_default() += times;
+                let count = self.ips.entry(ip.to_bits()).or_default();
+                *count = count.saturating_add(times);
             }
-            Peer::Ip(IpAddr::V6(ip)) => self.count(&ip.octets(), times),
+            Peer::Ip(IpAddr::V6(ip)) => self.texts.count(Name::new(&ip.octets(), digest), times),
             // Told from the octets of an address by its length.
-            Peer::Name(name) if matches!(name.len(), 4 | 16) => self.count(&[name, b"."].concat(), times),
-            Peer::Name(name) => self.count(name, times),
+            Peer::Name(name) if matches!(name.len(), 4 | 16) => {
+                self.texts.count(Name::new(&[name, b"."].concat(), digest), times);
+            }
+            Peer::Name(name) => self.texts.count(Name::new(name, digest), times),
         }
     }
 
-    fn count(&mut self, name: &[u8], times: u64) {
-        let name = &name[..name.len().min(LONGEST)];
-        if let Some(count) = self.texts.get_mut(name) {
-            *count += times;
-            return;
-        }
-        if self.texts.len() >= MOST {
-            keep_most(&mut self.texts, COUNTED);
-        }
-        self.texts.insert(name.into(), times);
-    }
-
-    /// So many, the most frequent ones.
-    fn most(self, kept: usize) -> Vec<(ShortBytes, u64)> {
-        let ips = self.ips.into_iter().map(|(ip, count)| (ip.to_be_bytes().as_slice().into(), count));
-        let mut all = ips.chain(self.texts).collect();
-        most(&mut all, kept);
+    /// So many, the most frequent ones, with their counts.
+    fn most(&self, kept: usize) -> Vec<(ShortBytes, u32)> {
+        let Self { ips, texts } = self;
+        let ip = |(ip, count): (&u32, &u32)| (ip.to_be_bytes().as_slice().into(), *count);
+        let text = |counted: &Counted| (texts.of(*counted).into(), counted.count);
+        let mut all: Vec<(ShortBytes, u32)> = ips.iter().map(ip).chain(texts.counts.values().map(text)).collect();
+        most(&mut all, kept, |(_, count)| *count, |(a, _), (b, _)| a.cmp(b));
         all
     }
 
     /// Lets all but so many go, and the tables with them where one is large.
     fn become_small(&mut self, kept: usize) -> Option<Self> {
         keep_most(&mut self.ips, kept);
-        keep_most(&mut self.texts, kept);
-        if self.ips.capacity().max(self.texts.capacity()) < COUNTED {
+        self.texts.keep_most(kept);
+        if self.ips.capacity().max(self.texts.counts.capacity()) < COUNTED {
             return None;
         }
-        let small = Self { ips: self.ips.drain().collect(), texts: self.texts.drain().collect() };
+        let texts = Texts { counts: self.texts.counts.drain().collect(), bytes: self.texts.bytes.as_slice().into() };
+        self.texts.bytes.clear();
+        let small = Self { ips: self.ips.drain().collect(), texts };
         Some(std::mem::replace(self, small))
     }
 }
 
+/// A name and its digest.
+#[derive(Clone, Copy)]
+struct Name<'a> {
+    text: &'a [u8],
+    digest: u64,
+}
+
+impl<'a> Name<'a> {
+    fn new(text: &'a [u8], digest: &RandomState) -> Self {
+        let text = &text[..text.len().min(LONGEST)];
+        Self { text, digest: digest.hash_one(text) }
+    }
+}
+
+impl Texts {
+    fn count(&mut self, name: Name<'_>, times: u32) {
+        if let Some(known) = self.counts.get_mut(&name.digest) {
+            known.count = known.count.saturating_add(times);
+            return;
+        }
+        if self.counts.len() >= MOST {
+            self.keep_most(COUNTED);
+        }
+        self.add(name, times);
+    }
+
+    /// Takes a text in that is not known yet.
+    fn add(&mut self, name: Name<'_>, count: u32) {
+        // There are few, and none is long.
+        let (start, length) = (self.bytes.len() as u32, name.text.len() as u32);
+        self.bytes.extend_from_slice(name.text);
+        self.counts.insert(name.digest, Counted { count, start, length });
+    }
+
+    fn of(&self, Counted { start, length, .. }: Counted) -> &[u8] {
+        &self.bytes[start as usize..][..length as usize]
+    }
+
+    /// Lets all but so many go.
+    fn keep_most(&mut self, kept: usize) {
+        if self.counts.len() <= kept {
+            return;
+        }
+        let mut all: Vec<(u64, Counted)> = self.counts.drain().collect();
+        most(&mut all, kept, |(_, counted)| counted.count, |(_, a), (_, b)| self.of(*a).cmp(self.of(*b)));
+        let bytes = std::mem::take(&mut self.bytes);
+        for (digest, Counted { count, start, length }) in all {
+            self.add(Name { text: &bytes[start as usize..][..length as usize], digest }, count);
+        }
+    }
+}
+
 /// Lets all but so many go.
-fn keep_most<N: Hash + Ord>(names: &mut HashMap<N, u64>, kept: usize) {
+fn keep_most(names: &mut HashMap<u32, u32>, kept: usize) {
     if names.len() > kept {
         let mut all = names.drain().collect();
-        most(&mut all, kept);
+        most(&mut all, kept, |(_, count)| *count, |(a, _), (b, _)| a.cmp(b));
         names.extend(all);
     }
 }
 
-fn most<N: Ord>(all: &mut Vec<(N, u64)>, kept: usize) {
-    if all.len() > kept {
-        all.select_nth_unstable_by(kept, |a, b| (Reverse(a.1), &a.0).cmp(&(Reverse(b.1), &b.0)));
-        all.truncate(kept);
+/// Lets all but so many go, the most frequent ones, and those that come first in this order among equally frequent ones.
+fn most<N>(all: &mut Vec<N>, kept: usize, count: impl Fn(&N) -> u32, order: impl Fn(&N, &N) -> Ordering) {
+    if all.len() <= kept {
+        return;
     }
+    let (_, last, _) = all.select_nth_unstable_by_key(kept, |name| Reverse(count(name)));
+    // Most names occur once only, and to compare them takes longer than to compare numbers.
+    let least = count(last);
+    let more = partition(all, |name| count(name) > least);
+    let enough = more + partition(&mut all[more..], |name| count(name) == least);
+    all.truncate(enough);
+    if kept < enough {
+        all[more..].select_nth_unstable_by(kept - more, &order);
+    }
+    all.truncate(kept);
+}
+
+/// Puts those of which that holds before the others; returns how many they are.
+fn partition<N>(all: &mut [N], holds: impl Fn(&N) -> bool) -> usize {
+    let mut first = 0;
+    for index in 0..all.len() {
+        if holds(&all[index]) {
+            all.swap(first, index);
+            first += 1;
+        }
+    }
+    first
 }
 
 fn address(key: &[u8]) -> String {
@@ -220,10 +311,10 @@ mod tests {
 
     #[test]
     fn the_most_frequent_are_kept_among_very_many() {
-        let mut names = Names::default();
+        let (mut names, digest) = (Names::default(), RandomState::default());
         for n in 0..20_000_u32 {
-            names.count(&n.to_le_bytes()[..3], 1);
-            names.count(b"often", u64::from(n % 7 == 0));
+            names.texts.count(Name::new(&n.to_le_bytes()[..3], &digest), 1);
+            names.texts.count(Name::new(b"often", &digest), u32::from(n % 7 == 0));
         }
         let (name, count) = names.most(1).pop().unwrap();
         assert_eq!((name.as_slice(), count), (&b"often"[..], 2858));
@@ -231,28 +322,45 @@ mod tests {
 
     #[test]
     fn many_hours_in_any_order_hold_few_names() {
-        let mut hours = Hours::default();
+        let (mut hours, digest) = (Hours::default(), RandomState::default());
         for round in 0..3 {
             for hour in 0..50 {
                 let Hour([addresses, ..]) = hours.enter(hour);
-                (0..1500_u32).for_each(|n| addresses.count(&(n + round).to_le_bytes(), 1));
-                (0..1500_u32).for_each(|n| addresses.count_address(Peer::Ip(IpAddr::V4((n + round).into())), 1));
+                for n in (0..1500_u32).map(|n| n + round) {
+                    addresses.texts.count(Name::new(&n.to_le_bytes(), &digest), 1);
+                    addresses.count_address(Peer::Ip(IpAddr::V4(n.into())), 1, &digest);
+                }
             }
         }
         let held: usize =
-            hours.all.values().map(|Hour([addresses, ..])| addresses.ips.len() + addresses.texts.len()).sum();
+            hours.all.values().map(|Hour([addresses, ..])| addresses.ips.len() + addresses.texts.counts.len()).sum();
         assert!(held < 9000, "{held}");
         assert!(hours.spare.len() <= 2 * TopKind::ALL.len());
     }
 
     #[test]
     fn addresses_and_names_are_told_apart() {
-        let mut names = Names::default();
+        let (mut names, digest) = (Names::default(), RandomState::default());
         for peer in ["192.0.2.7", "2001:db8::7", "host", "host.example.org", "abcdefghijklmnop"] {
-            names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1);
+            names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1, &digest);
         }
         let mut told: Vec<String> = names.most(9).iter().map(|(key, _)| address(key.as_slice())).collect();
         told.sort();
         assert_eq!(told, ["192.0.2.7", "2001:db8::7", "abcdefghijklmnop", "host", "host.example.org"]);
+    }
+
+    #[test]
+    fn of_equally_frequent_ones_the_first_in_order_are_kept() {
+        let mut random = crate::demo::random::Random::new(1);
+        for round in 0..300 {
+            let mut all: Vec<(u32, u32)> =
+                (0..random.below(50) as u32).map(|n| (n * 7919 % 101, random.below(4) as u32)).collect();
+            let mut sorted = all.clone();
+            sorted.sort_by_key(|(name, count)| (Reverse(*count), *name));
+            sorted.truncate(round % 30);
+            most(&mut all, round % 30, |(_, count)| *count, |(a, _), (b, _)| a.cmp(b));
+            all.sort_by_key(|(name, count)| (Reverse(*count), *name));
+            assert_eq!(all, sorted);
+        }
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, named_params, params};
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Connection, named_params, params, params_from_iter};
 
 use super::{Result, Store};
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
@@ -54,7 +55,24 @@ impl Store {
     }
 }
 
-/// Adds counts to those on record; of an hour that is over the most frequent are kept. `before` is when the job scanned last.
+/// How many rows are added by one statement.
+const TOGETHER: usize = 16;
+
+/// A row of the table.
+fn row<'t>(top: &'t Top, job: &'t str) -> [ToSqlOutput<'t>; 6] {
+    let Top { source, hour, kind, name, count } = top;
+    [
+        (*hour).into(),
+        kind.as_str().into(),
+        source.as_str().into(),
+        job.into(),
+        name.as_str().into(),
+        (*count as i64).into(),
+    ]
+}
+
+/// Adds counts, those of an hour one after the other, to those on record; of an hour that is over the most frequent are kept. `before` is
+/// when the job scanned last.
 pub(super) fn add(
     tx: &Connection,
     job: &str,
@@ -62,18 +80,35 @@ pub(super) fn add(
     now: DateTime<Utc>,
     before: Option<DateTime<Utc>>,
 ) -> rusqlite::Result<()> {
-    let mut add = tx.prepare_cached(
-        "INSERT INTO tops (hour, kind, source, job, name, n) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT DO UPDATE SET n = n + ?6",
-    )?;
-    for top in tops {
-        add.execute(params![top.hour, top.kind.as_str(), top.source, job, top.name, top.count as i64])?;
-    }
+    let add = |rows: usize| {
+        let values = vec!["(?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let sql = "INSERT INTO tops (hour, kind, source, job, name, n) VALUES";
+        tx.prepare_cached(&format!("{sql} {values} ON CONFLICT DO UPDATE SET n = n + excluded.n"))
+    };
+    // Fewer and larger statements take two thirds of the time.
+    let (mut add_many, mut add_one) = (add(TOGETHER)?, add(1)?);
     let open = now.timestamp().div_euclid(HOUR) - STILL_OPEN;
+    let kept = |hour| if hour < open { KEPT } else { KEPT_MEANWHILE };
+    let mut is_known = tx.prepare_cached("SELECT EXISTS (SELECT * FROM tops WHERE hour = ?1 AND job = ?2)")?;
     // Those that were open then may be over now.
     let then = before.map(|before| before.timestamp().div_euclid(HOUR)).into_iter();
     let mut hours: BTreeSet<i64> = then.flat_map(|hour| hour - STILL_OPEN..=hour).collect();
-    hours.extend(tops.iter().map(|top| top.hour));
+    for of_hour in tops.chunk_by(|a, b| a.hour == b.hour) {
+        let hour = of_hour[0].hour;
+        let mut of_kinds = of_hour.chunk_by(|a, b| (a.kind, &a.source) == (b.kind, &b.source));
+        if of_kinds.any(|of_kind| of_kind.len() > kept(hour))
+            || is_known.query_row(params![hour, job], |row| row.get(0))?
+        {
+            hours.insert(hour);
+        }
+        let (together, rest) = of_hour.as_chunks::<TOGETHER>();
+        for tops in together {
+            add_many.execute(params_from_iter(tops.iter().flat_map(|top| row(top, job))))?;
+        }
+        for top in rest {
+            add_one.execute(row(top, job))?;
+        }
+    }
     let mut keep = tx.prepare_cached(
         "DELETE FROM tops WHERE hour = ?1 AND job = ?2 AND (kind, source, name) IN (
              SELECT kind, source, name FROM (
@@ -82,7 +117,7 @@ pub(super) fn add(
              WHERE place > ?3)",
     )?;
     for hour in hours {
-        keep.execute(params![hour, job, if hour < open { KEPT } else { KEPT_MEANWHILE } as i64])?;
+        keep.execute(params![hour, job, kept(hour) as i64])?;
     }
     Ok(())
 }
