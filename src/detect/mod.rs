@@ -108,7 +108,7 @@ pub trait Detector: Send {
         Looks::Events
     }
 
-    /// Learns when there were requests, whatever the answers: those it is about, of which a share is a share.
+    /// Learns when there were requests that the rule is about, whatever their answers, before those of them are shown that it counts.
     fn hear_requests(&mut self, _times: &[i64]) {}
 
     /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC.

@@ -104,6 +104,7 @@ impl Piece {
         if from == 0 && length == block.len() {
             lines.swap_block(&mut self.parsed.text);
         } else {
+            self.parsed.text.reserve_exact(length);
             self.parsed.text.extend_from_slice(&block[..length]);
         }
         length
@@ -136,6 +137,12 @@ mod tests {
         // Lines that are nothing, and one that is too long to be looked at.
         text.extend(vec![b'\n'; 3 * MOST_LINES]);
         text.extend([&vec![b'x'; 1 << 20][..], b"\nlast\n"].concat());
+        // So many requests that are too long that they would be most of the log.
+        let long = format!(
+            "192.0.2.7 - - [20/Nov/2026:10:00:00 +0000] \"GET /{} HTTP/1.1\" 404 5 \"-\" \"-\"\n",
+            "x".repeat(MAX_LINE)
+        );
+        text.extend(long.repeat(2000 / 20).into_bytes());
         let log = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(log.path(), text.repeat(3)).unwrap();
         let mut alone = Vec::new();
@@ -160,5 +167,6 @@ mod tests {
         });
         assert_eq!((ahead.len(), passed), (alone.len(), 3));
         assert!(ahead == alone);
+        assert_eq!((parser.format(), parser.header()), (parser_alone.format(), parser_alone.header()));
     }
 }

@@ -37,8 +37,7 @@ pub struct ParsedLine<'a> {
     others: &'a [u8],
 }
 
-/// A line: where it ends in the text, and its event, whose texts are places in it. So small that it fits a line of the processor's
-/// cache, because there are very many.
+/// A line: where it ends in the text, and its event, whose texts are places in it. As small as can be, because there are very many.
 #[derive(Clone, Copy)]
 struct PlacedLine {
     end: u32,
@@ -85,7 +84,8 @@ impl Parsed {
         let mut end = 0;
         while end < text.len() && self.lines.len() < most {
             let rest = &text[end..];
-            if let Some(plain) = parser.plain_request(rest).filter(|plain| plain.length <= MAX_LINE) {
+            // One that is too long ends behind them.
+            if let Some(plain) = parser.plain_request(&rest[..rest.len().min(MAX_LINE)]) {
                 end += plain.length;
                 self.lines.push(PlacedLine::request(end as u32, &plain));
                 continue;

@@ -227,10 +227,7 @@ impl Scanner {
             if !input.provisional {
                 self.count(input.source, &facts, |index| chunk.event(index));
             }
-            self.tell_of_requests(&facts, |index| {
-                let event = chunk.event(index)?;
-                Some(if event.host.is_empty() { Event { host, ..event } } else { event })
-            });
+            self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show_rules(&mut sightings);
             if let Some(told) = &mut told {
                 sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));

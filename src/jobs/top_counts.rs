@@ -96,7 +96,6 @@ impl TopCounts {
         for (source, hours) in std::mem::take(&mut self.sources) {
             let in_order: BTreeMap<i64, Hour> = hours.all.into_iter().collect();
             for (hour, Hour(kinds)) in in_order {
-                let kept = if hours.latest.contains(&hour) { KEPT_MEANWHILE } else { KEPT };
                 for (kind, names) in TopKind::ALL.into_iter().zip(kinds) {
                     let is_address = matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login);
                     let top = |(name, count): (ShortBytes, u32)| Top {
@@ -106,7 +105,7 @@ impl TopCounts {
                         name: if is_address { address(name.as_slice()) } else { printable(name.as_slice()) },
                         count: u64::from(count),
                     };
-                    all.extend(names.most(kept).into_iter().map(top));
+                    all.extend(names.most(KEPT_MEANWHILE).into_iter().map(top));
                 }
             }
         }
@@ -277,9 +276,7 @@ fn most<N>(all: &mut Vec<N>, kept: usize, count: impl Fn(&N) -> u32, order: impl
     let more = partition(all, |name| count(name) > least);
     let enough = more + partition(&mut all[more..], |name| count(name) == least);
     all.truncate(enough);
-    if kept < enough {
-        all[more..].select_nth_unstable_by(kept - more, &order);
-    }
+    all[more..].select_nth_unstable_by(kept - more, &order);
     all.truncate(kept);
 }
 

@@ -15,6 +15,9 @@ use crate::model::Source;
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;
 
+/// How long their lines may be together, in bytes, before the last one.
+const BATCH_BYTES: usize = 64 << 20;
+
 /// The longest entry that is looked at, in bytes; a longer one is counted as unreadable.
 const MAX_ENTRY: u64 = 1 << 20;
 
@@ -95,6 +98,9 @@ pub fn read_journal(source: &Source, after: Option<&str>) -> Result<JournalEntri
 fn collect(mut output: impl BufRead, entries: &mut JournalEntries) -> std::io::Result<()> {
     let mut line = Vec::new();
     for _ in 0..BATCH {
+        if entries.text.len() >= BATCH_BYTES {
+            break;
+        }
         line.clear();
         if (&mut output).take(MAX_ENTRY).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
@@ -155,5 +161,20 @@ not json
         let want = b"2025-11-20T10:00:00.123456+00:00 web1 sshd[42]: a b\n<3>2025-11-20T10:00:01.000000+00:00 web1 sshd[43]: c \xff\n";
         assert_eq!(entries.text, want);
         assert_eq!((entries.unreadable, entries.cursor.as_deref()), (1, Some("s=2")));
+        assert!(!entries.more);
+    }
+
+    #[test]
+    fn a_batch_ends_where_its_lines_are_long() {
+        let pid = "1".repeat(MAX_ENTRY as usize - 200);
+        let entry = |n: usize| {
+            format!(
+                "{{\"__CURSOR\":\"s={n}\",\"__REALTIME_TIMESTAMP\":\"1763632800123456\",\"SYSLOG_PID\":\"{pid}\"}}\n"
+            )
+        };
+        let mut entries = JournalEntries::default();
+        collect((1..=70).map(entry).collect::<String>().as_bytes(), &mut entries).unwrap();
+        assert!(entries.more && entries.text.len() < BATCH_BYTES + MAX_ENTRY as usize);
+        assert_eq!(entries.cursor.as_deref(), Some("s=65"));
     }
 }

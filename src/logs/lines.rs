@@ -128,7 +128,8 @@ impl Lines {
             return Ok(Self::new(Input::Stream(Box::new(Records::new(file)?)), crate::fs::identity(&meta), true));
         }
         let packing = Packing::of(&magic[..got]);
-        if meta.is_file() && packing.is_none() {
+        // What the kernel makes up as it is read seems to be empty, and can't be read twice.
+        if meta.is_file() && meta.len() > 0 && packing.is_none() {
             file.seek(SeekFrom::Start(0))?;
             return Ok(Self::new(Input::Plain(file), crate::fs::identity(&meta), false));
         }
@@ -222,8 +223,11 @@ impl Lines {
 
     /// Hands the block that was read last over and takes another buffer for what follows, so that nothing long is copied.
     pub fn swap_block(&mut self, other: &mut Vec<u8>) {
+        let rest = &self.buffer[self.used..];
         other.clear();
-        other.extend_from_slice(&self.buffer[self.used..]);
+        // No more than that: all room there is gets filled.
+        other.reserve_exact(rest.len());
+        other.extend_from_slice(rest);
         std::mem::swap(&mut self.buffer, other);
         other.truncate(self.used);
         self.offset += self.used as u64;
@@ -361,6 +365,29 @@ mod tests {
         assert_eq!(got, [b"first\n".to_vec(), b"last\n".to_vec()]);
         assert_eq!((tail.as_slice(), lines.overlong), (&b"tail"[..], 1));
         assert_eq!(lines.offset as usize, text.len() - 4);
+    }
+
+    #[test]
+    fn blocks_stay_small_whatever_buffers_they_are_swapped_with() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut random = crate::demo::random::Random::new(1);
+        let mut text = Vec::new();
+        while text.len() < 100 * BLOCK {
+            text.extend(b"\na\n");
+            text.extend(vec![b'x'; BLOCK + random.below(3 * BLOCK)]);
+        }
+        std::fs::write(log.path(), &text).unwrap();
+        let mut lines = Lines::open(log.path()).unwrap();
+        let mut others = [const { Vec::new() }; 3];
+        for round in 0.. {
+            if lines.next_block().is_none() {
+                break;
+            }
+            let other: &mut Vec<u8> = &mut others[round % 3];
+            lines.swap_block(other);
+            let largest = other.capacity().max(lines.buffer.capacity());
+            assert!(largest <= 2 * BLOCK, "{largest} in round {round}");
+        }
     }
 
     #[test]

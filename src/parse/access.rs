@@ -168,7 +168,8 @@ struct Combined {
     end: usize,
 }
 
-/// The same as [`answered`] tells, of a line that ends with the agent, holds no escapes and is not too long.
+/// What [`answered`] tells, of a line that ends with the agent, is not too long and easy to read: none where a quotation mark is
+/// escaped, an asterisk stands before the last one, or the request is empty.
 #[inline]
 fn combined(text: &[u8]) -> Option<Combined> {
     let first = text.first_chunk()?;

@@ -2,6 +2,7 @@
 //!
 //! As with tallies, two jobs may read the same source, and the larger count is believed.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
@@ -95,13 +96,14 @@ pub(super) fn add(
     let mut hours: BTreeSet<i64> = then.flat_map(|hour| hour - STILL_OPEN..=hour).collect();
     for of_hour in tops.chunk_by(|a, b| a.hour == b.hour) {
         let hour = of_hour[0].hour;
-        let mut of_kinds = of_hour.chunk_by(|a, b| (a.kind, &a.source) == (b.kind, &b.source));
-        if of_kinds.any(|of_kind| of_kind.len() > kept(hour))
-            || is_known.query_row(params![hour, job], |row| row.get(0))?
-        {
+        let mut wanted: Vec<&Top> = of_hour.iter().collect();
+        if is_known.query_row(params![hour, job], |row| row.get(0))? {
             hours.insert(hour);
+        } else {
+            // What would be taken away again is not put on record.
+            wanted = most(wanted, kept(hour));
         }
-        let (together, rest) = of_hour.as_chunks::<TOGETHER>();
+        let (together, rest) = wanted.as_chunks::<TOGETHER>();
         for tops in together {
             add_many.execute(params_from_iter(tops.iter().flat_map(|top| row(top, job))))?;
         }
@@ -120,4 +122,11 @@ pub(super) fn add(
         keep.execute(params![hour, job, kept(hour) as i64])?;
     }
     Ok(())
+}
+
+/// The most frequent ones of each kind and source.
+fn most(mut tops: Vec<&Top>, kept: usize) -> Vec<&Top> {
+    tops.sort_unstable_by_key(|top| (top.kind.as_str(), &top.source, Reverse(top.count), &top.name));
+    let of_kinds = tops.chunk_by(|a, b| (a.kind, &a.source) == (b.kind, &b.source));
+    of_kinds.flat_map(|of_kind| of_kind.iter().take(kept).copied()).collect()
 }

@@ -166,6 +166,30 @@ fn distinct_values_and_shares_do_not_depend_on_order_or_cuts() {
 }
 
 #[test]
+fn a_share_is_one_of_the_requests_that_the_rule_is_about() {
+    let bed = TestBed::new();
+    // Eve gets errors only, and the others none.
+    let line = |n: u32| {
+        let (who, status) = if n.is_multiple_of(10) { ("192.0.2.9 - eve", 500) } else { ("198.51.100.1 - -", 200) };
+        format!("{who} [20/Nov/2026:10:00:{:02} +0000] \"GET / HTTP/1.1\" {status} 5 \"-\" \"x\"\n", n % 60)
+    };
+    bed.file("access.log", &(0..600).map(line).collect::<String>());
+    let tested = |lists: &str| {
+        let rule = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n";
+        let kind = "\n[ratio]\nstatuses = [\"5xx\"]\npercent = 50\nat_least = 60\nwindow = \"5m\"\n";
+        bed.file("config/rules/mine.toml", &[rule, lists, kind].concat());
+        let tested = bed.json(&["rules", "test", "--rule", "mine", bed.path("access.log").to_str().unwrap()]);
+        let result = &tested["rules"][0];
+        (result["matched"].as_u64().unwrap(), result["findings"].as_u64().unwrap())
+    };
+    assert_eq!(tested(""), (600, 0), "a tenth");
+    assert_eq!(tested("only = [\"192.0.2.0/24\"]"), (60, 1), "all of hers");
+    assert_eq!(tested("allow = [\"198.51.100.1\"]"), (60, 1));
+    assert_eq!(tested("only = [\"account eve\"]"), (60, 1));
+    assert_eq!(tested("allow = [\"account eve\"]"), (540, 0));
+}
+
+#[test]
 fn findings_are_listed_by_address_account_and_severity() {
     let bed = TestBed::new();
     bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");

@@ -106,3 +106,25 @@ fn of_very_many_addresses_those_that_come_again_and_again_are_on_record() {
     assert!(shown.len() >= 20, "of an hour so many are kept: {shown:?}");
     assert!((0..10).all(|n| shown.contains(&format!("192.0.2.{n} 100"))), "{shown:?}");
 }
+
+#[test]
+fn of_an_hour_that_is_over_twenty_of_each_kind_stay_whether_they_come_at_once_or_in_two_runs() {
+    let before = Utc::now() - TimeDelta::hours(5);
+    let line =
+        |ip: String| format!("{ip} - - [{}] \"GET / HTTP/1.1\" 200 5\n", before.format("%d/%b/%Y:%H:%M:%S +0000"));
+    // The ones of IPv4 come first in order, and the last five of IPv6 twice.
+    let text: String = (0..15).map(|n| line(format!("192.0.2.{n}")) + &line(format!("2001:db8::{n}"))).collect();
+    let text = text + &(10..15).map(|n| line(format!("2001:db8::{n}"))).collect::<String>();
+    let half = text[..text.len() / 2].rfind('\n').unwrap() + 1;
+    for pieces in [vec![&text[..]], vec![&text[..half], &text]] {
+        let bed = bed();
+        for piece in pieces {
+            bed.file("log/access.log", piece);
+            assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+        }
+        let shown = rows(&bed, &["--by", "ip", "-n", "100"]);
+        assert_eq!(shown.len(), 20, "{shown:?}");
+        assert!((10..15).all(|n| shown.contains(&format!("2001:db8::{n} 2"))), "{shown:?}");
+        assert!((0..15).all(|n| shown.contains(&format!("192.0.2.{n} 1"))), "{shown:?}");
+    }
+}
