@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use logkeeper::model::{Formats, Peer};
+use logkeeper::model::{Action, Category, Event, Formats, Peer};
 use logkeeper::model::event::Part;
-use logkeeper::parse::{AutoParser, Context, YearRule};
+use logkeeper::parse::{AutoParser, Context, PlainRequest, YearRule};
 
 const LINES: [&str; 9] = [
     "192.0.2.7 - - [20/Nov/2026:10:00:05 +0000] \"GET / HTTP/1.1\" 200 5",
@@ -30,8 +30,18 @@ fuzz_target!(|text: &[u8]| {
         let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::Before(1_795_168_805) };
         let mut parser = AutoParser::new(context, &FORMATS);
         parser.parse(first.as_bytes());
+        let mut place = 0;
         for line in logkeeper::logs::split(text) {
-            let Some(event) = parser.parse(line) else { continue };
+            let plain = parser.plain_request(&text[place..]);
+            place += line.len();
+            let event = parser.parse(line);
+            if let Some(PlainRequest { time, peer, request: (start, length), status, length: whole }) = plain {
+                let (peer, request) = (Some(Peer::Ip(peer.into())), &line[start..start + length]);
+                let plain = Event::plain(Some(time), Category::Access);
+                let told = Event { action: Action::Request { status }, peer, request, ..plain };
+                assert_eq!((event, whole), (Some(told), line.len()), "it is what the line alone tells");
+            }
+            let Some(event) = event else { continue };
             let name = match event.peer {
                 Some(Peer::Name(name)) => name,
                 _ => b"",

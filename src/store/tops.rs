@@ -72,8 +72,8 @@ fn row<'t>(top: &'t Top, job: &'t str) -> [ToSqlOutput<'t>; 6] {
     ]
 }
 
-/// Adds counts, those of an hour one after the other, to those on record; of an hour that is over the most frequent are kept. `before` is
-/// when the job scanned last.
+/// Adds counts, those of a source, an hour and a kind one after the other, to those on record; of an hour that is over the most frequent
+/// are kept. `before` is when the job scanned last.
 pub(super) fn add(
     tx: &Connection,
     job: &str,
@@ -96,13 +96,12 @@ pub(super) fn add(
     let mut hours: BTreeSet<i64> = then.flat_map(|hour| hour - STILL_OPEN..=hour).collect();
     for of_hour in tops.chunk_by(|a, b| a.hour == b.hour) {
         let hour = of_hour[0].hour;
-        let mut wanted: Vec<&Top> = of_hour.iter().collect();
-        if is_known.query_row(params![hour, job], |row| row.get(0))? {
+        let is_known: bool = is_known.query_row(params![hour, job], |row| row.get(0))?;
+        if is_known {
             hours.insert(hour);
-        } else {
-            // What would be taken away again is not put on record.
-            wanted = most(wanted, kept(hour));
         }
+        // What would be taken away again is not put on record.
+        let wanted = most(of_hour, if is_known { usize::MAX } else { kept(hour) });
         let (together, rest) = wanted.as_chunks::<TOGETHER>();
         for tops in together {
             add_many.execute(params_from_iter(tops.iter().flat_map(|top| row(top, job))))?;
@@ -125,8 +124,15 @@ pub(super) fn add(
 }
 
 /// The most frequent ones of each kind and source.
-fn most(mut tops: Vec<&Top>, kept: usize) -> Vec<&Top> {
-    tops.sort_unstable_by_key(|top| (top.kind.as_str(), &top.source, Reverse(top.count), &top.name));
+fn most<'t>(tops: &'t [Top], kept: usize) -> Vec<&'t Top> {
     let of_kinds = tops.chunk_by(|a, b| (a.kind, &a.source) == (b.kind, &b.source));
-    of_kinds.flat_map(|of_kind| of_kind.iter().take(kept).copied()).collect()
+    let most = |of_kind: &'t [Top]| {
+        let mut of_kind: Vec<&Top> = of_kind.iter().collect();
+        if of_kind.len() > kept {
+            of_kind.sort_unstable_by_key(|top| (Reverse(top.count), &top.name));
+            of_kind.truncate(kept);
+        }
+        of_kind
+    };
+    of_kinds.flat_map(most).collect()
 }
