@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::lines::{Lines, same_text};
+use super::lines::{HEAD, Lines, same_text};
 use super::select::Stream;
 use crate::model::Identity;
 
@@ -84,6 +84,11 @@ impl Plan {
         Ok(Some(lines))
     }
 
+    /// Of a live log that was never read and is short yet nobody knows whether another one is a copy or just begins as it does.
+    fn may_have_copies(&self) -> bool {
+        self.rotated || self.position.offset > 0 || self.position.head_len >= HEAD
+    }
+
     /// The positions of its twins, once this file was read up to `position`.
     pub fn twin_positions(&self, position: &Position) -> Vec<Position> {
         self.twins.iter().map(|twin| as_far_as(position, *twin)).collect()
@@ -134,14 +139,20 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
         let Some(position) = known.clone() else { continue };
         plans.push(planned(file, position));
     }
-    for file in found.iter().zip(&positions).filter(|(_, known)| known.is_none()).map(|(file, _)| file) {
+    let unknown = found.iter().zip(&positions).filter(|(_, known)| known.is_none());
+    let mut unknown: Vec<&Found<'_>> = unknown.map(|(file, _)| file).collect();
+    // The live one first, because the others may be copies of it.
+    unknown.sort_by_key(|file| file.rotated);
+    for file in unknown {
         // A live file is never a copy: it may just begin like an older one.
         let same = |path: &Path, position: &Position| {
             file.rotated && begins_with(&file.head, position) && same_text(path, file.path)
         };
         if let Some((_, position)) = settled.iter().find(|(path, position)| same(path, position)) {
             plans.push(planned(file, as_far_as(position, file.identity)));
-        } else if let Some(plan) = plans.iter_mut().find(|plan| same(&plan.path, &plan.position)) {
+        } else if let Some(plan) =
+            plans.iter_mut().find(|plan| plan.may_have_copies() && same(&plan.path, &plan.position))
+        {
             plan.twins.push(file.identity);
         } else {
             plans.push(planned(file, start_of(file.identity)));

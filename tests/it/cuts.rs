@@ -406,6 +406,28 @@ fn a_copy_that_is_still_being_written_is_not_read_twice() {
 }
 
 #[test]
+fn copies_beside_a_live_log_that_is_read_for_the_first_time_are_not_read_twice() {
+    let bed = bed();
+    let live = many(0..1000);
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
+    encoder.write_all(live.as_bytes()).unwrap();
+    bed.bytes("log/auth.log.gz", &encoder.finish().unwrap());
+    bed.file("log/auth.log.0", &many(0..300)).file("log/auth.log", &(live + &many(1000..1100)));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [1100]);
+    append(&bed, "auth.log", &many(1100..1110));
+    for _ in 0..2 {
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), [1110]);
+    }
+    std::fs::rename(bed.path("log/auth.log"), bed.path("log/auth.log.1")).unwrap();
+    std::fs::remove_file(bed.path("log/auth.log.0")).unwrap();
+    bed.bytes("log/auth.log", many(1110..1120).as_bytes());
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [1120]);
+}
+
+#[test]
 fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
     let bed = bed();
     append(&bed, "auth.log", &many(0..50));
