@@ -84,7 +84,8 @@ impl Plan {
         Ok(Some(lines))
     }
 
-    /// Of a live log that was never read and is short yet nobody knows whether another one is a copy or just begins as it does.
+    /// Whether another file may be a copy of it: of a short live log that was never read nobody knows whether one is, or just begins as
+    /// it does.
     fn may_have_copies(&self) -> bool {
         self.rotated || self.position.offset > 0 || self.position.head_len >= HEAD
     }

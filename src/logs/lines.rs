@@ -310,8 +310,8 @@ pub fn same_text(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Reads at least so much, as far as it is there, and what else there is room for: the standard library begins with small pieces each
-/// time, which takes a third longer.
+/// Reads at least so much, as far as it is there, and what else there is room for, at once: the standard library's `read_to_end` begins
+/// with small pieces at each call.
 fn read_plain(file: &File, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> {
     let enough = buffer.len() + want;
     while buffer.len() < enough {

@@ -176,17 +176,12 @@ fn combined(text: &[u8]) -> Option<Combined> {
     let [request, referrer, referrer_end, agent, agent_end, end] = first_marks(first)?;
     let (status, size) = status(&first[request..])?;
     // One that a backslash takes the meaning away from doesn't end anything.
-    let is_mark = |place: usize, before: u8, mark: u8| first[place] == mark && first[place - 1] == before;
-    let ends = |place: usize| first[place] == b'"' && first[place - 1] != b'\\';
-    let are_closed = request > 0 && ends(request) && ends(referrer_end) && ends(agent_end);
-    let are_opened = referrer == request + size + 1
-        && is_mark(referrer, b' ', b'"')
-        && agent == referrer_end + 2
-        && is_mark(agent, b' ', b'"');
-    if !are_closed || !are_opened || end != agent_end + 1 || first[end] != b'\n' {
-        return None;
-    }
-    Some(Combined { request, status, end: end + 1 })
+    let closes = |place: usize| first[place] == b'"' && first[place - 1] != b'\\';
+    let opens = |place: usize| first[place] == b'"' && first[place - 1] == b' ';
+    let are_quoted =
+        request > 0 && closes(request) && opens(referrer) && closes(referrer_end) && opens(agent) && closes(agent_end);
+    let nothing_else = referrer == request + size + 1 && agent == referrer_end + 2 && end == agent_end + 1;
+    (are_quoted && nothing_else && first[end] == b'\n').then_some(Combined { request, status, end: end + 1 })
 }
 
 /// The status behind the quotation mark that ends the request, and how long they and the size are.

@@ -73,9 +73,9 @@ impl Iterator for Marks<'_> {
 /// How many bytes [`first_marks`] looks at.
 const FIRST: usize = 256;
 
-/// The places of the first six bytes of a text that are a quotation mark or a line break (or, because two steps less tell it then, an asterisk
-/// or 0x02): all are looked for together, because whether a line's next one lies among its next 64 bytes can't be foretold. None where there
-/// are fewer, or more in one of the four blocks of 64.
+/// The places of the first six bytes of a text that are a quotation mark or a line break (or an asterisk or 0x02: then it takes two steps
+/// less to tell): all are looked for together, because whether a line's next one lies among its next 64 bytes can't be foretold. None where
+/// there are fewer, or more in one of the four blocks of 64.
 #[inline]
 pub fn first_marks(text: &[u8; FIRST]) -> Option<[usize; 6]> {
     const MOST: usize = 6;
