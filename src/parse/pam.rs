@@ -1,6 +1,8 @@
 //! What PAM's modules say of failed logins, whatever the service. (Linux-PAM, pam_unix support.c and pam_unix_auth.c)
 
-use memchr::{memchr, memmem};
+use std::sync::LazyLock;
+
+use memchr::{memchr, memchr_iter, memmem};
 
 use super::syslog::number;
 use crate::model::Peer;
@@ -50,25 +52,29 @@ pub fn is_second(message: &[u8]) -> bool {
 
 fn without_module(message: &[u8]) -> Option<&[u8]> {
     Some(match message {
-        [b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b": ")? + 2..],
+        [b'p', b'a', b'm', b'_', module @ ..] => {
+            &module[memchr_iter(b':', module).find(|at| module.get(at + 1) == Some(&b' '))? + 2..]
+        }
         [b'(', b'p', b'a', b'm', b'_', module @ ..] => &module[memmem::find(module, b") ")? + 2..],
         said => said,
     })
 }
 
+static RHOST: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new("rhost="));
+
 /// The account and the other end, in `… ruser=NAME rhost=ADDRESS[  user=USER]`.
 fn who(fields: &[u8], by_client: bool) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
-    let at = memmem::find(fields, b"rhost=")?;
+    let at = RHOST.find(fields)?;
     let (before, rhost) = (&fields[..at], &fields[at + 6..]);
     let end = memchr(b' ', rhost).unwrap_or(rhost.len());
     let user = rhost[end..].trim_ascii_start().strip_prefix(b"user=").filter(|user| !user.is_empty());
-    let ruser = memmem::find(before, b"ruser=").map(|at| before[at + 6..].trim_ascii()).filter(|name| !name.is_empty());
     if !by_client {
         // A second rhost= can only be part of the account.
         return Some((user, Peer::read(&rhost[..end])));
     }
+    let ruser = memmem::find(before, b"ruser=").map(|at| before[at + 6..].trim_ascii()).filter(|name| !name.is_empty());
     // NAME may hold anything, so what looks like the rest of the line may be part of it.
-    let is_one = memmem::find(rhost, b"rhost=").is_none() && fields.len() <= SURELY_WHOLE;
+    let is_one = RHOST.find(rhost).is_none() && fields.len() <= SURELY_WHOLE;
     let agree = ruser.is_none() || user.is_none() || ruser == user;
     if !is_one || !agree {
         return Some((None, None));

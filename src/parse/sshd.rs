@@ -4,6 +4,8 @@
 //! ` from 192.0.2.1 port 22 ssh2`; so patterns are anchored at both ends, and the last address of a line is
 //! the one sshd wrote.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 
 use super::pam;
@@ -181,9 +183,11 @@ fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
     address_before_port(closings.iter().find_map(|start| message.strip_prefix(*start))?)
 }
 
+static PORT: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(" port "));
+
 /// The address in `[WORDS ]ADDRESS[ port N]`.
 fn address_before_port(rest: &[u8]) -> Option<Peer<'_>> {
-    let mut ports = memmem::find_iter(rest, b" port ");
+    let mut ports = PORT.find_iter(rest);
     let rest = match (ports.next(), ports.next()) {
         (None, _) => rest,
         (Some(at), None) => &rest[..at],

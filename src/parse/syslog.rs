@@ -201,6 +201,10 @@ fn is_priority(word: &[u8]) -> bool {
         [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
     let facilities: [&[u8]; 9] =
         [b"auth", b"authpriv", b"daemon", b"user", b"kern", b"syslog", b"cron", b"mail", b"security"];
+    // The words that stand here most often are those of a program and its process, as "sshd[7]:".
+    if !word.last().is_some_and(u8::is_ascii_alphabetic) {
+        return false;
+    }
     let Some(dot) = word.iter().take(9).position(|byte| *byte == b'.') else { return false };
     let (facility, severity) = (&word[..dot], &word[dot + 1..]);
     SEVERITIES.contains(&severity) && (facilities.contains(&facility) || facility.starts_with(b"local"))
