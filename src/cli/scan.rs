@@ -284,7 +284,7 @@ pub(super) fn scan_file(
     };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));
     let mut passed_over = 0;
-    let read = each_block(&mut lines, &mut parser, |parsed, overlong| {
+    let read = each_block(&mut lines, &mut parser, None, |parsed, overlong| {
         input.number += overlong - passed_over;
         passed_over = overlong;
         scanner.text(&mut stream, &mut input, parsed, save.as_mut().map(|save| save as _));

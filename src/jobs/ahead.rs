@@ -3,6 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use super::parsed::Parsed;
+use super::top_counts::Digests;
 use crate::logs::Lines;
 use crate::parse::AutoParser;
 
@@ -14,18 +15,19 @@ const WAITING: usize = 2;
 const MOST_LINES: usize = 8192;
 
 /// Reads a file piece by piece to its end and hands the lines of each to `take`, together with how many lines before them were
-/// passed over so far because they were too long.
+/// passed over so far because they were too long. `digests` makes those of paths, where they are wanted.
 ///
 /// # Errors
 /// Those of `take`; then the rest is not read.
 pub fn each_block<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
+    digests: Option<&Digests>,
     mut take: impl FnMut(&Parsed, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut piece = Piece::default();
     for _ in 0..ALONE {
-        if !alone(lines, parser, &mut piece, &mut take)? {
+        if !alone(lines, parser, digests, &mut piece, &mut take)? {
             return Ok(());
         }
     }
@@ -35,10 +37,10 @@ pub fn each_block<E>(
         let (empty, used) = channel::<Piece>();
         let (lines, parser) = (&mut *lines, &mut *parser);
         let reader = std::thread::Builder::new().name("reader".to_owned());
-        has_thread = reader.spawn_scoped(scope, move || read(lines, parser, &full, &used)).is_ok();
+        has_thread = reader.spawn_scoped(scope, move || read(lines, parser, digests, &full, &used)).is_ok();
         count(&ready, &empty, &mut take)
     })?;
-    while !has_thread && alone(lines, parser, &mut piece, &mut take)? {}
+    while !has_thread && alone(lines, parser, digests, &mut piece, &mut take)? {}
     Ok(())
 }
 
@@ -54,6 +56,7 @@ struct Piece {
 fn alone<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
+    digests: Option<&Digests>,
     piece: &mut Piece,
     take: &mut impl FnMut(&Parsed, u64) -> Result<(), E>,
 ) -> Result<bool, E> {
@@ -62,18 +65,24 @@ fn alone<E>(
     }
     let (mut done, whole) = (0, lines.block().len());
     while done < whole {
-        done += piece.parse(lines, done, parser);
+        done += piece.parse(lines, done, parser, digests);
         take(&piece.parsed, piece.overlong)?;
     }
     Ok(true)
 }
 
-fn read(lines: &mut Lines, parser: &mut AutoParser, full: &SyncSender<Piece>, used: &Receiver<Piece>) {
+fn read(
+    lines: &mut Lines,
+    parser: &mut AutoParser,
+    digests: Option<&Digests>,
+    full: &SyncSender<Piece>,
+    used: &Receiver<Piece>,
+) {
     while lines.next_block().is_some() {
         let (mut done, whole) = (0, lines.block().len());
         while done < whole {
             let mut piece = used.try_recv().unwrap_or_default();
-            done += piece.parse(lines, done, parser);
+            done += piece.parse(lines, done, parser, digests);
             // Nobody wants to know more.
             if full.send(piece).is_err() {
                 return;
@@ -97,10 +106,10 @@ fn count<E>(
 
 impl Piece {
     /// Parses lines of the block from this place on, which become those of this piece; returns their length.
-    fn parse(&mut self, lines: &mut Lines, from: usize, parser: &mut AutoParser) -> usize {
+    fn parse(&mut self, lines: &mut Lines, from: usize, parser: &mut AutoParser, digests: Option<&Digests>) -> usize {
         self.overlong = lines.overlong;
         let block = &lines.block()[from..];
-        let length = self.parsed.parse(block, parser, MOST_LINES);
+        let length = self.parsed.parse(block, parser, MOST_LINES, digests);
         if from == 0 && length == block.len() {
             lines.swap_block(&mut self.parsed.text);
         } else {
@@ -155,17 +164,25 @@ mod tests {
         }
         let (mut lines, mut parser, mut ahead, mut passed) =
             (Lines::open(log.path()).unwrap(), parser(), Vec::new(), 0);
-        let Ok(()) = each_block(&mut lines, &mut parser, |parsed, overlong| {
+        let digests = Digests::default();
+        let mut with_paths = 0;
+        let Ok(()) = each_block(&mut lines, &mut parser, Some(&digests), |parsed, overlong| {
             passed = overlong;
             for chunk in parsed.chunks(100) {
                 for (index, line) in chunk.lines().enumerate() {
                     assert_eq!(chunk.event(index), line.event());
+                    if let Some(digest) = chunk.paths[index] {
+                        let path = line.event().and_then(|event| event.path());
+                        assert_eq!(path.map(|path| digests.of(path)), Some(digest.get()));
+                        with_paths += 1;
+                    }
                     ahead.push(format!("{:?}", (line.line, line.event())));
                 }
             }
             Ok::<_, Infallible>(())
         });
         assert_eq!((ahead.len(), passed), (alone.len(), 3));
+        assert!(with_paths > 100, "{with_paths}");
         assert!(ahead == alone);
         assert_eq!((parser.format(), parser.header()), (parser_alone.format(), parser_alone.header()));
     }

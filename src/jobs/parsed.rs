@@ -1,10 +1,13 @@
 //! Lines with what a parser made of each, so compact that they can go from one thread to another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU64;
 
 use memchr::memchr;
 
+use super::top_counts::Digests;
 use crate::logs::MAX_LINE;
+use crate::model::event::path;
 use crate::model::{Action, Category, Event, Peer};
 use crate::parse::{AutoParser, PlainRequest};
 
@@ -14,6 +17,8 @@ pub struct Parsed {
     /// The lines, each with its line break; the last one may have none.
     pub text: Vec<u8>,
     lines: Vec<PlacedLine>,
+    /// Digests of the lines' paths, as far as they are made here; nothing where nobody wants them.
+    paths: Vec<Option<NonZeroU64>>,
     /// Texts of events that their lines don't hold as they are, and addresses.
     others: Vec<u8>,
 }
@@ -25,6 +30,8 @@ pub struct Chunk<'a> {
     /// Where they begin in the text that their ends are counted in.
     start: usize,
     lines: &'a [PlacedLine],
+    /// The digests of their paths, as far as they are known.
+    pub paths: &'a [Option<NonZeroU64>],
     others: &'a [u8],
 }
 
@@ -72,14 +79,16 @@ impl Parsed {
     /// The lines of a text.
     pub fn of(text: Vec<u8>, parser: &mut AutoParser) -> Self {
         let mut parsed = Self::default();
-        parsed.parse(&text, parser, usize::MAX);
+        parsed.parse(&text, parser, usize::MAX, None);
         Self { text, ..parsed }
     }
 
     /// Parses at most so many lines from the front of a text, which the caller makes those of this one; returns their length.
-    pub fn parse(&mut self, text: &[u8], parser: &mut AutoParser, most: usize) -> usize {
+    /// Makes digests of plain requests' paths, where these are wanted.
+    pub fn parse(&mut self, text: &[u8], parser: &mut AutoParser, most: usize, digests: Option<&Digests>) -> usize {
         self.text.clear();
         self.lines.clear();
+        self.paths.clear();
         self.others.clear();
         let mut end = 0;
         while end < text.len() && self.lines.len() < most {
@@ -88,6 +97,11 @@ impl Parsed {
             if let Some(plain) = parser.plain_request(&rest[..rest.len().min(MAX_LINE)]) {
                 end += plain.length;
                 self.lines.push(PlacedLine::request(end as u32, &plain));
+                if let Some(digests) = digests {
+                    let (start, length) = plain.request;
+                    self.paths
+                        .push(path(&rest[start..start + length]).and_then(|path| NonZeroU64::new(digests.of(path))));
+                }
                 continue;
             }
             let line = &rest[..memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)];
@@ -95,17 +109,21 @@ impl Parsed {
             // One that is too long is not looked at.
             let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
             self.lines.push(PlacedLine::new(end as u32, line, event.as_ref(), &mut self.others));
+            if digests.is_some() {
+                self.paths.push(None);
+            }
         }
         end
     }
 
     /// The lines, so many at a time.
     pub fn chunks(&self, lines: usize) -> impl Iterator<Item = Chunk<'_>> {
-        let mut start = 0;
+        let (mut start, mut paths) = (0, &self.paths[..]);
         self.lines.chunks(lines).map(move |lines| {
             let end = lines.last().map_or(start, |last| last.end as usize);
-            let chunk = Chunk { text: &self.text[start..end], start, lines, others: &self.others };
-            start = end;
+            let (theirs, others) = paths.split_at(lines.len().min(paths.len()));
+            let chunk = Chunk { text: &self.text[start..end], start, lines, paths: theirs, others: &self.others };
+            (start, paths) = (end, others);
             chunk
         })
     }
@@ -114,7 +132,7 @@ impl Parsed {
 impl<'a> Chunk<'a> {
     /// One after the other.
     pub fn lines(&self) -> impl Iterator<Item = ParsedLine<'a>> {
-        let Self { text, start, lines, others } = *self;
+        let Self { text, start, lines, others, .. } = *self;
         let mut from = 0;
         lines.iter().map(move |placed| {
             let line = &text[from..placed.end as usize - start];
@@ -125,7 +143,7 @@ impl<'a> Chunk<'a> {
 
     /// The event of the line at this place.
     pub fn event(&self, index: usize) -> Option<Event<'a>> {
-        let Self { text, start, lines, others } = *self;
+        let Self { text, start, lines, others, .. } = *self;
         let from =
             index.checked_sub(1).and_then(|before| lines.get(before)).map_or(0, |before| before.end as usize - start);
         let placed = lines.get(index)?;

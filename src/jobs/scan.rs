@@ -326,7 +326,7 @@ fn read_stream<'a>(
             provisional: false,
         };
         let mut passed_over = 0;
-        each_block(&mut lines, &mut parser, |parsed, overlong| {
+        each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
             context.check()?;
             input.number += overlong - passed_over;
             passed_over = overlong;

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
@@ -21,7 +22,7 @@ use super::parsed::{Parsed, ParsedLine};
 use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
-use super::top_counts::TopCounts;
+use super::top_counts::{Digests, TopCounts};
 use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
@@ -192,6 +193,11 @@ impl Scanner {
         self.tops = Some(TopCounts::default());
     }
 
+    /// What makes digests of paths for these counts, where somebody else has time for it.
+    pub fn path_digests(&self) -> Option<Digests> {
+        self.tops.as_ref().map(TopCounts::digests)
+    }
+
     /// Who and what occurred most often in each hour.
     pub fn tops(&mut self) -> Vec<Top> {
         self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
@@ -231,7 +237,7 @@ impl Scanner {
             }
             self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
             if !input.provisional {
-                self.count(input.source, &facts, |index| chunk.event(index));
+                self.count(input.source, &facts, |index| chunk.event(index), chunk.paths);
             }
             self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show_rules(&mut sightings);
@@ -493,7 +499,7 @@ impl Scanner {
             let facts: SmallVec<[Facts<'_>; TOGETHER]> = sightings.iter().map(Facts::of).collect();
             if !provisional {
                 self.tally_held(source, &facts);
-                self.count_who(source, &facts, |index| sightings[index].event);
+                self.count_who(source, &facts, |index| sightings[index].event, &[]);
             }
             let exempted = self.exempted(&sightings);
             let interests: SmallVec<[u64; TOGETHER]> = facts.iter().map(|facts| self.interests.of(facts)).collect();
@@ -516,8 +522,14 @@ impl Scanner {
         }
     }
 
-    /// Counts lines, whose events are these.
-    fn count<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
+    /// Counts lines, whose events are these, and the digests of whose paths, as far as they are known.
+    fn count<'e>(
+        &mut self,
+        source: &str,
+        facts: &[Facts<'_>],
+        event: impl Fn(usize) -> Option<Event<'e>>,
+        paths: &[Option<NonZeroU64>],
+    ) {
         let mut counts = Tally::default();
         let mut bucket = i64::MIN..i64::MIN;
         for facts in facts {
@@ -537,15 +549,21 @@ impl Scanner {
         if counts.lines > 0 {
             self.add(source, bucket.start / BUCKET, &counts);
         }
-        self.count_who(source, facts, event);
+        self.count_who(source, facts, event, paths);
     }
 
-    fn count_who<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
+    fn count_who<'e>(
+        &mut self,
+        source: &str,
+        facts: &[Facts<'_>],
+        event: impl Fn(usize) -> Option<Event<'e>>,
+        paths: &[Option<NonZeroU64>],
+    ) {
         if let Some(addresses) = &mut self.addresses {
             addresses.add(facts);
         }
         if let Some(tops) = &mut self.tops {
-            tops.add(source, facts, event);
+            tops.add(source, facts, event, paths);
         }
     }
 

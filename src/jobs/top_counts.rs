@@ -4,6 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 
 use foldhash::HashMap;
 use foldhash::quality::RandomState;
@@ -28,7 +29,23 @@ const HOUR: i64 = 60 * 60;
 #[derive(Default)]
 pub struct TopCounts {
     sources: HashMap<String, Hours>,
-    digest: RandomState,
+    digests: Digests,
+}
+
+/// Makes digests of names that nobody can foretell.
+#[derive(Clone, Default)]
+pub struct Digests(RandomState);
+
+impl Digests {
+    /// The digest of a name, or of its beginning where it is very long.
+    pub fn of(&self, name: &[u8]) -> u64 {
+        self.0.hash_one(beginning(name))
+    }
+}
+
+/// As much of a name as is told from others.
+fn beginning(name: &[u8]) -> &[u8] {
+    &name[..name.len().min(LONGEST)]
 }
 
 /// The hours of one source.
@@ -69,8 +86,20 @@ struct Counted {
 }
 
 impl TopCounts {
-    /// Counts what these lines of a source tell, whose events are these.
-    pub fn add<'e>(&mut self, source: &str, facts: &[Facts<'_>], event: impl Fn(usize) -> Option<Event<'e>>) {
+    /// What makes digests as they are made here.
+    pub fn digests(&self) -> Digests {
+        self.digests.clone()
+    }
+
+    /// Counts what these lines of a source tell, whose events are these, and the digests of whose paths are these, as far as
+    /// they are known.
+    pub fn add<'e>(
+        &mut self,
+        source: &str,
+        facts: &[Facts<'_>],
+        event: impl Fn(usize) -> Option<Event<'e>>,
+        paths: &[Option<NonZeroU64>],
+    ) {
         if !self.sources.contains_key(source) {
             self.sources.insert(source.to_owned(), Hours::default());
         }
@@ -83,7 +112,8 @@ impl TopCounts {
                 if facts.events() > 0
                     && let Some(event) = event(index)
                 {
-                    names.count(facts, &event, &self.digest);
+                    let path = paths.get(index).copied().flatten();
+                    names.count(facts, &event, path.map(NonZeroU64::get), &self.digests);
                 }
                 index += 1;
             }
@@ -131,37 +161,38 @@ impl Hours {
 }
 
 impl Hour {
-    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>, digest: &RandomState) {
+    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>, path: Option<u64>, digests: &Digests) {
         let Self([addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
         let (times, failures) = (facts.events(), facts.failures);
-        let (path, user) =
-            (event.path().map(|path| Name::new(path, digest)), event.user.map(|user| Name::new(user, digest)));
         if let Some(peer) = event.peer {
-            addresses.count_address(peer, times, digest);
+            addresses.count_address(peer, times, digests);
             if facts.action == Some(Action::LoginSucceeded) {
-                logins.count_address(peer, 1, digest);
+                logins.count_address(peer, 1, digests);
             }
             if failures > 0 {
-                attackers.count_address(peer, failures, digest);
+                attackers.count_address(peer, failures, digests);
             }
         }
-        if let Some(user) = user {
-            accounts.texts.count(user, times);
+        if let Some(user) = event.user {
+            let digest = digests.of(user);
+            accounts.texts.count(digest, times, || user);
             if failures > 0 {
-                targets.texts.count(user, failures);
+                targets.texts.count(digest, failures, || user);
             }
         }
-        if let Some(path) = path {
-            paths.texts.count(path, times);
+        if let Some(digest) = path.or_else(|| event.path().map(|path| digests.of(path))) {
+            // Most are known, so that nobody has to look where they end.
+            let path = || event.path().unwrap_or_default();
+            paths.texts.count(digest, times, path);
             if matches!(facts.action, Some(Action::Request { status }) if status >= 400) {
-                error_paths.texts.count(path, 1);
+                error_paths.texts.count(digest, 1, path);
             }
         }
     }
 }
 
 impl Names {
-    fn count_address(&mut self, peer: Peer<'_>, times: u32, digest: &RandomState) {
+    fn count_address(&mut self, peer: Peer<'_>, times: u32, digests: &Digests) {
         match peer {
             Peer::Ip(IpAddr::V4(ip)) => {
                 // Before it grows.
@@ -171,12 +202,12 @@ impl Names {
                 let count = self.ips.entry(ip.to_bits()).or_default();
                 *count = count.saturating_add(times);
             }
-            Peer::Ip(IpAddr::V6(ip)) => self.texts.count(Name::new(&ip.octets(), digest), times),
+            Peer::Ip(IpAddr::V6(ip)) => self.texts.count_name(&ip.octets(), times, digests),
             // Told from the octets of an address by its length.
             Peer::Name(name) if matches!(name.len(), 4 | 16) => {
-                self.texts.count(Name::new(&[name, b"."].concat(), digest), times);
+                self.texts.count_name(&[name, b"."].concat(), times, digests);
             }
-            Peer::Name(name) => self.texts.count(Name::new(name, digest), times),
+            Peer::Name(name) => self.texts.count_name(name, times, digests),
         }
     }
 
@@ -204,38 +235,29 @@ impl Names {
     }
 }
 
-/// A name and its digest.
-#[derive(Clone, Copy)]
-struct Name<'a> {
-    text: &'a [u8],
-    digest: u64,
-}
-
-impl<'a> Name<'a> {
-    fn new(text: &'a [u8], digest: &RandomState) -> Self {
-        let text = &text[..text.len().min(LONGEST)];
-        Self { text, digest: digest.hash_one(text) }
-    }
-}
-
 impl Texts {
-    fn count(&mut self, name: Name<'_>, times: u32) {
-        if let Some(known) = self.counts.get_mut(&name.digest) {
+    fn count_name(&mut self, name: &[u8], times: u32, digests: &Digests) {
+        self.count(digests.of(name), times, || name);
+    }
+
+    /// Counts the text of this digest.
+    fn count<'a>(&mut self, digest: u64, times: u32, text: impl FnOnce() -> &'a [u8]) {
+        if let Some(known) = self.counts.get_mut(&digest) {
             known.count = known.count.saturating_add(times);
             return;
         }
         if self.counts.len() >= MOST {
             self.keep_most(COUNTED);
         }
-        self.add(name, times);
+        self.add(digest, beginning(text()), times);
     }
 
     /// Takes a text in that is not known yet.
-    fn add(&mut self, name: Name<'_>, count: u32) {
+    fn add(&mut self, digest: u64, text: &[u8], count: u32) {
         // There are few, and none is long.
-        let (start, length) = (self.bytes.len() as u32, name.text.len() as u32);
-        self.bytes.extend_from_slice(name.text);
-        self.counts.insert(name.digest, Counted { count, start, length });
+        let (start, length) = (self.bytes.len() as u32, text.len() as u32);
+        self.bytes.extend_from_slice(text);
+        self.counts.insert(digest, Counted { count, start, length });
     }
 
     fn of(&self, Counted { start, length, .. }: Counted) -> &[u8] {
@@ -251,7 +273,7 @@ impl Texts {
         most(&mut all, kept, |(_, counted)| counted.count, |(_, a), (_, b)| self.of(*a).cmp(self.of(*b)));
         let bytes = std::mem::take(&mut self.bytes);
         for (digest, Counted { count, start, length }) in all {
-            self.add(Name { text: &bytes[start as usize..][..length as usize], digest }, count);
+            self.add(digest, &bytes[start as usize..][..length as usize], count);
         }
     }
 }
@@ -308,10 +330,10 @@ mod tests {
 
     #[test]
     fn the_most_frequent_are_kept_among_very_many() {
-        let (mut names, digest) = (Names::default(), RandomState::default());
+        let (mut names, digests) = (Names::default(), Digests::default());
         for n in 0..20_000_u32 {
-            names.texts.count(Name::new(&n.to_le_bytes()[..3], &digest), 1);
-            names.texts.count(Name::new(b"often", &digest), u32::from(n % 7 == 0));
+            names.texts.count_name(&n.to_le_bytes()[..3], 1, &digests);
+            names.texts.count_name(b"often", u32::from(n % 7 == 0), &digests);
         }
         let (name, count) = names.most(1).pop().unwrap();
         assert_eq!((name.as_slice(), count), (&b"often"[..], 2858));
@@ -319,13 +341,13 @@ mod tests {
 
     #[test]
     fn many_hours_in_any_order_hold_few_names() {
-        let (mut hours, digest) = (Hours::default(), RandomState::default());
+        let (mut hours, digests) = (Hours::default(), Digests::default());
         for round in 0..3 {
             for hour in 0..50 {
                 let Hour([addresses, ..]) = hours.enter(hour);
                 for n in (0..1500_u32).map(|n| n + round) {
-                    addresses.texts.count(Name::new(&n.to_le_bytes(), &digest), 1);
-                    addresses.count_address(Peer::Ip(IpAddr::V4(n.into())), 1, &digest);
+                    addresses.texts.count_name(&n.to_le_bytes(), 1, &digests);
+                    addresses.count_address(Peer::Ip(IpAddr::V4(n.into())), 1, &digests);
                 }
             }
         }
@@ -337,9 +359,9 @@ mod tests {
 
     #[test]
     fn addresses_and_names_are_told_apart() {
-        let (mut names, digest) = (Names::default(), RandomState::default());
+        let (mut names, digests) = (Names::default(), Digests::default());
         for peer in ["192.0.2.7", "2001:db8::7", "host", "host.example.org", "abcdefghijklmnop"] {
-            names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1, &digest);
+            names.count_address(Peer::read(peer.as_bytes()).unwrap(), 1, &digests);
         }
         let mut told: Vec<String> = names.most(9).iter().map(|(key, _)| address(key.as_slice())).collect();
         told.sort();

@@ -321,20 +321,25 @@ impl<'a> Event<'a> {
 
     /// The path that was asked of a web server, without what follows a `?`; none where the request is none.
     pub fn path(&self) -> Option<&'a [u8]> {
-        // Of some logs the path is all that is known.
-        let target = if self.request.starts_with(b"/") {
-            self.request
-        } else {
-            &self.request[self.request.iter().position(|byte| *byte == b' ')? + 1..]
-        };
-        let end = memchr::memchr3(b' ', b'?', b'#', target).unwrap_or(target.len());
-        Some(&target[..end])
+        path(self.request)
     }
 
     /// Whether it tells of a failed login, in whatever shape.
     pub fn tells_of_failure(&self) -> bool {
         matches!(self.action, Action::LoginFailed { .. } | Action::Request { status: 401 })
     }
+}
+
+/// The path in a request as it came, as [`Event::path`].
+pub fn path(request: &[u8]) -> Option<&[u8]> {
+    // Of some logs the path is all that is known.
+    let target = if request.starts_with(b"/") {
+        request
+    } else {
+        &request[request.iter().position(|byte| *byte == b' ')? + 1..]
+    };
+    let end = memchr::memchr3(b' ', b'?', b'#', target).unwrap_or(target.len());
+    Some(&target[..end])
 }
 
 #[cfg(test)]
