@@ -31,16 +31,19 @@ pub fn each_block<E>(
             return Ok(());
         }
     }
-    let mut has_thread = true;
-    std::thread::scope(|scope| {
-        let (full, ready) = sync_channel::<Piece>(WAITING);
-        let (empty, used) = channel::<Piece>();
-        let (lines, parser) = (&mut *lines, &mut *parser);
-        let reader = std::thread::Builder::new().name("reader".to_owned());
-        has_thread = reader.spawn_scoped(scope, move || read(lines, parser, digests, &full, &used)).is_ok();
-        count(&ready, &empty, &mut take)
-    })?;
-    while !has_thread && alone(lines, parser, digests, &mut piece, &mut take)? {}
+    // What is unpacked has a thread of its own already, and more of them than processors are in each other's way.
+    let mut is_alone = lines.compressed && std::thread::available_parallelism().is_ok_and(|n| n.get() < 3);
+    if !is_alone {
+        std::thread::scope(|scope| {
+            let (full, ready) = sync_channel::<Piece>(WAITING);
+            let (empty, used) = channel::<Piece>();
+            let (lines, parser) = (&mut *lines, &mut *parser);
+            let reader = std::thread::Builder::new().name("reader".to_owned());
+            is_alone = reader.spawn_scoped(scope, move || read(lines, parser, digests, &full, &used)).is_err();
+            count(&ready, &empty, &mut take)
+        })?;
+    }
+    while is_alone && alone(lines, parser, digests, &mut piece, &mut take)? {}
     Ok(())
 }
 

@@ -74,18 +74,13 @@ pub struct Scanner {
     exemptions: Vec<Exemption>,
     /// How far the other streams have come, once there is only one left to read.
     others: Option<i64>,
-    /// How many blocks of it were read since something was settled.
     blocks: usize,
-    /// Up to when it is settled.
-    settled_until: i64,
     /// What was settled for good while that one is read.
     settled: Vec<Finding>,
 }
 
-/// After how many blocks of the last stream what can't change any more is settled, if they tell of so many seconds. What is left then
-/// stays in the cache.
-const SETTLE_BLOCKS: usize = 8;
-const SETTLE_TIME: i64 = 60 * 60;
+/// After how many blocks of the last stream what can't change any more is settled.
+const SETTLE_BLOCKS: usize = 64;
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
@@ -154,7 +149,6 @@ impl Scanner {
             exemptions: Vec::new(),
             others: None,
             blocks: 0,
-            settled_until: i64::MIN,
             settled: Vec::new(),
         }
     }
@@ -383,13 +377,12 @@ impl Scanner {
         self.settle_sessions(stream, source);
         let now = self.latest(stream);
         // Without a stamp nothing is known to be over.
-        let horizon = self.others.filter(|_| self.blocks >= SETTLE_BLOCKS).map(|others| now.min(others));
-        if let Some(horizon) = horizon.filter(|horizon| *horizon >= self.settled_until.saturating_add(SETTLE_TIME)) {
+        let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
+        if let Some(others) = others {
             // A pause is none before all was read.
             let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
-            let found = rules.flat_map(|rule| rule.detector.settle(horizon));
+            let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
-            (self.blocks, self.settled_until) = (0, horizon);
         }
     }
 

@@ -103,7 +103,7 @@ impl Lines {
         file.seek(SeekFrom::Start(0))?;
         let input = match Packing::of(&magic[..got]) {
             Some(packing) => Input::Stream(Box::new(Unpacking::new(packing.reader(file)?))),
-            None if magic == evtx::MAGIC => Input::Stream(Box::new(Records::new(file)?)),
+            None if magic == evtx::MAGIC => Input::Stream(Box::new(Unpacking::new(Box::new(Records::new(file)?)))),
             None => Input::Plain(file),
         };
         let converted = matches!(input, Input::Stream(_));
@@ -126,7 +126,8 @@ impl Lines {
         if magic == evtx::MAGIC {
             // Event logs are not read from one end to the other, which a pipe can't do.
             file.seek(SeekFrom::Start(0))?;
-            return Ok(Self::new(Input::Stream(Box::new(Records::new(file)?)), crate::fs::identity(&meta), true));
+            let records = Unpacking::new(Box::new(Records::new(file)?));
+            return Ok(Self::new(Input::Stream(Box::new(records)), crate::fs::identity(&meta), true));
         }
         let packing = Packing::of(&magic[..got]);
         // What the kernel makes up as it is read seems to be empty, and can't be read twice.
