@@ -31,8 +31,10 @@ const INFLATED_RATIO: u64 = 500;
 
 enum Input {
     Plain(File),
-    /// A pipe, or what comes out of a compressed file or an event log.
+    /// A pipe.
     Stream(Box<dyn Read + Send>),
+    /// A compressed file or an event log.
+    Packed(Unpacking),
 }
 
 /// The lines of a text, each with its line break; the last one may have none.
@@ -102,11 +104,11 @@ impl Lines {
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
         let input = match Packing::of(&magic[..got]) {
-            Some(packing) => Input::Stream(Box::new(Unpacking::new(packing.reader(file)?))),
-            None if magic == evtx::MAGIC => Input::Stream(Box::new(Unpacking::new(Box::new(Records::new(file)?)))),
+            Some(packing) => Input::Packed(Unpacking::new(packing.reader(file)?)),
+            None if magic == evtx::MAGIC => Input::Packed(Unpacking::new(Box::new(Records::new(file)?))),
             None => Input::Plain(file),
         };
-        let converted = matches!(input, Input::Stream(_));
+        let converted = matches!(input, Input::Packed(_));
         Ok(Self::new(input, identity, converted))
     }
 
@@ -127,7 +129,7 @@ impl Lines {
             // Event logs are not read from one end to the other, which a pipe can't do.
             file.seek(SeekFrom::Start(0))?;
             let records = Unpacking::new(Box::new(Records::new(file)?));
-            return Ok(Self::new(Input::Stream(Box::new(records)), crate::fs::identity(&meta), true));
+            return Ok(Self::new(Input::Packed(records), crate::fs::identity(&meta), true));
         }
         let packing = Packing::of(&magic[..got]);
         // What the kernel makes up as it is read seems to be empty, and can't be read twice.
@@ -137,14 +139,14 @@ impl Lines {
         }
         let whole = io::Cursor::new(magic).take(got as u64).chain(file);
         let packed = Arc::<AtomicU64>::default();
-        let input: Box<dyn Read + Send> = match packing {
+        let input = match packing {
             Some(packing) => {
                 let counted = Counted { input: whole, read: packed.clone() };
-                Box::new(Unpacking::new(packing.reader(counted)?))
+                Input::Packed(Unpacking::new(packing.reader(counted)?))
             }
-            None => Box::new(whole),
+            None => Input::Stream(Box::new(whole)),
         };
-        let lines = Self::new(Input::Stream(input), crate::fs::identity(&meta), packing.is_some());
+        let lines = Self::new(input, crate::fs::identity(&meta), packing.is_some());
         Ok(Self { packed, ..lines })
     }
 
@@ -276,6 +278,7 @@ impl Lines {
         self.buffer.reserve_exact(want);
         let got = match &mut self.input {
             Input::Plain(file) => read_plain(file, &mut self.buffer, want),
+            Input::Packed(unpacking) => unpacking.append(&mut self.buffer, want),
             Input::Stream(stream) => {
                 self.buffer.resize(old + want, 0);
                 let (got, failure) = read_fully(stream, &mut self.buffer[old..]);
@@ -334,7 +337,7 @@ fn read_plain(file: &File, buffer: &mut Vec<u8>, want: usize) -> io::Result<()> 
 }
 
 /// Reads until the buffer is full or the input ends or fails; what was read before a failure counts.
-pub fn read_fully(input: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+pub fn read_fully(input: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut done = 0;
     while done < buffer.len() {
         match input.read(&mut buffer[done..]) {

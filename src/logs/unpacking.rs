@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 
 use super::lines::read_fully;
 
-/// How much is unpacked before another thread is worth its start: of most files only the beginning is looked at.
+/// How much is unpacked before another thread is worth its start, and in which pieces: of most files only the beginning is looked at.
 const ALONE: usize = 1 << 20;
+const SMALL_PIECE: usize = 32 << 10;
 
-/// How much is unpacked at a time, and how many pieces may wait to be read.
+/// How much another thread unpacks at a time, and how many pieces may wait to be read.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 8;
 
@@ -20,16 +21,16 @@ pub struct Unpacking {
     /// How much was unpacked here.
     alone: usize,
     ahead: Option<Ahead>,
+    piece: Piece,
+    /// How much of the piece was read.
+    read: usize,
 }
 
 /// What another thread unpacks.
 struct Ahead {
-    /// None once it has ended.
-    thread: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
     ready: Receiver<Piece>,
     used: Sender<Vec<u8>>,
-    piece: Piece,
-    read: usize,
 }
 
 /// Some of the text, and whether what follows it is its end or can't be read.
@@ -44,85 +45,88 @@ struct Piece {
 impl Unpacking {
     /// Reads from this.
     pub fn new(unpacker: Box<dyn Read + Send>) -> Self {
-        Self { unpacker: Some(unpacker), alone: 0, ahead: None }
+        Self { unpacker: Some(unpacker), alone: 0, ahead: None, piece: Piece::default(), read: 0 }
+    }
+
+    /// Appends so many bytes to a text, or as many as there are.
+    ///
+    /// # Errors
+    /// Fails where what follows can't be read; what comes before was appended.
+    pub fn append(&mut self, text: &mut Vec<u8>, wanted: usize) -> io::Result<()> {
+        let enough = text.len() + wanted;
+        while text.len() < enough {
+            let rest = &self.piece.bytes[self.read..self.piece.length];
+            if !rest.is_empty() {
+                let next = &rest[..rest.len().min(enough - text.len())];
+                text.extend_from_slice(next);
+                self.read += next.len();
+            } else if let Some(failure) = self.piece.failure.take() {
+                return Err(failure);
+            } else if self.piece.is_last {
+                break;
+            } else {
+                let used = std::mem::take(&mut self.piece.bytes);
+                (self.piece, self.read) = (self.next(used)?, 0);
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self, used: Vec<u8>) -> io::Result<Piece> {
+        if self.alone >= ALONE {
+            self.hand_over();
+        }
+        if let Some(unpacker) = &mut self.unpacker {
+            let piece = Piece::unpack(unpacker, used, SMALL_PIECE);
+            self.alone += piece.length;
+            return Ok(piece);
+        }
+        if let Some(Ahead { ready, used: empty, .. }) = &self.ahead {
+            // The unpacker may have come to its end.
+            let _ = empty.send(used);
+            if let Ok(piece) = ready.recv() {
+                return Ok(piece);
+            }
+        }
+        // What is wrong with a thread that came to no end is wrong here.
+        if let Some(Err(panic)) = self.ahead.take().map(|ahead| ahead.thread.join()) {
+            std::panic::resume_unwind(panic);
+        }
+        Err(io::Error::other("the thread that unpacks it is gone"))
     }
 
     /// Lets another thread go on, if there is one.
     fn hand_over(&mut self) {
-        let (start, begin) = sync_channel(1);
+        let (start, begin) = sync_channel::<Box<dyn Read + Send>>(1);
         let (full, ready) = sync_channel(WAITING);
         let (used, empty) = channel();
-        let work =
-            move || begin.recv().into_iter().for_each(|unpacker: Box<dyn Read + Send>| unpack(unpacker, &full, &empty));
+        let work = move || begin.recv().into_iter().for_each(|unpacker| unpack(unpacker, &full, &empty));
         // Where there is no thread, the unpacker must still be here.
         if let Ok(thread) = std::thread::Builder::new().name("unpacker".to_owned()).spawn(work)
             && let Some(unpacker) = self.unpacker.take()
             && start.send(unpacker).is_ok()
         {
-            self.ahead = Some(Ahead { thread: Some(thread), ready, used, piece: Piece::default(), read: 0 });
+            self.ahead = Some(Ahead { thread, ready, used });
         }
         self.alone = 0;
     }
 }
 
-impl Read for Unpacking {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.alone >= ALONE {
-            self.hand_over();
-        }
-        match (&mut self.ahead, &mut self.unpacker) {
-            (Some(ahead), _) => ahead.read(buffer),
-            (None, Some(unpacker)) => {
-                let got = unpacker.read(buffer)?;
-                self.alone += got;
-                Ok(got)
-            }
-            (None, None) => Err(io::Error::other("the thread that unpacks it is gone")),
-        }
-    }
-}
-
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.read == self.piece.length {
-            if let Some(failure) = self.piece.failure.take() {
-                return Err(failure);
-            }
-            if self.piece.is_last {
-                return Ok(0);
-            }
-            let Ok(next) = self.ready.recv() else { return Err(self.failure()) };
-            let last = std::mem::replace(&mut self.piece, next);
-            self.read = 0;
-            // The unpacker may have come to its end.
-            let _ = self.used.send(last.bytes);
-        }
-        let rest = &self.piece.bytes[self.read..self.piece.length];
-        let got = rest.len().min(buffer.len());
-        buffer[..got].copy_from_slice(&rest[..got]);
-        self.read += got;
-        Ok(got)
-    }
-}
-
-impl Ahead {
-    /// Why no more comes of a thread that came to no end: what is wrong there is wrong here.
-    fn failure(&mut self) -> io::Error {
-        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
-            std::panic::resume_unwind(panic);
-        }
-        io::Error::other("the thread that unpacks it is gone")
+impl Piece {
+    /// The next one of at most this size, in the room of another.
+    fn unpack(unpacker: &mut (impl Read + ?Sized), mut bytes: Vec<u8>, size: usize) -> Self {
+        bytes.resize(size, 0);
+        let (length, failure) = read_fully(unpacker, &mut bytes);
+        Self { bytes, length, failure, is_last: length < size }
     }
 }
 
 fn unpack(mut unpacker: Box<dyn Read + Send>, full: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
     loop {
-        let mut bytes = empty.try_recv().unwrap_or_default();
-        bytes.resize(PIECE, 0);
-        let (length, failure) = read_fully(&mut unpacker, &mut bytes);
-        let is_last = length < PIECE;
+        let piece = Piece::unpack(&mut *unpacker, empty.try_recv().unwrap_or_default(), PIECE);
+        let is_last = piece.is_last;
         // Nobody wants to know more.
-        if full.send(Piece { bytes, length, failure, is_last }).is_err() || is_last {
+        if full.send(piece).is_err() || is_last {
             return;
         }
     }
@@ -135,11 +139,12 @@ mod tests {
     /// What is read of this in pieces of many sizes, and how it ended.
     fn read(unpacker: impl Read + Send + 'static) -> (Vec<u8>, Option<String>) {
         let mut unpacking = Unpacking::new(Box::new(unpacker));
-        let (mut text, mut buffer) = (Vec::new(), vec![0; PIECE]);
-        for size in (1..).map(|n: usize| n * 7919 % PIECE) {
-            match unpacking.read(&mut buffer[..size + 1]) {
-                Ok(0) => return (text, None),
-                Ok(got) => text.extend_from_slice(&buffer[..got]),
+        let mut text = Vec::new();
+        for wanted in (1..).map(|n: usize| 1 + n * 7919 % PIECE) {
+            let before = text.len();
+            match unpacking.append(&mut text, wanted) {
+                Ok(()) if text.len() < before + wanted => return (text, None),
+                Ok(()) => assert_eq!(text.len(), before + wanted),
                 Err(error) => return (text, Some(error.to_string())),
             }
         }
