@@ -20,7 +20,7 @@ use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, Scan
 const READ_NOTHING: &str = "read nothing";
 
 /// What a scan job remembers: how far each stream was read, and the detectors' states.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default)]
 struct State {
     /// By path of the live file, or `journal SOURCE`.
     streams: BTreeMap<String, Stream>,
@@ -162,7 +162,7 @@ impl ScanSpec {
         let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
         let unstorable = |error| JobError::Failed(format!("what is to be remembered can't be stored: {error}"));
         state.detectors = scanner.save().map_err(unstorable)?;
-        let saved = ScanState(serde_json::to_string(&state).map_err(unstorable)?);
+        let saved = stored(&mut state).map_err(unstorable)?;
         // From here on everything is provisional: known to the findings, forgotten by the state.
         look_at_tails(&mut scanner, &mut state, &tails, &access_logs);
         for stream in state.streams.values_mut() {
@@ -226,9 +226,31 @@ fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: b
     }
 }
 
+/// The name of the part of what is remembered that tells of the streams, and what those of rules begin with.
+const STREAMS: &str = "streams";
+const RULE: &str = "rule ";
+
+/// What is stored of it. The detectors go there: together they may have tens of MiB.
+fn stored(state: &mut State) -> serde_json::Result<ScanState> {
+    let mut parts = BTreeMap::from([(STREAMS.to_owned(), serde_json::to_string(&state.streams)?)]);
+    for (rule, detector) in std::mem::take(&mut state.detectors) {
+        parts.insert(format!("{RULE}{rule}"), serde_json::to_string(&detector)?);
+    }
+    Ok(ScanState(parts))
+}
+
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
-    let Some(stored) = stored else { return State::default() };
-    serde_json::from_str(&stored.0).unwrap_or_else(|error| {
+    let Some(ScanState(parts)) = stored else { return State::default() };
+    let mut state = State::default();
+    let mut parts = parts.into_iter();
+    let read = parts.try_for_each(|(part, text)| {
+        match part.strip_prefix(RULE) {
+            Some(rule) => drop(state.detectors.insert(rule.to_owned(), serde_json::from_str(&text)?)),
+            None => state.streams = serde_json::from_str(&text)?,
+        }
+        Ok::<_, serde_json::Error>(())
+    });
+    read.map(|()| state).unwrap_or_else(|error| {
         problems
             .push(format!("what was remembered of the last scan can't be read ({error}); everything is read again"));
         State::default()

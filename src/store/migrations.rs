@@ -56,10 +56,13 @@ CREATE TABLE planner (
     cursor INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Parts may have many MiB, which a table without rowid would copy for each comparison of keys.
 CREATE TABLE scan_states (
-    job TEXT PRIMARY KEY,
-    state TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+    job TEXT NOT NULL,
+    part TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (job, part)
+) STRICT;
 
 CREATE TABLE scans (
     run INTEGER PRIMARY KEY REFERENCES runs (id),

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
-use serde::{Deserialize, Serialize};
+use rusqlite::{Connection, params};
+use serde::Serialize;
 
 use super::findings::ToTell;
 use super::{BucketTally, Result, Store, findings, outbox, tallies, tops};
 use crate::model::{About, Finding, Intent, RunId, Severity, Top};
 
-/// What a scan job remembers between runs: an opaque document of `jobs`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ScanState(pub String);
+/// What a scan job remembers between runs: opaque documents of `jobs` by their names. Of many MiB, few change in a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScanState(pub BTreeMap<String, String>);
 
 /// Whom to alert and when not to.
 #[derive(Debug, Clone)]
@@ -71,6 +71,23 @@ pub struct ScanCommit<'a> {
     pub now: DateTime<Utc>,
 }
 
+/// Writes what has changed of it.
+fn put_state(tx: &Connection, job: &str, ScanState(parts): &ScanState) -> rusqlite::Result<()> {
+    let known: Vec<String> = tx
+        .prepare_cached("SELECT part FROM scan_states WHERE job = ?1")?
+        .query_map([job], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    for gone in known.iter().filter(|part| !parts.contains_key(*part)) {
+        tx.execute("DELETE FROM scan_states WHERE job = ?1 AND part = ?2", [job, gone])?;
+    }
+    let sql = "INSERT INTO scan_states (job, part, state) VALUES (?1, ?2, ?3)
+               ON CONFLICT (job, part) DO UPDATE SET state = ?3 WHERE state IS NOT ?3";
+    for (part, state) in parts {
+        tx.execute(sql, [job, part, state])?;
+    }
+    Ok(())
+}
+
 /// What became of a scan's findings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScanOutcome {
@@ -88,8 +105,11 @@ impl Store {
     /// # Errors
     /// Fails where the database can't be read.
     pub fn scan_state(&self, job: &str) -> Result<Option<ScanState>> {
-        let sql = "SELECT state FROM scan_states WHERE job = ?1";
-        self.read(|db| db.query_row(sql, [job], |row| row.get(0).map(ScanState)).optional())
+        let parts: BTreeMap<String, String> = self.read(|db| {
+            let mut parts = db.prepare_cached("SELECT part, state FROM scan_states WHERE job = ?1")?;
+            parts.query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        })?;
+        Ok(Some(ScanState(parts)).filter(|ScanState(parts)| !parts.is_empty()))
     }
 
     /// Stores a scan.
@@ -98,8 +118,7 @@ impl Store {
     /// Fails where the database can't be written; then nothing of it is stored.
     pub fn commit_scan(&self, commit: &ScanCommit<'_>) -> Result<ScanOutcome> {
         self.write(|tx| {
-            let sql = "INSERT INTO scan_states (job, state) VALUES (?1, ?2) ON CONFLICT (job) DO UPDATE SET state = ?2";
-            tx.execute(sql, params![commit.job, commit.state.0])?;
+            put_state(tx, commit.job, commit.state)?;
             tallies::add(tx, commit.job, commit.tallies)?;
             let sql = "SELECT max(at) FROM scans WHERE job = ?1";
             let before: Option<i64> = tx.query_row(sql, [commit.job], |row| row.get(0))?;
@@ -199,4 +218,35 @@ fn insert_record(tx: &Connection, commit: &ScanCommit<'_>, new: usize, verdict: 
     let at = record.at.timestamp();
     tx.execute(sql, params![commit.run, at, commit.job, files, lines, unparsed, urgent, failed, new as i64, verdict])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_job_remembers_only_what_changed_is_written() {
+        let store = Store::open_in_memory().unwrap();
+        let state = |parts: &[(&str, &str)]| {
+            ScanState(parts.iter().map(|(part, text)| ((*part).to_owned(), (*text).to_owned())).collect())
+        };
+        let put = |job: &str, state: &ScanState| {
+            store
+                .write(|tx| {
+                    let before = tx.total_changes();
+                    put_state(tx, job, state)?;
+                    Ok(tx.total_changes() - before)
+                })
+                .unwrap()
+        };
+        let (first, other) =
+            (state(&[("streams", "{}"), ("rule a", "1"), ("rule b", "2")]), state(&[("streams", "x")]));
+        assert_eq!(store.scan_state("scan").unwrap(), None);
+        assert_eq!((put("scan", &first), put("scan", &first), put("other", &other)), (3, 0, 1));
+        // A rule that is taken away, and comes back, knows nothing of what it knew.
+        let second = state(&[("streams", "{}"), ("rule b", "3")]);
+        assert_eq!(put("scan", &second), 2);
+        assert_eq!(store.scan_state("scan").unwrap(), Some(second));
+        assert_eq!(store.scan_state("other").unwrap(), Some(other));
+    }
 }
