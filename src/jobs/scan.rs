@@ -240,21 +240,30 @@ fn stored(state: &mut State) -> serde_json::Result<ScanState> {
 }
 
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
-    let Some(ScanState(parts)) = stored else { return State::default() };
-    let mut state = State::default();
-    let mut parts = parts.into_iter();
-    let read = parts.try_for_each(|(part, text)| {
-        match part.strip_prefix(RULE) {
-            Some(rule) => drop(state.detectors.insert(rule.to_owned(), serde_json::from_str(&text)?)),
-            None => state.streams = serde_json::from_str(&text)?,
+    let Some(ScanState(mut parts)) = stored else { return State::default() };
+    let streams = match serde_json::from_str(&parts.remove(STREAMS).unwrap_or_default()) {
+        Ok(streams) => streams,
+        Err(error) => {
+            problems.push(format!(
+                "what was remembered of the last scan can't be read ({error}); everything is read again"
+            ));
+            return State::default();
         }
-        Ok::<_, serde_json::Error>(())
-    });
-    read.map(|()| state).unwrap_or_else(|error| {
-        problems
-            .push(format!("what was remembered of the last scan can't be read ({error}); everything is read again"));
-        State::default()
-    })
+    };
+    let mut state = State { streams, ..State::default() };
+    for (part, text) in parts {
+        let Some(rule) = part.strip_prefix(RULE) else { continue };
+        match serde_json::from_str(&text) {
+            Ok(detector) => {
+                state.detectors.insert(rule.to_owned(), detector);
+            }
+            Err(error) => {
+                problems
+                    .push(format!("what rule {rule} remembered can't be read ({error}); it starts counting afresh"));
+            }
+        }
+    }
+    state
 }
 
 /// Finds what there is to read.
@@ -487,4 +496,37 @@ pub(super) fn unread_by(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shipped_rules;
+
+    #[test]
+    fn what_is_remembered_is_taken_up_and_what_is_broken_of_it_costs_only_itself() {
+        let remembered = || {
+            let rules = shipped_rules();
+            let detectors = Scanner::new(rules.iter(), 0, chrono_tz::UTC).save().unwrap();
+            let streams = BTreeMap::from([("/var/log/auth.log".to_owned(), Stream::default())]);
+            let ScanState(parts) = stored(&mut State { streams, detectors }).unwrap();
+            (parts, rules.len())
+        };
+        let known = |parts| {
+            let mut problems = Vec::new();
+            let state = restored(Some(ScanState(parts)), &mut problems);
+            (state.streams.len(), state.detectors.len(), problems.len())
+        };
+        let (parts, rules) = remembered();
+        assert_eq!(known(parts), (1, rules, 0));
+        let (mut parts, _) = remembered();
+        parts.insert("rule failed-logins".to_owned(), "{".to_owned());
+        assert_eq!(known(parts), (1, rules - 1, 1));
+        for broken in [None, Some("{")] {
+            let (mut parts, _) = remembered();
+            parts.remove(STREAMS);
+            parts.extend(broken.map(|broken| (STREAMS.to_owned(), broken.to_owned())));
+            assert_eq!(known(parts), (0, 0, 1));
+        }
+    }
 }

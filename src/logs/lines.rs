@@ -190,7 +190,7 @@ impl Lines {
             let step = usize::try_from(offset - self.offset).unwrap_or(usize::MAX).min(self.buffer.len());
             self.buffer.drain(..step);
             self.offset += step as u64;
-            if self.buffer.is_empty() {
+            if self.buffer.is_empty() && self.ending.is_none() {
                 self.fill(BLOCK);
             }
         }

@@ -4,9 +4,9 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 
-use super::lines::read_fully;
+use super::lines::{HEAD, read_fully};
 
-/// How much is unpacked before another thread is worth its start, and in which pieces: of most files only the beginning is looked at.
+/// How much is unpacked before another thread is worth its start, and in which pieces.
 const ALONE: usize = 1 << 20;
 const SMALL_PIECE: usize = 32 << 10;
 
@@ -65,8 +65,9 @@ impl Unpacking {
             } else if self.piece.is_last {
                 break;
             } else {
-                let used = std::mem::take(&mut self.piece.bytes);
-                (self.piece, self.read) = (self.next(used)?, 0);
+                let used = std::mem::take(&mut self.piece).bytes;
+                self.read = 0;
+                self.piece = self.next(used)?;
             }
         }
         Ok(())
@@ -77,7 +78,8 @@ impl Unpacking {
             self.hand_over();
         }
         if let Some(unpacker) = &mut self.unpacker {
-            let piece = Piece::unpack(unpacker, used, SMALL_PIECE);
+            // Of most files nobody wants to know more than how they begin.
+            let piece = Piece::unpack(unpacker, used, if self.alone == 0 { HEAD } else { SMALL_PIECE });
             self.alone += piece.length;
             return Ok(piece);
         }

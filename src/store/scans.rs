@@ -10,7 +10,7 @@ use super::findings::ToTell;
 use super::{BucketTally, Result, Store, findings, outbox, tallies, tops};
 use crate::model::{About, Finding, Intent, RunId, Severity, Top};
 
-/// What a scan job remembers between runs: opaque documents of `jobs` by their names. Of many MiB, few change in a run.
+/// What a scan job remembers between runs: opaque documents of `jobs` by their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanState(pub BTreeMap<String, String>);
 
@@ -243,10 +243,11 @@ mod tests {
             (state(&[("streams", "{}"), ("rule a", "1"), ("rule b", "2")]), state(&[("streams", "x")]));
         assert_eq!(store.scan_state("scan").unwrap(), None);
         assert_eq!((put("scan", &first), put("scan", &first), put("other", &other)), (3, 0, 1));
-        // A rule that is taken away, and comes back, knows nothing of what it knew.
+        // Nothing stays of a rule that is taken away.
         let second = state(&[("streams", "{}"), ("rule b", "3")]);
         assert_eq!(put("scan", &second), 2);
         assert_eq!(store.scan_state("scan").unwrap(), Some(second));
+        assert_eq!(put("scan", &first), 2);
         assert_eq!(store.scan_state("other").unwrap(), Some(other));
     }
 }
