@@ -231,7 +231,8 @@ impl Scanner {
             }
             self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
             if !input.provisional {
-                self.count(input.source, &facts, |index| chunk.event(index), chunk.paths);
+                self.count(input.source, &facts);
+                self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
             }
             self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show_rules(&mut sightings);
@@ -515,14 +516,7 @@ impl Scanner {
         }
     }
 
-    /// Counts lines, whose events are these, and the digests of whose paths, as far as they are known.
-    fn count<'e>(
-        &mut self,
-        source: &str,
-        facts: &[Facts<'_>],
-        event: impl Fn(usize) -> Option<Event<'e>>,
-        paths: &[Option<NonZeroU64>],
-    ) {
+    fn count(&mut self, source: &str, facts: &[Facts<'_>]) {
         let mut counts = Tally::default();
         let mut bucket = i64::MIN..i64::MIN;
         for facts in facts {
@@ -542,9 +536,9 @@ impl Scanner {
         if counts.lines > 0 {
             self.add(source, bucket.start / BUCKET, &counts);
         }
-        self.count_who(source, facts, event, paths);
     }
 
+    /// Counts who did what in these lines, whose events are these, and the digests of whose paths, as far as they are known.
     fn count_who<'e>(
         &mut self,
         source: &str,
