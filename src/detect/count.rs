@@ -4,11 +4,9 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use serde_json::value::RawValue;
-
 use super::episodes::{Batch, Episodes, Limits, Measure};
-use super::subject::{restored, stored, subject, write_key};
-use super::{Detector, Sighting};
+use super::subject::{NAMES, write_key};
+use super::{Detector, Remembered, Sighting};
 use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 
 /// The detector.
@@ -34,7 +32,7 @@ impl Count {
             _ => unreachable!("detector() makes this for count, distinct and sequence rules only"),
         };
         let measure = if value.is_some() { Measure::Values } else { Measure::Events };
-        let episodes = Episodes::new(Limits::new(rule, threshold, window, measure));
+        let episodes = Episodes::new(Limits::new(rule, threshold, window, measure), NAMES);
         Self {
             rule: rule.clone(),
             of: of.clone(),
@@ -44,11 +42,6 @@ impl Count {
             batch: Batch::default(),
             key: Vec::new(),
         }
-    }
-
-    /// Whether all happened that the rule looks for.
-    fn is_whole(&self, finding: &Finding) -> bool {
-        finding.breach.is_some() || !matches!(self.rule.kind, RuleKind::Sequence { .. })
     }
 
     fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
@@ -91,26 +84,26 @@ impl Detector for Count {
     }
 
     fn findings(&mut self) -> Vec<Finding> {
-        let mut found = self.episodes.findings(&self.rule, subject);
-        found.retain(|finding| self.is_whole(finding));
-        found
+        self.episodes.findings(&self.rule)
     }
 
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
-        let mut settled = self.episodes.settle(horizon, &self.rule, subject);
-        settled.retain(|finding| self.is_whole(finding));
-        settled
+        self.episodes.settle(horizon, &self.rule)
     }
 
     fn dropped(&self) -> u64 {
         self.episodes.dropped()
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
-        self.episodes.save(stored)
+    fn lost_pages(&self) -> u64 {
+        self.episodes.lost_pages()
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        self.episodes.load(state, restored)
+    fn save(&mut self) -> serde_json::Result<Remembered> {
+        self.episodes.save()
+    }
+
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        self.episodes.load(state)
     }
 }

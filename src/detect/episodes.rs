@@ -8,8 +8,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
-use serde_json::value::{RawValue, to_raw_value};
+use serde::{Deserialize, Serialize};
+use serde_json::value::to_raw_value;
 
+use super::pages::{Remembered, Summary, Unread, page_of};
 use super::track::{Episode, Single, Track};
 pub use super::track::{Limits, Measure};
 use super::{LATENESS, MAX_SUBJECTS, Sighting};
@@ -59,10 +61,37 @@ impl Batch {
     }
 }
 
+/// How the subjects of a rule are named.
+#[derive(Clone, Copy)]
+pub struct Names {
+    /// A key as it is stored.
+    pub stored: fn(&[u8]) -> String,
+    /// The key of a stored one; nothing where it can't be read.
+    pub restored: fn(&str) -> Option<Vec<u8>>,
+    /// The subject behind a key.
+    pub subject: fn(&[u8]) -> Subject,
+}
+
+/// Tracks by the stored keys of their subjects.
+type Tracks<'a> = BTreeMap<String, Cow<'a, Track>>;
+
+/// What is stored besides the pages: subjects of which something is found, because findings that a scan doesn't know of are over, and
+/// those of which something was found while their page was not read.
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    tracks: Tracks<'a>,
+    pages: BTreeMap<u8, Summary>,
+}
+
 /// Events per subject.
 pub struct Episodes {
     limits: Limits,
+    names: Names,
     subjects: HashMap<ShortBytes, Watched>,
+    /// Further subjects that nothing is found of.
+    unread: Unread,
+    /// How many pages of them could not be read.
+    damaged: u64,
     /// No event before this time has to be waited for.
     safe: i64,
     dropped: u64,
@@ -164,12 +193,18 @@ impl Known {
 
 impl Episodes {
     /// No events yet.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, subjects: HashMap::default(), safe: i64::MIN, dropped: 0, patience: 0 }
+    pub fn new(limits: Limits, names: Names) -> Self {
+        let (subjects, unread) = Default::default();
+        Self { limits, names, subjects, unread, damaged: 0, safe: i64::MIN, dropped: 0, patience: 0 }
     }
 
     /// Takes what these lines tell into account.
     pub fn observe(&mut self, batch: &Batch, sightings: &[&Sighting<'_>]) {
+        for (subject, _) in batch.iter() {
+            if !self.unread.is_empty() && !self.subjects.contains_key(subject) {
+                self.read_page_of(subject);
+            }
+        }
         // Memory answers many questions at once, but only to a loop that does nothing else.
         let known = batch.iter().filter_map(|(subject, _)| self.subjects.get(subject));
         std::hint::black_box(known.map(|watched| watched.known.touched()).fold(0, |all, one| all ^ one));
@@ -179,13 +214,17 @@ impl Episodes {
             if let Some(Watched { due, known }) = self.subjects.get_mut(subject) {
                 known.add(limits, safe, noted, sighting);
                 *due = known.due(limits);
-            } else if self.subjects.len() < MAX_SUBJECTS || self.make_room(sighting.time) {
+            } else if self.has_room() || self.make_room(sighting.time) {
                 let known = Known::beginning_with(limits, safe, noted, sighting);
                 self.subjects.insert(subject.into(), Watched { due: known.due(limits), known });
             } else {
                 self.dropped += u64::from(noted.times);
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.subjects.len() + self.unread.subjects() < MAX_SUBJECTS
     }
 
     /// Forgets subjects that are no finding and too long ago to become one; says whether that made room.
@@ -196,6 +235,7 @@ impl Episodes {
             return false;
         }
         self.patience = MAX_SUBJECTS / 10;
+        self.read_due(i64::MAX);
         let limits = self.limits;
         self.subjects.retain(|_, Watched { known, .. }| {
             let (last, is_finding) = known.in_short(limits);
@@ -203,35 +243,36 @@ impl Episodes {
             self.dropped += if keep { 0 } else { known.events() };
             keep
         });
-        self.subjects.len() < MAX_SUBJECTS
+        self.has_room()
     }
 
     /// The findings among the episodes.
-    pub fn findings(&mut self, rule: &Rule, subject_of: impl Fn(&[u8]) -> Subject) -> Vec<Finding> {
+    pub fn findings(&mut self, rule: &Rule) -> Vec<Finding> {
         let mut found = Vec::new();
         for (name, watched) in &mut self.subjects {
             // A single event is none.
             let Known::Often(track) = &mut watched.known else { continue };
             track.evaluate(self.limits);
             let Track { episodes, successes, .. } = &**track;
-            let subject = || subject_of(name.as_slice());
+            let subject = || (self.names.subject)(name.as_slice());
             found.extend(episodes.iter().filter_map(|e| e.finding(rule, subject, successes, self.limits, true)));
         }
         in_order(found)
     }
 
     /// Drops what lies so far before the horizon that nothing to come can join it.
-    pub fn settle(&mut self, horizon: i64, rule: &Rule, subject_of: impl Fn(&[u8]) -> Subject) -> Vec<Finding> {
-        let limits = self.limits;
+    pub fn settle(&mut self, horizon: i64, rule: &Rule) -> Vec<Finding> {
+        let (limits, names) = (self.limits, self.names);
         let safe = horizon.saturating_sub(LATENESS);
         self.safe = self.safe.max(safe);
+        self.read_due(safe);
         let mut settled = Vec::new();
         self.subjects.retain(|name, Watched { due, known }| {
             if *due >= safe {
                 return true;
             }
             let next = known.settle(safe, limits, |episode, successes| {
-                settled.extend(episode.finding(rule, || subject_of(name.as_slice()), successes, limits, false));
+                settled.extend(episode.finding(rule, || (names.subject)(name.as_slice()), successes, limits, false));
             });
             *due = next.unwrap_or(*due);
             next.is_some()
@@ -244,10 +285,17 @@ impl Episodes {
         self.dropped
     }
 
+    /// How many pages of what was remembered are not there or can't be read.
+    pub fn lost_pages(&self) -> u64 {
+        self.unread.missing() + self.damaged
+    }
+
     /// The state, to be stored.
-    pub fn save(&mut self, stored: impl Fn(&[u8]) -> String) -> serde_json::Result<Box<RawValue>> {
+    pub fn save(&mut self) -> serde_json::Result<Remembered> {
         let (limits, safe) = (self.limits, self.safe);
-        let sorted = self.subjects.iter_mut().map(|(key, watched)| {
+        let mut at_once = Tracks::new();
+        let mut pages: BTreeMap<u8, (i64, Tracks<'_>)> = BTreeMap::new();
+        for (key, watched) in &mut self.subjects {
             let track = match &mut watched.known {
                 Known::Once(single) => Cow::Owned(Track::beginning_with(single, limits)),
                 Known::Often(track) => {
@@ -255,17 +303,56 @@ impl Episodes {
                     Cow::Borrowed(&**track)
                 }
             };
-            (stored(key.as_slice()), track)
-        });
-        to_raw_value(&sorted.collect::<BTreeMap<_, _>>())
+            let (stored, page) = ((self.names.stored)(key.as_slice()), page_of(key.as_slice()));
+            if track.is_found(limits) || self.unread.holds(page) {
+                at_once.insert(stored, track);
+            } else {
+                let (due, tracks) = pages.entry(page).or_insert((i64::MAX, Tracks::new()));
+                *due = track.due(limits).min(*due);
+                tracks.insert(stored, track);
+            }
+        }
+        let written = pages.iter().map(|(page, (due, tracks))| (*page, Summary { due: *due, subjects: tracks.len() }));
+        let head = to_raw_value(&Head { tracks: at_once, pages: written.chain(self.unread.summaries()).collect() })?;
+        let written = pages.iter().map(|(page, (_, tracks))| Ok((*page, Some(serde_json::to_string(tracks)?))));
+        let unread = self.unread.summaries().map(|(page, _)| Ok((page, None)));
+        Ok(Remembered { head, pages: written.chain(unread).collect::<serde_json::Result<_>>()? })
     }
 
     /// Takes up a stored state.
-    pub fn load(&mut self, state: &RawValue, restored: impl Fn(&str) -> Option<Vec<u8>>) -> serde_json::Result<()> {
-        let saved: BTreeMap<String, Track> = serde_json::from_str(state.get())?;
-        for (key, track) in saved {
-            let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
-            let known = Known::of(track, self.limits);
+    pub fn load(&mut self, Remembered { head, pages }: Remembered) -> serde_json::Result<()> {
+        let Head { tracks, pages: summaries } = serde_json::from_str(head.get())?;
+        self.take_up(tracks)?;
+        self.unread = Unread::new(&summaries, pages);
+        Ok(())
+    }
+
+    fn read_page_of(&mut self, subject: &[u8]) {
+        if let Some(page) = self.unread.take(page_of(subject)) {
+            self.read(&page);
+        }
+    }
+
+    /// Reads the pages in which something is over when no event before this time will come.
+    fn read_due(&mut self, safe: i64) {
+        let due: Vec<u8> = self.unread.summaries().filter(|(_, page)| page.due < safe).map(|(page, _)| page).collect();
+        for page in due {
+            if let Some(page) = self.unread.take(page) {
+                self.read(&page);
+            }
+        }
+    }
+
+    fn read(&mut self, page: &str) {
+        let read = serde_json::from_str(page).and_then(|tracks| self.take_up(tracks));
+        self.damaged += u64::from(read.is_err());
+    }
+
+    fn take_up(&mut self, tracks: Tracks<'_>) -> serde_json::Result<()> {
+        for (stored, track) in tracks {
+            let key = (self.names.restored)(&stored)
+                .ok_or_else(|| serde::de::Error::custom(format!("{stored:?} is no subject")))?;
+            let known = Known::of(track.into_owned(), self.limits);
             self.subjects.insert(key.as_slice().into(), Watched { due: i64::MIN, known });
         }
         Ok(())
@@ -276,4 +363,101 @@ impl Episodes {
 fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|a, b| (a.first, &a.subject).cmp(&(b.first, &b.subject)));
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::subject::NAMES;
+    use super::*;
+    use crate::config::shipped_rules;
+    use crate::demo::random::Random;
+
+    const LIMITS: Limits =
+        Limits { threshold: 4, window: 60, merge: 120, measure: Measure::Events, then_success: false };
+
+    /// What a database would hold.
+    #[derive(Default)]
+    struct Stored {
+        head: Option<Box<serde_json::value::RawValue>>,
+        pages: BTreeMap<u8, String>,
+        /// How many pages were kept as they were.
+        kept: usize,
+    }
+
+    impl Stored {
+        fn put(&mut self, episodes: &mut Episodes) {
+            let Remembered { head, pages } = episodes.save().unwrap();
+            self.head = Some(head);
+            self.pages.retain(|page, _| pages.contains_key(page));
+            for (page, text) in pages {
+                match text {
+                    Some(text) => drop(self.pages.insert(page, text)),
+                    None => self.kept += 1,
+                }
+            }
+        }
+
+        fn take_up(&self) -> Episodes {
+            let mut episodes = Episodes::new(LIMITS, NAMES);
+            let pages = self.pages.iter().map(|(page, text)| (*page, Some(text.clone()))).collect();
+            let head = self.head.clone().unwrap();
+            episodes.load(Remembered { head, pages }).unwrap();
+            episodes
+        }
+    }
+
+    /// Shows an event of one of 256 addresses, or a success.
+    fn show(episodes: &mut Episodes, time: i64, address: u8, times: u32) {
+        let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
+        let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
+        let mut batch = Batch::default();
+        batch.note(&[b'4', 192, 0, 2, address], 0, times, 0);
+        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
+    }
+
+    #[test]
+    fn what_was_stored_and_is_taken_up_where_it_is_needed_finds_the_same() {
+        let (rule, mut random, mut stored) = (&shipped_rules()[0], Random::new(1), Stored::default());
+        let mut always = Episodes::new(LIMITS, NAMES);
+        let mut again = Episodes::new(LIMITS, NAMES);
+        let (mut found, mut found_again) = (Vec::new(), Vec::new());
+        let mut time = 0;
+        for round in 0..6000 {
+            time += random.below(3) as i64;
+            // A few come often.
+            let address = if random.below(2) == 0 { random.below(20) } else { random.below(256) } as u8;
+            let times = random.below(3) as u32;
+            show(&mut always, time, address, times);
+            show(&mut again, time, address, times);
+            if round % 10 == 9 {
+                found.extend(always.settle(time, rule));
+                found_again.extend(again.settle(time, rule));
+                stored.put(&mut again);
+                assert!(always.findings(rule) == again.findings(rule), "round {round} before it is stored");
+                again = stored.take_up();
+                assert!(always.findings(rule) == again.findings(rule), "round {round}");
+            }
+        }
+        assert_eq!(found, found_again);
+        assert!(found.len() > 100, "{}", found.len());
+        assert!(stored.kept > 50_000, "{} pages were not read", stored.kept);
+    }
+
+    #[test]
+    fn a_page_that_is_damaged_or_gone_costs_its_subjects_only() {
+        let (rule, mut stored) = (&shipped_rules()[0], Stored::default());
+        let mut episodes = Episodes::new(LIMITS, NAMES);
+        (0..=255).for_each(|address| show(&mut episodes, 0, address, 3));
+        stored.put(&mut episodes);
+        let [gone, damaged] = [7, 8].map(|address| page_of(&[b'4', 192, 0, 2, address]));
+        stored.pages.remove(&gone);
+        stored.pages.insert(damaged, "{".to_owned());
+        let mut episodes = stored.take_up();
+        (0..=255).for_each(|address| show(&mut episodes, 1, address, 1));
+        assert_eq!(episodes.lost_pages(), 2);
+        let lost = (0..=255_u8).filter(|address| [gone, damaged].contains(&page_of(&[b'4', 192, 0, 2, *address])));
+        assert_eq!(episodes.findings(rule).len(), 256 - lost.count());
+    }
 }

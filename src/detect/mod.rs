@@ -9,6 +9,7 @@ mod count;
 mod episodes;
 mod kept_line;
 mod new;
+mod pages;
 mod pattern;
 mod ratio;
 mod session;
@@ -20,6 +21,7 @@ mod usual;
 mod values;
 
 use kept_line::KeptLine;
+pub use pages::Remembered;
 pub use session::{Held, Sessions};
 
 use std::cell::OnceCell;
@@ -27,7 +29,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::model::{Event, Finding, Rule, RuleKind};
@@ -130,17 +131,22 @@ pub trait Detector: Send {
     /// How many events were dropped because there were too many subjects.
     fn dropped(&self) -> u64;
 
+    /// How many pages of what was remembered are not there or can't be read, so that their subjects were counted afresh.
+    fn lost_pages(&self) -> u64 {
+        0
+    }
+
     /// The state, to be stored.
     ///
     /// # Errors
     /// Fails where JSON can't hold it, which none of ours is.
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>>;
+    fn save(&mut self) -> serde_json::Result<Remembered>;
 
-    /// Takes up a stored state; one that can't be read is an error.
+    /// Takes up a stored state; one whose head can't be read is an error.
     ///
     /// # Errors
     /// Says what is wrong with the state.
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()>;
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()>;
 }
 
 /// A fresh detector for a rule; hours and weekdays are those of this zone.

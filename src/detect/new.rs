@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
 use super::subject::{restored, stored, subject, write_key};
-use super::{Detector, KeptLine, LATENESS, Sighting};
+use super::{Detector, KeptLine, LATENESS, Remembered, Sighting};
 use crate::model::{Field, Finding, Rule, RuleKind};
 
 /// How many subjects are remembered; beyond that those go that were not seen for longest.
@@ -149,13 +149,13 @@ impl Detector for Newcomers {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
+    fn save(&mut self) -> serde_json::Result<Remembered> {
         let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
-        to_raw_value(&State { since: self.since, known })
+        to_raw_value(&State { since: self.since, known }).map(Remembered::from)
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        let State { since, known } = serde_json::from_str(state.get())?;
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        let State { since, known } = serde_json::from_str(state.head.get())?;
         self.since = since;
         for (key, presences) in known {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;

@@ -2,10 +2,9 @@
 
 use memchr::memmem::Finder;
 use regex::bytes::Regex;
-use serde_json::value::RawValue;
 
-use super::episodes::{Batch, Episodes, Limits, Measure};
-use super::{Detector, Looks, Sighting};
+use super::episodes::{Batch, Episodes, Limits, Measure, Names};
+use super::{Detector, Looks, Remembered, Sighting};
 use crate::model::untrusted::without_line_break;
 use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
 
@@ -50,16 +49,18 @@ impl Pattern {
             rule: rule.clone(),
             name: needle.as_str().to_owned(),
             search,
-            episodes: Episodes::new(limits),
+            episodes: Episodes::new(limits, NAMES),
             batch: Batch::default(),
         }
     }
 }
 
-/// There is but one: the text that is looked for.
-fn subject(text: &[u8]) -> Subject {
-    Subject::from([("keyword".to_owned(), String::from_utf8_lossy(text).into_owned())])
-}
+/// There is but one subject: the text that is looked for.
+const NAMES: Names = Names {
+    stored: |text| String::from_utf8_lossy(text).into_owned(),
+    restored: |text| Some(text.into()),
+    subject: |text| Subject::from([("keyword".to_owned(), String::from_utf8_lossy(text).into_owned())]),
+};
 
 impl Detector for Pattern {
     fn observe(&mut self, sightings: &[&Sighting<'_>], found: &mut [bool]) {
@@ -82,22 +83,26 @@ impl Detector for Pattern {
     }
 
     fn findings(&mut self) -> Vec<Finding> {
-        self.episodes.findings(&self.rule, subject)
+        self.episodes.findings(&self.rule)
     }
 
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
-        self.episodes.settle(horizon, &self.rule, subject)
+        self.episodes.settle(horizon, &self.rule)
     }
 
     fn dropped(&self) -> u64 {
         self.episodes.dropped()
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
-        self.episodes.save(|text| String::from_utf8_lossy(text).into_owned())
+    fn lost_pages(&self) -> u64 {
+        self.episodes.lost_pages()
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        self.episodes.load(state, |text| Some(text.into()))
+    fn save(&mut self) -> serde_json::Result<Remembered> {
+        self.episodes.save()
+    }
+
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        self.episodes.load(state)
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
-use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
+use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Remembered, Sighting};
 use crate::model::{Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
 
 /// How many periods are kept; the events of further ones are dropped.
@@ -159,12 +159,12 @@ impl Detector for Ratio {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
-        to_raw_value(&self.periods)
+    fn save(&mut self) -> serde_json::Result<Remembered> {
+        to_raw_value(&self.periods).map(Remembered::from)
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        self.periods = serde_json::from_str(state.get())?;
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        self.periods = serde_json::from_str(state.head.get())?;
         Ok(())
     }
 }

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Days, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 
-use super::{Detector, LATENESS, Sighting};
+use super::{Detector, LATENESS, Remembered, Sighting};
 use crate::model::tally::BUCKET;
 use crate::model::{Finding, Rule, RuleKind, Subject};
 
@@ -259,12 +259,12 @@ impl Detector for Silent {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
-        to_raw_value(&self.sources)
+    fn save(&mut self) -> serde_json::Result<Remembered> {
+        to_raw_value(&self.sources).map(Remembered::from)
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        self.sources = serde_json::from_str(state.get())?;
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        self.sources = serde_json::from_str(state.head.get())?;
         Ok(())
     }
 }

@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Datelike, Offset, TimeZone};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use smallvec::SmallVec;
 
 use super::usual::{History, Level, level, may_leave_out};
-use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Sighting};
+use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Remembered, Sighting};
 use crate::model::{Action, Finding, Rule, RuleKind, StatusClass, Subject};
 
 /// How many minutes one status keeps; beyond that the events of further minutes are dropped.
@@ -310,12 +310,12 @@ impl Detector for Spike {
         self.dropped
     }
 
-    fn save(&mut self) -> serde_json::Result<Box<RawValue>> {
-        to_raw_value(&self.state)
+    fn save(&mut self) -> serde_json::Result<Remembered> {
+        to_raw_value(&self.state).map(Remembered::from)
     }
 
-    fn load(&mut self, state: &RawValue) -> serde_json::Result<()> {
-        let mut state: State = serde_json::from_str(state.get())?;
+    fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
+        let mut state: State = serde_json::from_str(state.head.get())?;
         state.statuses.resize(self.statuses.len(), Watched::default());
         self.state = state;
         Ok(())

@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::episodes::Names;
 use crate::model::untrusted::printable;
 use crate::model::{Event, Field, Peer, Subject};
+
+/// Subjects are named by their fields.
+pub const NAMES: Names = Names { stored, restored, subject };
 
 /// Writes the key of an event's subject; false where the event lacks one of the fields.
 pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Breach, Finding, Rule, Severity, Subject};
+use crate::model::{Breach, Finding, Rule, RuleKind, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
@@ -33,6 +33,8 @@ pub struct Limits {
     pub merge: i64,
     /// What is counted.
     pub measure: Measure,
+    /// Whether a success has to follow.
+    pub then_success: bool,
 }
 
 /// What is counted in a window.
@@ -53,7 +55,8 @@ impl Limits {
 
     /// Those of a rule.
     pub fn new(rule: &Rule, threshold: u32, window: Duration, measure: Measure) -> Self {
-        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure }
+        let then_success = matches!(rule.kind, RuleKind::Sequence { .. });
+        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure, then_success }
     }
 }
 
@@ -223,6 +226,11 @@ impl Track {
         self.forget_successes_before(safe, limits);
     }
 
+    /// Whether something of it is found, as far as it was evaluated.
+    pub fn is_found(&self, limits: Limits) -> bool {
+        self.episodes.iter().any(|episode| episode.is_found(&self.successes, limits).is_some())
+    }
+
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
     pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
         let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
@@ -381,6 +389,14 @@ impl Episode {
         self.evidence.truncate(EVIDENCE_LINES);
     }
 
+    /// When enough events had come together, and the success that followed, if all happened that the rule looks for.
+    fn is_found<'s>(&self, successes: &'s [Breach], limits: Limits) -> Option<(i64, Option<&'s Breach>)> {
+        let reached = self.reached?;
+        let follows = |success: &&Breach| (reached..=self.last.saturating_add(limits.window)).contains(&success.time);
+        let breach = successes.iter().filter(follows).min_by_key(|success| success.time);
+        (breach.is_some() || !limits.then_success).then_some((reached, breach))
+    }
+
     /// What is found if enough events came together; `open` if further lines may change it.
     pub fn finding(
         &self,
@@ -390,9 +406,7 @@ impl Episode {
         limits: Limits,
         open: bool,
     ) -> Option<Finding> {
-        let reached = self.reached?;
-        let follows = |success: &&Breach| (reached..=self.last.saturating_add(limits.window)).contains(&success.time);
-        let breach = successes.iter().filter(follows).min_by_key(|success| success.time).cloned();
+        let (reached, breach) = self.is_found(successes, limits)?;
         let severity = if breach.is_some() { Severity::Critical } else { rule.severity };
         Some(Finding {
             rule: rule.name.clone(),
@@ -406,7 +420,7 @@ impl Episode {
             first: self.first,
             last: self.last,
             reached,
-            breach,
+            breach: breach.cloned(),
             note: None,
             can_wait: false,
             evidence: self.evidence.iter().map(|(_, evidence)| evidence.evidence()).collect(),
@@ -419,11 +433,15 @@ impl Episode {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::LATENESS;
-    use super::super::episodes::{Batch, Episodes};
+    use super::super::episodes::{Batch, Episodes, Names};
+    use super::super::{LATENESS, Remembered};
     use super::*;
     use crate::config::shipped_rules;
     use crate::demo::random::Random;
+
+    /// There is but one.
+    const NAMES: Names =
+        Names { stored: |_| "x".to_owned(), restored: |_| Some(b"subject".to_vec()), subject: |_| Subject::new() };
 
     /// Shows so many events with this value, told by one line.
     fn show(episodes: &mut Episodes, (time, times, value): (i64, u32, u64)) {
@@ -436,14 +454,14 @@ mod tests {
 
     #[test]
     fn what_is_let_go_of_very_many_events_hides_none_that_comes_then() {
-        let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events };
-        let mut episodes = Episodes::new(limits);
+        let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events, then_success: false };
+        let mut episodes = Episodes::new(limits, NAMES);
         // The last one, after a pause, is as many as make older ones go.
         let last = 10 * MANY_EVENTS as i64;
         for time in (1..MANY_EVENTS as i64).chain([last]) {
             show(&mut episodes, (time, 1, 0));
         }
-        let found = episodes.findings(&shipped_rules()[0], |_| Subject::new());
+        let found = episodes.findings(&shipped_rules()[0]);
         let mut reached: Vec<i64> = found.iter().map(|finding| finding.reached).collect();
         reached.sort_unstable();
         assert_eq!(reached, [1, last]);
@@ -463,16 +481,16 @@ mod tests {
 
     /// What is found of them, if what is over is settled before one of `settled` of them.
     fn found(events: &[(i64, u32, u64)], limits: Limits, mut settled: impl FnMut() -> bool) -> Vec<[i64; 4]> {
-        let (mut episodes, rule) = (Episodes::new(limits), &shipped_rules()[0]);
+        let (mut episodes, rule) = (Episodes::new(limits, NAMES), &shipped_rules()[0]);
         let mut findings = Vec::new();
         for (place, event) in events.iter().enumerate() {
             if settled() {
                 let to_come = events[place..].iter().map(|(time, ..)| *time).min().unwrap();
-                findings.extend(episodes.settle(to_come + LATENESS, rule, |_| Subject::new()));
+                findings.extend(episodes.settle(to_come + LATENESS, rule));
             }
             show(&mut episodes, *event);
         }
-        findings.extend(episodes.findings(rule, |_| Subject::new()));
+        findings.extend(episodes.findings(rule));
         let mut found: Vec<_> = findings.iter().map(|f| [f.first, f.last, f.reached, f.count as i64]).collect();
         found.sort_unstable();
         found
@@ -485,7 +503,13 @@ mod tests {
         let mut findings = 0;
         for round in 0..400 {
             let measure = if round % 2 == 0 { Measure::Events } else { Measure::Values };
-            let limits = Limits { threshold: 2 + random(3) as u32, window: 60, merge: 60 + random(900), measure };
+            let limits = Limits {
+                threshold: 2 + random(3) as u32,
+                window: 60,
+                merge: 60 + random(900),
+                measure,
+                then_success: false,
+            };
             let events = events(&mut random);
             let in_the_end = found(&events, limits, || false);
             findings += in_the_end.len();
@@ -498,18 +522,20 @@ mod tests {
 
     #[test]
     fn events_that_come_much_too_late_are_found_where_they_come_together() {
-        let limits = Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events };
-        let (mut episodes, rule) = (Episodes::new(limits), &shipped_rules()[0]);
+        let limits = Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events, then_success: false };
+        let (mut episodes, rule) = (Episodes::new(limits, NAMES), &shipped_rules()[0]);
         let far = 1_000_000;
         let times = [far].into_iter().chain((0..5).map(|n| far - 50_000 + 100 * n));
         for time in times {
             show(&mut episodes, (time, 1, 0));
             if time == far {
-                assert_eq!(episodes.settle(far, rule, |_| Subject::new()).len(), 0);
+                assert_eq!(episodes.settle(far, rule).len(), 0);
             }
         }
-        let found = episodes.settle(far, rule, |_| Subject::new());
+        let found = episodes.settle(far, rule);
         assert_eq!(found.iter().map(|finding| (finding.first, finding.count)).collect::<Vec<_>>(), [(far - 50_000, 5)]);
-        assert!(episodes.save(|_| "x".to_owned()).unwrap().get().len() < 500);
+        let Remembered { head, pages } = episodes.save().unwrap();
+        let pages = pages.into_values().flatten().map(|page| page.len());
+        assert!(head.get().len() + pages.sum::<usize>() < 500);
     }
 }

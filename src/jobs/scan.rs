@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::logs::{self, Cursor, Ending, Plan, Position};
 use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
-use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState};
+use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
 
 /// What is said of a scan without anything new.
 const READ_NOTHING: &str = "read nothing";
@@ -75,7 +75,7 @@ impl JobKind for ScanSpec {
         let mut notes = Vec::new();
         let mut problems = Vec::new();
         let mut state = restored(stored, &mut problems);
-        let found = collect(self, context, &mut state, &mut notes, &mut problems)?;
+        let found = collect(self, context, &mut state.streams, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
         let (counts, outcome) = if found.works.is_empty() && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
@@ -99,10 +99,9 @@ impl JobKind for ScanSpec {
     }
 
     fn preview(&self, context: &Context<'_>) -> Result<Vec<String>, JobError> {
-        let stored = context.store.scan_state(context.job.id.as_str())?;
         let (mut notes, mut problems) = (Vec::new(), Vec::new());
-        let mut state = restored(stored, &mut problems);
-        let works = collect(self, context, &mut state, &mut notes, &mut problems)?.works;
+        let mut streams = remembered_streams(context, context.job.id.as_str(), &mut problems)?;
+        let works = collect(self, context, &mut streams, &mut notes, &mut problems)?.works;
         let mut lines: Vec<String> = Vec::new();
         for work in &works {
             let plan = |plan: &Plan| format!("would read {} from byte {}", plan.path.display(), plan.position.offset);
@@ -173,6 +172,11 @@ impl ScanSpec {
         for (rule, dropped) in scanner.dropped() {
             problems.push(format!("rule {rule} dropped {dropped} events: too many different subjects at once"));
         }
+        for (rule, lost) in scanner.lost_pages() {
+            let pages = counted(lost as usize, "page");
+            problems
+                .push(format!("{pages} of what rule {rule} remembered can't be read; it counts their subjects afresh"));
+        }
         let total = scanner.total;
         if total.late > 0 {
             notes.push(format!(
@@ -230,28 +234,39 @@ fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: b
 const STREAMS: &str = "streams";
 const RULE: &str = "rule ";
 
-/// What is stored of it. The detectors go there: together they may have tens of MiB.
-fn stored(state: &mut State) -> serde_json::Result<ScanState> {
-    let mut parts = BTreeMap::from([(STREAMS.to_owned(), serde_json::to_string(&state.streams)?)]);
-    for (rule, detector) in std::mem::take(&mut state.detectors) {
-        parts.insert(format!("{RULE}{rule}"), serde_json::to_string(&detector)?);
+/// The part with a page of what a rule remembers.
+fn page_part(rule: &str, page: u8) -> String {
+    format!("page {page} of {rule}")
+}
+
+fn page_of_part(part: &str) -> Option<(&str, u8)> {
+    let (page, rule) = part.strip_prefix("page ")?.split_once(" of ")?;
+    Some((rule, page.parse().ok()?))
+}
+
+/// What is to be stored of it. The detectors go there: together they may have tens of MiB.
+fn stored(state: &mut State) -> serde_json::Result<StateChange> {
+    let mut parts = BTreeMap::from([(STREAMS.to_owned(), Some(serde_json::to_string(&state.streams)?))]);
+    for (rule, mut detector) in std::mem::take(&mut state.detectors) {
+        let pages = std::mem::take(&mut detector.pages);
+        parts.extend(pages.into_iter().map(|(page, text)| (page_part(&rule, page), text)));
+        parts.insert(format!("{RULE}{rule}"), Some(serde_json::to_string(&detector)?));
     }
-    Ok(ScanState(parts))
+    Ok(StateChange(parts))
 }
 
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
     let Some(ScanState(mut parts)) = stored else { return State::default() };
-    let streams = match serde_json::from_str(&parts.remove(STREAMS).unwrap_or_default()) {
-        Ok(streams) => streams,
-        Err(error) => {
-            problems.push(format!(
-                "what was remembered of the last scan can't be read ({error}); everything is read again"
-            ));
-            return State::default();
-        }
+    let Some(streams) = restored_streams(&parts.remove(STREAMS).unwrap_or_default(), problems) else {
+        return State::default();
     };
     let mut state = State { streams, ..State::default() };
+    let mut pages: BTreeMap<String, BTreeMap<u8, Option<String>>> = BTreeMap::new();
     for (part, text) in parts {
+        if let Some((rule, page)) = page_of_part(&part) {
+            pages.entry(rule.to_owned()).or_default().insert(page, Some(text));
+            continue;
+        }
         let Some(rule) = part.strip_prefix(RULE) else { continue };
         match serde_json::from_str(&text) {
             Ok(detector) => {
@@ -263,14 +278,23 @@ fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
             }
         }
     }
+    for (rule, detector) in &mut state.detectors {
+        detector.pages = pages.remove(rule).unwrap_or_default();
+    }
     state
+}
+
+fn restored_streams(text: &str, problems: &mut Vec<String>) -> Option<BTreeMap<String, Stream>> {
+    let problem =
+        |error| format!("what was remembered of the last scan can't be read ({error}); everything is read again");
+    serde_json::from_str(text).map_err(|error| problems.push(problem(error))).ok()
 }
 
 /// Finds what there is to read.
 fn collect<'a>(
     spec: &'a ScanSpec,
     context: &Context<'a>,
-    state: &mut State,
+    known: &mut BTreeMap<String, Stream>,
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
@@ -283,7 +307,7 @@ fn collect<'a>(
         for stream in streams {
             context.check()?;
             let name = stream.path.to_string_lossy().into_owned();
-            let known = state.streams.entry(name.clone()).or_default();
+            let known = known.entry(name.clone()).or_default();
             let plans = logs::plan(&stream, &mut known.cursor, problems);
             let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, &source.formats));
             known.is_access_log = known.is_access_log.or_else(looked_at);
@@ -300,7 +324,7 @@ fn collect<'a>(
             notes.push(format!("source {}: no file matches {}", source.name, source.files.join(" ")));
         } else if none {
             let name = format!("journal {}", source.name);
-            let after = state.streams.entry(name.clone()).or_default().journal.clone();
+            let after = known.entry(name.clone()).or_default().journal.clone();
             match logs::read_journal(source, after.as_deref()) {
                 Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
                 Ok(entries) => found.works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
@@ -477,6 +501,16 @@ fn counts_in_words(record: &ScanRecord) -> String {
     format!("read {} lines of {}: {}", record.lines, counted(record.files as usize, "file"), counts.join(", "))
 }
 
+/// What a job remembers of its streams.
+fn remembered_streams(
+    context: &Context<'_>,
+    job: &str,
+    problems: &mut Vec<String>,
+) -> Result<BTreeMap<String, Stream>, JobError> {
+    let stored = context.store.scan_state_part(job, STREAMS)?;
+    Ok(stored.and_then(|text| restored_streams(&text, problems)).unwrap_or_default())
+}
+
 /// The scan job that reads this file, also as one of another source, and has not come to its end, if there is one.
 pub(super) fn unread_by(
     path: &std::path::Path,
@@ -489,8 +523,8 @@ pub(super) fn unread_by(
         if !logs::Patterns::new(&sources).may_hold(path) {
             continue;
         }
-        let state = restored(context.store.scan_state(job.id.as_str())?, &mut Vec::new());
-        let mut positions = state.streams.values().flat_map(|stream| &stream.cursor.positions);
+        let streams = remembered_streams(context, job.id.as_str(), &mut Vec::new())?;
+        let mut positions = streams.values().flat_map(|stream| &stream.cursor.positions);
         if !positions.any(|position| position.identity == *identity && position.finished) {
             return Ok(Some(job.id.to_string()));
         }
@@ -509,7 +543,9 @@ mod tests {
             let rules = shipped_rules();
             let detectors = Scanner::new(rules.iter(), 0, chrono_tz::UTC).save().unwrap();
             let streams = BTreeMap::from([("/var/log/auth.log".to_owned(), Stream::default())]);
-            let ScanState(parts) = stored(&mut State { streams, detectors }).unwrap();
+            let StateChange(parts) = stored(&mut State { streams, detectors }).unwrap();
+            let parts: BTreeMap<String, String> =
+                parts.into_iter().filter_map(|(part, text)| Some((part, text?))).collect();
             (parts, rules.len())
         };
         let known = |parts| {

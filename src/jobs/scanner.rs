@@ -23,7 +23,7 @@ use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::top_counts::{Digests, TopCounts};
-use crate::detect::{self, Held, LATENESS, Sessions, Sighting};
+use crate::detect::{self, Held, LATENESS, Remembered, Sessions, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
@@ -436,8 +436,8 @@ impl Scanner {
     /// Fails where JSON can't hold them, which it can.
     pub fn save(&mut self) -> serde_json::Result<BTreeMap<String, SavedDetector>> {
         let save = |Running { rule, detector, .. }: &mut Running| {
-            let (fingerprint, state) = (detect::fingerprint(rule), detector.save()?);
-            Ok((rule.name.clone(), SavedDetector { fingerprint, state }))
+            let (fingerprint, Remembered { head, pages }) = (detect::fingerprint(rule), detector.save()?);
+            Ok((rule.name.clone(), SavedDetector { fingerprint, state: head, pages }))
         };
         self.rules.iter_mut().map(save).collect()
     }
@@ -447,8 +447,8 @@ impl Scanner {
     pub fn load(&mut self, mut saved: BTreeMap<String, SavedDetector>) -> Vec<String> {
         let mut continued = Vec::new();
         for Running { rule, detector, .. } in &mut self.rules {
-            let Some(saved) = saved.remove(&rule.name) else { continue };
-            if saved.fingerprint == detect::fingerprint(rule) && detector.load(&saved.state).is_ok() {
+            let Some(SavedDetector { fingerprint, state: head, pages }) = saved.remove(&rule.name) else { continue };
+            if fingerprint == detect::fingerprint(rule) && detector.load(Remembered { head, pages }).is_ok() {
                 continued.push(rule.name.clone());
             }
         }
@@ -459,6 +459,12 @@ impl Scanner {
     pub fn dropped(&self) -> Vec<(String, u64)> {
         let dropped = self.rules.iter().map(|rule| (rule.rule.name.clone(), rule.detector.dropped()));
         dropped.filter(|(_, dropped)| *dropped > 0).collect()
+    }
+
+    /// How many pages of what rules remembered are lost.
+    pub fn lost_pages(&self) -> Vec<(String, u64)> {
+        let lost = self.rules.iter().map(|rule| (rule.rule.name.clone(), rule.detector.lost_pages()));
+        lost.filter(|(_, lost)| *lost > 0).collect()
     }
 
     /// How many lines each rule counted.
@@ -586,4 +592,7 @@ pub struct SavedDetector {
     fingerprint: String,
     /// As it is stored, until it is taken up.
     state: Box<RawValue>,
+    /// Stored beside it; none where a page is as it was stored before.
+    #[serde(skip)]
+    pub pages: BTreeMap<u8, Option<String>>,
 }

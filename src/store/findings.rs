@@ -237,10 +237,11 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
 }
 
 fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
-    let sql =
-        "UPDATE findings SET severity = ?2, count = ?3, first = ?4, last = ?5, reached = ?6, evidence = ?7, open = ?8, breach = ?9,
-         note = ?10, can_wait = ?11
-               WHERE id = ?1";
+    // Most open ones are as they were, and to write them costs far more than to look.
+    let sql = "UPDATE findings SET (severity, count, first, last, reached, evidence, open, breach, note, can_wait)
+                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait)
+                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let f = finding;
     let values = params![
         id,

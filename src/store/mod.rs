@@ -30,7 +30,7 @@ pub use planner::PlannerRow;
 pub use reports::SentReport;
 pub use rotations::Rotation;
 pub use runs::{Aftermath, Ended, OpenRun, QueuedRun, RunCount, RunFilter, SlotRecord};
-pub use scans::{AlertPolicy, Route, ScanCommit, ScanOutcome, ScanRecord, ScanState};
+pub use scans::{AlertPolicy, Route, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
 pub use tallies::BucketTally;
 
 /// What can go wrong with the store.

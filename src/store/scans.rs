@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::findings::ToTell;
@@ -13,6 +13,10 @@ use crate::model::{About, Finding, Intent, RunId, Severity, Top};
 /// What a scan job remembers between runs: opaque documents of `jobs` by their names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScanState(pub BTreeMap<String, String>);
+
+/// What it is to remember from now on: all documents; none where one stays as it is.
+#[derive(Debug, Clone)]
+pub struct StateChange(pub BTreeMap<String, Option<String>>);
 
 /// Whom to alert and when not to.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ pub struct ScanCommit<'a> {
     /// The job's id.
     pub job: &'a str,
     /// What the next scan goes on from.
-    pub state: &'a ScanState,
+    pub state: &'a StateChange,
     /// What was found, open and settled.
     pub findings: &'a [Finding],
     /// What was counted per quarter of an hour.
@@ -72,7 +76,7 @@ pub struct ScanCommit<'a> {
 }
 
 /// Writes what has changed of it.
-fn put_state(tx: &Connection, job: &str, ScanState(parts): &ScanState) -> rusqlite::Result<()> {
+fn put_state(tx: &Connection, job: &str, StateChange(parts): &StateChange) -> rusqlite::Result<()> {
     let known: Vec<String> = tx
         .prepare_cached("SELECT part FROM scan_states WHERE job = ?1")?
         .query_map([job], |row| row.get(0))?
@@ -82,8 +86,9 @@ fn put_state(tx: &Connection, job: &str, ScanState(parts): &ScanState) -> rusqli
     }
     let sql = "INSERT INTO scan_states (job, part, state) VALUES (?1, ?2, ?3)
                ON CONFLICT (job, part) DO UPDATE SET state = ?3 WHERE state IS NOT ?3";
-    for (part, state) in parts {
-        tx.execute(sql, [job, part, state])?;
+    let mut put = tx.prepare_cached(sql)?;
+    for (part, state) in parts.iter().filter_map(|(part, state)| Some((part, state.as_ref()?))) {
+        put.execute([job, part, state])?;
     }
     Ok(())
 }
@@ -110,6 +115,15 @@ impl Store {
             parts.query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         })?;
         Ok(Some(ScanState(parts)).filter(|ScanState(parts)| !parts.is_empty()))
+    }
+
+    /// One of the documents that a job remembers; `None` where there is no such.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn scan_state_part(&self, job: &str, part: &str) -> Result<Option<String>> {
+        let sql = "SELECT state FROM scan_states WHERE job = ?1 AND part = ?2";
+        self.read(|db| db.query_row(sql, [job, part], |row| row.get(0)).optional())
     }
 
     /// Stores a scan.
@@ -227,27 +241,30 @@ mod tests {
     #[test]
     fn of_what_a_job_remembers_only_what_changed_is_written() {
         let store = Store::open_in_memory().unwrap();
-        let state = |parts: &[(&str, &str)]| {
-            ScanState(parts.iter().map(|(part, text)| ((*part).to_owned(), (*text).to_owned())).collect())
-        };
-        let put = |job: &str, state: &ScanState| {
+        let put = |job: &str, parts: &[(&str, Option<&str>)]| {
+            let parts = parts.iter().map(|(part, text)| ((*part).to_owned(), text.map(str::to_owned)));
+            let change = StateChange(parts.collect());
             store
                 .write(|tx| {
                     let before = tx.total_changes();
-                    put_state(tx, job, state)?;
+                    put_state(tx, job, &change)?;
                     Ok(tx.total_changes() - before)
                 })
                 .unwrap()
         };
-        let (first, other) =
-            (state(&[("streams", "{}"), ("rule a", "1"), ("rule b", "2")]), state(&[("streams", "x")]));
-        assert_eq!(store.scan_state("scan").unwrap(), None);
-        assert_eq!((put("scan", &first), put("scan", &first), put("other", &other)), (3, 0, 1));
-        // Nothing stays of a rule that is taken away.
-        let second = state(&[("streams", "{}"), ("rule b", "3")]);
-        assert_eq!(put("scan", &second), 2);
-        assert_eq!(store.scan_state("scan").unwrap(), Some(second));
+        let known = |job: &str| store.scan_state(job).unwrap().map(|ScanState(parts)| parts.into_iter().collect());
+        let pairs = |parts: &[(&str, &str)]| -> Option<Vec<(String, String)>> {
+            Some(parts.iter().map(|(part, text)| ((*part).to_owned(), (*text).to_owned())).collect())
+        };
+        let first = [("rule a", Some("1")), ("rule b", Some("2")), ("streams", Some("{}"))];
+        assert_eq!(known("scan"), None);
+        assert_eq!((put("scan", &first), put("scan", &first), put("other", &[("streams", Some("x"))])), (3, 0, 1));
+        // Nothing stays of a rule that is taken away, and a part stays that is as it was.
+        assert_eq!(put("scan", &[("rule b", Some("3")), ("streams", None)]), 2);
+        assert_eq!(known("scan"), pairs(&[("rule b", "3"), ("streams", "{}")]));
+        assert_eq!(store.scan_state_part("scan", "rule b").unwrap().as_deref(), Some("3"));
+        assert_eq!(store.scan_state_part("scan", "rule a").unwrap(), None);
         assert_eq!(put("scan", &first), 2);
-        assert_eq!(store.scan_state("other").unwrap(), Some(other));
+        assert_eq!(known("other"), pairs(&[("streams", "x")]));
     }
 }

@@ -453,6 +453,38 @@ fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
 }
 
 #[test]
+fn what_is_remembered_of_some_addresses_may_be_damaged_and_costs_nothing_else() {
+    let bed = bed();
+    // Three failures of each address, and two later on.
+    let tries = |minute: u32, times: u32| -> String {
+        let line = |n: u32| {
+            let (second, pid) = (n / 100 % 60, 1000 + n);
+            format!(
+                "Nov 21 10:{minute:02}:{second:02} web1 sshd[{pid}]: Failed password for root from 198.51.100.{} port 1 ssh2\n",
+                n % 100
+            )
+        };
+        (0..100 * times).map(line).collect()
+    };
+    append(&bed, "auth.log", &tries(0, 3));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed).len(), 0);
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    let damage = "UPDATE scan_states SET state = '{' WHERE part = (SELECT min(part) FROM scan_states
+                  WHERE part LIKE 'page % of failed-logins')";
+    assert_eq!(database.execute(damage, []).unwrap(), 1);
+    append(&bed, "auth.log", &tries(5, 2));
+    let run = bed.run_job("scan", AT);
+    assert_eq!(run.outcome, logkeeper::model::Outcome::Partial, "{:?}", run.notes);
+    let told = "1 page of what rule failed-logins remembered can't be read; it counts their subjects afresh";
+    assert!(run.notes.iter().any(|note| note == told), "{:?}", run.notes);
+    let found = counts(&bed);
+    assert!((90..100).contains(&found.len()) && found.iter().all(|count| *count == 5), "{found:?}");
+    append(&bed, "auth.log", &tries(8, 1));
+    assert_eq!(bed.run_job("scan", AT).outcome, logkeeper::model::Outcome::Succeeded);
+}
+
+#[test]
 fn many_good_logins_hide_no_break_in() {
     let bed = bed();
     let accepted =
