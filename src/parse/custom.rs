@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::access::stamp;
 use super::time::{WallClock, rfc3339};
-use super::{Context, Parser, joined, json_text};
+use super::{Context, Parser, joined, json};
 use crate::model::event::{Shape, parse_ip};
 use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
 use crate::model::{Action, Category, Event, Peer};
@@ -246,7 +246,7 @@ fn object(text: &str) -> Option<Object<'_>> {
 /// the last. A name may itself hold dots.
 fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
     if let Some(found) = object.get(place) {
-        return json_text(found);
+        return json::text(found);
     }
     let dots = place.match_indices('.').map(|(at, _)| at);
     dots.filter_map(|at| value(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..])).next()

@@ -4,12 +4,16 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::Parser;
+use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use super::{Parser, json_text};
 use crate::model::Event;
 
 /// The parser.
-pub struct Journal;
+#[derive(Default)]
+pub struct Journal {
+    unescaped: Unescaped,
+}
 
 /// The fields of interest. A text that is not UTF-8 comes as a list of bytes, and nothing is made of it.
 #[derive(Deserialize)]
@@ -34,12 +38,14 @@ impl Parser for Journal {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         line.starts_with(b"{").then_some(())?;
         let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
-        let text = |field: Option<&'a RawValue>| field.and_then(json_text).unwrap_or_default().as_bytes();
-        let time: i64 = json_text(entry.microseconds)?.parse().ok()?;
+        let text = |field: Option<&'a RawValue>| field.and_then(json::text).unwrap_or_default().as_bytes();
+        let time: i64 = json::text(entry.microseconds)?.parse().ok()?;
         let pid = number(text(entry.syslog_pid)).or_else(|| number(text(entry.pid))).unwrap_or(0);
         let (host, program, message) = (text(entry.host), text(entry.identifier), text(Some(entry.message)));
         let severity = number(text(entry.severity));
-        Some(of_severity(severity, event(time.div_euclid(1_000_000), host, program, pid, message)))
+        let time = time.div_euclid(1_000_000);
+        let told = self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?;
+        Some(of_severity(severity, Event { host, ..told }))
     }
 }
 
@@ -52,7 +58,7 @@ mod tests {
     #[test]
     fn a_failed_login_in_the_journal_is_one() {
         let line = r#"{"_HOSTNAME":"web1","MESSAGE":"Failed password for invalid user a\"b from 192.0.2.7 port 22 ssh2","__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"sshd","_PID":"77","PRIORITY":"6"}"#;
-        let event = Journal.parse(line.as_bytes()).unwrap();
+        let event = Journal::default().parse(line.as_bytes()).unwrap();
         assert_eq!((event.time, event.pid, event.host), (Some(1_795_168_805), 77, &b"web1"[..]));
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
         assert_eq!(event.peer.unwrap().to_string(), "192.0.2.7");
@@ -61,21 +67,21 @@ mod tests {
     #[test]
     fn an_error_of_the_system_is_one() {
         let line = r#"{"_HOSTNAME":"web1","MESSAGE":"EXT4-fs error","__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"kernel","PRIORITY":"2"}"#;
-        assert_eq!(Journal.parse(line.as_bytes()).unwrap().action, Action::ErrorLogged);
+        assert_eq!(Journal::default().parse(line.as_bytes()).unwrap().action, Action::ErrorLogged);
         let line = line.replace("\"2\"", "\"6\"");
-        assert_eq!(Journal.parse(line.as_bytes()).unwrap().action, Action::Other);
+        assert_eq!(Journal::default().parse(line.as_bytes()).unwrap().action, Action::Other);
     }
 
     #[test]
     fn what_is_no_text_or_no_entry_costs_only_itself() {
         let line = r#"{"MESSAGE":[70,255],"__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"sshd"}"#;
-        assert_eq!(Journal.parse(line.as_bytes()).unwrap().category, Category::Auth);
+        assert_eq!(Journal::default().parse(line.as_bytes()).unwrap().category, Category::Auth);
         let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
-        assert_eq!(Journal.parse(deep.as_bytes()), None);
+        assert_eq!(Journal::default().parse(deep.as_bytes()), None);
         let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));
-        assert_eq!(Journal.parse(nested.as_bytes()).unwrap().category, Category::System);
+        assert_eq!(Journal::default().parse(nested.as_bytes()).unwrap().category, Category::System);
         for line in [r#"{"MESSAGE":"x"}"#, r#"{"MESSAGE":"x","__REALTIME_TIMESTAMP":null}"#, "{", "{}", "x"] {
-            assert_eq!(Journal.parse(line.as_bytes()), None, "{line}");
+            assert_eq!(Journal::default().parse(line.as_bytes()), None, "{line}");
         }
     }
 }

@@ -4,8 +4,10 @@
 
 mod access;
 mod apache_error;
+mod container;
 mod custom;
 mod journal;
+mod json;
 mod local;
 mod marks;
 mod nginx_error;
@@ -19,16 +21,16 @@ mod windows;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
-use serde_json::value::RawValue;
 
 pub use time::YearRule;
 
 use custom::Custom;
 
 use crate::model::untrusted::without_line_break;
-use crate::model::{Event, Formats};
+use crate::model::{self, Event, Formats};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
 /// the header lines before: any way of cutting a log gives the same events.
@@ -82,22 +84,24 @@ pub struct Context {
     pub year: YearRule,
 }
 
-/// A known format: its name and how to make its parser.
+/// A known format: its name and how to make its parser, given the formats of the configuration.
 struct Format {
     name: &'static str,
-    make: fn(Context) -> Box<dyn Parser>,
+    make: fn(Context, &[Arc<model::Format>]) -> Box<dyn Parser>,
 }
 
 const NGINX_ERROR: &str = "nginx-error";
 
-const FORMATS: [Format; 6] = [
-    Format { name: "access", make: |_| Box::new(access::Access::default()) },
+const FORMATS: [Format; 7] = [
+    Format { name: "access", make: |_, _| Box::new(access::Access::default()) },
     // Before syslog, for which a line of it without its header might be taken.
-    Format { name: "w3c", make: |_| Box::new(w3c::W3c::default()) },
-    Format { name: "syslog", make: |context| Box::new(syslog::Syslog::new(context)) },
-    Format { name: NGINX_ERROR, make: |context| Box::new(nginx_error::NginxError::new(context)) },
-    Format { name: "apache-error", make: |context| Box::new(apache_error::ApacheError::new(context)) },
-    Format { name: "journal", make: |_| Box::new(journal::Journal) },
+    Format { name: "w3c", make: |_, _| Box::new(w3c::W3c::default()) },
+    // Before syslog as well, whose stamp may stand before anything.
+    Format { name: "container", make: |context, formats| Box::new(container::Container::new(context, formats)) },
+    Format { name: "syslog", make: |context, _| Box::new(syslog::Syslog::new(context)) },
+    Format { name: NGINX_ERROR, make: |context, _| Box::new(nginx_error::NginxError::new(context)) },
+    Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
+    Format { name: "journal", make: |_, _| Box::new(journal::Journal::default()) },
 ];
 
 /// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.
@@ -129,7 +133,8 @@ impl AutoParser {
                 parsers.push((format.name.clone(), Box::new(Custom::configured(format, context)), 0));
             }
             Formats::Known(recognised) => {
-                parsers.extend(FORMATS.iter().map(|known| (known.name.to_owned(), (known.make)(context), 0)));
+                parsers
+                    .extend(FORMATS.iter().map(|known| (known.name.to_owned(), (known.make)(context, recognised), 0)));
                 for format in recognised.iter().filter(|format| format.is_recognised()) {
                     parsers.push((format.name.clone(), Box::new(Custom::recognised(format, context)), 0));
                 }
@@ -224,18 +229,6 @@ impl AutoParser {
         let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
         most.filter(|(_, _, fitted)| *fitted > 0).map_or("unknown", |(name, ..)| name)
     }
-}
-
-/// A JSON value as it stands in the line: without quotation marks, escapes as they are; of a list the last. None for what
-/// has members of its own.
-fn json_text(value: &RawValue) -> Option<&str> {
-    let mut raw = value.get();
-    if raw.starts_with('[') {
-        // Of several headers the last is the one that the nearest proxy wrote.
-        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.last()?.get();
-    }
-    let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
 }
 
 /// Two neighbouring words of a line in one piece, with the blank between them; none where they don't stand side by side.

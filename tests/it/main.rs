@@ -14,6 +14,7 @@ mod channels;
 mod clock_steps;
 mod collecting;
 mod commands;
+mod containers;
 mod copies;
 mod cron_oracle;
 mod cron_vectors;

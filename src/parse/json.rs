@@ -1,0 +1,151 @@
+//! Texts in JSON values.
+
+use memchr::memchr;
+use serde_json::value::RawValue;
+
+use crate::model::{Event, Peer};
+
+/// A value as it stands in the line: without quotation marks, escapes as they are; of a list the last. None for what has
+/// members of its own.
+pub fn text(value: &RawValue) -> Option<&str> {
+    let mut raw = value.get();
+    if raw.starts_with('[') {
+        // Of several headers the last is the one that the nearest proxy wrote.
+        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.last()?.get();
+    }
+    let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
+}
+
+/// Whole lines of other formats that stand in strings, without the escapes.
+#[derive(Default)]
+pub struct Unescaped {
+    line: Vec<u8>,
+    /// Where it goes on behind each escape, in the line and in the string.
+    after_escapes: Vec<(usize, usize)>,
+}
+
+impl Unescaped {
+    /// What `read` makes of the line in a string; the event's texts are as they stand in the string.
+    pub fn event<'a>(
+        &mut self,
+        string: &'a [u8],
+        read: impl for<'l> FnOnce(&'l [u8]) -> Option<Event<'l>>,
+    ) -> Option<Event<'a>> {
+        if memchr(b'\\', string).is_none() {
+            return read(string);
+        }
+        self.unescape(string)?;
+        let Event { time, category, action, peer, user, request, is_post, host, pid } = read(&self.line)?;
+        let peer = peer.map(|peer| match peer {
+            Peer::Ip(ip) => Peer::Ip(ip),
+            Peer::Name(name) => Peer::Name(self.in_string(string, name)),
+        });
+        let (user, request) = (user.map(|user| self.in_string(string, user)), self.in_string(string, request));
+        let host = self.in_string(string, host);
+        Some(Event { time, category, action, peer, user, request, is_post, host, pid })
+    }
+
+    /// None for what is no string.
+    fn unescape(&mut self, string: &[u8]) -> Option<()> {
+        self.line.clear();
+        self.after_escapes.clear();
+        let mut rest = string;
+        while let Some(at) = memchr(b'\\', rest) {
+            let (character, length) = escaped(&rest[at..])?;
+            self.line.extend_from_slice(&rest[..at]);
+            self.line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = &rest[at + length..];
+            self.after_escapes.push((self.line.len(), string.len() - rest.len()));
+        }
+        self.line.extend_from_slice(rest);
+        Some(())
+    }
+
+    /// A piece of the line as it stands in the string; nothing for what is no piece of it.
+    fn in_string<'a>(&self, string: &'a [u8], piece: &[u8]) -> &'a [u8] {
+        let start = piece.as_ptr().addr().wrapping_sub(self.line.as_ptr().addr());
+        let end = start.saturating_add(piece.len());
+        if piece.is_empty() || end > self.line.len() {
+            return &string[..0];
+        }
+        string.get(self.place(start)..self.place(end)).unwrap_or_default()
+    }
+
+    fn place(&self, in_line: usize) -> usize {
+        let before = self.after_escapes.partition_point(|(behind, _)| *behind <= in_line);
+        let (behind, in_string) = before.checked_sub(1).map_or((0, 0), |last| self.after_escapes[last]);
+        in_string + in_line - behind
+    }
+}
+
+/// The character that an escape stands for, and the escape's length (RFC 8259, 7). Half a surrogate pair stands for nothing.
+fn escaped(text: &[u8]) -> Option<(char, usize)> {
+    let character = match text.get(1)? {
+        b'b' => '\x08',
+        b'f' => '\x0c',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => {
+            let first = unit(text)?;
+            let second = text.get(6..).and_then(unit).filter(|_| (0xd800..0xdc00).contains(&first));
+            let mut units = [first].into_iter().chain(second);
+            let character = char::decode_utf16(&mut units).next()?.unwrap_or(char::REPLACEMENT_CHARACTER);
+            return Some((character, 6 * character.len_utf16()));
+        }
+        other => char::from(*other),
+    };
+    Some((character, 2))
+}
+
+/// The number in `\u00e4`.
+fn unit(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b"\\u")?.get(..4)?;
+    u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Category;
+
+    #[test]
+    fn texts_of_an_unescaped_line_are_told_as_they_stand_in_its_string() {
+        let texts = ["", "a", "\"", "\\", "ä", "😀", "\n", "\x01", "/", "a\"b", "\\\\x"];
+        let short = |text: &str| serde_json::to_string(text).unwrap()[1..].strip_suffix('"').unwrap().to_owned();
+        let long = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+        for escape in [&short as &dyn Fn(&str) -> String, &long] {
+            for before in texts {
+                for user in texts {
+                    for after in texts {
+                        let (plain, string) =
+                            (format!("{before}{user}{after}"), [before, user, after].map(escape).concat());
+                        let event = Unescaped::default().event(string.as_bytes(), |line| {
+                            assert_eq!(line, plain.as_bytes());
+                            let user = &line[before.len()..before.len() + user.len()];
+                            Some(Event { user: Some(user), host: b"elsewhere", ..Event::plain(None, Category::Auth) })
+                        });
+                        let event = event.unwrap();
+                        assert_eq!(event.user.unwrap(), escape(user).as_bytes(), "{string}");
+                        assert!(event.host.is_empty() || string == plain);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_escape_is_no_line() {
+        for string in ["\\", "x\\", "\\u", "\\u12", "\\u12g4", "\\u123"] {
+            assert!(Unescaped::default().event(string.as_bytes(), |_| unreachable!()).is_none(), "{string}");
+        }
+        for half in ["\\ud83d", "\\ude00", "\\ud83dx", "\\ud83d\\u0041"] {
+            let event = Unescaped::default().event(half.as_bytes(), |line| {
+                assert!(line.starts_with("\u{fffd}".as_bytes()), "{half} {line:?}");
+                Some(Event::plain(None, Category::Auth))
+            });
+            assert!(event.is_some());
+        }
+    }
+}
