@@ -25,6 +25,14 @@ const SESSION: i64 = 600;
 const MAX_SESSIONS: usize = 20_000;
 const MAX_HELD: usize = 32;
 
+/// sshd asks PAM in a process that it begins for that, and says itself what came of it: how much higher the number of that process may
+/// be, and how long before it may have spoken, in seconds.
+const CHILDREN: u32 = 32;
+const CHILD: i64 = 60;
+
+/// How long PAM may take to ask its next module, in seconds: who mistypes waits longer (pam_unix's delay is 2 s, give or take 1).
+const NEXT_MODULE: i64 = 1;
+
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
 
@@ -144,6 +152,9 @@ impl Sessions {
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;
         }
+        if shape == Shape::PamTold {
+            self.forget_attempt_of_children(&key, event, time);
+        }
         let session = self.open.entry(key).or_default();
         session.expire(time, &mut self.over);
         session.earliest = session.earliest.min(time);
@@ -167,7 +178,7 @@ impl Sessions {
         0
     }
 
-    /// Takes a good login in: keys that were refused before were only not the right one, and what PAM's first module said just
+    /// Takes a good login in: keys that were refused before were only not the right one, and what PAM's modules said just
     /// before was only that another one has to be asked.
     pub fn accept(&mut self, event: &Event<'_>, time: i64) {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
@@ -175,7 +186,31 @@ impl Sessions {
             session.expire(time, &mut self.over);
             let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
             session.held.retain(|held| !about(held, Shape::Key));
-            session.held.pop_if(|last| about(last, Shape::Pam));
+            session.forget_attempt(|held| is_same(held.ip(), ip));
+        }
+        self.forget_attempt_of_children(&key, event, time);
+    }
+
+    /// Takes in that somebody on the machine was let do something: what PAM's modules said just before was no failure.
+    pub fn grant(&mut self, event: &Event<'_>, time: i64) {
+        let key = self.key(event);
+        if let Some(session) = self.open.get_mut(&key) {
+            session.expire(time, &mut self.over);
+            session.forget_attempt(|held| time.saturating_sub(held.time) <= NEXT_MODULE);
+        }
+    }
+
+    /// What PAM said of the same client in a process begun for that is told by this one, too.
+    fn forget_attempt_of_children(&mut self, key: &Key, event: &Event<'_>, time: i64) {
+        if key.pid == 0 || event.peer.is_none() {
+            return;
+        }
+        for pid in key.pid.saturating_add(1)..=key.pid.saturating_add(CHILDREN) {
+            if let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) {
+                session.expire(time, &mut self.over);
+                let is_its = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer;
+                session.forget_attempt(|held| is_its(held) && time.saturating_sub(held.time) <= CHILD);
+            }
         }
     }
 
@@ -223,6 +258,14 @@ impl Sessions {
 }
 
 impl Session {
+    /// Takes out what PAM's modules said last of one attempt: each says it once, and the first one is not always pam_unix.
+    fn forget_attempt(&mut self, is_its: impl Fn(&Held) -> bool) {
+        let is_said_by = |held: &Held, shape| held.shape == shape && held.times == 1 && is_its(held);
+        while self.held.pop_if(|held| is_said_by(held, Shape::PamSecond)).is_some() {}
+        self.held.pop_if(|held| is_said_by(held, Shape::Pam));
+        while self.held.pop_if(|held| is_said_by(held, Shape::PamSecond)).is_some() {}
+    }
+
     fn note_explicit(&mut self, ip: Option<IpAddr>, time: i64) {
         match self.explicit.iter_mut().find(|(known, _)| *known == ip) {
             Some((_, last)) => *last = (*last).max(time),

@@ -19,6 +19,10 @@ pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, 
             stream.sessions.accept(event, sighting.time);
             0
         }
+        Action::Granted => {
+            stream.sessions.grant(event, sighting.time);
+            0
+        }
         _ => 0,
     }
 }

@@ -248,6 +248,8 @@ pub enum Action {
     },
     /// A login succeeded.
     LoginSucceeded,
+    /// Somebody who was there already was let do more, as by sudo.
+    Granted,
     /// Somebody connected without trying to log in, or broke off: a scanner's trace.
     Probed,
     /// An account was locked because of too many failed logins.
@@ -270,6 +272,8 @@ pub enum Shape {
     Key,
     /// PAM's "authentication failure".
     Pam,
+    /// The same of another module than the first one that is asked, which repeats what that said.
+    PamSecond,
     /// sshd's word of what PAM said, "error: PAM: …".
     PamTold,
     /// "Invalid user".
@@ -297,6 +301,8 @@ pub struct Event<'a> {
     pub request: &'a [u8],
     /// Whether something was sent along (POST), where the request doesn't begin with its method.
     pub is_post: bool,
+    /// Whether a 401 only asked for a name that the client had not given yet, where the log tells that.
+    pub is_challenge: bool,
     /// The host that wrote the line, as it says itself.
     pub host: &'a [u8],
     /// The process that wrote the line; 0 where the log doesn't tell.
@@ -314,6 +320,7 @@ impl<'a> Event<'a> {
             user: None,
             request: b"",
             is_post: false,
+            is_challenge: false,
             host: b"",
             pid: 0,
         }

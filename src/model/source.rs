@@ -59,7 +59,7 @@ impl WebLogins {
     /// Whether a request with this answer was a failed login.
     pub fn is_failure(&self, event: &Event<'_>, status: u16) -> bool {
         if status == 401 {
-            return !(self.ignore_challenges && event.user.is_none());
+            return !(event.is_challenge || self.ignore_challenges && event.user.is_none());
         }
         let is_login = || {
             let path = event.path();

@@ -102,7 +102,9 @@ impl Custom {
         // Some write JSON with slashes escaped.
         let request = if request.starts_with(b"\\/") { &request[1..] } else { request };
         let peer = part(Part::SourceIp).map(without_port).and_then(Peer::read);
-        let is_told = status.is_some() || kind.is_told && kind.tells.is_some();
+        // Of a client that went before it was answered Caddy writes the status 0.
+        let is_answer = status.is_some() || part(Part::Status) == Some(b"0");
+        let is_told = is_answer || kind.is_told && kind.tells.is_some();
         if self.is_recognised && !(is_told && peer.is_some_and(|peer| peer.ip().is_some())) {
             return None;
         }

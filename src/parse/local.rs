@@ -13,39 +13,61 @@ use crate::model::{Action, Event, Peer};
 pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event<'a>) {
     let message = message.trim_ascii();
     let failure = match program {
-        b"sudo" => sudo(message),
-        b"su" => su(message),
-        b"doas" => doas(message),
+        b"sudo" => sudo(message).map(of_account),
+        b"su" => su(message).map(of_account),
+        b"doas" => doas(message).map(of_account),
         b"login" => login(message, event),
         _ => None,
     };
     if let Some((user, n)) = failure {
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
-        event.user = Some(user);
+        event.user = user;
+    } else if let Some(user) = granted(program, message) {
+        (event.action, event.user) = (Action::Granted, Some(user));
     } else {
         let name = program.strip_suffix(b"(pam_unix)").unwrap_or(program);
         told_by_pam(message, times, !matches!(name, b"sudo" | b"su" | b"doas" | b"login"), event);
+        // It asks for the password of whoever calls it, whom not every module names.
+        if name == b"sudo" && event.user.is_none() && matches!(event.action, Action::LoginFailed { .. }) {
+            event.user = pam::asker(message);
+        }
+    }
+}
+
+/// Who was let do what: `USER : TTY=… ; … ; COMMAND=…` of sudo, and the account that su and login enter.
+fn granted<'a>(program: &[u8], message: &'a [u8]) -> Option<&'a [u8]> {
+    match program {
+        b"sudo" => {
+            let at = memmem::find(message, b" : ")?;
+            let what = &message[at + 3..];
+            let begins = [&b"TTY="[..], b"PWD=", b"USER=", b"HOST="].iter().any(|word| what.starts_with(word));
+            (begins && memmem::find(what, b" ; COMMAND=").is_some()).then(|| message[..at].trim_ascii())
+        }
+        b"su" | b"login" | b"su(pam_unix)" | b"login(pam_unix)" => pam::opened(message),
+        _ => None,
     }
 }
 
 /// What PAM says in a program's name. `by_client`: it may serve clients, and say who got in there only.
 fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut Event<'a>) {
     if let Some(failure) = pam::failure(message, by_client) {
-        let shape = if pam::is_second(message) { Shape::PamTold } else { Shape::Pam };
-        event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape };
+        event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape: pam::shape(message) };
         (event.user, event.peer) = (failure.user, failure.peer);
-    } else if by_client && let Some((user, peer)) = pam::success(message) {
-        event.action = Action::LoginSucceeded;
+    } else if let Some((user, peer)) = pam::success(message) {
+        event.action = if by_client { Action::LoginSucceeded } else { Action::Granted };
         (event.user, event.peer) = (user, peer);
+    } else if let Some(user) = pam::locked(message) {
+        (event.action, event.user) = (Action::LockedOut, Some(user));
     }
 }
 
-/// `USER : 3 incorrect password attempts ; TTY=…` and `USER : user NOT in sudoers ; TTY=…` (sudo, logging.c).
+/// `USER : 3 incorrect password attempts ; TTY=…`, `USER : user NOT in sudoers ; TTY=…` and `USER : user NOT authorized on host ; TTY=…`
+/// (sudo, logging.c).
 fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
     let at = memmem::find(message, b" : ")?;
     let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
     let what = &what[..memmem::find(what, b" ; ")?];
-    if what == b"user NOT in sudoers" || what == b"command not allowed" {
+    if matches!(what, b"user NOT in sudoers" | b"user NOT authorized on host" | b"command not allowed") {
         return Some((user, 1));
     }
     let count = what.split(|byte| *byte == b' ').next()?;
@@ -83,19 +105,40 @@ fn doas(message: &[u8]) -> Option<(&[u8], u32)> {
     Some((&rest[..memmem::find(rest, b": ")?], 1))
 }
 
-/// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' FOR 'root', …`
-/// (util-linux, shadow).
-fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(&'a [u8], u32)> {
-    let rest = message.strip_prefix(b"FAILED LOGIN ")?;
-    let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];
-    let at = memmem::find(rest, b" FOR ")?;
-    let user = &rest[at + 5..];
-    let user = user.strip_prefix(b"'").and_then(|user| user.strip_suffix(b"'")).unwrap_or(user);
+fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
+    (Some(user), times)
+}
+
+/// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
+/// (util-linux, shadow), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD).
+fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
+    let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ") {
+        let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];
+        let at = memmem::find(rest, b" FOR ")?;
+        (&rest[at + 5..], &rest[..at], 1)
+    } else if let Some(rest) = message.strip_prefix(b"invalid password for ") {
+        let at = memmem::rfind(rest, b" on ")?;
+        (&rest[..at], &rest[at..], 1)
+    } else {
+        // It is told twice, and only whom it was about is told at the second time.
+        let comma = memmem::find(message, b", ")?;
+        let (told, user) = (&message[..comma], &message[comma + 2..]);
+        let end = memchr::memchr(b' ', told)?;
+        let said = told[end..].strip_prefix(b" LOGIN FAILURE")?;
+        (user, said.strip_prefix(b"S").unwrap_or(said), number(&told[..end])?)
+    };
     // From elsewhere, as by telnet, an address stands where the terminal would.
-    event.peer = memmem::find(&rest[..at], b" FROM ")
-        .and_then(|from| Peer::read(&rest[from + 6..at]))
-        .filter(|peer| peer.ip().is_some());
-    Some((user, 1))
+    let from = [&b" FROM "[..], b" from "].iter().find_map(|from| Some(&place[memmem::rfind(place, from)? + 6..]));
+    event.peer = from.and_then(|from| Peer::read(unquoted(from))).filter(|peer| peer.ip().is_some());
+    let user = unquoted(user);
+    // For a name that nobody has, which may be a password in the wrong place.
+    Some(((!matches!(user, b"UNKNOWN" | b"(unknown)")).then_some(user), times))
+}
+
+/// What stands between `'` and `'`, in older versions between a grave accent and `'`.
+fn unquoted(text: &[u8]) -> &[u8] {
+    let inner = text.strip_prefix(b"'").or_else(|| text.strip_prefix(b"`"));
+    inner.and_then(|inner| inner.strip_suffix(b"'")).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -148,7 +191,8 @@ mod tests {
         ] {
             let mut event = Event::plain(None, Category::Auth);
             read(b"sudo", message.as_bytes(), 1, &mut event);
-            assert_eq!(event.action, Action::Other, "{message}");
+            let is_command = message.starts_with("eve : ");
+            assert_eq!(event.action, if is_command { Action::Granted } else { Action::Other }, "{message}");
         }
     }
 }

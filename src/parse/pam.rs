@@ -6,6 +6,7 @@ use memchr::{memchr, memchr_iter, memmem};
 
 use super::syslog::number;
 use crate::model::Peer;
+use crate::model::event::Shape;
 
 /// What a message tells of.
 pub struct Failure<'a> {
@@ -45,9 +46,36 @@ pub fn success(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
     who(without_module(message)?.strip_prefix(b"authentication success; ")?, true)
 }
 
-/// Whether it is another module than the first one that is asked, which then repeats what that said.
-pub fn is_second(message: &[u8]) -> bool {
-    message.starts_with(b"pam_") && !message.starts_with(b"pam_unix(")
+/// Who asks, on the machine itself: `ruser=NAME`.
+pub fn asker(message: &[u8]) -> Option<&[u8]> {
+    let at = memmem::find(message, b" ruser=")?;
+    let rest = &message[at + 7..];
+    rest.get(..memmem::find(rest, b" rhost=")?).filter(|name| !name.is_empty() && !name.contains(&b' '))
+}
+
+/// `pam_unix(SERVICE:session): session opened for user USER[(uid=N)] by …`
+pub fn opened(message: &[u8]) -> Option<&[u8]> {
+    let rest = without_module(message)?.strip_prefix(b"session opened for user ")?;
+    let user = &rest[..memmem::find(rest, b" by ")?];
+    Some(memchr(b'(', user).map_or(user, |uid| &user[..uid]))
+}
+
+/// The account that was locked: `pam_faillock(SERVICE:auth): Consecutive login failures for user USER account temporarily locked`,
+/// `pam_tally2(SERVICE:auth): user USER (UID) tally N, deny M`.
+pub fn locked(message: &[u8]) -> Option<&[u8]> {
+    let said = without_module(message)?;
+    if message.starts_with(b"pam_faillock(") {
+        let user = said.strip_prefix(b"Consecutive login failures for user ")?;
+        return user.strip_suffix(b" account temporarily locked");
+    }
+    let rest = said.strip_prefix(b"user ").filter(|_| message.starts_with(b"pam_tally"))?;
+    memmem::find(rest, b", deny ")?;
+    Some(&rest[..memmem::rfind(rest, b" (")?])
+}
+
+/// Whether it is said by the first module or by another one, which then repeats it.
+pub fn shape(message: &[u8]) -> Shape {
+    if message.starts_with(b"pam_") && !message.starts_with(b"pam_unix(") { Shape::PamSecond } else { Shape::Pam }
 }
 
 fn without_module(message: &[u8]) -> Option<&[u8]> {

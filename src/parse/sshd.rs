@@ -22,7 +22,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'F' => failed(message, times),
         b'A' => accepted(message),
         b'I' => invalid_user(message, times),
-        b'p' | b'a' | b'P' | b'(' => told_by_pam(message, times),
+        b'p' | b'a' | b'P' | b'(' | b'0'..=b'9' => told_by_pam(message, times),
         _ => None,
     };
     // What these two know begins with one of these.
@@ -107,9 +107,12 @@ fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
 
 /// What PAM says in sshd's name.
 fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
-    let failure = pam::failure(message, false)?;
+    let Some(failure) = pam::failure(message, false) else {
+        return Some(Found { action: Action::LockedOut, peer: None, user: Some(pam::locked(message)?) });
+    };
     let times = times.saturating_mul(failure.times);
-    Some(Found { action: Action::LoginFailed { times, shape: Shape::Pam }, peer: failure.peer, user: failure.user })
+    let action = Action::LoginFailed { times, shape: pam::shape(message) };
+    Some(Found { action, peer: failure.peer, user: failure.user })
 }
 
 /// Attempts that were cut short, each of which may repeat a failure told before:

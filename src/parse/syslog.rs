@@ -7,16 +7,22 @@ use super::sshd;
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
-use crate::model::{Action, Category, Event};
+use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
 pub struct Syslog {
     stamps: Stamps,
+    /// The line before, if it tells of a failed login: the next one may say that it was repeated.
+    failed: Vec<u8>,
 }
 
-/// Whether it is a web server, which may write its logs to syslog.
+/// The longest line that may be repeated, in bytes: it is remembered.
+const MAX_REPEATED: usize = 1024;
+
+/// Whether it is a web server, which may write its logs to syslog; one of several is named behind a slash.
 fn is_web_server(program: &[u8]) -> bool {
-    matches!(program, b"nginx" | b"apache2" | b"httpd" | b"apache")
+    let name = program.split(|byte| *byte == b'/').next().unwrap_or(program);
+    matches!(name, b"nginx" | b"apache2" | b"httpd" | b"apache")
 }
 
 fn is_sshd(program: &[u8]) -> bool {
@@ -43,20 +49,68 @@ fn is_about_logins(program: &[u8]) -> bool {
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { stamps: Stamps::new(context) }
+        Self { stamps: Stamps::new(context), failed: Vec::new() }
     }
+
+    /// What a line tells, and what the program said.
+    fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, &'a [u8])> {
+        let (severity, line) = priority(line);
+        if let Some(rest) = line.strip_prefix(b"1 ") {
+            return Some((of_severity(severity, rfc5424(rest)?), b""));
+        }
+        let (time, rest) = self.stamps.split(line)?;
+        // macOS writes two blanks.
+        let (host, rest) = host(rest.trim_ascii_start())?;
+        let (program, pid, message) = tag(rest);
+        Some((of_severity(severity, event(time, host, program, pid, message)), message))
+    }
+
+    /// The failed logins of the line before once more, so many times. Their texts are not this line's.
+    fn again<'a>(&mut self, times: u32, event: Event<'a>) -> Event<'a> {
+        let line = std::mem::take(&mut self.failed);
+        let known = self.read(&line).map(|(known, _)| known);
+        let again = known.and_then(|known| match known.action {
+            Action::LoginFailed { times: told, shape } => {
+                let action = Action::LoginFailed { times: times.saturating_mul(told), shape };
+                let peer = known.peer.and_then(|peer| peer.ip()).map(Peer::Ip);
+                Some(Event { action, peer, pid: known.pid, category: known.category, ..event })
+            }
+            _ => None,
+        });
+        self.failed = line;
+        again.unwrap_or(event)
+    }
+}
+
+/// How often the line before came again: `last message repeated N time[s]` (sysklogd, FreeBSD's syslogd); macOS puts `---` around it.
+fn repeats(message: &[u8]) -> Option<u32> {
+    let rest = message.strip_prefix(b"--- ").unwrap_or(message).strip_prefix(b"last message repeated ")?;
+    let (times, rest) = word(rest.trim_ascii_end())?;
+    matches!(rest, b"times" | b"time" | b"times ---" | b"time ---").then(|| number(times))?
 }
 
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let (severity, line) = priority(line);
-        if let Some(rest) = line.strip_prefix(b"1 ") {
-            return Some(of_severity(severity, rfc5424(rest)?));
+        let Some((event, message)) = self.read(line) else {
+            self.failed.clear();
+            return None;
+        };
+        if let Action::LoginFailed { .. } = event.action
+            && line.len() <= MAX_REPEATED
+        {
+            self.failed.clear();
+            self.failed.extend_from_slice(line);
+        } else if !self.failed.is_empty() {
+            if let Some(times) = repeats(message) {
+                return Some(self.again(times, event));
+            }
+            self.failed.clear();
         }
-        let (time, rest) = self.stamps.split(line)?;
-        let (host, rest) = host(rest)?;
-        let (program, pid, message) = tag(rest);
-        Some(of_severity(severity, event(time, host, program, pid, message)))
+        Some(event)
+    }
+
+    fn header(&self) -> Vec<u8> {
+        if self.failed.is_empty() { Vec::new() } else { [&self.failed[..], b"\n"].concat() }
     }
 }
 

@@ -73,6 +73,8 @@ struct Columns {
     method: Option<usize>,
     path: Option<usize>,
     status: Option<usize>,
+    substatus: Option<usize>,
+    system: Option<usize>,
 }
 
 impl Columns {
@@ -90,6 +92,8 @@ impl Columns {
             method: column(&[b"cs-method"]),
             path: column(&[b"cs-uri-stem", b"cs-uri"]),
             status: column(&[b"sc-status"]),
+            substatus: column(&[b"sc-substatus"]),
+            system: column(&[b"sc-win32-status"]),
         }
     }
 }
@@ -146,6 +150,9 @@ impl Parser for W3c {
             (_, Some(status)) => Action::Request { status },
             (_, None) => Action::Other,
         };
+        event.is_challenge = status == Some(401)
+            && event.user.is_none()
+            && (value(columns.substatus) == Some(b"2") || value(columns.system) == Some(NO_CREDENTIALS));
         event.time = Some(self.instant(date, time)?);
         Some(event)
     }
@@ -221,6 +228,9 @@ fn without_session(method: &[u8]) -> &[u8] {
     let inner = method.strip_prefix(b"[").and_then(|rest| Some(&rest[memchr(b']', rest)? + 1..]));
     inner.unwrap_or(method)
 }
+
+/// What Windows calls a client that gave no name yet (SEC_E_NO_CREDENTIALS), as in the first two steps of NTLM; the first is a 401.2.
+const NO_CREDENTIALS: &[u8] = b"2148074254";
 
 fn status(text: &[u8]) -> Option<u16> {
     let status = std::str::from_utf8(text).ok()?.parse().ok()?;

@@ -8,6 +8,7 @@
 mod archive_command;
 mod archive_crashes;
 mod archives;
+mod attempts;
 mod broken_configuration;
 mod cgroups;
 mod channels;

@@ -1,0 +1,201 @@
+//! What one attempt to log in leaves in the logs, as services and their PAM modules write it: each counts once, and none that got in.
+
+use crate::support::TestBed;
+
+/// How many failed logins a scan counts in these lines, and whom it names.
+fn failures(name: &str, lines: &[&str]) -> (u64, Vec<String>) {
+    let bed = TestBed::new();
+    bed.file(name, &(lines.join("\n") + "\n"));
+    let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", bed.path(name).to_str().unwrap()]);
+    let addresses = scanned["addresses"].as_array().unwrap().iter().filter(|known| known["failures"] != 0);
+    let named = addresses.map(|known| format!("{} {}", known["address"].as_str().unwrap(), known["failures"]));
+    assert_eq!(scanned["files"][0]["unparsed"], 0, "{lines:?}");
+    (scanned["failed_logins"].as_u64().unwrap(), named.collect())
+}
+
+const PAM: &str = "authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=eve";
+
+fn at(second: u32, said: &str) -> String {
+    format!("Nov 20 10:00:{second:02} web1 {said}")
+}
+
+fn of(lines: &[(u32, String)]) -> u64 {
+    let lines: Vec<String> = lines.iter().map(|(second, said)| at(*second, said)).collect();
+    failures("auth.log", &lines.iter().map(String::as_str).collect::<Vec<_>>()).0
+}
+
+#[test]
+fn what_pam_says_in_a_process_of_its_own_is_said_again_by_sshd_and_counts_once() {
+    let child = |second: u32, module: &str| (second, format!("sshd[825]: {module}(sshd:auth): {PAM}"));
+    let told = (2, "sshd[822]: error: PAM: Authentication failure for eve from 192.0.2.7".to_owned());
+    let accepted = (2, "sshd[822]: Accepted keyboard-interactive/pam for eve from 192.0.2.7 port 4711 ssh2".to_owned());
+    assert_eq!(of(&[child(0, "pam_unix"), told.clone()]), 1);
+    assert_eq!(of(&[child(0, "pam_unix"), child(0, "pam_sss"), told.clone()]), 1);
+    assert_eq!(of(&[child(0, "pam_unix"), accepted.clone()]), 0);
+    // Three attempts, each asked in a process of its own, the last of which gets in.
+    let attempt = |n: u32| (n * 5, format!("sshd[{}]: pam_unix(sshd:auth): {PAM}", 823 + n));
+    let told_at = |n: u32| (n * 5 + 2, told.1.clone());
+    assert_eq!(of(&[attempt(0), told_at(0), attempt(1), told_at(1), attempt(2), (13, accepted.1)]), 2);
+    // Somebody else's process, and one of another time, are no child of it.
+    let other = (0, format!("sshd[825]: pam_unix(sshd:auth): {}", PAM.replace("192.0.2.7", "192.0.2.8")));
+    assert_eq!(of(&[other, told.clone()]), 2);
+    assert_eq!(of(&[(0, format!("sshd[822]: pam_unix(sshd:auth): {PAM}")), child(0, "pam_unix")]), 2);
+}
+
+#[test]
+fn modules_that_are_asked_one_after_the_other_tell_of_one_attempt() {
+    let said = |second: u32, module: &str| (second, format!("sshd[822]: {module}(sshd:auth): {PAM}"));
+    let closed =
+        (3, "sshd[822]: Connection closed by authenticating user eve 192.0.2.7 port 4711 [preauth]".to_owned());
+    let failed = |second: u32| (second, "sshd[822]: Failed password for eve from 192.0.2.7 port 4711 ssh2".to_owned());
+    let accepted =
+        |second: u32| (second, "sshd[822]: Accepted password for eve from 192.0.2.7 port 4711 ssh2".to_owned());
+    assert_eq!(of(&[said(0, "pam_unix"), said(0, "pam_sss"), closed]), 1);
+    assert_eq!(of(&[said(0, "pam_krb5"), said(0, "pam_unix"), accepted(0)]), 0);
+    assert_eq!(of(&[said(0, "pam_unix"), said(0, "pam_krb5"), accepted(0)]), 0);
+    assert_eq!(of(&[said(0, "pam_unix"), said(0, "pam_sss"), failed(2), said(9, "pam_unix"), accepted(9)]), 1);
+    // Where nothing else is logged of failures, each is one.
+    assert_eq!(of(&[said(0, "pam_unix"), said(5, "pam_unix"), said(9, "pam_unix"), accepted(9)]), 2);
+    let more = (9, format!("sshd(pam_unix)[9]: 2 more {}", PAM.replace("failure", "failures")));
+    assert_eq!(of(&[(0, format!("sshd(pam_unix)[9]: {PAM}")), more]), 3);
+}
+
+#[test]
+fn whoever_is_let_do_it_by_the_next_module_did_not_fail() {
+    let sudo = "logname=eve uid=1000 euid=0 tty=/dev/pts/8 ruser=eve rhost=";
+    let said = |second: u32, module: &str, user: &str| {
+        (second, format!("sudo: {module}(sudo:auth): authentication failure; {sudo}{user}"))
+    };
+    let command = |second: u32| (second, "sudo:   eve : TTY=pts/8 ; PWD=/ ; USER=root ; COMMAND=/bin/ls".to_owned());
+    let success = (0, format!("sudo: pam_sss(sudo:auth): authentication success; {sudo} user=eve"));
+    assert_eq!(of(&[said(0, "pam_krb5", ""), said(0, "pam_unix", "  user=eve"), command(0)]), 0);
+    assert_eq!(of(&[said(0, "pam_unix", "  user=eve"), success]), 0);
+    // Whoever mistyped waits, and types again.
+    assert_eq!(of(&[said(0, "pam_unix", "  user=eve"), command(5)]), 1);
+    assert_eq!(
+        of(&[
+            said(0, "pam_unix", "  user=eve"),
+            (
+                4,
+                "sudo: eve : 1 incorrect password attempt ; TTY=pts/8 ; PWD=/ ; USER=root ; COMMAND=/bin/ls".to_owned()
+            )
+        ]),
+        1
+    );
+    let su = |second: u32, said: &str| (second, format!("su[7]: pam_unix(su:{said}"));
+    let refused = "auth): authentication failure; logname=eve uid=1000 euid=0 tty=pts/8 ruser=eve rhost=  user=root";
+    let opened = "session): session opened for user root(uid=0) by eve(uid=1000)";
+    assert_eq!(of(&[su(0, refused), su(1, opened)]), 0);
+    assert_eq!(of(&[su(0, refused), su(6, opened)]), 1);
+}
+
+#[test]
+fn logins_at_a_terminal_are_told_apart_from_the_name_that_nobody_has() {
+    for (said, want) in [
+        ("login[40]: invalid password for 'root' on 'console'", 1),
+        ("login[40]: invalid password for 'a' on 'x' from '203.0.113.9' on 'pts/0' from '192.0.2.7'", 1),
+        ("login: 1 LOGIN FAILURE ON ttyp2, mysql", 1),
+        ("login: 1 LOGIN FAILURE ON ttyp2", 0),
+        ("login: 2 LOGIN FAILURES FROM 192.0.2.7, a FROM 203.0.113.9, b", 2),
+        ("login[4]: FAILED LOGIN (1) on '/dev/pts/3' from '192.0.2.7' FOR 'eve', Authentication failure", 1),
+        (
+            "login[4]: FAILED LOGIN (1) on `tty2' FOR `UNKNOWN', User not known to the underlying authentication module",
+            1,
+        ),
+        ("sudo: eve : user NOT authorized on host ; TTY=pts/8 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", 1),
+    ] {
+        let (counted, named) = failures("auth.log", &[&at(0, said)]);
+        assert_eq!(counted, want, "{said}");
+        let address = if said.contains("192.0.2.7") { vec![format!("192.0.2.7 {want}")] } else { Vec::new() };
+        assert_eq!(named, address, "{said}");
+    }
+    // CentOS 7 names no process.
+    let pam = "login: pam_unix(login:auth): authentication failure; logname=LOGIN uid=0 euid=0 tty=tty1 ruser= rhost=";
+    let failed =
+        "login: FAILED LOGIN 1 FROM tty1 FOR (unknown), User not known to the underlying authentication module";
+    assert_eq!(of(&[(0, pam.to_owned()), (2, failed.to_owned())]), 1);
+}
+
+#[test]
+fn lines_that_came_again_count_as_often_as_is_said() {
+    let failed = "sshd[9]: Failed password for eve from 192.0.2.7 port 4711 ssh2";
+    for (said, want) in [
+        ("last message repeated 2 times", 3),
+        ("sshd[9]: last message repeated 1 time", 2),
+        ("syslogd: last message repeated 4 times", 5),
+        ("--- last message repeated 3 times ---", 4),
+        ("app: he said last message repeated 2 times", 1),
+        ("last message repeated many times", 1),
+    ] {
+        let (counted, named) = failures("auth.log", &[&at(0, failed), &at(30, said)]);
+        assert_eq!((counted, named), (want, vec![format!("192.0.2.7 {want}")]), "{said}");
+    }
+    let two = |between: &str| {
+        of(&[(0, failed.to_owned()), (5, between.to_owned()), (9, "last message repeated 2 times".to_owned())])
+    };
+    assert_eq!((two("last message repeated 3 times"), two("CRON[7]: (root) CMD (true)")), (6, 1));
+}
+
+#[test]
+fn a_line_that_came_again_counts_alike_however_the_log_is_cut() {
+    let mut log = String::new();
+    for n in 0..900 {
+        let (minute, second) = (n / 60, n % 60);
+        let stamp = format!("Nov 20 10:{minute:02}:{second:02} web1");
+        log += &match n % 3 {
+            0 => format!("{stamp} sshd[{n}]: Failed password for eve from 192.0.2.{} port 4711 ssh2\n", n % 7),
+            1 => format!("{stamp} last message repeated {} times\n", 1 + n % 4),
+            _ => format!("{stamp} CRON[{n}]: (root) CMD (true)\n"),
+        };
+    }
+    crate::cuts::assert_cuts_change_nothing(&[("auth.log", log.as_bytes())], 0..6);
+}
+
+#[test]
+fn an_ntlm_handshake_and_a_request_without_a_name_are_no_failed_logins_where_iis_tells() {
+    let fields = "#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip cs(User-Agent) cs(Referer) sc-status sc-substatus sc-win32-status time-taken";
+    let line = |user: &str, status: &str| {
+        format!(
+            "2026-11-20 10:00:00 192.0.2.1 POST /Autodiscover/Autodiscover.xml - 443 {user} 192.0.2.7 Outlook - {status} 1"
+        )
+    };
+    for (user, status, want) in [
+        ("-", "401 1 2148074254", 0),
+        ("-", "401 2 5", 0),
+        ("-", "401 1 2148074252", 1),
+        ("-", "401 0 0", 1),
+        ("CUSTOMER\\eve", "401 1 2148074254", 1),
+        ("CUSTOMER\\eve", "200 0 0", 0),
+    ] {
+        let (counted, _) = failures("u_ex261120.log", &[fields, &line(user, status)]);
+        assert_eq!(counted, want, "{user} {status}");
+        let bare = failures("u_ex261120.log", &[&line(user, status)]);
+        assert_eq!(bare.0, want, "without a header: {user} {status}");
+    }
+}
+
+#[test]
+fn stamps_of_macos_and_servers_behind_a_slash_are_understood() {
+    let failed =
+        "2026-11-20 10:00:00.344447-0700  localhost sshd[2519]: Failed password for eve from 192.0.2.7 port 4711 ssh2";
+    assert_eq!(failures("system.log", &[failed]), (1, vec!["192.0.2.7 1".to_owned()]));
+    let error = "Nov 20 10:00:00 web1 httpd/backend1[22034]: [auth_basic:error] [pid 7] [client 192.0.2.7:4711] AH01618: user eve not found: /";
+    assert_eq!(failures("syslog", &[error]), (1, vec!["192.0.2.7 1".to_owned()]));
+}
+
+#[test]
+fn accounts_that_pam_locks_are_told() {
+    let bed = TestBed::new();
+    let lines = [
+        at(0, "sshd[7]: pam_faillock(sshd:auth): Consecutive login failures for user root account temporarily locked"),
+        at(1, "sshd[8]: pam_tally2(sshd:auth): user test1 (1001) tally 7, deny 3"),
+        at(2, "su[9]: pam_faillock(su:auth): Consecutive login failures for user anna account temporarily locked"),
+    ];
+    bed.file("secure", &(lines.join("\n") + "\n"));
+    let scanned =
+        bed.json(&["scan", "--all-rules", "--zone", "UTC", "--year", "2026", bed.path("secure").to_str().unwrap()]);
+    let found = scanned["findings"].as_array().unwrap().iter().filter(|found| found["rule"] == "locked-accounts");
+    let mut accounts: Vec<&str> = found.filter_map(|found| found["subject"]["user.name"].as_str()).collect();
+    accounts.sort_unstable();
+    assert_eq!(accounts, ["anna", "root", "test1"]);
+}
