@@ -53,7 +53,7 @@ fn a_run_that_goes_on_is_shown_with_its_percentage() {
     let _daemon = bed.daemon();
     let mut running = bed.command(&["run-now", "pack"]).stdout(Stdio::null()).spawn().unwrap();
     let mut seen = Vec::new();
-    wait_until("it is under way", Duration::from_secs(60), || {
+    wait_until("it is over", Duration::from_secs(300), || {
         let shown = bed.run(&["show", "1", "--json"]).stdout;
         let run: serde_json::Value = serde_json::from_str(&shown).unwrap_or_default();
         if let Some(done) = run["progress"]["done"].as_u64() {
