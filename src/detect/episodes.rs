@@ -322,7 +322,10 @@ impl Episodes {
     /// Takes up a stored state.
     pub fn load(&mut self, Remembered { head, pages }: Remembered) -> serde_json::Result<()> {
         let Head { tracks, pages: summaries } = serde_json::from_str(head.get())?;
-        self.take_up(tracks)?;
+        if let Err(error) = self.take_up(tracks) {
+            self.subjects.clear();
+            return Err(error);
+        }
         self.unread = Unread::new(&summaries, pages);
         Ok(())
     }

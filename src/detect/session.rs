@@ -1,6 +1,7 @@
 //! One failed login tells of itself in up to three shapes: "Failed …", PAM's "authentication failure" and
 //! "Invalid user". Within one session (host, process and address) the strongest shape counts, the others repeat it.
 //! A line without an address belongs to whatever session its process has.
+//! sshd may ask PAM in another process: what that said of the same account lately belongs to sshd's own word of it.
 //!
 //! An explicit failure counts at once. The other shapes wait until their session is surely over; a refused key counts
 //! then unless the same client was let in, and an error log's line unless the request behind it stands in the same log.
@@ -10,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -30,8 +32,12 @@ const MAX_HELD: usize = 32;
 const CHILDREN: u32 = 32;
 const CHILD: i64 = 60;
 
-/// How long PAM may take to ask its next module, in seconds: who mistypes waits longer (pam_unix's delay is 2 s, give or take 1).
+/// How long PAM may take to ask its next module, in seconds, where that tells the next attempt from the same: who mistypes waits
+/// longer (pam_unix's delay is 2 s, give or take 1).
 const NEXT_MODULE: i64 = 1;
+
+/// Within how many seconds two modules that say the same of an account say it of one attempt.
+const ONE_ATTEMPT: i64 = 3;
 
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
@@ -132,6 +138,18 @@ impl Held {
         self.shape == Shape::Key && self.time.saturating_add(SESSION) >= now
     }
 
+    /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
+    fn is_attempt_of(&self, event: &Event<'_>, time: i64, seconds: i64) -> bool {
+        let user = self.user.as_ref().map(|user| user.of(&self.line));
+        (0..=seconds).contains(&time.saturating_sub(self.time))
+            && (user.is_none() || event.user.is_none() || user == event.user)
+    }
+
+    /// Whether sshd's PAM said it.
+    fn is_of_sshd(&self) -> bool {
+        memmem::find(&self.line, b"(sshd:").is_some() || memmem::find(&self.line, b"sshd(pam_unix)").is_some()
+    }
+
     fn ip(&self) -> Option<IpAddr> {
         self.peer.as_ref().and_then(|peer| peer.peer().ip())
     }
@@ -153,7 +171,7 @@ impl Sessions {
             return times;
         }
         if shape == Shape::PamTold {
-            self.forget_attempt_of_children(&key, event, time);
+            self.forget_attempt_of_child(&key, event, time);
         }
         let session = self.open.entry(key).or_default();
         session.expire(time, &mut self.over);
@@ -165,6 +183,9 @@ impl Sessions {
             return times;
         }
         if shape != Shape::Key && session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
+            return 0;
+        }
+        if session.repeats_other_module(event, shape, times, time) {
             return 0;
         }
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
@@ -186,30 +207,31 @@ impl Sessions {
             session.expire(time, &mut self.over);
             let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
             session.held.retain(|held| !about(held, Shape::Key));
-            session.forget_attempt(|held| is_same(held.ip(), ip));
+            session.forget_attempt(|held| is_same(held.ip(), ip) && held.is_attempt_of(event, time, CHILD));
         }
-        self.forget_attempt_of_children(&key, event, time);
+        self.forget_attempt_of_child(&key, event, time);
     }
 
-    /// Takes in that somebody on the machine was let do something: what PAM's modules said just before was no failure.
+    /// Takes in that somebody on the machine was let do something: what PAM said just before was no failure.
     pub fn grant(&mut self, event: &Event<'_>, time: i64) {
         let key = self.key(event);
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            session.forget_attempt(|held| time.saturating_sub(held.time) <= NEXT_MODULE);
+            session.forget_attempt(|held| held.is_attempt_of(event, time, NEXT_MODULE));
         }
     }
 
-    /// What PAM said of the same client in a process begun for that is told by this one, too.
-    fn forget_attempt_of_children(&mut self, key: &Key, event: &Event<'_>, time: i64) {
+    /// What PAM said of the same client's last attempt, in a process begun for that, is told by this one, too.
+    fn forget_attempt_of_child(&mut self, key: &Key, event: &Event<'_>, time: i64) {
         if key.pid == 0 || event.peer.is_none() {
             return;
         }
         for pid in key.pid.saturating_add(1)..=key.pid.saturating_add(CHILDREN) {
-            if let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) {
-                session.expire(time, &mut self.over);
-                let is_its = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer;
-                session.forget_attempt(|held| is_its(held) && time.saturating_sub(held.time) <= CHILD);
+            let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) else { continue };
+            session.expire(time, &mut self.over);
+            let is_its = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer && held.is_of_sshd();
+            if session.forget_attempt(|held| is_its(held) && held.is_attempt_of(event, time, CHILD)) {
+                return;
             }
         }
     }
@@ -258,12 +280,25 @@ impl Sessions {
 }
 
 impl Session {
-    /// Takes out what PAM's modules said last of one attempt: each says it once, and the first one is not always pam_unix.
-    fn forget_attempt(&mut self, is_its: impl Fn(&Held) -> bool) {
-        let is_said_by = |held: &Held, shape| held.shape == shape && held.times == 1 && is_its(held);
-        while self.held.pop_if(|held| is_said_by(held, Shape::PamSecond)).is_some() {}
-        self.held.pop_if(|held| is_said_by(held, Shape::Pam));
-        while self.held.pop_if(|held| is_said_by(held, Shape::PamSecond)).is_some() {}
+    /// Whether another of PAM's modules has just said the same.
+    fn repeats_other_module(&self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+        let other = match shape {
+            Shape::Pam => Shape::PamSecond,
+            Shape::PamSecond => Shape::Pam,
+            _ => return false,
+        };
+        let peer = event.peer;
+        self.held.iter().any(|held| {
+            (held.shape, held.times) == (other, times)
+                && held.peer.as_ref().map(Address::peer) == peer
+                && held.is_attempt_of(event, time, ONE_ATTEMPT)
+        })
+    }
+
+    /// Takes out what PAM said of one attempt, if that is the last line; says whether it was.
+    fn forget_attempt(&mut self, is_its: impl Fn(&Held) -> bool) -> bool {
+        let is_said = |held: &mut Held| matches!(held.shape, Shape::Pam | Shape::PamSecond) && held.times == 1;
+        self.held.pop_if(|held| is_said(held) && is_its(held)).is_some()
     }
 
     fn note_explicit(&mut self, ip: Option<IpAddr>, time: i64) {
@@ -292,13 +327,18 @@ impl Session {
             let is_one = known.all(|ip| Some(ip) == any);
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
-            let strongest = self.held.iter().filter(|held| belongs(held)).map(|held| held.shape).min();
+            let strongest = self.held.iter().filter(|held| belongs(held)).map(|held| strength(held.shape)).min();
             let ended = self.held.extract_if(.., |held| is_one || held.ip() == ip);
-            over.extend(ended.filter(|held| Some(held.shape) == strongest));
+            over.extend(ended.filter(|held| Some(strength(held.shape)) == strongest));
         }
         let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
         self.earliest = times.min().unwrap_or(i64::MAX);
     }
+}
+
+/// PAM's modules are told apart only to see who repeats whom.
+fn strength(shape: Shape) -> Shape {
+    if shape == Shape::PamSecond { Shape::Pam } else { shape }
 }
 
 /// Whether two lines of one process may be about the same client: PAM may tell its name instead of its address.

@@ -138,7 +138,9 @@ impl ScanSpec {
         let continued = scanner.load(std::mem::take(&mut state.detectors));
         scanner.watch(&self.sources.iter().map(String::as_str).collect());
         let afresh = known.iter().filter(|rule| self.rules.contains(rule) && !continued.contains(rule));
-        notes.extend(afresh.map(|rule| format!("rule {rule} was changed and starts counting afresh")));
+        notes.extend(afresh.map(|rule| {
+            format!("rule {rule} was changed, or what it remembered can't be read, and starts counting afresh")
+        }));
         let files =
             works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
         let mut tails = Vec::new();
@@ -281,6 +283,10 @@ fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
     for (rule, detector) in &mut state.detectors {
         detector.pages = pages.remove(rule).unwrap_or_default();
     }
+    let told = |rule: &String| problems.iter().any(|problem| problem.starts_with(&format!("what rule {rule} ")));
+    let headless: Vec<String> = pages.into_keys().filter(|rule| !told(rule)).collect();
+    let gone = |rule| format!("what rule {rule} remembered is not there but in part; it starts counting afresh");
+    problems.extend(headless.into_iter().map(gone));
     state
 }
 
@@ -557,6 +563,11 @@ mod tests {
         assert_eq!(known(parts), (1, rules, 0));
         let (mut parts, _) = remembered();
         parts.insert("rule failed-logins".to_owned(), "{".to_owned());
+        assert_eq!(known(parts), (1, rules - 1, 1));
+        // Pages without what says what they are.
+        let (mut parts, _) = remembered();
+        parts.remove("rule failed-logins");
+        parts.insert(page_part("failed-logins", 7), "{}".to_owned());
         assert_eq!(known(parts), (1, rules - 1, 1));
         for broken in [None, Some("{")] {
             let (mut parts, _) = remembered();

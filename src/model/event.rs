@@ -272,7 +272,7 @@ pub enum Shape {
     Key,
     /// PAM's "authentication failure".
     Pam,
-    /// The same of another module than the first one that is asked, which repeats what that said.
+    /// The same of another module than pam_unix: it may repeat what that said.
     PamSecond,
     /// sshd's word of what PAM said, "error: PAM: …".
     PamTold,

@@ -3,7 +3,7 @@
 //! CRI-O and Podman (Kubernetes, "CRI log format").
 //!
 //! Servers in containers print access logs to standard output, where they escape what visitors send, and error logs to the
-//! other one. nginx writes decoded paths into that, line breaks and all, so nothing that stands there is taken for a request.
+//! other one. nginx writes decoded paths into that, line breaks and all, so whatever else is printed there accuses nobody.
 
 use std::sync::Arc;
 
@@ -18,24 +18,29 @@ use super::time::rfc3339;
 use super::{Context, Parser, apache_error, nginx_error};
 use crate::model::format::Format;
 use crate::model::untrusted::without_line_break;
-use crate::model::{Category, Event};
+use crate::model::{Category, Event, Peer};
 
 /// The parser.
 pub struct Container {
     /// Access logs in JSON.
     recognised: Vec<Custom>,
     unescaped: Unescaped,
-    known: Known,
+    known: [Known; 2],
 }
 
-/// What is known by the lines before.
-#[derive(Default, Clone, Copy)]
+/// What is known of a stream by the lines before.
+#[derive(Default, Clone)]
 struct Known {
-    /// Whether the line that is printed to standard output, and the other one, goes on: engines cut long ones.
-    unfinished: [bool; 2],
+    /// The beginning of a line that goes on: engines cut long ones.
+    pieces: Vec<u8>,
+    /// Whether the line's last piece is yet to come.
+    goes_on: bool,
     /// Whether nginx has printed errors.
     is_nginx: bool,
 }
+
+/// The longest line that is put together, in bytes.
+const MAX_PIECES: usize = 64 << 10;
 
 /// Where it was printed to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,8 +50,9 @@ enum Stream {
 }
 
 /// How what is known is written before the lines that follow.
-const HEADER: &str = "#Container:";
-const WORDS: [&str; 3] = ["output-goes-on", "errors-go-on", "nginx"];
+const HEADER: &[u8] = b"#Container: ";
+const NGINX: &[u8] = b"nginx";
+const GOES_ON: &[u8] = b"goes on ";
 
 /// Docker's fields of interest.
 #[derive(Deserialize)]
@@ -64,7 +70,7 @@ impl Container {
     pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
         let recognised = formats.iter().filter(|format| format.is_recognised());
         let recognised = recognised.map(|format| Custom::recognised(format, context)).collect();
-        Self { recognised, unescaped: Unescaped::default(), known: Known::default() }
+        Self { recognised, unescaped: Unescaped::default(), known: Default::default() }
     }
 
     fn docker<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
@@ -74,10 +80,14 @@ impl Container {
         let string = string.as_bytes();
         let line = string.strip_suffix(b"\\n").filter(|line| !ends_in_half_an_escape(line));
         let Self { recognised, unescaped, known } = self;
-        Some(known.event(stream, time, line.is_some(), |known| {
-            let line = line.unwrap_or(string);
-            unescaped.event(line, |line| printed(recognised, known, stream, without_line_break(line)))
-        }))
+        let known = &mut known[stream as usize];
+        let (is_whole, line) = (line.is_some(), line.unwrap_or(string));
+        if is_whole && !known.goes_on {
+            let told = unescaped.event(line, |line| printed(recognised, known, stream, without_line_break(line)));
+            return Some(at(time, told));
+        }
+        let told = unescaped.event(line, |piece| known.piece(recognised, stream, piece, is_whole));
+        Some(at(time, told))
     }
 
     fn cri<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
@@ -91,19 +101,24 @@ impl Container {
             _ => return None,
         };
         let Self { recognised, known, .. } = self;
-        Some(known.event(stream, time, is_whole, |known| printed(recognised, known, stream, message)))
+        let known = &mut known[stream as usize];
+        if is_whole && !known.goes_on {
+            return Some(at(time, printed(recognised, known, stream, message)));
+        }
+        Some(at(time, known.piece(recognised, stream, message, is_whole)))
     }
 
     fn header_line(&mut self, line: &[u8]) -> Option<()> {
-        let words = line.strip_prefix(HEADER.as_bytes())?;
-        let mut words = words.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
-        let mut holds = [false; WORDS.len()];
-        words.try_for_each(|word| {
-            holds[WORDS.iter().position(|known| known.as_bytes() == word)?] = true;
-            Some(())
-        })?;
-        let [output, errors, is_nginx] = holds;
-        self.known = Known { unfinished: [output, errors], is_nginx };
+        let rest = line.strip_prefix(HEADER)?;
+        let (stream, rest) = rest.split_at(memchr(b' ', rest)?);
+        let known = &mut self.known[Stream::named(stream)? as usize];
+        let rest = &rest[1..];
+        if rest == NGINX {
+            known.is_nginx = true;
+        } else {
+            known.pieces = rest.strip_prefix(GOES_ON)?.to_vec();
+            known.goes_on = true;
+        }
         Some(())
     }
 }
@@ -118,27 +133,47 @@ impl Parser for Container {
     }
 
     fn header(&self) -> Vec<u8> {
-        let Known { unfinished: [output, errors], is_nginx } = self.known;
-        let words = WORDS.iter().zip([output, errors, is_nginx]).filter(|(_, holds)| *holds);
-        let words: String = words.map(|(word, _)| format!(" {word}")).collect();
-        if words.is_empty() { Vec::new() } else { format!("{HEADER}{words}\n").into_bytes() }
+        let mut header = Vec::new();
+        for (known, stream) in self.known.iter().zip([&b"stdout "[..], b"stderr "]) {
+            if known.is_nginx {
+                header.extend([HEADER, stream, NGINX, b"\n"].concat());
+            }
+            if known.goes_on {
+                header.extend([HEADER, stream, GOES_ON, &known.pieces, b"\n"].concat());
+            }
+        }
+        header
     }
 }
 
+/// The event of what was printed at that time; what is not understood is some program's.
+fn at(time: i64, told: Option<Event<'_>>) -> Event<'_> {
+    let told = told.unwrap_or_else(|| Event::plain(None, Category::System));
+    Event { time: told.time.or(Some(time)), ..told }
+}
+
 impl Known {
-    /// The event of what was printed at that time; what `read` doesn't understand, and what is but a piece, is some program's.
-    fn event<'a>(
+    /// Takes a piece of a line in; with the last one tells what the line does, but for its texts, which are not this piece's.
+    fn piece<'a>(
         &mut self,
+        recognised: &mut [Custom],
         stream: Stream,
-        time: i64,
-        is_whole: bool,
-        read: impl FnOnce(&mut Self) -> Option<Event<'a>>,
-    ) -> Event<'a> {
-        let was_unfinished = std::mem::replace(&mut self.unfinished[stream as usize], !is_whole);
-        // What a long line goes on with may be a visitor's choice.
-        let told = if was_unfinished { None } else { read(self) };
-        let told = told.unwrap_or_else(|| Event::plain(None, Category::System));
-        Event { time: told.time.or(Some(time)), ..told }
+        piece: &[u8],
+        is_last: bool,
+    ) -> Option<Event<'a>> {
+        // Of a line that is longer still nothing is understood.
+        let room = MAX_PIECES.saturating_sub(self.pieces.len());
+        // What is remembered for the next run is a line of text.
+        let text = piece.iter().take(room).map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'?' });
+        self.pieces.extend(text);
+        self.goes_on = !is_last;
+        if !is_last {
+            return None;
+        }
+        let line = std::mem::take(&mut self.pieces);
+        let whole = printed(recognised, self, stream, &line).filter(|_| line.len() < MAX_PIECES)?;
+        let peer = whole.peer.and_then(|peer| peer.ip()).map(Peer::Ip);
+        Some(Event { peer, user: None, request: b"", host: b"", ..whole })
     }
 }
 
@@ -157,21 +192,22 @@ fn ends_in_half_an_escape(string: &[u8]) -> bool {
     string.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
 }
 
-/// What a line tells that was printed there.
+/// What a line tells that was printed there. Where nginx prints errors a visitor may have written it, and it accuses nobody; nor does
+/// what stands in errors otherwise, but in JSON, as Caddy prints requests.
 fn printed<'a>(recognised: &mut [Custom], known: &mut Known, stream: Stream, line: &'a [u8]) -> Option<Event<'a>> {
-    let mut in_json = |line| recognised.iter_mut().find_map(|format: &mut Custom| format.parse(line));
-    if stream == Stream::Output {
-        return Access::default().parse(line).or_else(|| in_json(line));
-    }
     if let Some(error) = nginx_error::event(line) {
         known.is_nginx = true;
         return Some(error);
     }
-    if known.is_nginx {
-        return None;
+    let is_output = stream == Stream::Output;
+    let request = if is_output { Access::default().parse(line) } else { None };
+    let request = request.or_else(|| recognised.iter_mut().find_map(|format| format.parse(line)));
+    if !known.is_nginx && request.is_some() {
+        return request;
     }
-    // Caddy prints its access log there.
-    in_json(line).or_else(|| apache_error::event(apache_error::without_stamp(line)?))
+    let error = || if is_output { None } else { apache_error::event(apache_error::without_stamp(line)?) };
+    let told = request.or_else(error)?;
+    Some(Event { peer: None, user: None, ..told })
 }
 
 #[cfg(test)]
@@ -225,29 +261,53 @@ mod tests {
     fn errors_are_read_where_errors_are_printed_and_have_the_time_of_printing() {
         let nginx = r#"2026/11/20 11:00:01 [error] 7#7: *1 user \"eve\": password mismatch, client: 198.51.100.7\n"#;
         let apache = r"[Fri Nov 20 11:00:01.123456 2026] [auth_basic:error] [pid 7] [client 198.51.100.7:4711] AH01618: user eve not found: /\n";
-        for (line, accused) in [(nginx, None), (apache, Some("198.51.100.7".to_owned()))] {
+        for line in [nginx, apache] {
             let (action, time, peer) = read(&mut parser(), &docker("stderr", line)).unwrap();
-            assert!(matches!(action, Action::LoginFailed { .. }) && time == 1 && peer == accused, "{line}");
-            assert_eq!(read(&mut parser(), &docker("stdout", line)).unwrap().0, Action::Other);
+            assert!(matches!(action, Action::LoginFailed { .. }) && time == 1 && peer.is_none(), "{line}");
         }
+        assert_eq!(read(&mut parser(), &docker("stdout", apache)).unwrap().0, Action::Other);
     }
 
     #[test]
-    fn what_stands_in_a_piece_of_a_line_is_not_believed_nor_a_request_among_errors() {
-        let other = Some((Action::Other, 1, None));
-        let (piece, request) = (docker("stdout", "x"), docker("stdout", &format!("{ACCESS}\\n")));
-        let mut first = parser();
-        assert_eq!(read(&mut first, &piece), other);
-        // The run ends here, and the next one goes on.
-        let mut second = parser();
-        for header in first.header().split(|byte| *byte == b'\n') {
-            let _ = second.parse(header);
+    fn where_nginx_prints_errors_requests_count_and_accuse_nobody() {
+        let request = docker("stdout", &format!("{ACCESS}\\n"));
+        let told = |parser: &mut Container| read(parser, &request).map(|(action, _, peer)| (action, peer.is_some()));
+        let counted = Action::Request { status: 401 };
+        let mut parser = parser();
+        for (stream, is_named) in [("stderr", true), ("stdout", false)] {
+            read(&mut parser, &docker(stream, r"2026/11/20 11:00:01 [notice] 1#1: start worker processes\r\n"));
+            assert_eq!(told(&mut parser), Some((counted, is_named)), "{stream}");
         }
-        assert_eq!(read(&mut second, &docker("stderr", "x\\n")), other);
-        assert_eq!(read(&mut second, &request), other);
-        assert_ne!(read(&mut second, &request), other);
-        assert_eq!(second.header(), b"");
-        assert_eq!(read(&mut parser(), &docker("stderr", &format!("{ACCESS}\\n"))), other);
+        assert_eq!(told(&mut resumed(&parser)), Some((counted, false)));
+    }
+
+    /// As the next run goes on.
+    fn resumed(parser: &Container) -> Container {
+        let mut next = self::parser();
+        for header in parser.header().split(|byte| *byte == b'\n') {
+            let _ = next.parse(header);
+        }
+        next
+    }
+
+    #[test]
+    fn a_line_in_pieces_is_read_as_a_whole_also_by_the_next_run() {
+        let (first, rest) = ACCESS.split_at(60);
+        let other = Some((Action::Other, 1, None));
+        let whole = Some((Action::Request { status: 401 }, 0, Some("198.51.100.7".to_owned())));
+        let mut parser = parser();
+        assert_eq!(read(&mut parser, &docker("stdout", first)), other);
+        let mut next = resumed(&parser);
+        assert_eq!(read(&mut next, &docker("stderr", "x\\n")), other);
+        assert_eq!(read(&mut next, &docker("stdout", "")), other);
+        let mut next = resumed(&next);
+        assert_eq!(read(&mut next, &docker("stdout", &format!("{rest}\\n"))), whole);
+        assert_eq!(next.header(), b"");
+        // What a long line goes on with may look like another one.
+        assert_eq!(read(&mut next, &docker("stdout", &"x".repeat(MAX_PIECES))), other);
+        assert_eq!(read(&mut next, &docker("stdout", &format!("{ACCESS}\\n"))), other);
+        assert_eq!(read(&mut next, &docker("stdout", &format!("{ACCESS}\\n"))), whole);
+        assert_eq!(read(&mut next, &docker("stderr", &format!("{ACCESS}\\n"))), other);
     }
 
     #[test]
@@ -259,10 +319,8 @@ mod tests {
         let request = Some((Action::Request { status: 401 }, 0, Some("198.51.100.7".to_owned())));
         assert_eq!(read(&mut parser, &cri("stdout", "F", &access)), request);
         assert_eq!(read(&mut parser, &cri("stdout", "F:x", &access)), request);
-        assert_eq!(read(&mut parser, &cri("stdout", "P", "x")), Some((Action::Other, 1, None)));
-        assert_eq!(read(&mut parser, &cri("stdout", "P", &access)), Some((Action::Other, 1, None)));
-        assert_eq!(read(&mut parser, &cri("stdout", "F", &access)), Some((Action::Other, 1, None)));
-        assert_eq!(read(&mut parser, &cri("stdout", "F", &access)), request);
+        assert_eq!(read(&mut parser, &cri("stdout", "P", &access[..40])), Some((Action::Other, 1, None)));
+        assert_eq!(read(&mut parser, &cri("stdout", "F", &access[40..])), request);
         assert_eq!(read(&mut parser, "2026-11-20T11:00:01.123456789+01:00 stdout F"), Some((Action::Other, 1, None)));
         assert_eq!(read(&mut parser, &cri("stdout", "X", &access)), None);
         assert_eq!(read(&mut parser, &cri("web1", "F", &access)), None);

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use crate::model::Event;
+use crate::model::{Category, Event};
 
 /// The parser.
 #[derive(Default)]
@@ -32,6 +32,8 @@ struct Entry<'a> {
     pid: Option<&'a RawValue>,
     #[serde(borrow, rename = "PRIORITY")]
     severity: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_TRANSPORT")]
+    transport: Option<&'a RawValue>,
 }
 
 impl Parser for Journal {
@@ -45,15 +47,20 @@ impl Parser for Journal {
         let severity = number(text(entry.severity));
         let time = time.div_euclid(1_000_000);
         let told = self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?;
-        Some(of_severity(severity, Event { host, ..told }))
+        let mut told = of_severity(severity, Event { host, ..told });
+        if told.category == Category::Access && text(entry.transport) == b"stdout" {
+            // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
+            (told.peer, told.user) = (None, None);
+        }
+        Some(told)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Action;
     use crate::model::event::Shape;
-    use crate::model::{Action, Category};
 
     #[test]
     fn a_failed_login_in_the_journal_is_one() {

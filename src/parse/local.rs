@@ -32,6 +32,10 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
             event.user = pam::asker(message);
         }
     }
+    // su and login tell of the account that is entered: without the process nobody knows by whom.
+    if event.action == Action::Granted && event.pid == 0 && program != b"sudo" {
+        event.action = Action::Other;
+    }
 }
 
 /// Who was let do what: `USER : TTY=… ; … ; COMMAND=…` of sudo, and the account that su and login enter.

@@ -73,7 +73,7 @@ pub fn locked(message: &[u8]) -> Option<&[u8]> {
     Some(&rest[..memmem::rfind(rest, b" (")?])
 }
 
-/// Whether it is said by the first module or by another one, which then repeats it.
+/// Whether pam_unix says it or another module: where both are asked, one repeats the other.
 pub fn shape(message: &[u8]) -> Shape {
     if message.starts_with(b"pam_") && !message.starts_with(b"pam_unix(") { Shape::PamSecond } else { Shape::Pam }
 }

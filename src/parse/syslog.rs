@@ -1,28 +1,61 @@
 //! Syslog files, as they are written and sent: RFC 3164 and its kin, RFC 5424.
 
+use std::hash::{DefaultHasher, Hasher};
+use std::net::IpAddr;
+
 use memchr::memchr;
+use serde::{Deserialize, Serialize};
 
 use super::access::Access;
 use super::sshd;
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
+use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
 pub struct Syslog {
     stamps: Stamps,
-    /// The line before, if it tells of a failed login: the next one may say that it was repeated.
-    failed: Vec<u8>,
+    /// The failed logins of the line before, if it tells of such: the next one may say that it was repeated.
+    failed: Option<Failed>,
 }
 
-/// The longest line that may be repeated, in bytes: it is remembered.
-const MAX_REPEATED: usize = 1024;
+/// Failed logins that a line may say came again, with all that is known of them but texts, which are not that line's.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Failed {
+    times: u32,
+    shape: Shape,
+    category: Category,
+    ip: Option<IpAddr>,
+    pid: u32,
+    /// Digests of the host that wrote it, and of its program.
+    host: u64,
+    program: u64,
+}
 
-/// Whether it is a web server, which may write its logs to syslog; one of several is named behind a slash.
-fn is_web_server(program: &[u8]) -> bool {
+/// How they are remembered for the lines that follow.
+const FAILED: &str = "#Failed: ";
+
+/// More is not believed: syslogds count for minutes at most.
+const MAX_REPEATED: u32 = 10_000;
+
+fn digest(text: &[u8]) -> u64 {
+    let mut digest = DefaultHasher::new();
+    digest.write(text);
+    digest.finish()
+}
+
+/// What a program said.
+struct Said<'a> {
+    program: &'a [u8],
+    message: &'a [u8],
+}
+
+/// The name of a web server, which may write its logs to syslog; one of several is named behind a slash.
+fn web_server(program: &[u8]) -> Option<&[u8]> {
     let name = program.split(|byte| *byte == b'/').next().unwrap_or(program);
-    matches!(name, b"nginx" | b"apache2" | b"httpd" | b"apache")
+    matches!(name, b"nginx" | b"apache2" | b"httpd" | b"apache").then_some(name)
 }
 
 fn is_sshd(program: &[u8]) -> bool {
@@ -49,36 +82,44 @@ fn is_about_logins(program: &[u8]) -> bool {
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { stamps: Stamps::new(context), failed: Vec::new() }
+        Self { stamps: Stamps::new(context), failed: None }
     }
 
-    /// What a line tells, and what the program said.
-    fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, &'a [u8])> {
+    fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, Said<'a>)> {
         let (severity, line) = priority(line);
         if let Some(rest) = line.strip_prefix(b"1 ") {
-            return Some((of_severity(severity, rfc5424(rest)?), b""));
+            return Some((of_severity(severity, rfc5424(rest)?), Said { program: b"", message: b"" }));
         }
         let (time, rest) = self.stamps.split(line)?;
         // macOS writes two blanks.
         let (host, rest) = host(rest.trim_ascii_start())?;
         let (program, pid, message) = tag(rest);
-        Some((of_severity(severity, event(time, host, program, pid, message)), message))
+        Some((of_severity(severity, event(time, host, program, pid, message)), Said { program, message }))
     }
 
-    /// The failed logins of the line before once more, so many times. Their texts are not this line's.
-    fn again<'a>(&mut self, times: u32, event: Event<'a>) -> Event<'a> {
-        let line = std::mem::take(&mut self.failed);
-        let known = self.read(&line).map(|(known, _)| known);
-        let again = known.and_then(|known| match known.action {
-            Action::LoginFailed { times: told, shape } => {
-                let action = Action::LoginFailed { times: times.saturating_mul(told), shape };
-                let peer = known.peer.and_then(|peer| peer.ip()).map(Peer::Ip);
-                Some(Event { action, peer, pid: known.pid, category: known.category, ..event })
-            }
-            _ => None,
-        });
-        self.failed = line;
-        again.unwrap_or(event)
+    fn remembered(&mut self, line: &[u8]) -> Option<()> {
+        self.failed = Some(serde_json::from_slice(line.strip_prefix(FAILED.as_bytes())?).ok()?);
+        Some(())
+    }
+}
+
+impl Failed {
+    fn new(event: &Event<'_>, said: &Said<'_>) -> Option<Self> {
+        let Action::LoginFailed { times, shape } = event.action else { return None };
+        let (category, ip, pid) = (event.category, event.peer.and_then(|peer| peer.ip()), event.pid);
+        Some(Self { times, shape, category, ip, pid, host: digest(event.host), program: digest(said.program) })
+    }
+
+    /// The same once more, if a line says so that the syslogd wrote, or the program itself for it.
+    fn again<'a>(&self, event: &Event<'a>, said: &Said<'a>) -> Option<Event<'a>> {
+        let times = repeats(said.message).filter(|times| *times <= MAX_REPEATED)?;
+        let is_syslogd = said.program.is_empty() || said.program == b"syslogd";
+        let is_same = || (digest(said.program), event.pid) == (self.program, self.pid);
+        if digest(event.host) != self.host || !(is_syslogd || is_same()) {
+            return None;
+        }
+        let action = Action::LoginFailed { times: times.saturating_mul(self.times), shape: self.shape };
+        Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, ..*event })
     }
 }
 
@@ -91,26 +132,24 @@ fn repeats(message: &[u8]) -> Option<u32> {
 
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let Some((event, message)) = self.read(line) else {
-            self.failed.clear();
+        if line.starts_with(b"#") {
+            self.remembered(line)?;
+            return Some(Event::plain(None, Category::System));
+        }
+        let Some((event, said)) = self.read(line) else {
+            self.failed = None;
             return None;
         };
-        if let Action::LoginFailed { .. } = event.action
-            && line.len() <= MAX_REPEATED
-        {
-            self.failed.clear();
-            self.failed.extend_from_slice(line);
-        } else if !self.failed.is_empty() {
-            if let Some(times) = repeats(message) {
-                return Some(self.again(times, event));
-            }
-            self.failed.clear();
+        if let Some(again) = self.failed.as_ref().and_then(|failed| failed.again(&event, &said)) {
+            return Some(again);
         }
+        self.failed = Failed::new(&event, &said);
         Some(event)
     }
 
     fn header(&self) -> Vec<u8> {
-        if self.failed.is_empty() { Vec::new() } else { [&self.failed[..], b"\n"].concat() }
+        let failed = self.failed.as_ref().and_then(|failed| serde_json::to_string(failed).ok());
+        failed.map(|failed| format!("{FAILED}{failed}\n").into_bytes()).unwrap_or_default()
     }
 }
 
@@ -123,8 +162,8 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     } else {
         program
     };
-    if is_web_server(program)
-        && let Some(told) = of_web_server(program, message, times)
+    if let Some(server) = web_server(program)
+        && let Some(told) = of_web_server(server, message, times)
     {
         return Event { host, time: told.time.or(Some(time)), ..told };
     }
@@ -300,7 +339,6 @@ pub fn number(digits: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::Shape;
     use crate::parse::YearRule;
 
     fn parser() -> Syslog {

@@ -130,10 +130,55 @@ fn lines_that_came_again_count_as_often_as_is_said() {
         let (counted, named) = failures("auth.log", &[&at(0, failed), &at(30, said)]);
         assert_eq!((counted, named), (want, vec![format!("192.0.2.7 {want}")]), "{said}");
     }
+    // Neither another host nor another program knows, and nobody waits so long.
+    for said in [
+        "db2 last message repeated 9 times",
+        "web1 app[7]: last message repeated 9 times",
+        "web1 sshd[8]: last message repeated 9 times",
+        "web1 last message repeated 500000 times",
+    ] {
+        let (counted, _) = failures("auth.log", &[&at(0, failed), &format!("Nov 20 10:00:30 {said}")]);
+        assert_eq!(counted, 1, "{said}");
+    }
     let two = |between: &str| {
         of(&[(0, failed.to_owned()), (5, between.to_owned()), (9, "last message repeated 2 times".to_owned())])
     };
     assert_eq!((two("last message repeated 3 times"), two("CRON[7]: (root) CMD (true)")), (6, 1));
+}
+
+#[test]
+fn nobody_hides_attempts_behind_a_good_login_or_what_another_process_said() {
+    let mail = |n: u32, module: &str, what: &str, user: &str| {
+        let user = format!("ruser={user} rhost=192.0.2.7  user={user}");
+        (
+            n % 60,
+            format!(
+                "auth[500]: {module}(dovecot:auth): authentication {what}; logname= uid=0 euid=0 tty=dovecot {user}"
+            ),
+        )
+    };
+    let many = || (0..30).map(|n| mail(n, "pam_sss", "failure", &format!("u{n}")));
+    assert_eq!(of(&many().collect::<Vec<_>>()), 30);
+    assert_eq!(of(&[mail(0, "pam_unix", "failure", "root")].into_iter().chain(many()).collect::<Vec<_>>()), 31);
+    assert_eq!(of(&many().chain([mail(31, "pam_sss", "success", "eve")]).collect::<Vec<_>>()), 30);
+    // Thirty processes of another service, and what sshd says of one attempt.
+    let ftp = (0..30).map(|n| {
+        (0, format!("vsftpd[{}]: pam_unix(vsftpd:auth): {}", 1001 + n, PAM.replace("user=eve", &format!("user=u{n}"))))
+    });
+    let told = (1, "sshd[1000]: error: PAM: Authentication failure for root from 192.0.2.7".to_owned());
+    let accepted = (1, "sshd[1000]: Accepted password for root from 192.0.2.7 port 4 ssh2".to_owned());
+    assert_eq!(of(&ftp.clone().chain([told]).collect::<Vec<_>>()), 31);
+    assert_eq!(of(&ftp.chain([accepted]).collect::<Vec<_>>()), 30);
+    // Without a process nobody knows whether it was eve who got in.
+    let su = |said: &str| (0, format!("su: pam_unix(su:{said}"));
+    let refused = "auth): authentication failure; logname=eve uid=1000 euid=0 tty=pts/8 ruser=eve rhost=  user=root";
+    assert_eq!(of(&[su(refused), su("session): session opened for user root by bob(uid=1002)")]), 1);
+}
+
+#[test]
+fn a_named_nginx_is_no_apache() {
+    let forged = "Nov 20 10:00:00 web1 nginx/web[7]: [Fri Nov 20 10:00:00.123456 2026] [auth_basic:error] [pid 7] [client 203.0.113.9:4711] AH01618: user eve not found: /";
+    assert_eq!(failures("syslog", &[forged]), (0, Vec::new()));
 }
 
 #[test]
@@ -143,7 +188,11 @@ fn a_line_that_came_again_counts_alike_however_the_log_is_cut() {
         let (minute, second) = (n / 60, n % 60);
         let stamp = format!("Nov 20 10:{minute:02}:{second:02} web1");
         log += &match n % 3 {
-            0 => format!("{stamp} sshd[{n}]: Failed password for eve from 192.0.2.{} port 4711 ssh2\n", n % 7),
+            0 => format!(
+                "{stamp} sshd[{n}]: Failed password for {} from 192.0.2.{} port 4711 ssh2\n",
+                "\u{e4}".repeat(250),
+                n % 7
+            ),
             1 => format!("{stamp} last message repeated {} times\n", 1 + n % 4),
             _ => format!("{stamp} CRON[{n}]: (root) CMD (true)\n"),
         };
