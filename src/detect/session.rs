@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use super::Sighting;
 use crate::model::event::{Part, Shape};
-use crate::model::{Action, Address, Category, Event};
+use crate::model::{Action, Address, Category, Event, Peer};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
 /// (sshd ends an unfinished login after LoginGraceTime, 120 s by default.)
@@ -37,7 +37,7 @@ const CHILD: i64 = 60;
 const NEXT_MODULE: i64 = 1;
 
 /// Within how many seconds two modules that say the same of an account say it of one attempt.
-const ONE_ATTEMPT: i64 = 3;
+const ONE_ATTEMPT: i64 = 10;
 
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
@@ -100,6 +100,9 @@ pub struct Held {
     pub file: Arc<str>,
     /// Its number in the file.
     pub number: u64,
+    /// Whether another of PAM's modules has said the same.
+    #[serde(default)]
+    repeated: bool,
 }
 
 impl Held {
@@ -114,6 +117,7 @@ impl Held {
             line: sighting.line.into(),
             file: sighting.file.clone(),
             number: sighting.number,
+            repeated: false,
         }
     }
 
@@ -143,6 +147,12 @@ impl Held {
         let user = self.user.as_ref().map(|user| user.of(&self.line));
         (0..=seconds).contains(&time.saturating_sub(self.time))
             && (user.is_none() || event.user.is_none() || user == event.user)
+    }
+
+    /// Whether it is from this event's address, or a name was written in its place and the account is the same.
+    fn is_from_or_names(&self, event: &Event<'_>) -> bool {
+        let peer = self.peer.as_ref().map(Address::peer);
+        peer == event.peer || matches!(peer, Some(Peer::Name(_))) && self.user.is_some() && event.user.is_some()
     }
 
     /// Whether sshd's PAM said it.
@@ -188,6 +198,14 @@ impl Sessions {
         if session.repeats_other_module(event, shape, times, time) {
             return 0;
         }
+        if times > 1 && shape == Shape::Pam {
+            session.forget_repeated_by_sum(event, times, time);
+        }
+        if session.held.len() >= MAX_HELD && strength(shape) == Shape::Pam {
+            // The oldest counts, so that the next module's line still finds the one that it repeats.
+            let oldest = session.held.iter().position(|held| strength(held.shape) == Shape::Pam);
+            self.over.extend(oldest.map(|oldest| session.held.remove(oldest)));
+        }
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
             return times;
         }
@@ -207,17 +225,18 @@ impl Sessions {
             session.expire(time, &mut self.over);
             let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
             session.held.retain(|held| !about(held, Shape::Key));
-            session.forget_attempt(|held| is_same(held.ip(), ip) && held.is_attempt_of(event, time, CHILD));
+            session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
         }
         self.forget_attempt_of_child(&key, event, time);
     }
 
-    /// Takes in that somebody on the machine was let do something: what PAM said just before was no failure.
-    pub fn grant(&mut self, event: &Event<'_>, time: i64) {
+    /// Takes in that somebody on the machine was let do something: what PAM said just before was no failure. `by_module`: PAM's next
+    /// module says so itself, which may have to ask another machine.
+    pub fn grant(&mut self, event: &Event<'_>, time: i64, by_module: bool) {
         let key = self.key(event);
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            session.forget_attempt(|held| held.is_attempt_of(event, time, NEXT_MODULE));
+            session.forget_attempt(event, time, if by_module { CHILD } else { NEXT_MODULE }, |_| true);
         }
     }
 
@@ -229,8 +248,8 @@ impl Sessions {
         for pid in key.pid.saturating_add(1)..=key.pid.saturating_add(CHILDREN) {
             let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) else { continue };
             session.expire(time, &mut self.over);
-            let is_its = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer && held.is_of_sshd();
-            if session.forget_attempt(|held| is_its(held) && held.is_attempt_of(event, time, CHILD)) {
+            let is_its = |held: &Held| held.is_of_sshd() && held.is_from_or_names(event);
+            if session.forget_attempt(event, time, CHILD, is_its) {
                 return;
             }
         }
@@ -281,24 +300,42 @@ impl Sessions {
 
 impl Session {
     /// Whether another of PAM's modules has just said the same.
-    fn repeats_other_module(&self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+    fn repeats_other_module(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
         let other = match shape {
             Shape::Pam => Shape::PamSecond,
             Shape::PamSecond => Shape::Pam,
             _ => return false,
         };
-        let peer = event.peer;
-        self.held.iter().any(|held| {
-            (held.shape, held.times) == (other, times)
-                && held.peer.as_ref().map(Address::peer) == peer
+        let same = self.held.iter_mut().find(|held| {
+            (held.shape, held.times, held.repeated) == (other, times, false)
+                && held.peer.as_ref().map(Address::peer) == event.peer
                 && held.is_attempt_of(event, time, ONE_ATTEMPT)
-        })
+        });
+        same.map(|held| held.repeated = true).is_some()
     }
 
-    /// Takes out what PAM said of one attempt, if that is the last line; says whether it was.
-    fn forget_attempt(&mut self, is_its: impl Fn(&Held) -> bool) -> bool {
-        let is_said = |held: &mut Held| matches!(held.shape, Shape::Pam | Shape::PamSecond) && held.times == 1;
-        self.held.pop_if(|held| is_said(held) && is_its(held)).is_some()
+    /// Takes out what other modules said of attempts that pam_unix tells of in one line.
+    fn forget_repeated_by_sum(&mut self, event: &Event<'_>, times: u32, time: i64) {
+        let mut left = times;
+        self.held.retain(|held| {
+            let is_told = left > 0
+                && (held.shape, held.times, held.repeated) == (Shape::PamSecond, 1, false)
+                && held.peer.as_ref().map(Address::peer) == event.peer
+                && held.is_attempt_of(event, time, CHILD);
+            left -= u32::from(is_told);
+            !is_told
+        });
+    }
+
+    /// Takes out what PAM said last of an attempt on this event's account, so many seconds before at most; says whether there was such.
+    fn forget_attempt(&mut self, event: &Event<'_>, time: i64, seconds: i64, is_its: impl Fn(&Held) -> bool) -> bool {
+        let is_said = |held: &Held| strength(held.shape) == Shape::Pam && held.times == 1;
+        let is_meant = |held: &Held| is_said(held) && is_its(held) && held.is_attempt_of(event, time, seconds);
+        let last = self.held.len().wrapping_sub(1);
+        // Without the account only the last line is surely about it.
+        let found = self.held.iter().rposition(is_meant);
+        let found = found.filter(|at| *at == last || self.held[*at].user.is_some() && event.user.is_some());
+        found.map(|at| self.held.remove(at)).is_some()
     }
 
     fn note_explicit(&mut self, ip: Option<IpAddr>, time: i64) {

@@ -77,7 +77,7 @@ impl<'a> Facts<'a> {
             Action::ErrorLogged
             | Action::LoginFailed { .. }
             | Action::Probed
-            | Action::Granted
+            | Action::Granted { .. }
             | Action::LockedOut
             | Action::LogCleared
             | Action::Other => {}

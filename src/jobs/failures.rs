@@ -19,8 +19,8 @@ pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, 
             stream.sessions.accept(event, sighting.time);
             0
         }
-        Action::Granted => {
-            stream.sessions.grant(event, sighting.time);
+        Action::Granted { by_module } => {
+            stream.sessions.grant(event, sighting.time, by_module);
             0
         }
         _ => 0,

@@ -254,7 +254,9 @@ impl Scanner {
         let mut facts = Facts::unparsed(time, late);
         let Some((category, action)) = line.what() else { return Some(facts) };
         match action {
-            Action::LoginFailed { .. } | Action::LoginSucceeded | Action::Granted | Action::Probed => return None,
+            Action::LoginFailed { .. } | Action::LoginSucceeded | Action::Granted { .. } | Action::Probed => {
+                return None;
+            }
             Action::Request { status } if input.web_logins.may_be_failure(status) => return None,
             _ => {}
         }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::lines::MAX_LINE;
 use crate::model::Source;
+use crate::model::event::{PRINTED, WEB_SERVERS};
 
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;
@@ -51,6 +52,9 @@ struct Entry {
     /// A process may have given several.
     #[serde(rename = "PRIORITY", default)]
     severity: serde_json::Value,
+    /// How it came into the journal.
+    #[serde(rename = "_TRANSPORT", default)]
+    transport: serde_json::Value,
     #[serde(rename = "MESSAGE", default)]
     message: Message,
 }
@@ -140,7 +144,11 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     // As syslog sends it; nothing is to be made of what is no error.
     let severity = entry.severity.as_str().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
-    text.extend(format!("{severity}{stamp} {} {}{pid}: ", word(&entry.host), word(&entry.identifier)).into_bytes());
+    let is_printed = entry.transport.as_str().is_some_and(|transport| transport != "syslog");
+    let is_web_server = entry.identifier.split('/').next().is_some_and(|name| WEB_SERVERS.contains(&name));
+    let printed = if is_printed && is_web_server { PRINTED } else { "" };
+    let (host, program) = (word(&entry.host), word(&entry.identifier));
+    text.extend(format!("{severity}{stamp} {host} {program}{printed}{pid}: ").into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
     text.push(b'\n');
     true
@@ -162,6 +170,20 @@ not json
         assert_eq!(entries.text, want);
         assert_eq!((entries.unreadable, entries.cursor.as_deref()), (1, Some("s=2")));
         assert!(!entries.more);
+    }
+
+    #[test]
+    fn what_a_web_server_printed_is_told_from_what_it_sent_to_syslog() {
+        let entry = |transport: &str| {
+            let json = format!(
+                r#"{{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1763632800123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"nginx","_PID":"42","_TRANSPORT":"{transport}","MESSAGE":"a"}}"#
+            );
+            let mut entries = JournalEntries::default();
+            collect(json.as_bytes(), &mut entries).unwrap();
+            String::from_utf8(entries.text).unwrap()
+        };
+        assert!(entry("syslog").ends_with(" web1 nginx[42]: a\n"), "{}", entry("syslog"));
+        assert!(entry("stdout").ends_with(" web1 nginx(printed)[42]: a\n"), "{}", entry("stdout"));
     }
 
     #[test]

@@ -231,6 +231,13 @@ pub fn network(ip: IpAddr) -> IpAddr {
     }
 }
 
+/// Programs that write lines of access and error logs to syslog.
+pub const WEB_SERVERS: [&str; 4] = ["nginx", "apache2", "httpd", "apache"];
+
+/// What stands behind a web server's name where the journal has what it printed: to standard error nginx prints decoded paths, so a
+/// line may be a visitor's own.
+pub const PRINTED: &str = "(printed)";
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -249,7 +256,10 @@ pub enum Action {
     /// A login succeeded.
     LoginSucceeded,
     /// Somebody who was there already was let do more, as by sudo.
-    Granted,
+    Granted {
+        /// Whether it is one of PAM's modules that says so.
+        by_module: bool,
+    },
     /// Somebody connected without trying to log in, or broke off: a scanner's trace.
     Probed,
     /// An account was locked because of too many failed logins.

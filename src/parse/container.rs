@@ -40,7 +40,7 @@ struct Known {
 }
 
 /// The longest line that is put together, in bytes.
-const MAX_PIECES: usize = 64 << 10;
+const MAX_PIECES: usize = 256 << 10;
 
 /// Where it was printed to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,7 +86,15 @@ impl Container {
             let told = unescaped.event(line, |line| printed(recognised, known, stream, without_line_break(line)));
             return Some(at(time, told));
         }
-        let told = unescaped.event(line, |piece| known.piece(recognised, stream, piece, is_whole));
+        known.has_room(line, is_whole)?;
+        let mut is_text = false;
+        let told = unescaped.event(line, |piece| {
+            is_text = true;
+            known.piece(recognised, stream, piece, is_whole)
+        });
+        if !is_text {
+            known.forget(!is_whole);
+        }
         Some(at(time, told))
     }
 
@@ -105,6 +113,7 @@ impl Container {
         if is_whole && !known.goes_on {
             return Some(at(time, printed(recognised, known, stream, message)));
         }
+        known.has_room(message, is_whole)?;
         Some(at(time, known.piece(recognised, stream, message, is_whole)))
     }
 
@@ -153,6 +162,20 @@ fn at(time: i64, told: Option<Event<'_>>) -> Event<'_> {
 }
 
 impl Known {
+    /// None where a line ends that is too long to be looked at.
+    fn has_room(&mut self, last: &[u8], is_last: bool) -> Option<()> {
+        let is_too_long = is_last && self.pieces.len() + last.len() > MAX_PIECES;
+        if is_too_long {
+            self.forget(false);
+        }
+        (!is_too_long).then_some(())
+    }
+
+    fn forget(&mut self, goes_on: bool) {
+        self.pieces.clear();
+        self.goes_on = goes_on;
+    }
+
     /// Takes a piece of a line in; with the last one tells what the line does, but for its texts, which are not this piece's.
     fn piece<'a>(
         &mut self,
@@ -161,17 +184,16 @@ impl Known {
         piece: &[u8],
         is_last: bool,
     ) -> Option<Event<'a>> {
-        // Of a line that is longer still nothing is understood.
         let room = MAX_PIECES.saturating_sub(self.pieces.len());
         // What is remembered for the next run is a line of text.
-        let text = piece.iter().take(room).map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'?' });
+        let text = piece.iter().take(room).map(|byte| if matches!(byte, b' '..=b'~' | b'\r') { *byte } else { b'?' });
         self.pieces.extend(text);
         self.goes_on = !is_last;
         if !is_last {
             return None;
         }
         let line = std::mem::take(&mut self.pieces);
-        let whole = printed(recognised, self, stream, &line).filter(|_| line.len() < MAX_PIECES)?;
+        let whole = printed(recognised, self, stream, without_line_break(&line))?;
         let peer = whole.peer.and_then(|peer| peer.ip()).map(Peer::Ip);
         Some(Event { peer, user: None, request: b"", host: b"", ..whole })
     }
@@ -305,7 +327,7 @@ mod tests {
         assert_eq!(next.header(), b"");
         // What a long line goes on with may look like another one.
         assert_eq!(read(&mut next, &docker("stdout", &"x".repeat(MAX_PIECES))), other);
-        assert_eq!(read(&mut next, &docker("stdout", &format!("{ACCESS}\\n"))), other);
+        assert_eq!(read(&mut next, &docker("stdout", &format!("{ACCESS}\\n"))), None, "told as not understood");
         assert_eq!(read(&mut next, &docker("stdout", &format!("{ACCESS}\\n"))), whole);
         assert_eq!(read(&mut next, &docker("stderr", &format!("{ACCESS}\\n"))), other);
     }

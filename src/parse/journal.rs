@@ -48,7 +48,9 @@ impl Parser for Journal {
         let time = time.div_euclid(1_000_000);
         let told = self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?;
         let mut told = of_severity(severity, Event { host, ..told });
-        if told.category == Category::Access && text(entry.transport) == b"stdout" {
+        if matches!(told.category, Category::Access | Category::Error)
+            && !matches!(text(entry.transport), b"" | b"syslog")
+        {
             // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
             (told.peer, told.user) = (None, None);
         }

@@ -23,7 +23,10 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
         event.user = user;
     } else if let Some(user) = granted(program, message) {
-        (event.action, event.user) = (Action::Granted, Some(user));
+        // su and login tell of the account that is entered: without the process nobody knows by whom.
+        if event.pid != 0 || program == b"sudo" {
+            (event.action, event.user) = (Action::Granted { by_module: false }, Some(user));
+        }
     } else {
         let name = program.strip_suffix(b"(pam_unix)").unwrap_or(program);
         told_by_pam(message, times, !matches!(name, b"sudo" | b"su" | b"doas" | b"login"), event);
@@ -31,10 +34,6 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
         if name == b"sudo" && event.user.is_none() && matches!(event.action, Action::LoginFailed { .. }) {
             event.user = pam::asker(message);
         }
-    }
-    // su and login tell of the account that is entered: without the process nobody knows by whom.
-    if event.action == Action::Granted && event.pid == 0 && program != b"sudo" {
-        event.action = Action::Other;
     }
 }
 
@@ -58,7 +57,8 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
         event.action = Action::LoginFailed { times: times.saturating_mul(failure.times), shape: pam::shape(message) };
         (event.user, event.peer) = (failure.user, failure.peer);
     } else if let Some((user, peer)) = pam::success(message) {
-        event.action = if by_client { Action::LoginSucceeded } else { Action::Granted };
+        let granted = Action::Granted { by_module: event.pid != 0 };
+        event.action = if by_client { Action::LoginSucceeded } else { granted };
         (event.user, event.peer) = (user, peer);
     } else if let Some(user) = pam::locked(message) {
         (event.action, event.user) = (Action::LockedOut, Some(user));
@@ -196,7 +196,11 @@ mod tests {
             let mut event = Event::plain(None, Category::Auth);
             read(b"sudo", message.as_bytes(), 1, &mut event);
             let is_command = message.starts_with("eve : ");
-            assert_eq!(event.action, if is_command { Action::Granted } else { Action::Other }, "{message}");
+            assert_eq!(
+                event.action,
+                if is_command { Action::Granted { by_module: false } } else { Action::Other },
+                "{message}"
+            );
         }
     }
 }

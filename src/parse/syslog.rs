@@ -11,7 +11,7 @@ use super::sshd;
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
-use crate::model::event::Shape;
+use crate::model::event::{PRINTED, Shape, WEB_SERVERS};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -55,7 +55,7 @@ struct Said<'a> {
 /// The name of a web server, which may write its logs to syslog; one of several is named behind a slash.
 fn web_server(program: &[u8]) -> Option<&[u8]> {
     let name = program.split(|byte| *byte == b'/').next().unwrap_or(program);
-    matches!(name, b"nginx" | b"apache2" | b"httpd" | b"apache").then_some(name)
+    WEB_SERVERS.iter().any(|server| server.as_bytes() == name).then_some(name)
 }
 
 fn is_sshd(program: &[u8]) -> bool {
@@ -93,6 +93,10 @@ impl Syslog {
         let (time, rest) = self.stamps.split(line)?;
         // macOS writes two blanks.
         let (host, rest) = host(rest.trim_ascii_start())?;
+        // What a container printed.
+        if matches!(host, b"stdout" | b"stderr") && (rest.starts_with(b"F ") || rest.starts_with(b"P ")) {
+            return None;
+        }
         let (program, pid, message) = tag(rest);
         Some((of_severity(severity, event(time, host, program, pid, message)), Said { program, message }))
     }
@@ -112,14 +116,16 @@ impl Failed {
 
     /// The same once more, if a line says so that the syslogd wrote, or the program itself for it.
     fn again<'a>(&self, event: &Event<'a>, said: &Said<'a>) -> Option<Event<'a>> {
-        let times = repeats(said.message).filter(|times| *times <= MAX_REPEATED)?;
+        let times = repeats(said.message)?.min(MAX_REPEATED);
+        // macOS names no host there.
+        let host = if event.host == b"---" { b"" } else { event.host };
         let is_syslogd = said.program.is_empty() || said.program == b"syslogd";
         let is_same = || (digest(said.program), event.pid) == (self.program, self.pid);
-        if digest(event.host) != self.host || !(is_syslogd || is_same()) {
+        if !host.is_empty() && digest(host) != self.host || !(is_syslogd || is_same()) {
             return None;
         }
         let action = Action::LoginFailed { times: times.saturating_mul(self.times), shape: self.shape };
-        Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, ..*event })
+        Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, host, ..*event })
     }
 }
 
@@ -162,10 +168,12 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     } else {
         program
     };
-    if let Some(server) = web_server(program)
+    let printed = program.strip_suffix(PRINTED.as_bytes());
+    if let Some(server) = web_server(printed.unwrap_or(program))
         && let Some(told) = of_web_server(server, message, times)
     {
-        return Event { host, time: told.time.or(Some(time)), ..told };
+        let told = Event { host, time: told.time.or(Some(time)), ..told };
+        return if printed.is_some() { Event { peer: None, user: None, ..told } } else { told };
     }
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     if is_sshd(program) {

@@ -78,8 +78,9 @@ fn what_the_journal_has_of_a_web_servers_outputs_accuses_nobody() {
     let bed = TestBed::new();
     let entry = |n: u32| {
         let time = (1_795_168_800_000_000_u64 + u64::from(n) * 1_000_000).to_string();
+        let transport = if n.is_multiple_of(2) { "stdout" } else { "journal" };
         let entry = serde_json::json!({"__REALTIME_TIMESTAMP": time, "_HOSTNAME": "web1", "SYSLOG_IDENTIFIER": "nginx",
-            "_TRANSPORT": "stdout", "MESSAGE": request("203.0.113.9", n, 401)});
+            "_TRANSPORT": transport, "MESSAGE": request("203.0.113.9", n, 401)});
         format!("{entry}\n")
     };
     let lines: String = (0..6).map(entry).collect();
