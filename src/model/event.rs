@@ -41,7 +41,8 @@ impl<'a> Peer<'a> {
             return Some(Peer::Ip(ip));
         }
         let plausible = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
-        (!text.is_empty() && text.len() <= 255 && text.iter().all(plausible)).then_some(Peer::Name(text))
+        let is_name = text.len() <= 255 && text.iter().all(plausible) && text.iter().any(u8::is_ascii_alphanumeric);
+        is_name.then_some(Peer::Name(text))
     }
 
     /// The address, if it is one.

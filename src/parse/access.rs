@@ -29,7 +29,7 @@ impl Parser for Access {
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer: Some(peer), user, request, ..plain })
+        Some(Event { action, peer, user, request, ..plain })
     }
 
     fn plain_request(&mut self, text: &[u8]) -> Option<PlainRequest> {
@@ -77,29 +77,35 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
     if text.len() == 26 { Access::default().time(text) } else { None }
 }
 
-/// The client, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with its port.
-fn peer(line: &[u8]) -> Option<(Peer<'_>, usize)> {
+/// The client, if one is told, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with
+/// its port.
+fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     if let Some((ip, rest)) = leading_ipv4(line)
         && rest.starts_with(b" - ")
     {
-        return Some((Peer::Ip(ip.into()), line.len() - rest.len()));
+        return Some((Some(Peer::Ip(ip.into())), line.len() - rest.len()));
     }
     let end = memchr(b' ', line)?;
     let first = Peer::read(&line[..end]);
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
-    if let Some(first) = first.filter(|_| line[end..].starts_with(b" - ")) {
+    if first.is_some() && line[end..].starts_with(b" - ") {
         return Some((first, end));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
+    if line[end..].starts_with(b" - ") && (&line[..end] == b"-" || is_host_with_port(&line[..end])) {
+        // Nobody is named. A virtual host has the client behind it, that is one more word.
+        let is_host = &line[..end] != b"-" && is_client_of_host(&line[second..]);
+        return Some((None, if is_host { second } else { end }));
+    }
     let client = Peer::read(&line[end + 1..second]);
     let is_address = client.is_some_and(|client| client.ip().is_some());
     if first.is_some_and(|first| first.ip().is_some()) {
         // Of two addresses one may be what a proxy, or the client itself, says of the client: that takes a configured format.
-        return (!is_address || !is_client_of_host(&line[second..])).then_some((first?, end));
+        return (!is_address || !is_client_of_host(&line[second..])).then_some((first, end));
     }
     // A name alone may be the month of another format's line.
     let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
-    client.filter(|_| has_port || is_address && is_client_of_host(&line[second..])).map(|client| (client, second))
+    (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
 }
 
 /// Whether what follows an address in second place says that a virtual host stands in the first: an identity, which is
@@ -310,6 +316,23 @@ mod tests {
             let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#);
             let event = parser.parse(line.as_bytes()).unwrap();
             assert_eq!(event.peer, Peer::read(client.as_bytes()), "{front}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_is_not_told_is_nobody() {
+        let mut parser = Access::default();
+        for (front, user) in [
+            ("- - -", None),
+            ("- - eve", Some("eve")),
+            ("192.0.2.7:51234 - -", None),
+            ("192.0.2.7:51234 - eve", Some("eve")),
+            ("www.example.org:443 - - -", None),
+            ("www.example.org:443 - - eve", Some("eve")),
+        ] {
+            let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5 "-" "x""#);
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!((event.peer, event.user), (None, user.map(str::as_bytes)), "{front}");
         }
     }
 

@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
-use super::time::{WallClock, clock, four, month, two};
+use super::time::{WallClock, clock, four, month, rfc3339, two};
 use super::{Context, Parser};
 use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
@@ -19,8 +19,11 @@ impl ApacheError {
         Self { wall: WallClock::new(context) }
     }
 
-    /// Reads `Sun Dec 04 04:47:44 2005` or `Fri Nov 20 10:15:30.123456 2026`.
+    /// Reads `Sun Dec 04 04:47:44 2005`, `Fri Nov 20 10:15:30.123456 2026` or `2026-11-20 10:15:30.123456 +0100`.
     fn time(&mut self, stamp: &[u8]) -> Option<i64> {
+        if stamp.first()?.is_ascii_digit() {
+            return rfc3339(stamp).or_else(|| self.wall.zoneless(stamp));
+        }
         let rest = stamp.get(4..)?;
         let month = month(rest.get(..3)?)?;
         let day = two([*rest.get(4)?, *rest.get(5)?])?;
@@ -34,28 +37,33 @@ impl Parser for ApacheError {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (stamp, rest) = bracketed(line)?;
         let time = self.time(stamp)?;
+        // Only 2.4, which writes the module, can write the other stamp; programs of all kinds do so, too.
+        if stamp.first().is_some_and(u8::is_ascii_digit) && memchr(b':', bracketed(rest)?.0).is_none() {
+            return None;
+        }
         Some(Event { time: Some(time), ..event(rest)? })
     }
 }
 
-/// What follows `[Fri Nov 20 10:15:30.123456 2026]`.
+/// What follows `[Fri Nov 20 10:15:30.123456 2026]` or `[2026-11-20 10:15:30]`.
 pub fn without_stamp(line: &[u8]) -> Option<&[u8]> {
     let (stamp, rest) = bracketed(line)?;
-    let is_one = stamp.len() >= 24 && month(&stamp[4..7]).is_some() && clock(&stamp[11..19]).is_some();
-    is_one.then_some(rest)
+    let is_named = || stamp.len() >= 24 && month(&stamp[4..7]).is_some();
+    let is_compact = stamp.get(4) == Some(&b'-') && stamp.get(7) == Some(&b'-');
+    (is_compact || is_named()).then_some(rest).filter(|_| stamp.get(11..19).is_some_and(|text| clock(text).is_some()))
 }
 
 /// What follows the stamp tells.
 pub fn event(text: &[u8]) -> Option<Event<'_>> {
     let (level, mut rest) = bracketed(text)?;
-    let module = memchr(b':', level);
-    let level = module.map_or(level, |at| &level[at + 1..]);
+    let module = memchr(b':', level).map(|at| &level[..at]);
+    let level = module.map_or(level, |module| &level[module.len() + 1..]);
     let bad = matches!(level, b"emerg" | b"alert" | b"crit" | b"error");
     if !bad && !matches!(level, b"warn" | b"notice" | b"info" | b"debug") && !level.starts_with(b"trace") {
         return None;
     }
     let mut peer = None;
-    while let Some((field, after)) = bracketed(rest) {
+    while let Some((field, after)) = bracketed(without_system_error(rest)) {
         rest = after;
         if let Some(client) = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ")) {
             peer = client_address(client, module.is_some());
@@ -63,7 +71,7 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
         }
     }
     let plain = Event { peer, ..Event::plain(None, Category::Error) };
-    let failure = if bad { failed_login(rest, module.is_some()) } else { None };
+    let failure = if bad { failed_login(rest, module) } else { None };
     Some(match failure {
         Some(user) => {
             let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
@@ -73,21 +81,53 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
     })
 }
 
+/// What follows `(13)Permission denied: ` or `(OS 64)The specified network name is no longer available.  : `, where the client does.
+fn without_system_error(text: &[u8]) -> &[u8] {
+    let client = text.trim_ascii_start().strip_prefix(b"(").and_then(|rest| {
+        let number = &rest[..memchr(b')', rest)?];
+        let number = number.strip_prefix(b"OS ").unwrap_or(number);
+        let client = &rest[memmem::find(rest, b": ")? + 2..];
+        (number.iter().all(u8::is_ascii_digit) && client.starts_with(b"[client ")).then_some(client)
+    });
+    client.unwrap_or(text)
+}
+
 /// What mod_auth_basic, mod_authz_core, mod_auth_digest and mod_auth_form say when they answer 401.
-const CODES: [&[u8]; 9] = [b"01614", b"01617", b"01618", b"01631", b"01790", b"01792", b"01794", b"01806", b"01807"];
+const CODES: [&[u8]; 14] = [
+    b"01614", b"01617", b"01618", b"01631", b"01781", b"01788", b"01789", b"01790", b"01791", b"01792", b"01793",
+    b"01794", b"01806", b"01807",
+];
+
+/// What mod_auth_digest says of credentials that are none.
+const NO_CREDENTIALS: [&[u8]; 4] =
+    [b"client used wrong authentication scheme", b"realm mismatch - got `", b"unknown algorithm `", b"invalid qop `"];
+
+/// What Kerberos says of a wrong password or account (MIT and Heimdal, krb5_err.et), by mod_auth_kerb.
+const KERBEROS: &[u8] = b"krb5_get_init_creds_password() failed: ";
+const WRONG_PASSWORD: [&[u8]; 3] =
+    [b"Decrypt integrity check failed", b"Preauthentication failed", b"Client not found in Kerberos database"];
 
 /// The account of a login that failed, empty where none is told. In 2.4, which writes the module, a code tells the servers' words
-/// from those of programs behind it.
-fn failed_login(message: &[u8], has_code: bool) -> Option<&[u8]> {
+/// from those of programs behind it; mod_auth_kerb has none.
+fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]> {
     let mut message = message.trim_ascii_start();
-    if has_code {
+    if let Some(reason) = message.strip_prefix(KERBEROS).filter(|_| module.is_none_or(|module| module == b"auth_kerb"))
+    {
+        return WRONG_PASSWORD.iter().any(|said| reason.starts_with(said)).then_some(b"");
+    }
+    if module.is_some() {
         let (code, rest) = message.strip_prefix(b"AH")?.split_at_checked(5)?;
         message = rest.strip_prefix(b": ").filter(|_| CODES.contains(&code))?;
+    } else if let Some(user) = unauthorized(message) {
+        return Some(user);
     }
-    if message.starts_with(b"client used wrong authentication scheme") {
+    let digest = message.strip_prefix(b"Digest: ");
+    let may_say = if module.is_some() || digest.is_some() { &NO_CREDENTIALS[..] } else { &NO_CREDENTIALS[..1] };
+    let message = digest.unwrap_or(message);
+    if may_say.iter().any(|said| message.starts_with(said)) {
         return Some(b"");
     }
-    let rest = message.strip_prefix(b"Digest: ").unwrap_or(message).strip_prefix(b"user ")?;
+    let rest = message.strip_prefix(b"user ")?;
     let said: [&[u8]; 5] = [
         b"' in realm `",
         b" not found",
@@ -101,6 +141,22 @@ fn failed_login(message: &[u8], has_code: bool) -> Option<&[u8]> {
         [b'`', user @ ..] | [b'\'', user @ .., b'\''] => user,
         user => user,
     })
+}
+
+/// Whom 2.2 lets in nowhere it asks for accounts: `Authorization of user USER to access URI failed, reason: …` (mod_authz_owner,
+/// mod_authz_groupfile), `access to URI failed, reason: user 'USER' does not meet 'require'ments for …` (mod_authz_user).
+fn unauthorized(message: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = message.strip_prefix(b"Authorization of user ") {
+        let end = memmem::find(rest, b" to access ")?;
+        return memmem::find(&rest[end..], b" failed, reason: ").map(|_| &rest[..end]);
+    }
+    const REASON: &[u8] = b" failed, reason: user '";
+    let rest = message.strip_prefix(b"access to ")?;
+    let mut reasons = memmem::find_iter(rest, REASON);
+    let user = &rest[reasons.next()? + REASON.len()..];
+    let user = &user[..memmem::find(user, b"' does not meet 'require'ments for ")?];
+    // What a visitor asks for, and comes from by its own word, may say the same of somebody else.
+    Some(if reasons.next().is_some() { b"" } else { user })
 }
 
 /// Splits `[field] rest` (leading blanks ignored) into both; an address in brackets may stand in the field.
@@ -159,6 +215,20 @@ mod tests {
         let old_v6 = "[Sun Dec 04 04:47:44 2005] [error] [client 2001:db8::7:4711] File does not exist: /x";
         assert_eq!(parse(old_v6).unwrap().2, "2001:db8::7:4711");
         assert_eq!(parse("[not a stamp] [error] x"), None);
+        let failed = "[Fri Nov 20 10:15:30.123456 2026] [core:error] [pid 7] (13)Permission denied: [client 192.0.2.7:4711] AH00132: x";
+        assert_eq!(parse(failed).unwrap().2, "192.0.2.7");
+        let of_windows =
+            "[Fri Nov 20 10:15:30.123456 2026] [proxy:error] [pid 7] (OS 64)It is gone.  : [client 192.0.2.7:4711] x";
+        assert_eq!(parse(of_windows).unwrap().2, "192.0.2.7");
+        for told in ["(13)x: AH1: [client 203.0.113.9:1] y", "(x)y: [client 203.0.113.9:1] y"] {
+            assert_eq!(parse(&format!("[Sun Dec 04 04:47:44 2005] [error] {told}")).unwrap().2, "", "{told}");
+        }
+        let compact = "[auth_basic:error] [pid 7] [client 192.0.2.7:4711] AH01618: user eve not found: /";
+        for stamp in ["2026-11-20 11:15:30.123456 +0100", "2026-11-20 10:15:30.123456", "2026-11-20 10:15:30"] {
+            let told = parse(&format!("[{stamp}] {compact}"));
+            assert_eq!(told, Some((at("2026-11-20T10:15:30Z"), true, "192.0.2.7".into())), "{stamp}");
+        }
+        assert_eq!(parse("[2026-11-20 10:15:30] [error] x"), None);
     }
 
     #[test]
@@ -182,13 +252,34 @@ mod tests {
             ("auth_digest:error", "AH01790: user `eve' in realm `private' not found: /private", "eve"),
             ("auth_digest:error", "AH01792: user eve: password mismatch: /private", "eve"),
             ("error", "Digest: user eve: password mismatch: /private", "eve"),
+            ("auth_digest:error", "AH01791: user `eve' in realm `private' denied by provider: /private", "eve"),
+            ("error", "Authorization of user eve to access /x failed, reason: file owner bob does not match.", "eve"),
+            (
+                "error",
+                "access to /x failed, reason: user 'eve' does not meet 'require'ments for user/valid-user to be allowed access",
+                "eve",
+            ),
         ] {
             assert_eq!(told(level, message), (true, Some(user.to_owned())), "{message}");
         }
-        for message in
-            ["AH01618: user  not found: /private", "AH01614: client used wrong authentication scheme: /private"]
-        {
-            assert_eq!(told(basic, message), (true, None), "{message}");
+        let (digest, kerberos) =
+            ("auth_digest:error", "krb5_get_init_creds_password() failed: Preauthentication failed");
+        for (level, message) in [
+            (basic, "AH01618: user  not found: /private"),
+            (basic, "AH01614: client used wrong authentication scheme: /private"),
+            (digest, "AH01781: client used wrong authentication scheme `Basic': /private"),
+            (digest, "AH01788: realm mismatch - got `a' but expected `b'"),
+            (digest, "AH01793: invalid qop `auth' received: /private"),
+            ("error", "Digest: unknown algorithm `x' received: /private"),
+            ("error", kerberos),
+            ("auth_kerb:error", kerberos),
+            // Who asks for a page that is called so may not choose who is blamed.
+            (
+                "error",
+                "access to / failed, reason: user 'bob' does not meet 'require'ments for x failed, reason: user 'eve' does not meet 'require'ments for user/valid-user to be allowed access",
+            ),
+        ] {
+            assert_eq!(told(level, message), (true, None), "{message}");
         }
         for (level, message) in [
             ("auth_basic:debug", "AH01618: user eve not found: /private"),
@@ -198,6 +289,14 @@ mod tests {
             ("core:error", "AH0161: user eve not found: /private"),
             ("cgi:error", "AH01215: user 42 not found: /srv/cgi/x"),
             ("wsgi:error", "user 42 not found"),
+            ("wsgi:error", kerberos),
+            ("auth_kerb:error", "krb5_get_init_creds_password() failed: Cannot contact any KDC for requested realm"),
+            (
+                "authz_owner:error",
+                "AH01637: Authorization of user eve to access /x failed, reason: file owner bob does not match.",
+            ),
+            ("error", "realm mismatch - got `a' but expected `b'"),
+            ("error", "access to /x failed, reason: user eve is unknown"),
         ] {
             assert!(!told(level, message).0, "{message}");
         }

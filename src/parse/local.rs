@@ -30,9 +30,9 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     } else {
         let name = program.strip_suffix(b"(pam_unix)").unwrap_or(program);
         told_by_pam(message, times, !matches!(name, b"sudo" | b"su" | b"doas" | b"login"), event);
-        // It asks for the password of whoever calls it, whom not every module names.
-        if name == b"sudo" && event.user.is_none() && matches!(event.action, Action::LoginFailed { .. }) {
-            event.user = pam::asker(message);
+        // Its own words name who calls it, whosever password it asks for (sudoers, targetpw).
+        if name == b"sudo" && matches!(event.action, Action::LoginFailed { .. } | Action::Granted { .. }) {
+            event.user = pam::asker(message).or(event.user);
         }
     }
 }
@@ -81,8 +81,8 @@ fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// `FAILED SU (to root) eve on pts/0` (util-linux), `FAILED su for root by eve` and `pam_authenticate: …` (shadow),
-/// `BAD SU eve to root on /dev/ttyp0` (BSD), `failed: ttyq4 changing from eve to root` (IRIX). The account that was to be
-/// entered counts.
+/// `BAD SU eve to root on /dev/ttyp0` (BSD), `failed: ttyq4 changing from eve to root` (IRIX), `'su root' failed for eve on
+/// /dev/pts/8` (Solaris, and RFC 3164's example). The account that was to be entered counts.
 fn su(message: &[u8]) -> Option<(&[u8], u32)> {
     let user = if let Some(rest) = message.strip_prefix(b"FAILED SU (to ") {
         &rest[..memchr::memchr(b')', rest)?]
@@ -91,6 +91,8 @@ fn su(message: &[u8]) -> Option<(&[u8], u32)> {
     } else if let Some(rest) = message.strip_prefix(b"BAD SU ") {
         let rest = &rest[..memmem::rfind(rest, b" on ")?];
         &rest[memmem::rfind(rest, b" to ")? + 4..]
+    } else if let Some(rest) = message.strip_prefix(b"'su ") {
+        &rest[..memmem::rfind(rest, b"' failed for ")?]
     } else {
         let rest = message.strip_prefix(b"failed: ")?;
         let rest = &rest[memmem::find(rest, b" changing from ")? + 15..];
@@ -114,7 +116,8 @@ fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
 }
 
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
-/// (util-linux, shadow), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD).
+/// (util-linux, shadow), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
+/// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, where it is all that is said of them).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
     let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ") {
         let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];
@@ -123,6 +126,9 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
     } else if let Some(rest) = message.strip_prefix(b"invalid password for ") {
         let at = memmem::rfind(rest, b" on ")?;
         (&rest[..at], &rest[at..], 1)
+    } else if let Some(rest) = message.strip_prefix(b"REPEATED LOGIN FAILURES ON ") {
+        let comma = memmem::find(rest, b", ")?;
+        (&rest[comma + 2..], &rest[..comma], 1)
     } else {
         // It is told twice, and only whom it was about is told at the second time.
         let comma = memmem::find(message, b", ")?;
@@ -164,11 +170,19 @@ mod tests {
             ("su", "FAILED su for root by eve", "root", 1),
             ("su", "BAD SU eve to root on /dev/ttyp0", "root", 1),
             ("su", "failed: ttyq4 changing from eve to root", "root", 1),
+            ("su", "'su root' failed for eve on /dev/pts/8", "root", 1),
+            (
+                "sudo",
+                "pam_unix(sudo:auth): authentication failure; logname=eve uid=1 euid=0 tty=/dev/pts/1 ruser=eve rhost=  user=root",
+                "eve",
+                1,
+            ),
             ("doas", "failed auth for eve", "eve", 1),
             ("doas", "failed command for eve: ls: x", "eve", 1),
             ("doas", "command not permitted for eve: ls", "eve", 1),
             ("login", "FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure", "root", 1),
             ("login", "FAILED LOGIN 2 FROM 192.0.2.7 FOR root, Authentication failure", "root", 1),
+            ("login", "REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.4, root", "root", 1),
             (
                 "su",
                 "pam_unix(su:auth): authentication failure; logname=eve uid=1 euid=0 tty=/dev/pts/0 ruser=eve rhost=  user=root",

@@ -182,7 +182,7 @@ pub fn with_offset(date: NaiveDate, clock: Clock, offset: i64) -> Option<i64> {
     Some(midnight + i64::from(clock.hour * 3600 + clock.minute * 60 + clock.second) - offset)
 }
 
-/// Reads an RFC 3339 stamp; fractions of a second are dropped.
+/// Reads an RFC 3339 stamp, also with a blank before its zone; fractions of a second are dropped.
 pub fn rfc3339(text: &[u8]) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(
         four(text.get(..4)?)?,
@@ -199,7 +199,7 @@ pub fn rfc3339(text: &[u8]) -> Option<i64> {
         [b'.', fraction @ ..] => &fraction[fraction.iter().position(|b| !b.is_ascii_digit())?..],
         rest => rest,
     };
-    with_offset(date, clock, offset(zone)?)
+    with_offset(date, clock, offset(zone.strip_prefix(b" ").unwrap_or(zone))?)
 }
 
 fn digit(byte: u8) -> Option<u32> {
@@ -237,6 +237,7 @@ mod tests {
     fn stamps_with_a_zone_are_exact() {
         assert_eq!(rfc3339(b"2026-11-20T10:15:30.123456+01:00"), Some(at("2026-11-20T09:15:30Z")));
         assert_eq!(rfc3339(b"2026-11-20T10:15:60Z"), Some(at("2026-11-20T10:16:00Z")));
+        assert_eq!(rfc3339(b"2026-11-20 10:15:30.123456 +0100"), Some(at("2026-11-20T09:15:30Z")));
         assert_eq!(rfc3339(b"2026-11-20"), None);
         assert_eq!(rfc3339(b"2026-11-20T10:15:30"), None);
     }

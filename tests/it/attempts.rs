@@ -283,3 +283,25 @@ fn accounts_that_pam_locks_are_told() {
     accounts.sort_unstable();
     assert_eq!(accounts, ["anna", "root", "test1"]);
 }
+
+#[test]
+fn sudo_counts_as_often_as_it_says_whosever_password_it_asked_for() {
+    let pam = "pam_unix(sudo:auth): authentication failure; logname=eve uid=1000 euid=0 tty=/dev/pts/1 ruser=eve rhost=  user=root";
+    let told = "eve : 3 incorrect password attempts ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls";
+    let granted = "eve : TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls";
+    for tag in ["sudo", "sudo[7]"] {
+        assert_eq!(of(&[(0, format!("{tag}: {pam}")), (9, format!("{tag}: {told}"))]), 3, "{tag}");
+        assert_eq!(of(&[(0, format!("{tag}: {pam}")), (1, format!("{tag}: {granted}"))]), 0, "{tag}");
+    }
+}
+
+#[test]
+fn who_is_not_told_is_nobody() {
+    let fronts = ["- - -", "192.0.2.7:51234 - -", "www.example.org:443 - - eve"];
+    for front in fronts {
+        let line = |n| format!(r#"{front} [20/Nov/2026:10:05:0{n} +0100] "GET / HTTP/1.1" 401 5 "-" "x""#);
+        let lines: Vec<String> = (0..6).map(line).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert_eq!(failures("access.log", &lines), (6, vec![]), "{front}");
+    }
+}

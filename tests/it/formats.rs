@@ -181,9 +181,17 @@ fn access_logs_in_json_are_recognised_by_themselves() {
         )
     };
     let others = "{\"ts\":1795168805.3,\"level\":\"info\",\"msg\":\"started\"}\n{\"status\":401,\"remote_addr\":\"203.0.113.1\"}\n{}\n";
-    let kinds: [(&str, &dyn Fn(u32) -> String); 7] = [
+    // Which of its fields Traefik writes is for its configuration to say.
+    let other_traefik = |n| {
+        format!(
+            r#"{{"ClientAddr":"198.51.100.7:4711","DownstreamStatus":401,"RequestMethod":"GET","RequestPath":"/","time":"{}"}}"#,
+            stamp(n)
+        )
+    };
+    let kinds: [(&str, &dyn Fn(u32) -> String); 8] = [
         ("caddy", &|n| caddy(n, 401).trim_end().to_owned()),
         ("traefik", &traefik),
+        ("traefik", &other_traefik),
         ("json", &nginx),
         ("json", &ecs),
         ("json", &pino),
