@@ -81,13 +81,16 @@ fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// `FAILED SU (to root) eve on pts/0` (util-linux), `FAILED su for root by eve` and `pam_authenticate: …` (shadow),
-/// `BAD SU eve to root on /dev/ttyp0` (BSD), `failed: ttyq4 changing from eve to root` (IRIX), `'su root' failed for eve on
+/// `BAD SU eve to root on /dev/ttyp0` (BSD), `BAD SU from eve to root at /dev/pts/1` (AIX), `failed: ttyq4 changing from eve to root` (IRIX), `'su root' failed for eve on
 /// /dev/pts/8` (Solaris, and RFC 3164's example). The account that was to be entered counts.
 fn su(message: &[u8]) -> Option<(&[u8], u32)> {
     let user = if let Some(rest) = message.strip_prefix(b"FAILED SU (to ") {
         &rest[..memchr::memchr(b')', rest)?]
     } else if let Some(rest) = message.strip_prefix(b"FAILED su for ") {
         &rest[..memmem::rfind(rest, b" by ")?]
+    } else if let Some(rest) = message.strip_prefix(b"BAD SU from ") {
+        let rest = &rest[..memmem::rfind(rest, b" at ")?];
+        &rest[memmem::rfind(rest, b" to ")? + 4..]
     } else if let Some(rest) = message.strip_prefix(b"BAD SU ") {
         let rest = &rest[..memmem::rfind(rest, b" on ")?];
         &rest[memmem::rfind(rest, b" to ")? + 4..]
@@ -170,6 +173,7 @@ mod tests {
             ("su", "FAILED su for root by eve", "root", 1),
             ("su", "BAD SU eve to root on /dev/ttyp0", "root", 1),
             ("su", "failed: ttyq4 changing from eve to root", "root", 1),
+            ("su", "BAD SU from eve to root at /dev/pts/1", "root", 1),
             ("su", "'su root' failed for eve on /dev/pts/8", "root", 1),
             (
                 "sudo",

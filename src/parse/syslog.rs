@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::sshd;
 use super::syslog_stamp::Stamps;
-use super::time::rfc3339;
+use super::time::{clock, month, rfc3339};
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
 use crate::model::event::{PRINTED, Shape, WEB_SERVERS};
 use crate::model::{Action, Category, Event, Peer};
@@ -279,15 +279,20 @@ fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
     (rest.len() < text.len()).then_some(rest)
 }
 
-/// The host, and what follows it. It may be missing, and BSD and BusyBox put facility and severity around it.
+/// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, and AIX says in words
+/// which host sent a line.
 fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let Some(rest) = text.strip_prefix(b"Message forwarded from ") {
+        let end = memchr(b':', rest)?;
+        return Some((&rest[..end], rest[end + 1..].trim_ascii_start()));
+    }
     let (mut host, mut rest) = word(text)?;
     if host.starts_with(b"<") && host.ends_with(b">") {
         (host, rest) = word(rest)?;
     }
     // "sshd[7]: …" has no host, and neither has "auth.info: sshd[7]: …".
     if let Some(name) = host.strip_suffix(b":") {
-        return Some((b"", if is_priority(name) { rest.trim_ascii_start() } else { text }));
+        return Some((b"", if is_priority(name) { without_second_stamp(rest.trim_ascii_start()) } else { text }));
     }
     match word(rest) {
         Some((priority, after)) if is_priority(priority) => Some((host, after)),
@@ -300,19 +305,28 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Whether it is facility and severity, as `auth.info`.
+/// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`.
+fn without_second_stamp(text: &[u8]) -> &[u8] {
+    let rest = text.split_at_checked(16).filter(|(stamp, _)| {
+        month(&stamp[..3]).is_some() && stamp[3] == b' ' && clock(&stamp[7..15]).is_some() && stamp[15] == b' '
+    });
+    rest.map_or(text, |(_, rest)| rest)
+}
+
+/// Whether it is facility and severity, as `auth.info`, `[auth.info]` (syslog-ng) or `auth|security:info` (AIX).
 fn is_priority(word: &[u8]) -> bool {
     const SEVERITIES: [&[u8]; 10] =
         [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
     let facilities: [&[u8]; 9] =
         [b"auth", b"authpriv", b"daemon", b"user", b"kern", b"syslog", b"cron", b"mail", b"security"];
     // The words that stand here most often are those of a program and its process, as "sshd[7]:".
+    let word = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]")).unwrap_or(word);
     if !word.last().is_some_and(u8::is_ascii_alphabetic) {
         return false;
     }
-    let Some(dot) = word.iter().take(9).position(|byte| *byte == b'.') else { return false };
-    let (facility, severity) = (&word[..dot], &word[dot + 1..]);
-    SEVERITIES.contains(&severity) && (facilities.contains(&facility) || facility.starts_with(b"local"))
+    let Some(end) = word.iter().take(16).position(|byte| matches!(byte, b'.' | b':')) else { return false };
+    let (mut names, severity) = (word[..end].split(|byte| *byte == b'|'), &word[end + 1..]);
+    SEVERITIES.contains(&severity) && names.all(|name| facilities.contains(&name) || name.starts_with(b"local"))
 }
 
 /// Splits `program[pid]: message`; program and pid may be missing.
@@ -375,6 +389,10 @@ mod tests {
             b"<38>1 2026-11-20T10:00:00Z web1 sshd 7 id [a@1 b=\"x\\\"] y\"][c@1] \xef\xbb\xbfInvalid user eve from 192.0.2.9",
             b"Nov 20 10:00:00 web1 auth.info sshd[7]: Invalid user eve from 192.0.2.9",
             b"Nov 20 10:00:00 <4.6> web1 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1 auth|security:info sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1 [auth.info] sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 Message forwarded from web1: sshd[7]: Invalid user eve from 192.0.2.9",
+            b"2026-11-20T10:00:00.12345 auth.info: Nov 20 10:00:00 sshd[7]: Invalid user eve from 192.0.2.9",
             b"Nov 20 10:00:00 sshd[7]: Invalid user eve from 192.0.2.9",
             b"2026-11-20T10:00:00 auth.info: sshd[7]:  Invalid user eve from 192.0.2.9",
             b"2026-11-20 10:00:00.123+0000 web1 sshd[7]: Invalid user eve from 192.0.2.9",
