@@ -61,7 +61,8 @@ impl<'a> Facts<'a> {
             Category::Error => tally.error_lines += 1,
             Category::Auth => tally.auth_lines += 1,
             Category::System => tally.system_lines += 1,
-            Category::Unknown => {}
+            // When it was written is all that is understood of it.
+            Category::Unknown => tally.unparsed += u64::from(action == Action::Other),
         }
         match action {
             Action::Request { status } => {

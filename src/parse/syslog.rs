@@ -98,9 +98,9 @@ impl Syslog {
             return None;
         }
         let (program, pid, message) = tag(rest);
-        // Many logs begin with such a date. Who wrote a line tells syslog's from others.
+        // Many logs begin with such a date. Who wrote a line tells syslog's from others, of which only the time is understood.
         if program.is_empty() && line.get(10) == Some(&b' ') && line[4] == b'-' && repeats(message).is_none() {
-            return None;
+            return Some((Event::plain(Some(time), Category::Unknown), Said { program, message }));
         }
         Some((of_severity(severity, event(time, host, program, pid, message)), Said { program, message }))
     }
@@ -404,11 +404,17 @@ mod tests {
             assert_eq!(event.pid, 7, "{shown}");
             assert!(event.host == b"web1" || event.host.is_empty(), "{shown}");
         }
-        // Other logs begin with such a date, too.
-        assert!(
-            parser.parse(b"2026-11-20 10:00:00 192.0.2.9 4711 192.0.2.1 443 HTTP/1.1 GET / 404 - NotFound -").is_none()
-        );
-        assert!(parser.parse(b"2026-11-20 10:00:00 web1 last message repeated 2 times").is_some());
+        // Of other logs that begin with such a date only the time is understood.
+        for (line, category) in [
+            (
+                &b"2026-11-20 10:00:00 192.0.2.9 4711 192.0.2.1 443 HTTP/1.1 GET / 404 - NotFound -"[..],
+                Category::Unknown,
+            ),
+            (b"2026-11-20 10:00:00 web1 last message repeated 2 times", Category::System),
+        ] {
+            let event = parser.parse(line).unwrap();
+            assert_eq!((event.time, event.category), (Some(1_795_168_800), category));
+        }
         let early = parser.parse(b"Nov 2 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9").unwrap();
         assert_eq!(early.time, Some(1_795_168_800 - 18 * 86_400));
     }
