@@ -112,7 +112,9 @@ impl Silent {
     fn impossible_from(&self, heard: &Heard, from: i64, until: i64) -> Option<(i64, usize)> {
         let mut likelihood = 1.0;
         let since = heard.since?;
-        for quarter in from..until {
+        // Later than that, all that is looked back to lies in the pause itself.
+        let looked_at = from..until.min(from + (WEEKS as i64 * 7 + 1) * 24 * 4);
+        for quarter in looked_at {
             let past: Vec<i64> = self.in_past_weeks(quarter).filter(|past| past - BESIDE >= since).collect();
             if past.len() < WEEKS_NEEDED {
                 return None;

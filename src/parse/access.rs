@@ -92,9 +92,10 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         return Some((first, end));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
-    if line[end..].starts_with(b" - ") && (&line[..end] == b"-" || is_host_with_port(&line[..end])) {
-        // Nobody is named. A virtual host has the client behind it, that is one more word.
-        let is_host = &line[..end] != b"-" && is_client_of_host(&line[second..]);
+    let is_nobody = line[..end].iter().all(|byte| b"-._".contains(byte));
+    if line[end..].starts_with(b" - ") && (is_nobody || is_host_with_port(&line[..end])) {
+        // A virtual host has the client behind it, that is one more word.
+        let is_host = !is_nobody && is_client_of_host(&line[second..]);
         return Some((None, if is_host { second } else { end }));
     }
     let client = Peer::read(&line[end + 1..second]);
@@ -325,6 +326,7 @@ mod tests {
         for (front, user) in [
             ("- - -", None),
             ("- - eve", Some("eve")),
+            ("-.- - eve", Some("eve")),
             ("192.0.2.7:51234 - -", None),
             ("192.0.2.7:51234 - eve", Some("eve")),
             ("www.example.org:443 - - -", None),

@@ -37,12 +37,18 @@ impl Parser for ApacheError {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (stamp, rest) = bracketed(line)?;
         let time = self.time(stamp)?;
-        // Only 2.4, which writes the module, can write the other stamp; programs of all kinds do so, too.
-        if stamp.first().is_some_and(u8::is_ascii_digit) && memchr(b':', bracketed(rest)?.0).is_none() {
+        if stamp.first().is_some_and(u8::is_ascii_digit) && !is_compact(stamp, rest)? {
             return None;
         }
         Some(Event { time: Some(time), ..event(rest)? })
     }
+}
+
+/// Whether a compact stamp (`%{cu}t`) is that of 2.4, which writes module and process behind it: programs of all kinds write such stamps.
+fn is_compact(stamp: &[u8], rest: &[u8]) -> Option<bool> {
+    let (level, rest) = bracketed(rest)?;
+    let has_blank = stamp.get(10) == Some(&b' ') && memchr(b',', stamp).is_none();
+    Some(has_blank && memchr(b':', level).is_some() && rest.trim_ascii_start().starts_with(b"[pid "))
 }
 
 /// What follows `[Fri Nov 20 10:15:30.123456 2026]` or `[2026-11-20 10:15:30]`.
@@ -102,16 +108,17 @@ const CODES: [&[u8]; 14] = [
 const NO_CREDENTIALS: [&[u8]; 4] =
     [b"client used wrong authentication scheme", b"realm mismatch - got `", b"unknown algorithm `", b"invalid qop `"];
 
-/// What Kerberos says of a wrong password or account (MIT and Heimdal, krb5_err.et), by mod_auth_kerb.
+/// What Kerberos says of a wrong password (MIT and Heimdal, krb5_err.et), by mod_auth_kerb, whose lines some servers write without its
+/// name. Accounts that a realm doesn't know are no failure: the next realm may, or another module.
 const KERBEROS: &[u8] = b"krb5_get_init_creds_password() failed: ";
-const WRONG_PASSWORD: [&[u8]; 3] =
-    [b"Decrypt integrity check failed", b"Preauthentication failed", b"Client not found in Kerberos database"];
+const WRONG_PASSWORD: [&[u8]; 2] = [b"Decrypt integrity check failed", b"Preauthentication failed"];
 
 /// The account of a login that failed, empty where none is told. In 2.4, which writes the module, a code tells the servers' words
 /// from those of programs behind it; mod_auth_kerb has none.
 fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]> {
     let mut message = message.trim_ascii_start();
-    if let Some(reason) = message.strip_prefix(KERBEROS).filter(|_| module.is_none_or(|module| module == b"auth_kerb"))
+    if let Some(reason) =
+        message.strip_prefix(KERBEROS).filter(|_| module.is_none_or(|module| matches!(module, b"" | b"auth_kerb")))
     {
         return WRONG_PASSWORD.iter().any(|said| reason.starts_with(said)).then_some(b"");
     }
@@ -150,13 +157,14 @@ fn unauthorized(message: &[u8]) -> Option<&[u8]> {
         let end = memmem::find(rest, b" to access ")?;
         return memmem::find(&rest[end..], b" failed, reason: ").map(|_| &rest[..end]);
     }
-    const REASON: &[u8] = b" failed, reason: user '";
+    const REASON: &[u8] = b" failed, reason: ";
     let rest = message.strip_prefix(b"access to ")?;
-    let mut reasons = memmem::find_iter(rest, REASON);
-    let user = &rest[reasons.next()? + REASON.len()..];
-    let user = &user[..memmem::find(user, b"' does not meet 'require'ments for ")?];
+    let last = &rest[memmem::rfind(rest, REASON)? + REASON.len()..];
+    let user = last.strip_prefix(b"user '")?;
+    let end = memmem::find(user, b"' does not meet 'require'ments for user/valid-user to be allowed access")?;
     // What a visitor asks for, and comes from by its own word, may say the same of somebody else.
-    Some(if reasons.next().is_some() { b"" } else { user })
+    let is_told_once = memmem::find_iter(rest, REASON).nth(1).is_none();
+    Some(if is_told_once { &user[..end] } else { b"" })
 }
 
 /// Splits `[field] rest` (leading blanks ignored) into both; an address in brackets may stand in the field.
@@ -228,7 +236,14 @@ mod tests {
             let told = parse(&format!("[{stamp}] {compact}"));
             assert_eq!(told, Some((at("2026-11-20T10:15:30Z"), true, "192.0.2.7".into())), "{stamp}");
         }
-        assert_eq!(parse("[2026-11-20 10:15:30] [error] x"), None);
+        for line in [
+            "[2026-11-20 10:15:30] [error] x",
+            "[2026-11-20 10:15:30] [worker:error] x",
+            "[2026-11-20T10:15:30.123Z] [worker:error] [pid 7] x",
+            "[2026-11-20 10:15:30,123] [worker:error] [pid 7] x",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
     }
 
     #[test]
@@ -273,6 +288,7 @@ mod tests {
             ("error", "Digest: unknown algorithm `x' received: /private"),
             ("error", kerberos),
             ("auth_kerb:error", kerberos),
+            (":error", kerberos),
             // Who asks for a page that is called so may not choose who is blamed.
             (
                 "error",
@@ -291,6 +307,15 @@ mod tests {
             ("wsgi:error", "user 42 not found"),
             ("wsgi:error", kerberos),
             ("auth_kerb:error", "krb5_get_init_creds_password() failed: Cannot contact any KDC for requested realm"),
+            ("auth_kerb:error", "krb5_get_init_creds_password() failed: Client not found in Kerberos database"),
+            (
+                "error",
+                "access to /x failed, reason: user 'bob' does not meet 'require'ments for x failed, reason: SSL connection required",
+            ),
+            (
+                "error",
+                "access to / failed, reason: require directives present, referer: http://x/ failed, reason: user 'bob' does not meet 'require'ments for ",
+            ),
             (
                 "authz_owner:error",
                 "AH01637: Authorization of user eve to access /x failed, reason: file owner bob does not match.",

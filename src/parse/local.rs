@@ -30,7 +30,7 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     } else {
         let name = program.strip_suffix(b"(pam_unix)").unwrap_or(program);
         told_by_pam(message, times, !matches!(name, b"sudo" | b"su" | b"doas" | b"login"), event);
-        // Its own words name who calls it, whosever password it asks for (sudoers, targetpw).
+        // Its own line, which may tell of the same attempt, names who calls it, whosever password is asked for (sudoers, targetpw).
         if name == b"sudo" && matches!(event.action, Action::LoginFailed { .. } | Action::Granted { .. }) {
             event.user = pam::asker(message).or(event.user);
         }
@@ -81,8 +81,8 @@ fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
 }
 
 /// `FAILED SU (to root) eve on pts/0` (util-linux), `FAILED su for root by eve` and `pam_authenticate: …` (shadow),
-/// `BAD SU eve to root on /dev/ttyp0` (BSD), `BAD SU from eve to root at /dev/pts/1` (AIX), `failed: ttyq4 changing from eve to root` (IRIX), `'su root' failed for eve on
-/// /dev/pts/8` (Solaris, and RFC 3164's example). The account that was to be entered counts.
+/// `BAD SU eve to root on /dev/ttyp0` (BSD), `BAD SU from eve to root at /dev/pts/1` (AIX), `failed: ttyq4 changing from eve to root`
+/// (IRIX), `'su root' failed for eve on /dev/pts/8` (Solaris, and RFC 3164's example). The account that was to be entered counts.
 fn su(message: &[u8]) -> Option<(&[u8], u32)> {
     let user = if let Some(rest) = message.strip_prefix(b"FAILED SU (to ") {
         &rest[..memchr::memchr(b')', rest)?]
@@ -120,7 +120,7 @@ fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
 
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
 /// (util-linux, shadow), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
-/// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, where it is all that is said of them).
+/// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
     let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ") {
         let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
@@ -99,7 +99,7 @@ impl Syslog {
         }
         let (program, pid, message) = tag(rest);
         // Many logs begin with such a date. Who wrote a line tells syslog's from others, of which only the time is understood.
-        if program.is_empty() && line.get(10) == Some(&b' ') && line[4] == b'-' && repeats(message).is_none() {
+        if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
             return Some((Event::plain(Some(time), Category::Unknown), Said { program, message }));
         }
         Some((of_severity(severity, event(time, host, program, pid, message)), Said { program, message }))
@@ -131,6 +131,23 @@ impl Failed {
         let action = Action::LoginFailed { times: times.saturating_mul(self.times), shape: self.shape };
         Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, host, ..*event })
     }
+}
+
+/// Whether a line begins with a date and a time behind a blank, without a zone.
+fn begins_with_date(line: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b',');
+    line.get(10) == Some(&b' ')
+        && line[4] == b'-'
+        && line.get(19..).is_some_and(|rest| rest.iter().find(|byte| !is_plain(byte)) == Some(&b' '))
+}
+
+/// Whether a message without a program is syslogd's own, or its program's name has blanks: `Server Administrator[7]: …`.
+fn is_of_syslog(message: &[u8]) -> bool {
+    let named = memmem::find(message, b"]: ").and_then(|end| {
+        let name = &message[..end];
+        number(&name[memchr::memrchr(b'[', name)? + 1..])
+    });
+    named.is_some() || repeats(message).is_some() || message.starts_with(b"-- MARK --")
 }
 
 /// How often the line before came again: `last message repeated N time[s]` (sysklogd, FreeBSD's syslogd); macOS puts `---` around it.
@@ -283,8 +300,8 @@ fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
 /// which host sent a line.
 fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(rest) = text.strip_prefix(b"Message forwarded from ") {
-        let end = memchr(b':', rest)?;
-        return Some((&rest[..end], rest[end + 1..].trim_ascii_start()));
+        let end = memmem::find(rest, b": ")?;
+        return Some((&rest[..end], &rest[end + 2..]));
     }
     let (mut host, mut rest) = word(text)?;
     if host.starts_with(b"<") && host.ends_with(b">") {
@@ -410,11 +427,18 @@ mod tests {
                 &b"2026-11-20 10:00:00 192.0.2.9 4711 192.0.2.1 443 HTTP/1.1 GET / 404 - NotFound -"[..],
                 Category::Unknown,
             ),
+            (b"2026-11-20 10:00:00,123 ERROR could not do it", Category::Unknown),
             (b"2026-11-20 10:00:00 web1 last message repeated 2 times", Category::System),
+            (b"2026-11-20 10:00:00 web1 -- MARK --", Category::System),
+            (b"2026-11-20 10:00:00 web1 Server Administrator[7]: x", Category::System),
+            (b"<38>2026-11-20 10:00:00 web1 Server Administrator: x", Category::System),
+            (b"2026-11-20 10:00:00.123456+0000  web1 Google Chrome: x", Category::System),
         ] {
             let event = parser.parse(line).unwrap();
             assert_eq!((event.time, event.category), (Some(1_795_168_800), category));
         }
+        let from_v6 = b"Nov 20 10:00:00 Message forwarded from 2001:db8::1: sshd[7]: Invalid user eve from 192.0.2.9";
+        assert_eq!(parser.parse(from_v6).unwrap().host, b"2001:db8::1");
         let early = parser.parse(b"Nov 2 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9").unwrap();
         assert_eq!(early.time, Some(1_795_168_800 - 18 * 86_400));
     }
