@@ -182,6 +182,8 @@ impl TestBed {
     pub fn mails(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path("state/mail")) else { return Vec::new() };
         let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        // One that is being written has another name in a moment.
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
         paths.sort();
         paths.iter().map(|path| unquoted(&std::fs::read_to_string(path).unwrap())).collect()
     }
