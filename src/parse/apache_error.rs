@@ -37,7 +37,7 @@ impl Parser for ApacheError {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (stamp, rest) = bracketed(line)?;
         let time = self.time(stamp)?;
-        if stamp.first().is_some_and(u8::is_ascii_digit) && !is_compact(stamp, rest)? {
+        if stamp.first().is_some_and(u8::is_ascii_digit) && !is_of_apache(stamp, rest)? {
             return None;
         }
         Some(Event { time: Some(time), ..event(rest)? })
@@ -45,7 +45,7 @@ impl Parser for ApacheError {
 }
 
 /// Whether a compact stamp (`%{cu}t`) is that of 2.4, which writes module and process behind it: programs of all kinds write such stamps.
-fn is_compact(stamp: &[u8], rest: &[u8]) -> Option<bool> {
+fn is_of_apache(stamp: &[u8], rest: &[u8]) -> Option<bool> {
     let (level, rest) = bracketed(rest)?;
     let has_blank = stamp.get(10) == Some(&b' ') && memchr(b',', stamp).is_none();
     Some(has_blank && memchr(b':', level).is_some() && rest.trim_ascii_start().starts_with(b"[pid "))
@@ -55,8 +55,8 @@ fn is_compact(stamp: &[u8], rest: &[u8]) -> Option<bool> {
 pub fn without_stamp(line: &[u8]) -> Option<&[u8]> {
     let (stamp, rest) = bracketed(line)?;
     let is_named = || stamp.len() >= 24 && month(&stamp[4..7]).is_some();
-    let is_compact = stamp.get(4) == Some(&b'-') && stamp.get(7) == Some(&b'-');
-    (is_compact || is_named()).then_some(rest).filter(|_| stamp.get(11..19).is_some_and(|text| clock(text).is_some()))
+    let is_numeric = stamp.get(4) == Some(&b'-') && stamp.get(7) == Some(&b'-');
+    (is_numeric || is_named()).then_some(rest).filter(|_| stamp.get(11..19).is_some_and(|text| clock(text).is_some()))
 }
 
 /// What follows the stamp tells.

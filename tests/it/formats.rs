@@ -184,8 +184,9 @@ fn access_logs_in_json_are_recognised_by_themselves() {
     // Which of its fields Traefik writes is for its configuration to say.
     let other_traefik = |n| {
         format!(
-            r#"{{"ClientAddr":"198.51.100.7:4711","DownstreamStatus":401,"RequestMethod":"GET","RequestPath":"/","time":"{}"}}"#,
-            stamp(n)
+            r#"{{"ClientAddr":"198.51.100.7:4711","DownstreamStatus":401,"RequestMethod":"GET","RequestPath":"/","StartLocal":"{}","time":"{}"}}"#,
+            stamp(n),
+            stamp(n + 1)
         )
     };
     let kinds: [(&str, &dyn Fn(u32) -> String); 8] = [
