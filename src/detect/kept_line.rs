@@ -38,13 +38,25 @@ impl KeptLine {
 
     /// As it is shown.
     pub fn evidence(&self) -> Evidence {
+        let ([line, cut_off], file, text) = self.parts();
+        Evidence { file: file.into(), line, text: untrusted::shown_cut(text, cut_off as usize) }
+    }
+
+    /// The file's name, and what is kept of the line.
+    pub fn place(&self) -> (&str, &[u8]) {
+        let (_, file, text) = self.parts();
+        (file, text)
+    }
+
+    /// The line's number in its file and how many bytes were cut off, the file's name, the line.
+    fn parts(&self) -> ([u64; 2], &str, &[u8]) {
         let (numbers, rest) = self.0.split_at(NUMBERS);
         let mut numbers = numbers.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number));
         let mut next = || numbers.next().unwrap_or(0);
         let (line, cut_off, length) = (next(), next(), next());
         let (file, text) = rest.split_at(length as usize);
-        let file = String::from_utf8_lossy(file).into();
-        Evidence { file, line, text: untrusted::shown_cut(text, cut_off as usize) }
+        // It was a text.
+        ([line, cut_off], str::from_utf8(file).unwrap_or_default(), text)
     }
 }
 

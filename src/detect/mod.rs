@@ -26,7 +26,6 @@ pub use session::{Held, Sessions};
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chrono_tz::Tz;
 use smallvec::SmallVec;
@@ -61,7 +60,7 @@ pub struct Sighting<'a> {
     /// The raw line.
     pub line: &'a [u8],
     /// The file it stands in.
-    pub file: &'a Arc<str>,
+    pub file: &'a str,
     /// Its number in the file.
     pub number: u64,
     /// The line as evidence, once a rule has kept it: others that do so share it.

@@ -7,16 +7,17 @@
 //! then unless the same client was let in, and an error log's line unless the request behind it stands in the same log.
 
 use std::cell::OnceCell;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::Sighting;
-use crate::model::event::{Part, Shape};
+use super::{KeptLine, Sighting};
+use crate::model::event::Shape;
+use crate::model::short::ShortBytes;
 use crate::model::{Action, Address, Category, Event, Peer};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
@@ -57,7 +58,7 @@ pub struct Sessions {
 }
 
 /// What tells one session from another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     /// The host's number.
     host: u32,
@@ -67,13 +68,23 @@ struct Key {
     peer: Option<Address>,
 }
 
+impl Hash for Key {
+    // In as few pieces as can be: see that of an address.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(u64::from(self.host) << 32 | u64::from(self.pid));
+        if let Some(peer) = &self.peer {
+            peer.hash(state);
+        }
+    }
+}
+
 /// What one process of a host told of lately. A process may serve several addresses, and some processes' numbers are none.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Session {
     /// Addresses with an explicit failure, and when it last was.
     explicit: SmallVec<[(Option<IpAddr>, i64); 1]>,
-    /// Lines that wait, in the order in which they came.
-    held: Vec<Held>,
+    /// Lines that wait, in the order in which they came; most have one only.
+    held: SmallVec<[Held; 1]>,
     /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
     #[serde(skip)]
     earliest: i64,
@@ -91,15 +102,13 @@ pub struct Held {
     /// Where they came from.
     peer: Option<Address>,
     /// The account.
-    user: Option<Part>,
+    user: Option<ShortBytes>,
     /// The host that wrote it.
-    host: Part,
+    host: ShortBytes,
     /// The line.
-    pub line: Box<[u8]>,
-    /// The file it stands in.
-    pub file: Arc<str>,
+    kept: KeptLine,
     /// Its number in the file.
-    pub number: u64,
+    number: u64,
     /// Whether another of PAM's modules has said the same.
     #[serde(default)]
     repeated: bool,
@@ -112,10 +121,9 @@ impl Held {
             shape,
             times,
             peer: event.peer.map(Address::from),
-            user: event.user.map(|user| Part::new(sighting.line, user)),
-            host: Part::new(sighting.line, event.host),
-            line: sighting.line.into(),
-            file: sighting.file.clone(),
+            user: event.user.map(ShortBytes::from),
+            host: event.host.into(),
+            kept: sighting.evidence(),
             number: sighting.number,
             repeated: false,
         }
@@ -123,7 +131,8 @@ impl Held {
 
     /// As detectors see it.
     pub fn sighting(&self) -> Sighting<'_> {
-        let Self { time, times, line, file, number, .. } = self;
+        let Self { time, times, number, kept, .. } = self;
+        let (file, line) = kept.place();
         Sighting {
             time: *time,
             event: Some(self.event()),
@@ -133,7 +142,7 @@ impl Held {
             line,
             file,
             number: *number,
-            kept: OnceCell::new(),
+            kept: OnceCell::from(kept.clone()),
         }
     }
 
@@ -144,7 +153,7 @@ impl Held {
 
     /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
     fn is_attempt_of(&self, event: &Event<'_>, time: i64, seconds: i64) -> bool {
-        let user = self.user.as_ref().map(|user| user.of(&self.line));
+        let user = self.user.as_ref().map(ShortBytes::as_slice);
         (0..=seconds).contains(&time.saturating_sub(self.time))
             && (user.is_none() || event.user.is_none() || user == event.user)
     }
@@ -157,7 +166,8 @@ impl Held {
 
     /// Whether sshd's PAM said it.
     fn is_of_sshd(&self) -> bool {
-        memmem::find(&self.line, b"(sshd:").is_some() || memmem::find(&self.line, b"sshd(pam_unix)").is_some()
+        let (_, line) = self.kept.place();
+        memmem::find(line, b"(sshd:").is_some() || memmem::find(line, b"sshd(pam_unix)").is_some()
     }
 
     fn ip(&self) -> Option<IpAddr> {
@@ -167,7 +177,7 @@ impl Held {
     fn event(&self) -> Event<'_> {
         let action = Action::LoginFailed { times: self.times, shape: self.shape };
         let peer = self.peer.as_ref().map(Address::peer);
-        let (user, host) = (self.user.as_ref().map(|user| user.of(&self.line)), self.host.of(&self.line));
+        let (user, host) = (self.user.as_ref().map(ShortBytes::as_slice), self.host.as_slice());
         Event { action, peer, user, host, ..Event::plain(Some(self.time), Category::Auth) }
     }
 }
@@ -208,10 +218,6 @@ impl Sessions {
         }
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
             return times;
-        }
-        if session.held.is_empty() {
-            // Most have one only, and a vector would make room for four.
-            session.held.reserve_exact(1);
         }
         session.held.push(Held::new(sighting, event, shape, times));
         0
@@ -286,15 +292,14 @@ impl Sessions {
         Key { host: host as u32, pid: event.pid, peer }
     }
 
-    /// The lines that count because their session is over, given that the stream has reached `now`.
-    pub fn settle(&mut self, now: i64) -> Vec<Held> {
-        let mut settled = std::mem::take(&mut self.over);
+    /// Adds the lines that count because their session is over, given that the stream has reached `now`.
+    pub fn settle(&mut self, now: i64, settled: &mut Vec<Held>) {
+        settled.append(&mut self.over);
         self.open.retain(|_, session| {
-            session.expire(now, &mut settled);
+            session.expire(now, settled);
             !(session.held.is_empty() && session.explicit.is_empty())
         });
-        settled.sort_by_key(|held| (held.time, held.number));
-        settled
+        settled.sort_unstable_by_key(|held| (held.time, held.number));
     }
 }
 
@@ -365,8 +370,13 @@ impl Session {
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
             let strongest = self.held.iter().filter(|held| belongs(held)).map(|held| strength(held.shape)).min();
-            let ended = self.held.extract_if(.., |held| is_one || held.ip() == ip);
-            over.extend(ended.filter(|held| Some(strength(held.shape)) == strongest));
+            for held in std::mem::take(&mut self.held) {
+                if !belongs(&held) {
+                    self.held.push(held);
+                } else if Some(strength(held.shape)) == strongest {
+                    over.push(held);
+                }
+            }
         }
         let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
         self.earliest = times.min().unwrap_or(i64::MAX);

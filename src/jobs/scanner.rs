@@ -77,10 +77,12 @@ pub struct Scanner {
     blocks: usize,
     /// What was settled for good while that one is read.
     settled: Vec<Finding>,
+    /// Room for lines whose session is over.
+    over: Vec<Held>,
 }
 
 /// After how many blocks of the last stream what can't change any more is settled.
-const SETTLE_BLOCKS: usize = 64;
+const SETTLE_BLOCKS: usize = 16;
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
@@ -150,6 +152,7 @@ impl Scanner {
             others: None,
             blocks: 0,
             settled: Vec::new(),
+            over: Vec::new(),
         }
     }
 
@@ -392,7 +395,11 @@ impl Scanner {
     /// Counts failures whose session is surely over.
     fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
         let now = self.latest(stream);
-        self.held(source, &stream.sessions.settle(now), false);
+        let mut over = std::mem::take(&mut self.over);
+        stream.sessions.settle(now, &mut over);
+        self.held(source, &over, false);
+        over.clear();
+        self.over = over;
     }
 
     /// How far a stream has come. A stamp ahead of the run is a clock gone wrong.
@@ -403,7 +410,8 @@ impl Scanner {
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
     /// settled, and counted, by a later run.
     pub fn flush_sessions(&mut self, stream: &mut StreamState, source: &str, provisional: bool) {
-        let mut held = stream.sessions.settle(i64::MAX);
+        let mut held = Vec::new();
+        stream.sessions.settle(i64::MAX, &mut held);
         held.retain(|held| !(provisional && held.may_be_let_in(self.now)));
         self.held(source, &held, provisional);
     }

@@ -102,37 +102,6 @@ impl Address {
     }
 }
 
-/// A text of an event that outlives the borrow of its line: where in the line it stands, or itself where it stands elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Part {
-    /// Start and end in the line.
-    Place(u32, u32),
-    /// A text that the line doesn't hold as it is.
-    Own(Box<[u8]>),
-}
-
-impl Part {
-    /// What a text of this line's event is.
-    pub fn new(line: &[u8], text: &[u8]) -> Self {
-        if text.is_empty() {
-            return Self::Place(0, 0);
-        }
-        let start = text.as_ptr().addr().wrapping_sub(line.as_ptr().addr());
-        match line.get(start..start.saturating_add(text.len())) {
-            Some(_) if line.len() <= u32::MAX as usize => Self::Place(start as u32, (start + text.len()) as u32),
-            _ => Self::Own(text.into()),
-        }
-    }
-
-    /// The text again.
-    pub fn of<'a>(&'a self, line: &'a [u8]) -> &'a [u8] {
-        match self {
-            Self::Place(start, end) => line.get(*start as usize..*end as usize).unwrap_or_default(),
-            Self::Own(text) => text,
-        }
-    }
-}
-
 /// Reads an IP address; IPv4-mapped IPv6 becomes IPv4, a zone is dropped.
 pub fn parse_ip(text: &[u8]) -> Option<IpAddr> {
     if let Some(ip) = parse_ipv4(text) {

@@ -4,11 +4,14 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
+
 /// How many bytes are kept in place.
 const IN_PLACE: usize = 22;
 
 /// Bytes, to be found in a table by a slice of the same.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(from = "Vec<u8>", into = "Vec<u8>")]
 pub enum ShortBytes {
     /// How many, and which.
     Short(u8, [u8; IN_PLACE]),
@@ -32,6 +35,18 @@ impl From<&[u8]> for ShortBytes {
             }
             None => Self::Long(bytes.into()),
         }
+    }
+}
+
+impl From<Vec<u8>> for ShortBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        bytes.as_slice().into()
+    }
+}
+
+impl From<ShortBytes> for Vec<u8> {
+    fn from(short: ShortBytes) -> Self {
+        short.as_slice().into()
     }
 }
 

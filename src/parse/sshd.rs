@@ -4,13 +4,14 @@
 //! ` from 192.0.2.1 port 22 ssh2`; so patterns are anchored at both ends, and the last address of a line is
 //! the one sshd wrote.
 
+use std::net::Ipv4Addr;
 use std::sync::LazyLock;
 
 use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
-use crate::model::event::Shape;
+use crate::model::event::{Shape, leading_ipv4};
 use crate::model::{Action, Event, Peer};
 
 /// Reads a message of sshd that stands for `times` equal ones into the event.
@@ -83,6 +84,13 @@ fn user_from_address(text: &[u8]) -> Option<(&[u8], Option<Peer<'_>>)> {
 
 /// `ADDRESS port N[ ssh2[: KEY]]`, and whether nothing stands there but these words.
 fn place(text: &[u8]) -> Option<(Peer<'_>, bool)> {
+    match plain_place(text) {
+        Some((ip, b"" | b" ssh2")) => Some((Peer::Ip(ip.into()), true)),
+        _ => place_by_words(text),
+    }
+}
+
+fn place_by_words(text: &[u8]) -> Option<(Peer<'_>, bool)> {
     let mut words = text.split(|b| *b == b' ');
     let peer = Peer::read(words.next()?)?;
     let port_follows = words.next() == Some(b"port") && number(words.next()?).is_some();
@@ -95,6 +103,14 @@ fn place(text: &[u8]) -> Option<(Peer<'_>, bool)> {
         _ => (false, false),
     };
     (port_follows && well_formed).then_some((peer, alone))
+}
+
+/// `ADDRESS port N` of an IPv4 address, and what follows: what most lines hold, in a fraction of the time.
+fn plain_place(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
+    let (ip, rest) = leading_ipv4(text)?;
+    let rest = rest.strip_prefix(b" port ")?;
+    let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    number(&rest[..end]).map(|_| (ip, &rest[end..]))
 }
 
 /// `Invalid user USER from ADDRESS[ port N]`
@@ -217,6 +233,9 @@ fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
         Some(at) => (&text[..at], &text[at + 6..]),
         None => (&text[..0], text.strip_prefix(b"from ")?),
     };
+    if let Some((ip, b"")) = plain_place(rest) {
+        return Some((user, Peer::Ip(ip.into())));
+    }
     let mut words = rest.split(|byte| *byte == b' ');
     let peer = Peer::read(words.next()?)?;
     let well_formed = match words.next() {
@@ -291,6 +310,20 @@ mod tests {
         ] {
             assert_eq!(read_line(message).1, "192.0.2.1", "{message}");
         }
+    }
+
+    #[test]
+    fn a_plain_place_is_what_it_is_by_its_words() {
+        for address in ["192.0.2.1", "192.0.2.256", "192.0.2.1.", "2001:db8::1", "host", ""] {
+            for port in [" port 22", " port 1234567890", " port ", " port x", " port 22 ", "  port 22", " port"] {
+                for end in ["", " ssh2", " ssh2 ", " ssh2 x", "ssh2", " ssh3", " ssh2: RSA x", " ssh"] {
+                    let text = format!("{address}{port}{end}");
+                    assert_eq!(place(text.as_bytes()), place_by_words(text.as_bytes()), "{text}");
+                }
+            }
+        }
+        let plain = plain_place(b"192.0.2.1 port 22 ssh2");
+        assert_eq!(plain, Some((Ipv4Addr::new(192, 0, 2, 1), &b" ssh2"[..])));
     }
 
     #[test]
