@@ -13,6 +13,7 @@ mod marks;
 mod nginx_error;
 mod pam;
 mod sshd;
+mod sshd_file;
 mod syslog;
 mod syslog_stamp;
 mod time;
@@ -92,7 +93,7 @@ struct Format {
 
 const NGINX_ERROR: &str = "nginx-error";
 
-const FORMATS: [Format; 7] = [
+const FORMATS: [Format; 8] = [
     Format { name: "access", make: |_, _| Box::new(access::Access::default()) },
     // Before syslog, for which a line of it without its header might be taken.
     Format { name: "w3c", make: |_, _| Box::new(w3c::W3c::default()) },
@@ -101,6 +102,7 @@ const FORMATS: [Format; 7] = [
     Format { name: "syslog", make: |context, _| Box::new(syslog::Syslog::new(context)) },
     Format { name: NGINX_ERROR, make: |context, _| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
+    Format { name: "sshd", make: |context, _| Box::new(sshd_file::SshdFile::new(context)) },
     Format { name: "journal", make: |_, _| Box::new(journal::Journal::default()) },
 ];
 

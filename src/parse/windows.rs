@@ -1,10 +1,11 @@
 //! Windows events, as lines that `logs/evtx.rs` makes of them: the process number is the event's id.
 //!
-//! What the events mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
+//! What sshd says stands there as it came (<https://github.com/PowerShell/Win32-OpenSSH/wiki/Logging-Facilities>). What the others mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
 //! and, for 18456, <https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/mssqlserver-18456-database-engine-error>.
 
 use memchr::memmem;
 
+use super::sshd;
 use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -37,6 +38,12 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
             // The account's name comes first and may say anything; the server writes the address last.
             let client = memmem::rfind(message, b"[CLIENT: ").map(|at| &message[at + 9..]);
             event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
+            return;
+        }
+        (b"OpenSSH/Operational" | b"OpenSSH/Admin", _) => {
+            // The number is that of the kind of event, and tells no process from another.
+            (event.category, event.pid) = (Category::Auth, 0);
+            sshd::read(field(message, "payload").unwrap_or_default(), 1, event);
             return;
         }
         _ => Action::Other,
@@ -111,6 +118,25 @@ mod tests {
         assert_eq!(read_line(4771, message), (FAILED, some("eve"), some("::1")));
         let message = r#"Application level=0 Data="sa" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
         assert_eq!(read_line(18456, message), (FAILED, some("sa"), some("192.0.2.8")));
+    }
+
+    #[test]
+    fn what_sshd_says_there_is_read_as_everywhere() {
+        let said = |channel: &str, payload: &str| {
+            read_line(4, &format!(r#"{channel} level=4 process="sshd" payload="{payload}""#))
+        };
+        let failed = "Failed password for invalid user eve from 192.0.2.7 port 4711 ssh2";
+        assert_eq!(said("OpenSSH/Operational", failed), (FAILED, some("eve"), some("192.0.2.7")));
+        let good = "Accepted publickey for eve from 192.0.2.7 port 4711 ssh2: ED25519 SHA256:x";
+        assert_eq!(said("OpenSSH/Operational", good), (Action::LoginSucceeded, some("eve"), some("192.0.2.7")));
+        assert_eq!(said("OpenSSH/Operational", "Server listening on :: port 22.").0, Action::Other);
+        let refused = "error: maximum authentication attempts exceeded for eve from 192.0.2.7 port 4711 ssh2 [preauth]";
+        let action = Action::LoginFailed { times: 1, shape: Shape::Refused };
+        assert_eq!(said("OpenSSH/Admin", refused), (action, some("eve"), some("192.0.2.7")));
+        assert_eq!(said("Application", failed).0, Action::Other, "others may say what they like");
+        let forged =
+            "Failed password for invalid user payload='x from 203.0.113.1 port 22 ssh2' from 192.0.2.7 port 4711 ssh2";
+        assert_eq!(said("OpenSSH/Operational", forged).2, some("192.0.2.7"));
     }
 
     #[test]

@@ -56,6 +56,29 @@ fn a_scan_job_reads_an_event_log_once_and_tells_of_an_emptied_one() {
     assert_eq!(found[0].finding.subject_words(), "host PC01.example.corp");
 }
 
+#[test]
+fn the_log_file_of_sshd_on_windows_tells_of_failed_logins() {
+    let bed = TestBed::new();
+    let session = |pid: u32, second: u32, account: &str| {
+        let stamp = format!("{pid} 2026-11-20 10:00:{second:02}");
+        format!(
+            "{stamp}.010 debug2: input_userauth_request: try method password [preauth]\r\n\
+             {stamp}.020 Invalid user {account} from 192.0.2.7 port 2029\r\n\
+             {stamp}.070 Failed password for invalid user {account} from 192.0.2.7 port 2029 ssh2\r\n\
+             {stamp}.090 Connection reset by invalid user {account} 192.0.2.7 port 2029 [preauth]\r\n"
+        )
+    };
+    let sessions: Vec<String> =
+        (1..=5).map(|n| session(9000 + 4 * n, n, "eve from 203.0.113.9 port 22 ssh2")).collect();
+    bed.file("sshd.log", &sessions.concat());
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("sshd.log").to_str().unwrap()]);
+    assert_eq!(scanned["failed_logins"], 5, "{scanned}");
+    assert_eq!((&scanned["files"][0]["format"], &scanned["files"][0]["parsed"]), (&"sshd".into(), &20.into()));
+    let addresses = scanned["addresses"].as_array().unwrap();
+    assert_eq!((addresses.len(), &addresses[0]["address"]), (1, &"192.0.2.7".into()));
+    assert_eq!(scanned["findings"][0]["rule"], "failed-logins");
+}
+
 /// A web server's log of IIS: its header stands at the top only.
 fn iis_log() -> String {
     let mut log = "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status time-taken\n".to_owned();
