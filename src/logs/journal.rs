@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::lines::MAX_LINE;
 use crate::model::Source;
-use crate::model::event::{PRINTED, WEB_SERVERS};
+use crate::model::event::{PRINTED, web_server};
 
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;
@@ -145,8 +145,8 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     let severity = entry.severity.as_str().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
     let is_printed = entry.transport.as_str().is_some_and(|transport| transport != "syslog");
-    let is_web_server = entry.identifier.split('/').next().is_some_and(|name| WEB_SERVERS.contains(&name));
-    let printed = if is_printed && is_web_server { PRINTED } else { "" };
+    let is_of_web_server = web_server(entry.identifier.as_bytes()).is_some();
+    let printed = if is_printed && is_of_web_server { PRINTED } else { "" };
     let (host, program) = (word(&entry.host), word(&entry.identifier));
     text.extend(format!("{severity}{stamp} {host} {program}{printed}{pid}: ").into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));

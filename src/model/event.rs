@@ -202,7 +202,17 @@ pub fn network(ip: IpAddr) -> IpAddr {
 }
 
 /// Programs that write lines of access and error logs to syslog.
-pub const WEB_SERVERS: [&str; 4] = ["nginx", "apache2", "httpd", "apache"];
+const WEB_SERVERS: [&str; 4] = ["nginx", "apache2", "httpd", "apache"];
+
+/// The web server whose line it is, by the name of the program: one of several is named behind a slash, and which log it is may follow, as
+/// in nginx' `tag=nginx_access` or behind Apache's `| logger -t apache-error`.
+pub fn web_server(program: &[u8]) -> Option<&'static str> {
+    let end = program.iter().position(|byte| matches!(byte, b'/' | b'_' | b'-')).unwrap_or(program.len());
+    let (name, rest) = program.split_at(end);
+    let is_log = || [&b"access"[..], b"error"].iter().any(|log| rest[1..].starts_with(log));
+    let is_one = rest.is_empty() || rest[0] == b'/' || is_log();
+    WEB_SERVERS.into_iter().find(|server| is_one && server.as_bytes() == name)
+}
 
 /// What stands behind a web server's name where the journal has what it printed: to standard error nginx prints decoded paths, so a
 /// line may be a visitor's own.

@@ -11,7 +11,7 @@ use super::sshd;
 use super::syslog_stamp::Stamps;
 use super::time::{clock, month, rfc3339};
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
-use crate::model::event::{PRINTED, Shape, WEB_SERVERS};
+use crate::model::event::{PRINTED, Shape, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -40,16 +40,20 @@ const FAILED: &str = "#Failed: ";
 /// More is not believed: syslogds count for minutes at most.
 const MAX_REPEATED: u32 = 10_000;
 
+/// What stands behind the stamp.
+#[derive(Debug, PartialEq)]
+struct Head<'a> {
+    host: &'a [u8],
+    /// 0 where it isn't told.
+    pid: u32,
+    said: Said<'a>,
+}
+
 /// What a program said.
+#[derive(Debug, PartialEq)]
 struct Said<'a> {
     program: &'a [u8],
     message: &'a [u8],
-}
-
-/// The name of a web server, which may write its logs to syslog; one of several is named behind a slash.
-fn web_server(program: &[u8]) -> Option<&[u8]> {
-    let name = program.split(|byte| *byte == b'/').next().unwrap_or(program);
-    WEB_SERVERS.iter().any(|server| server.as_bytes() == name).then_some(name)
 }
 
 fn is_sshd(program: &[u8]) -> bool {
@@ -85,12 +89,13 @@ impl Syslog {
             return Some((of_severity(severity, rfc5424(rest)?), Said { program: b"", message: b"" }));
         }
         let (time, rest) = self.stamps.split(line)?;
-        let (host, program, pid, message) = plain_head(rest).or_else(|| head(rest))?;
+        let Head { host, pid, said } = plain_head(rest).or_else(|| head(rest))?;
+        let Said { program, message } = said;
         // Many logs begin with such a date. Who wrote a line tells syslog's from others, of which only the time is understood.
         if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
-            return Some((Event::plain(Some(time), Category::Unknown), Said { program, message }));
+            return Some((Event::plain(Some(time), Category::Unknown), said));
         }
-        Some((of_severity(severity, event(time, host, program, pid, message)), Said { program, message }))
+        Some((of_severity(severity, event(time, host, program, pid, message)), said))
     }
 
     fn remembered(&mut self, line: &[u8]) -> Option<()> {
@@ -207,13 +212,13 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
 
 /// A request, or a line of an error log that stands for `times` equal ones: nginx begins it with a stamp all the same, and Apache with
 /// its level, or with a stamp where a container's output goes to syslog.
-fn of_web_server<'a>(program: &[u8], message: &'a [u8], times: u32) -> Option<Event<'a>> {
+fn of_web_server<'a>(server: &str, message: &'a [u8], times: u32) -> Option<Event<'a>> {
     if times == 1
         && let Some(request) = Access::default().parse(message)
     {
         return Some(request);
     }
-    let mut event = if program == b"nginx" {
+    let mut event = if server == "nginx" {
         nginx_error::event(message)
     } else {
         apache_error::event(message).or_else(|| apache_error::event(apache_error::without_stamp(message)?))
@@ -288,7 +293,7 @@ fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
 }
 
 /// What [`head`] makes of a text of the plainest kind, `HOST PROGRAM[PID]: MESSAGE`, in a fraction of the time; nothing of others.
-fn plain_head(text: &[u8]) -> Option<(&[u8], &[u8], u32, &[u8])> {
+fn plain_head(text: &[u8]) -> Option<Head<'_>> {
     let end = text.iter().position(|byte| *byte == b' ')?;
     let (host, rest) = (&text[..end], &text[end + 1..]);
     let end = rest.iter().position(|byte| matches!(byte, b':' | b'[' | b' '))?;
@@ -297,11 +302,12 @@ fn plain_head(text: &[u8]) -> Option<(&[u8], &[u8], u32, &[u8])> {
     let message = inner[end..].strip_prefix(b"]: ")?;
     let is_plain = |byte: Option<&u8>, other| byte.is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != other);
     let is_plain = is_plain(host.first(), b'<') && is_plain(host.last(), b':') && is_plain(message.first(), b' ');
-    (is_plain && !program.is_empty()).then_some((host, program, number(&inner[..end])?, message))
+    let pid = number(&inner[..end])?;
+    (is_plain && !program.is_empty()).then_some(Head { host, pid, said: Said { program, message } })
 }
 
 /// The host, the program, its process and its message; all but the message may be missing.
-fn head(text: &[u8]) -> Option<(&[u8], &[u8], u32, &[u8])> {
+fn head(text: &[u8]) -> Option<Head<'_>> {
     // macOS writes two blanks.
     let (host, rest) = host(text.trim_ascii_start())?;
     // What a container printed.
@@ -309,7 +315,7 @@ fn head(text: &[u8]) -> Option<(&[u8], &[u8], u32, &[u8])> {
         return None;
     }
     let (program, pid, message) = tag(rest);
-    Some((host, program, pid, message))
+    Some(Head { host, pid, said: Said { program, message } })
 }
 
 /// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, and AIX says in words
@@ -519,6 +525,19 @@ mod tests {
         assert_eq!((event.time, event.host), (Some(1_795_168_800), &b"web1"[..]));
         let line = format!("<38>1 2026-11-20T10:00:01Z web1 nginx 7 - - {request}");
         assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 404 });
+        // So do those whose tag says which log it is, but no others.
+        for (tag, category) in [
+            ("nginx_access", Category::Access),
+            ("nginx-access", Category::Access),
+            ("httpd_access_log", Category::Access),
+            ("apache2/site", Category::Access),
+            ("nginx_exporter", Category::System),
+            ("my-nginx_access", Category::System),
+            ("nginxaccess", Category::System),
+        ] {
+            let line = format!("Nov 20 10:00:01 web1 {tag}: {request}");
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().category, category, "{tag}");
+        }
         // What another program quotes is none.
         let line = format!("Nov 20 10:00:01 web1 mailer[7]: {request}");
         assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Other);
