@@ -73,25 +73,28 @@ pub struct Single {
     pub evidence: KeptLine,
 }
 
-/// What is known of one subject that caused several events.
+/// What is known of one subject that caused several events. What each further event needs lies in front, because there are very many
+/// subjects, and each line of the processor's cache that has to come from memory takes longer than all that is done with it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Track {
-    /// In the order of time; hardly any subject has two at once.
-    pub episodes: SmallVec<[Episode; 1]>,
-    /// Times, numbers and values of the events that may still share a window with one to come.
-    recent: SmallVec<[(i64, u32, u64); 2]>,
-    /// Successes that may follow a finding's failures.
-    pub successes: Vec<Breach>,
-    /// Whether there were events since it was evaluated.
-    #[serde(skip, default = "yes")]
-    changed: bool,
     /// Before when nothing had to be waited for when something was last let go of.
     #[serde(skip, default = "never")]
     forgot: i64,
+    /// Whether there were events since it was evaluated.
+    #[serde(skip, default = "yes")]
+    changed: bool,
+    /// Times, numbers and values of the events that may still share a window with one to come.
+    recent: SmallVec<[(i64, u32, u64); 2]>,
+    /// In the order of time; hardly any subject has two at once.
+    pub episodes: SmallVec<[Episode; 1]>,
+    /// Successes that may follow a finding's failures.
+    pub successes: Vec<Breach>,
 }
 
 /// Events of one subject with no long pause between them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[repr(C)]
 pub struct Episode {
     first: i64,
     /// When the last one was.
@@ -100,6 +103,9 @@ pub struct Episode {
     pub count: u64,
     /// When enough had come together for the first time.
     pub reached: Option<i64>,
+    /// From when on no line is kept, because enough earlier ones are.
+    #[serde(skip, default = "not_known")]
+    kept_before: i64,
     /// The different values, where these are counted.
     values: Values,
     evidence: Kept,
@@ -118,6 +124,10 @@ fn yes() -> bool {
 
 fn never() -> i64 {
     i64::MIN
+}
+
+fn not_known() -> i64 {
+    i64::MAX
 }
 
 impl Default for Track {
@@ -168,7 +178,7 @@ impl Track {
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
-                self.episodes[index].add(times, value, sighting);
+                self.episodes[index].add(times, value, limits.measure, sighting);
                 self.join_neighbours(index, limits);
             }
             None => self.begin_episode(Single { time, value, times, evidence: sighting.evidence() }, limits),
@@ -200,7 +210,8 @@ impl Track {
             values.insert(value);
         }
         let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
-        self.episodes.push(Episode { first: time, last: time, count, reached: None, values, evidence });
+        let kept_before = not_known();
+        self.episodes.push(Episode { first: time, last: time, count, reached: None, kept_before, values, evidence });
         self.episodes.sort_by_key(|episode| episode.first);
     }
 
@@ -365,17 +376,19 @@ impl Window {
 }
 
 impl Episode {
-    fn add(&mut self, times: u32, value: u64, sighting: &Sighting<'_>) {
+    fn add(&mut self, times: u32, value: u64, measure: Measure, sighting: &Sighting<'_>) {
         let time = sighting.time;
-        // There are none where they are not counted.
-        let room = 1..MAX_VALUES;
-        if room.contains(&self.values.len()) {
+        if measure == Measure::Values && self.values.len() < MAX_VALUES {
             self.values.insert(value);
         }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);
-        sighting.keep_among_first(&mut self.evidence);
+        if time < self.kept_before {
+            sighting.keep_among_first(&mut self.evidence);
+            let last = self.evidence.last().filter(|_| self.evidence.len() >= EVIDENCE_LINES);
+            self.kept_before = last.map_or_else(not_known, |(last, _)| *last);
+        }
     }
 
     fn join(&mut self, later: Self) {
@@ -387,6 +400,7 @@ impl Episode {
         self.evidence.extend(later.evidence);
         self.evidence.sort_by_key(|(time, _)| *time);
         self.evidence.truncate(EVIDENCE_LINES);
+        self.kept_before = not_known();
     }
 
     /// When enough events had come together, and the success that followed, if all happened that the rule looks for.
