@@ -6,12 +6,12 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use logkeeper::model::{Action, Category, Event, Formats, Peer};
-use logkeeper::model::event::Part;
 use logkeeper::parse::{AutoParser, Context, PlainRequest, YearRule};
 
-const LINES: [&str; 9] = [
+const LINES: [&str; 10] = [
     "192.0.2.7 - - [20/Nov/2026:10:00:05 +0000] \"GET / HTTP/1.1\" 200 5",
     "Nov 20 10:00:05 web1 sshd[7]: Accepted password for eve from 192.0.2.7 port 22 ssh2",
+    "7 2026-11-20 10:00:05.070 Server listening on :: port 22.",
     "2026/11/20 10:00:05 [error] 7#7: *1 x",
     "[Fri Nov 20 10:00:05.123456 2026] [core:error] [pid 7:tid 8] x",
     "{\"__REALTIME_TIMESTAMP\":\"1795168805123456\",\"MESSAGE\":\"x\"}",
@@ -28,7 +28,7 @@ static FORMATS: LazyLock<Formats> =
 fuzz_target!(|text: &[u8]| {
     for first in LINES {
         let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::Before(1_795_168_805) };
-        let mut parser = AutoParser::new(context, &FORMATS);
+        let mut parser = AutoParser::new(context, &FORMATS).named(Path::new("sshd.log"));
         parser.parse(first.as_bytes());
         let mut place = 0;
         for line in logkeeper::logs::split(text) {
@@ -40,14 +40,6 @@ fuzz_target!(|text: &[u8]| {
                 let plain = Event::plain(Some(time), Category::Access);
                 let told = Event { action: Action::Request { status }, peer, request, ..plain };
                 assert_eq!((event, whole), (Some(told), line.len()), "it is what the line alone tells");
-            }
-            let Some(event) = event else { continue };
-            let name = match event.peer {
-                Some(Peer::Name(name)) => name,
-                _ => b"",
-            };
-            for part in [event.user.unwrap_or_default(), event.request, event.host, name] {
-                assert_eq!(Part::new(line, part).of(line), part, "every text can go with its line");
             }
         }
     }

@@ -418,3 +418,34 @@ impl From<Sessions> for Saved {
         Self { hosts: sessions.hosts, open, over: sessions.over }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_waits_is_the_same_after_it_was_stored() {
+        let users: [&[u8]; 4] = [b"eve", b"", b"\xff\x00\"\\", &[b'x'; 900]];
+        for user in users {
+            let line = [&b"Nov 20 10:00:00 web1 sshd[7]: Invalid user "[..], user, b" from 192.0.2.7\r\n"].concat();
+            let (peer, user) = (Peer::read(b"192.0.2.7"), Some(user));
+            let event = Event { peer, user, host: b"web1", pid: 7, ..Event::plain(Some(5), Category::Auth) };
+            let (file, kept) = ("/var/log/b\u{fc}ro/auth.log", OnceCell::new());
+            let (time, failures, urgent, late, number, line) = (5, 0, false, false, 3, &*line);
+            let sighting = Sighting { time, event: Some(event), failures, urgent, late, line, file, number, kept };
+            let mut sessions = Sessions::default();
+            assert_eq!(sessions.observe(&sighting, &event, Shape::InvalidUser, 1), 0);
+            let stored = serde_json::to_string(&sessions).unwrap();
+            let mut restored: Sessions = serde_json::from_str(&stored).unwrap();
+            assert_eq!(serde_json::to_string(&restored).unwrap(), stored);
+            for sessions in [&mut sessions, &mut restored] {
+                let mut over = Vec::new();
+                sessions.settle(i64::MAX, &mut over);
+                let told = over[0].sighting();
+                let action = Action::LoginFailed { times: 1, shape: Shape::InvalidUser };
+                assert_eq!((over.len(), told.event), (1, Some(Event { action, pid: 0, ..event })));
+                assert_eq!(told.evidence().evidence(), sighting.evidence().evidence());
+            }
+        }
+    }
+}

@@ -82,7 +82,7 @@ pub struct Scanner {
 }
 
 /// After how many blocks of the last stream what can't change any more is settled.
-const SETTLE_BLOCKS: usize = 16;
+const SETTLE_BLOCKS: usize = 64;
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;

@@ -17,8 +17,8 @@ use serde_json::Value;
 /// How a file begins.
 pub const MAGIC: &[u8] = b"ElfFil";
 
-/// The longest value that is shown, in bytes, and the most of one record.
-const MAX_VALUE: usize = 1000;
+/// The longest value that is shown, in bytes, and the most of one record. (sshd's messages have 1023 at most.)
+const MAX_VALUE: usize = 1100;
 const MAX_RECORD: usize = 32 * 1024;
 
 /// Reads the records as text, a chunk of 64 KiB at a time.
@@ -105,6 +105,10 @@ fn push_record(record: &Value, recorded: &str, text: &mut Vec<u8>) {
     let (host, channel, level) = (word(&system["Computer"]), word(&system["Channel"]), word(&system["Level"]));
     let start = text.len();
     push_printable(&format!("{time} {host} windows[{}]: {channel} level={level}", word(id)), text);
+    if channel.starts_with("OpenSSH/") {
+        // One process is one session.
+        push_values("ProcessID", &system["Execution"]["#attributes"]["ProcessID"], start + MAX_RECORD, text);
+    }
     for part in ["EventData", "UserData"] {
         push_values(part, &event[part], start + MAX_RECORD, text);
     }
@@ -142,4 +146,35 @@ fn push_printable(value: &str, text: &mut Vec<u8>) {
         0..=31 | 127 => b' ',
         byte => byte,
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_sshd_says_has_its_process() {
+        let payload = "Failed password for invalid user \"eve\" from 192.0.2.7 port 4711 ssh2\n";
+        let record = |channel: &str| {
+            serde_json::json!({"Event": {
+                "System": {
+                    "EventID": 4, "Level": 4, "Channel": channel, "Computer": "WIN-1",
+                    "TimeCreated": {"#attributes": {"SystemTime": "2026-11-20T10:00:05.1Z"}},
+                    "Execution": {"#attributes": {"ProcessID": 712, "ThreadID": 3}}
+                },
+                "EventData": {"process": "sshd", "payload": payload}
+            }})
+        };
+        let text = |channel: &str| {
+            let mut text = Vec::new();
+            push_record(&record(channel), "", &mut text);
+            String::from_utf8(text).unwrap()
+        };
+        let said =
+            "process=\"sshd\" payload=\"Failed password for invalid user 'eve' from 192.0.2.7 port 4711 ssh2 \"\n";
+        let head = |channel: &str| format!("2026-11-20T10:00:05.1Z WIN-1 windows[4]: {channel} level=4 ");
+        let openssh = "OpenSSH/Operational";
+        assert_eq!(text(openssh), format!("{}ProcessID=\"712\" {said}", head(openssh)));
+        assert_eq!(text("Application"), format!("{}{said}", head("Application")));
+    }
 }

@@ -204,14 +204,30 @@ pub fn network(ip: IpAddr) -> IpAddr {
 /// Programs that write lines of access and error logs to syslog.
 const WEB_SERVERS: [&str; 4] = ["nginx", "apache2", "httpd", "apache"];
 
-/// The web server whose line it is, by the name of the program: one of several is named behind a slash, and which log it is may follow, as
-/// in nginx' `tag=nginx_access` or behind Apache's `| logger -t apache-error`.
-pub fn web_server(program: &[u8]) -> Option<&'static str> {
+/// A web server whose line it is, by the name of the program, and the log where that is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebServer {
+    /// Its name.
+    pub name: &'static str,
+    /// [`Category::Access`] or [`Category::Error`]. Visitors can write lines of their own into nginx' error log, so none of it is a request.
+    pub log: Option<Category>,
+}
+
+/// The web server of this name, as programs have it in syslog: one of several is named behind a slash, and which log it is may follow, as in
+/// nginx' `tag=nginx_access` or behind Apache's `| logger -t apache-error`.
+pub fn web_server(program: &[u8]) -> Option<WebServer> {
     let end = program.iter().position(|byte| matches!(byte, b'/' | b'_' | b'-')).unwrap_or(program.len());
     let (name, rest) = program.split_at(end);
-    let is_log = || [&b"access"[..], b"error"].iter().any(|log| rest[1..].starts_with(log));
-    let is_one = rest.is_empty() || rest[0] == b'/' || is_log();
-    WEB_SERVERS.into_iter().find(|server| is_one && server.as_bytes() == name)
+    let log = match rest {
+        [] | [b'/', ..] => None,
+        [_, log @ ..] => match log.strip_suffix(b"_log").or(log.strip_suffix(b"-log")).unwrap_or(log) {
+            b"access" => Some(Category::Access),
+            b"error" => Some(Category::Error),
+            _ => return None,
+        },
+    };
+    let name = WEB_SERVERS.into_iter().find(|server| server.as_bytes() == name)?;
+    Some(WebServer { name, log })
 }
 
 /// What stands behind a web server's name where the journal has what it printed: to standard error nginx prints decoded paths, so a

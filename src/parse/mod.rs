@@ -39,6 +39,9 @@ trait Parser: Send {
     /// The event of a line without its line break; `None` where the line is not of this format.
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>>;
 
+    /// Learns the name of the file that the lines are of.
+    fn named(&mut self, _file: &str) {}
+
     /// The request that the first line of a text tells of, where that is of the plainest kind: what `parse` would
     /// make of it, in a fraction of the time.
     fn plain_request(&mut self, _text: &[u8]) -> Option<PlainRequest> {
@@ -152,6 +155,7 @@ impl AutoParser {
     pub fn named(mut self, file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         self.is_error_log = name.contains("error");
+        self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }
 

@@ -52,7 +52,7 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
         Some(rest) => rest,
         None => &rest[memmem::find(rest, b" for ")? + 5..],
     };
-    let (user, peer) = user_from_address(without_validity(rest))?;
+    let (user, peer) = user_from_address(without_validity(rest), shape == Shape::Key)?;
     let action = Action::LoginFailed { times, shape };
     Some(Found { action, peer, user: Some(user) })
 }
@@ -60,18 +60,20 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
 /// `Accepted METHOD for USER from ADDRESS port N ssh2[: KEY]`
 fn accepted(message: &[u8]) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Accepted ")?;
-    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..])?;
+    let by_key = rest.starts_with(b"publickey ");
+    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..], by_key)?;
     Some(Found { action: Action::LoginSucceeded, peer, user: Some(user) })
 }
 
 /// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything, and KEY as well where it is a certificate: its
 /// identity is the client's to choose. The last place is the server's own if what follows is nothing else; otherwise
-/// there must be only one.
-fn user_from_address(text: &[u8]) -> Option<(&[u8], Option<Peer<'_>>)> {
+/// there must be only one. Of a long message sshd writes the first 1023 bytes, so an identity may end it as if it were such a place.
+fn user_from_address(text: &[u8], by_key: bool) -> Option<(&[u8], Option<Peer<'_>>)> {
     if let Some(last) = last_from(text)
         && let Some((peer, true)) = place(&text[last + 6..])
     {
-        return Some((&text[..last], Some(peer)));
+        let may_be_identity = by_key && memmem::find(&text[..last], b" ssh2: ").is_some();
+        return Some(if may_be_identity { (&text[..0], None) } else { (&text[..last], Some(peer)) });
     }
     // An empty user name leaves one blank only.
     let first = text.strip_prefix(b"from ").and_then(place).map(|(peer, _)| (&text[..0], peer));
@@ -150,7 +152,7 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     }
     let error = message.strip_prefix(b"error: ").unwrap_or(message);
     if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {
-        let (user, peer) = user_from_address(without_validity(rest))?;
+        let (user, peer) = user_from_address(without_validity(rest), false)?;
         return found(user, peer?, Shape::Refused);
     }
     let rest = error.strip_prefix(b"PAM: ")?;
@@ -233,10 +235,16 @@ fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
         Some(at) => (&text[..at], &text[at + 6..]),
         None => (&text[..0], text.strip_prefix(b"from ")?),
     };
-    if let Some((ip, b"")) = plain_place(rest) {
-        return Some((user, Peer::Ip(ip.into())));
-    }
-    let mut words = rest.split(|byte| *byte == b' ');
+    let peer = match plain_place(rest) {
+        Some((ip, b"")) => Peer::Ip(ip.into()),
+        _ => place_at_end(rest)?,
+    };
+    Some((user, peer))
+}
+
+/// `ADDRESS[ port N]`, and nothing behind it.
+fn place_at_end(text: &[u8]) -> Option<Peer<'_>> {
+    let mut words = text.split(|byte| *byte == b' ');
     let peer = Peer::read(words.next()?)?;
     let well_formed = match words.next() {
         None => true,
@@ -245,7 +253,7 @@ fn user_at_end(text: &[u8]) -> Option<(&[u8], Peer<'_>)> {
         Some(b"via") => words.next().and_then(Peer::read).is_some() && words.next().is_none(),
         Some(_) => false,
     };
-    well_formed.then_some((user, peer))
+    well_formed.then_some(peer)
 }
 
 /// Where the last ` from ` of a text begins. Few places in an address and what follows it hold an `m`.
@@ -319,11 +327,24 @@ mod tests {
                 for end in ["", " ssh2", " ssh2 ", " ssh2 x", "ssh2", " ssh3", " ssh2: RSA x", " ssh"] {
                     let text = format!("{address}{port}{end}");
                     assert_eq!(place(text.as_bytes()), place_by_words(text.as_bytes()), "{text}");
+                    let at_end = format!("eve from {text}");
+                    let by_words = place_at_end(text.as_bytes()).map(|peer| (&b"eve"[..], peer));
+                    assert_eq!(user_at_end(at_end.as_bytes()), by_words, "{text}");
                 }
             }
         }
         let plain = plain_place(b"192.0.2.1 port 22 ssh2");
         assert_eq!(plain, Some((Ipv4Addr::new(192, 0, 2, 1), &b" ssh2"[..])));
+    }
+
+    #[test]
+    fn the_identity_of_a_certificate_accuses_nobody_where_its_end_is_cut_off() {
+        let message =
+            "publickey for eve from 192.0.2.1 port 4711 ssh2: ED25519-CERT SHA256:x ID z from 203.0.113.9 port 22 ssh2";
+        assert_eq!(read_line(&format!("Failed {message}")).1, "");
+        assert_eq!(read_line(&format!("Accepted {message}")).1, "");
+        let message = "Failed password for invalid user x ssh2: y from 192.0.2.1 port 4711 ssh2";
+        assert_eq!(read_line(message).1, "192.0.2.1");
     }
 
     #[test]

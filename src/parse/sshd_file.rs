@@ -1,6 +1,8 @@
 //! The file that sshd writes on Windows where it is told to (`SyslogFacility LOCAL0`, `%ProgramData%\ssh\logs\sshd.log`):
 //! `4711 2026-11-20 10:00:00.123 MESSAGE`, the process first, in local time.
 //! (<https://github.com/PowerShell/Win32-OpenSSH/wiki/Logging-Facilities>)
+//!
+//! Other programs begin their lines so, too, and may go on with what visitors choose: only a file that is called sshd's is believed.
 
 use memchr::memchr;
 
@@ -12,6 +14,7 @@ use crate::model::{Category, Event};
 /// The parser.
 pub struct SshdFile {
     wall: WallClock,
+    is_sshds: bool,
 }
 
 /// The length of `2026-11-20 10:00:00.123`.
@@ -20,12 +23,19 @@ const STAMP: usize = 23;
 impl SshdFile {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context) }
+        Self { wall: WallClock::new(context), is_sshds: false }
     }
 }
 
 impl Parser for SshdFile {
+    fn named(&mut self, file: &str) {
+        self.is_sshds = file.to_ascii_lowercase().contains("sshd");
+    }
+
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        if !self.is_sshds {
+            return None;
+        }
         let (pid, rest) = line.split_at(memchr(b' ', line.get(..line.len().min(10))?)?);
         let (stamp, rest) = rest[1..].split_at_checked(STAMP)?;
         let message = rest.strip_prefix(b" ").filter(|_| stamp[10] == b' ' && stamp[19] == b'.')?;
@@ -47,6 +57,7 @@ mod tests {
     fn lines_of_its_own_only_are_read() {
         let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::From(2026) };
         let mut parser = SshdFile::new(context);
+        parser.named("sshd.log");
         let failed =
             b"9332 2026-11-20 10:00:05.070 Failed password for invalid user eve from fe80::9%10 port 2029 ssh2";
         let event = parser.parse(failed).unwrap();
@@ -68,5 +79,7 @@ mod tests {
         ] {
             assert!(parser.parse(other.as_bytes()).is_none(), "{other}");
         }
+        parser.named("app.log");
+        assert!(parser.parse(failed).is_none(), "what others write may be their visitors'");
     }
 }

@@ -11,7 +11,7 @@ use super::sshd;
 use super::syslog_stamp::Stamps;
 use super::time::{clock, month, rfc3339};
 use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
-use crate::model::event::{PRINTED, Shape, web_server};
+use crate::model::event::{PRINTED, Shape, WebServer, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -29,13 +29,16 @@ struct Failed {
     category: Category,
     ip: Option<IpAddr>,
     pid: u32,
-    /// The host that wrote it, and its program: of each line one is made, so they lie in place.
+    /// The host that wrote it, and its program: of each line one is made, so most lie in place.
     host: SmallVec<[u8; 40]>,
     program: SmallVec<[u8; 24]>,
 }
 
 /// How they are remembered for the lines that follow.
 const FAILED: &str = "#Failed: ";
+
+/// Hosts have no longer names.
+const LONGEST_NAME: usize = 255;
 
 /// More is not believed: syslogds count for minutes at most.
 const MAX_REPEATED: u32 = 10_000;
@@ -56,7 +59,8 @@ struct Said<'a> {
     message: &'a [u8],
 }
 
-fn is_sshd(program: &[u8]) -> bool {
+/// Whether it is one of sshd's names.
+pub fn is_sshd(program: &[u8]) -> bool {
     matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)")
 }
 
@@ -107,6 +111,9 @@ impl Syslog {
 impl Failed {
     fn new(event: &Event<'_>, said: &Said<'_>) -> Option<Self> {
         let Action::LoginFailed { times, shape } = event.action else { return None };
+        if event.host.len() > LONGEST_NAME || said.program.len() > LONGEST_NAME {
+            return None;
+        }
         let (category, ip, pid) = (event.category, event.peer.and_then(|peer| peer.ip()), event.pid);
         let (host, program) = (SmallVec::from_slice(event.host), SmallVec::from_slice(said.program));
         Some(Self { times, shape, category, ip, pid, host, program })
@@ -212,13 +219,17 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
 
 /// A request, or a line of an error log that stands for `times` equal ones: nginx begins it with a stamp all the same, and Apache with
 /// its level, or with a stamp where a container's output goes to syslog.
-fn of_web_server<'a>(server: &str, message: &'a [u8], times: u32) -> Option<Event<'a>> {
+fn of_web_server<'a>(server: WebServer, message: &'a [u8], times: u32) -> Option<Event<'a>> {
     if times == 1
+        && server.log != Some(Category::Error)
         && let Some(request) = Access::default().parse(message)
     {
         return Some(request);
     }
-    let mut event = if server == "nginx" {
+    if server.log == Some(Category::Access) {
+        return None;
+    }
+    let mut event = if server.name == "nginx" {
         nginx_error::event(message)
     } else {
         apache_error::event(message).or_else(|| apache_error::event(apache_error::without_stamp(message)?))
@@ -534,8 +545,16 @@ mod tests {
             ("nginx_exporter", Category::System),
             ("my-nginx_access", Category::System),
             ("nginxaccess", Category::System),
+            ("apache_access_notifier", Category::System),
+            // What stands in an error log may be a visitor's own.
+            ("nginx-error", Category::System),
+            ("httpd_error_log", Category::System),
         ] {
             let line = format!("Nov 20 10:00:01 web1 {tag}: {request}");
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().category, category, "{tag}");
+        }
+        for (tag, category) in [("nginx_error", Category::Error), ("nginx_access", Category::System)] {
+            let line = format!("Nov 20 10:00:01 web1 {tag}: 2026/11/20 10:00:00 [error] 7#7: *1 open() failed");
             assert_eq!(parser.parse(line.as_bytes()).unwrap().category, category, "{tag}");
         }
         // What another program quotes is none.

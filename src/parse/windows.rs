@@ -1,11 +1,12 @@
 //! Windows events, as lines that `logs/evtx.rs` makes of them: the process number is the event's id.
 //!
-//! What sshd says stands there as it came (<https://github.com/PowerShell/Win32-OpenSSH/wiki/Logging-Facilities>). What the others mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
+//! What sshd says stands there with the process that says it (<https://github.com/PowerShell/Win32-OpenSSH/wiki/Logging-Facilities>). What the others mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
 //! and, for 18456, <https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/mssqlserver-18456-database-engine-error>.
 
 use memchr::memmem;
 
 use super::sshd;
+use super::syslog::{is_sshd, number};
 use crate::model::event::Shape;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -41,17 +42,26 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
             return;
         }
         (b"OpenSSH/Operational" | b"OpenSSH/Admin", _) => {
-            // The number is that of the kind of event, and tells no process from another.
-            (event.category, event.pid) = (Category::Auth, 0);
-            sshd::read(field(message, "payload").unwrap_or_default(), 1, event);
-            return;
+            let pid = field(message, "ProcessID").and_then(number).unwrap_or(0);
+            (event.category, event.pid) = (Category::Auth, pid);
+            if field(message, "process").is_some_and(is_sshd) {
+                sshd::read(field(message, "payload").unwrap_or_default(), 1, event);
+            }
+            if event.action != Action::Other {
+                return;
+            }
+            Action::Other
         }
         _ => Action::Other,
     };
     if action == Action::Other {
         let is_error = matches!(level(message), Some(b"1" | b"2"));
         event.action = if is_error { Action::ErrorLogged } else { Action::Other };
-        event.category = if is_error { Category::Error } else { Category::System };
+        event.category = match event.category {
+            _ if is_error => Category::Error,
+            Category::Auth => Category::Auth,
+            _ => Category::System,
+        };
         return;
     }
     event.category = Category::Auth;
@@ -72,17 +82,14 @@ fn level(message: &[u8]) -> Option<&[u8]> {
     message.split(|byte| *byte == b' ').nth(1)?.strip_prefix(b"level=")
 }
 
-/// The value of a field; it holds no quotation marks.
+/// The value of a field. No value holds quotation marks, so what stands within them is one, whatever it looks like.
 fn field<'a>(message: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut rest = message;
+    let mut pieces = message.split(|byte| *byte == b'"');
     loop {
-        let at = memmem::find(rest, name.as_bytes())?;
-        let before = at.checked_sub(1).map(|before| rest[before]);
-        rest = &rest[at + name.len()..];
-        if before == Some(b' ')
-            && let Some(value) = rest.strip_prefix(b"=\"")
-        {
-            return value.split(|byte| *byte == b'"').next();
+        let (before, value) = (pieces.next()?, pieces.next()?);
+        let rest = before.strip_suffix(b"=").and_then(|before| before.strip_suffix(name.as_bytes()));
+        if rest.is_some_and(|rest| rest.ends_with(b" ")) {
+            return Some(value);
         }
     }
 }
@@ -123,7 +130,7 @@ mod tests {
     #[test]
     fn what_sshd_says_there_is_read_as_everywhere() {
         let said = |channel: &str, payload: &str| {
-            read_line(4, &format!(r#"{channel} level=4 process="sshd" payload="{payload}""#))
+            read_line(4, &format!(r#"{channel} level=4 ProcessID="712" process="sshd" payload="{payload}""#))
         };
         let failed = "Failed password for invalid user eve from 192.0.2.7 port 4711 ssh2";
         assert_eq!(said("OpenSSH/Operational", failed), (FAILED, some("eve"), some("192.0.2.7")));
@@ -163,6 +170,9 @@ mod tests {
             r#"Application level=0 Data="x [CLIENT: 203.0.113.1]" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
         assert_eq!(read_line(18456, message).2, some("192.0.2.8"));
         let message = r#"Security level=0 TargetUserName="a IpAddress='203.0.113.1'" IpAddress="192.0.2.7""#;
+        assert_eq!(read_line(4625, message).2, some("192.0.2.7"));
+        // Nor does it hide one.
+        let message = r#"Security level=0 TargetUserName="x IpAddress=" IpAddress="192.0.2.7""#;
         assert_eq!(read_line(4625, message).2, some("192.0.2.7"));
     }
 }

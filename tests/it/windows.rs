@@ -79,6 +79,27 @@ fn the_log_file_of_sshd_on_windows_tells_of_failed_logins() {
     assert_eq!(scanned["findings"][0]["rule"], "failed-logins");
 }
 
+#[test]
+fn each_process_of_sshd_on_windows_is_a_session_of_its_own() {
+    let bed = TestBed::new();
+    let said = |second: u32, pid: u32, payload: &str| {
+        format!(
+            "2026-11-20T10:00:{second:02}Z WIN-1 windows[4]: OpenSSH/Operational level=4 ProcessID=\"{pid}\" process=\"sshd\" \
+             payload=\"{payload}\"\n"
+        )
+    };
+    // Who gets in with a key of his own hides no others that he tried before, and one wrong password hides no further ones.
+    let from = "from 192.0.2.7 port 2029";
+    let keys = (1..=20).map(|n| said(n, 9000 + n, &format!("Failed publickey for root {from} ssh2")));
+    let good = said(21, 9021, &format!("Accepted publickey for guest {from} ssh2"));
+    let password = said(22, 9022, &format!("Failed password for eve {from} ssh2"));
+    let accounts = (23..=40).map(|n| said(n, 9000 + n, &format!("Invalid user eve{n} {from}")));
+    let text: String = keys.chain([good, password]).chain(accounts).collect();
+    bed.file("openssh.log", &text);
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("openssh.log").to_str().unwrap()]);
+    assert_eq!(scanned["failed_logins"], 20 + 1 + 18, "{scanned}");
+}
+
 /// A web server's log of IIS: its header stands at the top only.
 fn iis_log() -> String {
     let mut log = "#Software: Microsoft Internet Information Services 10.0\n#Fields: date time s-ip cs-method cs-uri-stem cs-uri-query s-port cs-username c-ip sc-status time-taken\n".to_owned();
