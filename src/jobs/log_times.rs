@@ -30,3 +30,15 @@ pub(super) fn times_in(source: &Source) -> impl Fn(i64) -> TextTimes {
     let (zone, formats) = (source.zone, source.formats.clone());
     move |modified| log_times(zone, &formats, modified)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_sshds_file_on_windows_are_found() {
+        let mut times = log_times(chrono_tz::UTC, &Formats::default(), 1_795_200_000);
+        let text = b"7 2026-11-20 10:00:05.070 Server listening\r\n8 2026-11-20 10:00:09.070 x\r\n";
+        assert_eq!(times(text), Some((1_795_168_805, 1_795_168_809)));
+    }
+}

@@ -106,7 +106,7 @@ fn push_record(record: &Value, recorded: &str, text: &mut Vec<u8>) {
     let start = text.len();
     push_printable(&format!("{time} {host} windows[{}]: {channel} level={level}", word(id)), text);
     if channel.starts_with("OpenSSH/") {
-        // One process is one session.
+        // One process is one session, until Windows gives its number again.
         push_values("ProcessID", &system["Execution"]["#attributes"]["ProcessID"], start + MAX_RECORD, text);
     }
     for part in ["EventData", "UserData"] {

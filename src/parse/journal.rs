@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use crate::model::{Category, Event};
+use crate::model::Event;
+use crate::model::event::{PRINTED, web_server};
 
 /// The parser.
 #[derive(Default)]
@@ -46,23 +47,20 @@ impl Parser for Journal {
         let (host, program, message) = (text(entry.host), text(entry.identifier), text(Some(entry.message)));
         let severity = number(text(entry.severity));
         let time = time.div_euclid(1_000_000);
+        // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
+        let is_printed = !matches!(text(entry.transport), b"" | b"syslog") && web_server(program).is_some();
+        let printed = is_printed.then(|| [program, PRINTED.as_bytes()].concat());
+        let program = printed.as_deref().unwrap_or(program);
         let told = self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?;
-        let mut told = of_severity(severity, Event { host, ..told });
-        if matches!(told.category, Category::Access | Category::Error)
-            && !matches!(text(entry.transport), b"" | b"syslog")
-        {
-            // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
-            (told.peer, told.user) = (None, None);
-        }
-        Some(told)
+        Some(of_severity(severity, Event { host, ..told }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Action;
     use crate::model::event::Shape;
+    use crate::model::{Action, Category};
 
     #[test]
     fn a_failed_login_in_the_journal_is_one() {

@@ -25,7 +25,7 @@ pub fn may_speak(program: &[u8], message: &[u8]) -> bool {
 }
 
 /// Of a longer message the end may be missing, and with it the address that is PAM's own word.
-const SURELY_WHOLE: usize = 800;
+pub const SURELY_WHOLE: usize = 800;
 
 /// `[pam_unix(SERVICE:auth): |(pam_unix) ]authentication failure; … ruser=NAME rhost=ADDRESS[  user=USER]`, and with
 /// `PAM N more authentication failure[s]` or `N more …` in its place. `by_client`: the service is one that may give the name that a

@@ -47,12 +47,13 @@ struct Found<'a> {
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
+    let method = first_word(rest);
     let shape = if rest.starts_with(b"publickey ") { Shape::Key } else { Shape::Explicit };
     let rest = match rest.strip_prefix(b"password for ") {
         Some(rest) => rest,
         None => &rest[memmem::find(rest, b" for ")? + 5..],
     };
-    let (user, peer) = user_from_address(without_validity(rest), shape == Shape::Key)?;
+    let (user, peer) = user_from_address(without_validity(rest), method)?;
     let action = Action::LoginFailed { times, shape };
     Some(Found { action, peer, user: Some(user) })
 }
@@ -60,20 +61,20 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
 /// `Accepted METHOD for USER from ADDRESS port N ssh2[: KEY]`
 fn accepted(message: &[u8]) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Accepted ")?;
-    let by_key = rest.starts_with(b"publickey ");
-    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..], by_key)?;
+    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..], first_word(rest))?;
     Some(Found { action: Action::LoginSucceeded, peer, user: Some(user) })
 }
 
 /// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything, and KEY as well where it is a certificate: its
 /// identity is the client's to choose. The last place is the server's own if what follows is nothing else; otherwise
-/// there must be only one. Of a long message sshd writes the first 1023 bytes, so an identity may end it as if it were such a place.
-fn user_from_address(text: &[u8], by_key: bool) -> Option<(&[u8], Option<Peer<'_>>)> {
+/// there must be only one.
+fn user_from_address<'a>(text: &'a [u8], method: &[u8]) -> Option<(&'a [u8], Option<Peer<'a>>)> {
     if let Some(last) = last_from(text)
         && let Some((peer, true)) = place(&text[last + 6..])
     {
-        let may_be_identity = by_key && memmem::find(&text[..last], b" ssh2: ").is_some();
-        return Some(if may_be_identity { (&text[..0], None) } else { (&text[..last], Some(peer)) });
+        let may_be_clients =
+            may_end_with_clients_words(method, text) && memmem::find(&text[..last], b" ssh2: ").is_some();
+        return Some(if may_be_clients { (&text[..0], None) } else { (&text[..last], Some(peer)) });
     }
     // An empty user name leaves one blank only.
     let first = text.strip_prefix(b"from ").and_then(place).map(|(peer, _)| (&text[..0], peer));
@@ -82,6 +83,16 @@ fn user_from_address(text: &[u8], by_key: bool) -> Option<(&[u8], Option<Peer<'_
     let mut places = first.into_iter().chain(others);
     let (user, peer) = places.next()?;
     Some(if places.next().is_some() { (&text[..0], None) } else { (user, Some(peer)) })
+}
+
+/// Whether a message by this method, of which this is the end, may end with what the client chose: sshd writes the first 1023 bytes of a
+/// message, so the identity of a certificate may be all that is left at its end; and what a client calls itself ends those of `hostbased`.
+fn may_end_with_clients_words(method: &[u8], text: &[u8]) -> bool {
+    method == b"publickey" && text.len() > pam::SURELY_WHOLE || method == b"hostbased"
+}
+
+fn first_word(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(b' ', text).unwrap_or(text.len())]
 }
 
 /// `ADDRESS port N[ ssh2[: KEY]]`, and whether nothing stands there but these words.
@@ -152,7 +163,7 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     }
     let error = message.strip_prefix(b"error: ").unwrap_or(message);
     if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {
-        let (user, peer) = user_from_address(without_validity(rest), false)?;
+        let (user, peer) = user_from_address(without_validity(rest), b"")?;
         return found(user, peer?, Shape::Refused);
     }
     let rest = error.strip_prefix(b"PAM: ")?;
@@ -338,13 +349,25 @@ mod tests {
     }
 
     #[test]
-    fn the_identity_of_a_certificate_accuses_nobody_where_its_end_is_cut_off() {
-        let message =
-            "publickey for eve from 192.0.2.1 port 4711 ssh2: ED25519-CERT SHA256:x ID z from 203.0.113.9 port 22 ssh2";
-        assert_eq!(read_line(&format!("Failed {message}")).1, "");
-        assert_eq!(read_line(&format!("Accepted {message}")).1, "");
-        let message = "Failed password for invalid user x ssh2: y from 192.0.2.1 port 4711 ssh2";
-        assert_eq!(read_line(message).1, "192.0.2.1");
+    fn what_a_client_calls_itself_accuses_nobody_at_the_end_of_a_line() {
+        let forged = "from 203.0.113.9 port 22 ssh2";
+        let (key, real) = ("ssh2: ED25519-CERT SHA256:x", "from 192.0.2.1 port 4711");
+        for message in [
+            format!("publickey for eve {real} {key} ID {} {forged}", "z".repeat(900)),
+            format!("hostbased for eve {real} {key}, client user \"u\", client host \"h {forged}: z\""),
+        ] {
+            assert_eq!(read_line(&format!("Failed {message}")).1, "", "{message}");
+            assert_eq!(read_line(&format!("Accepted {message}")).1, "", "{message}");
+        }
+        // Nor does a name hide who is meant.
+        for message in [
+            format!("Failed password for invalid user x ssh2: y {real} ssh2"),
+            format!("Failed publickey for invalid user x ssh2: y {real} ssh2: RSA SHA256:z"),
+            format!("Failed publickey for invalid user x ssh2: y {real} ssh2"),
+            format!("Failed publickey for eve {real} {key} ID {forged} (serial 0) CA RSA SHA256:z"),
+        ] {
+            assert_eq!(read_line(&message).1, if message.contains(forged) { "" } else { "192.0.2.1" }, "{message}");
+        }
     }
 
     #[test]

@@ -196,13 +196,17 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         return event;
     }
     let printed = program.strip_suffix(PRINTED.as_bytes());
-    if let Some(server) = web_server(printed.unwrap_or(program))
-        && let Some(told) = of_web_server(server, message, times)
-    {
-        let told = Event { host, time: told.time.or(Some(time)), ..told };
-        return if printed.is_some() { Event { peer: None, user: None, ..told } } else { told };
-    }
     let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
+    if let Some(server) = web_server(printed.unwrap_or(program)) {
+        if let Some(told) = of_web_server(server, message, times) {
+            let told = Event { host, time: told.time.or(Some(time)), ..told };
+            return if printed.is_some() { Event { peer: None, user: None, ..told } } else { told };
+        }
+        // What else stands there may be a visitor's own.
+        if printed.is_some() || server.log.is_some() {
+            return event;
+        }
+    }
     if is_about_logins(program) {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
@@ -432,6 +436,24 @@ mod tests {
     }
 
     #[test]
+    fn a_host_with_an_endless_name_is_not_remembered() {
+        let mut parser = parser();
+        for (length, times) in [(255, Some(3)), (256, None)] {
+            let host = "h".repeat(length);
+            let failed =
+                format!("Nov 20 10:00:00 {host} sshd[42]: Failed password for root from 192.0.2.9 port 4711 ssh2");
+            parser.parse(failed.as_bytes()).unwrap();
+            assert_eq!(parser.header().is_empty(), times.is_none());
+            let again = format!("Nov 20 10:00:30 {host} last message repeated 3 times");
+            let told = match parser.parse(again.as_bytes()).unwrap().action {
+                Action::LoginFailed { times, .. } => Some(times),
+                _ => None,
+            };
+            assert_eq!(told, times);
+        }
+    }
+
+    #[test]
     fn a_plain_head_is_what_it_is_to_who_looks_twice() {
         let mut random = Random::new(1);
         let pieces: [&[u8]; 18] = [
@@ -552,6 +574,11 @@ mod tests {
         ] {
             let line = format!("Nov 20 10:00:01 web1 {tag}: {request}");
             assert_eq!(parser.parse(line.as_bytes()).unwrap().category, category, "{tag}");
+        }
+        let pam = "pam_unix(x:auth): authentication failure; logname= uid=0 euid=0 tty=x ruser= rhost=203.0.113.9";
+        for tag in ["nginx_error", "nginx_access", "nginx(printed)"] {
+            let line = format!("Nov 20 10:00:01 web1 {tag}: {pam}");
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Other, "{tag}");
         }
         for (tag, category) in [("nginx_error", Category::Error), ("nginx_access", Category::System)] {
             let line = format!("Nov 20 10:00:01 web1 {tag}: 2026/11/20 10:00:00 [error] 7#7: *1 open() failed");

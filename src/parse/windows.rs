@@ -45,9 +45,8 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
             let pid = field(message, "ProcessID").and_then(number).unwrap_or(0);
             (event.category, event.pid) = (Category::Auth, pid);
             if field(message, "process").is_some_and(is_sshd) {
+                // As everywhere, what it calls an error may be a scanner's doing.
                 sshd::read(field(message, "payload").unwrap_or_default(), 1, event);
-            }
-            if event.action != Action::Other {
                 return;
             }
             Action::Other
@@ -57,11 +56,7 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     if action == Action::Other {
         let is_error = matches!(level(message), Some(b"1" | b"2"));
         event.action = if is_error { Action::ErrorLogged } else { Action::Other };
-        event.category = match event.category {
-            _ if is_error => Category::Error,
-            Category::Auth => Category::Auth,
-            _ => Category::System,
-        };
+        event.category = if is_error { Category::Error } else { Category::System };
         return;
     }
     event.category = Category::Auth;
@@ -141,6 +136,13 @@ mod tests {
         let action = Action::LoginFailed { times: 1, shape: Shape::Refused };
         assert_eq!(said("OpenSSH/Admin", refused), (action, some("eve"), some("192.0.2.7")));
         assert_eq!(said("Application", failed).0, Action::Other, "others may say what they like");
+        let by = |process: &str, level: u8, payload: &str| {
+            read_line(4, &format!(r#"OpenSSH/Admin level={level} process="{process}" payload="{payload}""#)).0
+        };
+        assert_eq!(by("sshd-session", 4, failed), FAILED);
+        assert_eq!(by("sftp-server", 4, failed), Action::Other, "so may sshd's helpers");
+        assert_eq!(by("sftp-server", 2, failed), Action::ErrorLogged);
+        assert_eq!(by("sshd", 2, "error: kex_exchange_identification: x"), Action::Other);
         let forged =
             "Failed password for invalid user payload='x from 203.0.113.1 port 22 ssh2' from 192.0.2.7 port 4711 ssh2";
         assert_eq!(said("OpenSSH/Operational", forged).2, some("192.0.2.7"));
