@@ -58,7 +58,8 @@ impl Desk {
         smtp_to(&bed, port, "");
         let config = bed.config();
         let store = Store::open(&config.state).unwrap();
-        let clock = Arc::new(Hands(Mutex::new("2026-11-20T12:00:00Z".parse().unwrap())));
+        // `logkeeper status`, which is asked as well, goes by the real clock.
+        let clock = Arc::new(Hands(Mutex::new(Utc::now())));
         let (app, _) = App::new(config, store, clock.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { bed, app, clock, runtime }
