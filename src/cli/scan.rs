@@ -395,7 +395,9 @@ impl Results {
             [vec![file.path.clone(), file.format.clone()], counts.to_vec()].concat()
         });
         output::print_table(&["FILE", "FORMAT", "LINES", "PARSED", "NOT PARSED"], files.collect());
-        output::print(&format!("\n{} failed logins, {} urgent lines\n", self.failed_logins, self.urgent));
+        let [failed, urgent] = [(self.failed_logins, "failed login"), (self.urgent, "urgent line")]
+            .map(|(n, what)| crate::jobs::counted(n as usize, what));
+        output::print(&format!("\n{failed}, {urgent}\n"));
         if self.left_to_access_logs > 0 {
             let n = self.left_to_access_logs;
             output::print(&format!(

@@ -15,6 +15,7 @@ mod pam;
 mod sshd;
 mod sshd_file;
 mod syslog;
+mod syslog_head;
 mod syslog_stamp;
 mod time;
 mod w3c;
