@@ -29,16 +29,13 @@ const MAX_SESSIONS: usize = 20_000;
 const MAX_HELD: usize = 32;
 
 /// sshd asks PAM in a process that it begins for that, and says itself what came of it: how much higher the number of that process may
-/// be, and how long before it may have spoken, in seconds.
+/// be, and how long before it may have spoken, in seconds. PAM's next module may speak as late, because it may ask another machine.
 const CHILDREN: u32 = 32;
 const CHILD: i64 = 60;
 
 /// How long PAM may take to ask its next module, in seconds, where that tells the next attempt from the same: who mistypes waits
 /// longer (pam_unix's delay is 2 s, give or take 1).
 const NEXT_MODULE: i64 = 1;
-
-/// Within how many seconds two modules that say the same of an account say it of one attempt.
-const ONE_ATTEMPT: i64 = 10;
 
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
@@ -314,7 +311,7 @@ impl Session {
         let same = self.held.iter_mut().find(|held| {
             (held.shape, held.times, held.repeated) == (other, times, false)
                 && held.peer.as_ref().map(Address::peer) == event.peer
-                && held.is_attempt_of(event, time, ONE_ATTEMPT)
+                && held.is_attempt_of(event, time, CHILD)
         });
         same.map(|held| held.repeated = true).is_some()
     }

@@ -92,27 +92,43 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         return Some((first, end));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
-    let is_nobody = line[..end].iter().all(|byte| b"-._".contains(byte));
-    if line[end..].starts_with(b" - ") && (is_nobody || is_host_with_port(&line[..end])) {
+    let is_told = !is_nobody(&line[..end]);
+    if line[end..].starts_with(b" - ") && (!is_told || is_host_with_port(&line[..end])) {
         // A virtual host has the client behind it, that is one more word.
-        let is_host = !is_nobody && is_client_of_host(&line[second..]);
+        let is_host = is_told && is_client_of_host(&line[second..]);
         return Some((None, if is_host { second } else { end }));
+    }
+    if is_nobody(&line[end + 1..second]) && is_client_of_host(&line[second..]) {
+        return Some((None, second));
+    }
+    if first.is_some_and(|first| first.ip().is_some()) {
+        // More words than an identity and a user tell of a virtual host, which a visitor may call as he likes, or of what a proxy, or the
+        // client itself, says of the client: that takes a configured format.
+        return is_user(&line[second..]).then_some((first, end));
     }
     let client = Peer::read(&line[end + 1..second]);
     let is_address = client.is_some_and(|client| client.ip().is_some());
-    if first.is_some_and(|first| first.ip().is_some()) {
-        // Of two addresses one may be what a proxy, or the client itself, says of the client: that takes a configured format.
-        return (!is_address || !is_client_of_host(&line[second..])).then_some((first, end));
-    }
     // A name alone may be the month of another format's line.
     let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
     (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
 }
 
-/// Whether what follows an address in second place says that a virtual host stands in the first: an identity, which is
-/// never known, and a user.
+/// Whether a client's place is filled although there is no address: nothing is known of it, or it came through a socket of the machine
+/// (nginx).
+fn is_nobody(word: &[u8]) -> bool {
+    word == b"unix:" || !word.is_empty() && word.iter().all(|byte| b"-._".contains(byte))
+}
+
+/// Whether an address in second place, or a word for none, is the client of a virtual host in the first: an identity, which is
+/// never known, and a user follow.
 fn is_client_of_host(rest: &[u8]) -> bool {
     rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
+}
+
+/// Whether a user's name of one word follows, and then the stamp.
+fn is_user(rest: &[u8]) -> bool {
+    let Some(rest) = rest.strip_prefix(b" ") else { return false };
+    memchr(b' ', rest).is_some_and(|end| is_stamp(rest, end + 2) && rest[end + 1] == b'[')
 }
 
 fn is_host_with_port(word: &[u8]) -> bool {
@@ -329,6 +345,12 @@ mod tests {
             ("-.- - eve", Some("eve")),
             ("192.0.2.7:51234 - -", None),
             ("192.0.2.7:51234 - eve", Some("eve")),
+            ("unix: - -", None),
+            ("unix: - eve", Some("eve")),
+            ("www.example.org:443 unix: - eve", Some("eve")),
+            ("www.example.org unix: - -", None),
+            // Here the host is what the visitor calls it.
+            ("198.51.100.1 unix: - eve", Some("eve")),
             ("www.example.org:443 - - -", None),
             ("www.example.org:443 - - eve", Some("eve")),
         ] {
@@ -346,6 +368,9 @@ mod tests {
             r#"2026-11-20T10:05:05.12+01:00 198.51.100.9 sshd[7]: Failed password for x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             // Who of two is the client is not known.
             r#"198.51.100.1 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
+            r#"198.51.100.1 client.example.org - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
+            r#"198.51.100.1 192.0.2.1, 192.0.2.2 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
+            r#"198.51.100.1 2001:db8::1, 192.0.2.2 192.0.2.3 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5 "-" "Mozilla"#,
             r#"192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HT"#,

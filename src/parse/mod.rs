@@ -190,7 +190,8 @@ impl AutoParser {
 
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
     pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let line = without_line_break(line);
+        // Some programs put a mark before a file's first line.
+        let line = without_line_break(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
         let tried = if self.is_sure { 1 } else { self.parsers.len() };
         for step in 0..tried {
             let index = self.current + step;

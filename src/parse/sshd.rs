@@ -31,6 +31,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'B' | b'C' | b'D' | b'M' | b'P' | b'R' | b'T' | b'U' | b'b' | b'd' | b'e' | b'f' | b'm' | b'r' | b's' => {
             found.or_else(|| refused(message, times)).or_else(|| probe(message))
         }
+        b'A' | b'/' => found.or_else(|| not_from_there(message, times)),
         _ => found,
     };
     if let Some(found) = found {
@@ -170,6 +171,18 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
     let (user, peer) = user_at_end(without_validity(rest))?;
     found(user, peer, Shape::PamTold)
+}
+
+/// `[FILE:LINE: ]Authentication tried for USER with correct key but not from a permitted host (host=NAME, ip=ADDRESS, required=LIST).`
+/// (auth2-pubkeyfile.c): a key in the wrong hands, or at the wrong place.
+fn not_from_there(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let rest = &message[memmem::find(message, b"Authentication tried for ")? + 25..];
+    let end = memmem::find(rest, b" with correct key but not from a permitted host (host=")?;
+    let place = &rest[end..];
+    let ip = &place[memmem::find(place, b", ip=")? + 5..];
+    let ip = &ip[..memmem::find(ip, b", required=")?];
+    let action = Action::LoginFailed { times, shape: Shape::Key };
+    Some(Found { action, peer: Peer::read(ip), user: Some(&rest[..end]) })
 }
 
 /// Connections without an attempt, or broken off before one was over.

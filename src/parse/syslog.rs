@@ -44,9 +44,13 @@ const LONGEST_NAME: usize = 255;
 /// More is not believed: syslogds count for minutes at most.
 const MAX_REPEATED: u32 = 10_000;
 
-/// Whether it is one of sshd's names.
+/// Whether it is one of sshd's names, or that of its unit (`journalctl -o with-unit`), which may be one of a connection.
 pub fn is_sshd(program: &[u8]) -> bool {
-    matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)")
+    let is_unit = || {
+        let unit = program.strip_suffix(b".service").and_then(|unit| unit.split(|byte| *byte == b'@').next());
+        matches!(unit, Some(b"ssh" | b"sshd"))
+    };
+    matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") || is_unit()
 }
 
 /// Whether another program's lines are about logging in.
@@ -266,7 +270,15 @@ fn rfc5424(text: &[u8]) -> Option<Event<'_>> {
     // RFC 5424 6.4: a message in UTF-8 begins with a mark.
     let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
     let host = if host == b"-" { &host[..0] } else { host };
-    Some(event(time, host, program, number(pid).unwrap_or(0), message))
+    let (program, its_pid) = with_pid(program);
+    Some(event(time, host, program, number(pid).unwrap_or(its_pid), message))
+}
+
+/// A program's name and its process, which some write behind it: `sshd[7]`; 0 where they don't.
+fn with_pid(program: &[u8]) -> (&[u8], u32) {
+    let inner = program.strip_suffix(b"]").and_then(|inner| Some((inner, memchr(b'[', inner)?)));
+    let both = inner.and_then(|(inner, at)| Some((&inner[..at], number(&inner[at + 1..])?)));
+    both.unwrap_or((program, 0))
 }
 
 /// RFC 5424 6.3: `-`, or elements in brackets, in whose quoted values a backslash goes before `"`, `\` and `]`.
@@ -360,6 +372,16 @@ mod tests {
             b"Nov 20 10:00:00 sshd[7]: Invalid user eve from 192.0.2.9",
             b"2026-11-20T10:00:00 auth.info: sshd[7]:  Invalid user eve from 192.0.2.9",
             b"2026-11-20 10:00:00.123+0000 web1 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"2026-11-20 10:00:00 +0000 web1 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"2026-11-20 10:00:00.123456+0000 0x1a2b     Default     0x0                  7      0    sshd: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1  auth.info sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1 (198.51.100.1) sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1 sshd[7] <Info>: Invalid user eve from 192.0.2.9",
+            b"2026 Nov 20 10:00:00.123456 web1 INFO sshd[7]: Invalid user eve from 192.0.2.9",
+            b"<38>1 2026-11-20T10:00:00Z web1 sshd[7] - - - Invalid user eve from 192.0.2.9",
+            b"Fri 2026-11-20 10:00:00 UTC web1 ssh.service[7]: Invalid user eve from 192.0.2.9",
+            b"Fri 2026-11-20 10:00:00 UTC web1 sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]: Invalid user eve from 192.0.2.9",
+            b"Fri Nov 20 10:00:00 2026 auth.info sshd[7]: Invalid user eve from 192.0.2.9",
         ] {
             let event = parser.parse(line).unwrap();
             let shown = String::from_utf8_lossy(line);

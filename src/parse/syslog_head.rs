@@ -4,6 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::syslog::number;
 use super::time::{clock, month};
+use crate::model::event::parse_ip;
 
 /// What stands behind the stamp.
 #[derive(Debug, PartialEq)]
@@ -41,6 +42,9 @@ pub fn plain_head(text: &[u8]) -> Option<Head<'_>> {
 
 /// The host, the program, its process and its message; all but the message may be missing.
 pub fn head(text: &[u8]) -> Option<Head<'_>> {
+    if let Some(head) = text.starts_with(b"0x").then(|| log_show(text)).flatten() {
+        return Some(head);
+    }
     // macOS writes two blanks.
     let (host, rest) = host(text.trim_ascii_start())?;
     // What a container printed.
@@ -51,8 +55,8 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
     Some(Head { host, pid, said: Said { program, message } })
 }
 
-/// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, and AIX says in words
-/// which host sent a line.
+/// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, AIX says in words
+/// which host sent a line, and rsyslog may add from which address it came.
 fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(rest) = text.strip_prefix(b"Message forwarded from ") {
         let end = memmem::find(rest, b": ")?;
@@ -66,10 +70,29 @@ fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(name) = host.strip_suffix(b":") {
         return Some((b"", if is_priority(name) { without_second_stamp(rest.trim_ascii_start()) } else { text }));
     }
-    match word(rest) {
-        Some((priority, after)) if is_priority(priority) => Some((host, after)),
+    match word(rest.trim_ascii_start()) {
+        Some((between, after))
+            if is_priority(between) || is_level(between) && begins_with_tag(after) || is_sender(between) =>
+        {
+            Some((host, after))
+        }
         _ => Some((host, rest)),
     }
+}
+
+/// Whether it is a severity as SONiC's switches write it.
+fn is_level(word: &[u8]) -> bool {
+    matches!(word, b"EMERG" | b"ALERT" | b"CRIT" | b"ERR" | b"WARNING" | b"NOTICE" | b"INFO" | b"DEBUG")
+}
+
+/// Whether a program and its process follow, and not a message that begins with such a word.
+fn begins_with_tag(text: &[u8]) -> bool {
+    word(text).is_some_and(|(name, _)| name.ends_with(b"]:"))
+}
+
+/// `(192.0.2.7)`
+fn is_sender(word: &[u8]) -> bool {
+    word.strip_prefix(b"(").and_then(|word| word.strip_suffix(b")")).is_some_and(|ip| parse_ip(ip).is_some())
 }
 
 /// The first word, and what follows the blank behind it.
@@ -104,19 +127,54 @@ pub fn is_priority(word: &[u8]) -> bool {
 
 /// Splits `program[pid]: message`; program and pid may be missing.
 fn tag(text: &[u8]) -> (&[u8], u32, &[u8]) {
-    let end = text.iter().position(|b| matches!(b, b':' | b'[' | b' ')).unwrap_or(text.len());
-    let (program, rest) = text.split_at(end);
+    let end = || text.iter().position(|b| matches!(b, b':' | b'[' | b' ')).unwrap_or(text.len());
+    let (program, rest) = text.split_at(end_of_unit(text).unwrap_or_else(end));
     if let Some(inner) = rest.strip_prefix(b"[")
         && let Some(close) = memchr(b']', inner)
         && let Some(pid) = number(&inner[..close])
     {
-        let message = inner[close + 1..].strip_prefix(b":").unwrap_or(&inner[close + 1..]);
-        return (program, pid, message.trim_ascii_start());
+        let message = without_level(&inner[close + 1..]);
+        return (program, pid, message.strip_prefix(b":").unwrap_or(message).trim_ascii_start());
     }
     match rest.strip_prefix(b":") {
         Some(message) => (program, 0, message.trim_ascii_start()),
         None => (b"", 0, text),
     }
+}
+
+/// Where the name of a unit of one connection ends, which has the addresses and ports in it: `sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]:`.
+fn end_of_unit(text: &[u8]) -> Option<usize> {
+    let (name, _) = word(text)?;
+    memchr(b'@', name).filter(|_| name.ends_with(b"]:"))?;
+    Some(memmem::find(name, b".service[")? + b".service".len())
+}
+
+/// What follows ` <Error>`, as macOS writes behind the process.
+fn without_level(text: &[u8]) -> &[u8] {
+    let inner = text.strip_prefix(b" <").and_then(|inner| Some((inner, memchr(b'>', inner)?)));
+    let rest = inner.filter(|(inner, end)| inner[..*end].iter().all(u8::is_ascii_alphabetic));
+    rest.map(|(inner, end)| &inner[end + 1..]).filter(|rest| rest.starts_with(b":")).unwrap_or(text)
+}
+
+/// What macOS' `log show` writes behind the stamp: thread, kind, activity, process and its time to live, program and message.
+fn log_show(text: &[u8]) -> Option<Head<'_>> {
+    let mut rest = text;
+    let mut next = || {
+        let (word, after) = word(rest)?;
+        rest = after.trim_ascii_start();
+        Some(word)
+    };
+    let is_hexadecimal =
+        |word: &[u8]| word.strip_prefix(b"0x").is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    let [thread, kind, activity, process, time_to_live] = [next()?, next()?, next()?, next()?, next()?];
+    let is_one = is_hexadecimal(thread)
+        && matches!(kind, b"Default" | b"Info" | b"Debug" | b"Error" | b"Fault")
+        && is_hexadecimal(activity)
+        && number(time_to_live).is_some();
+    let pid = number(process).filter(|_| is_one)?;
+    let end = memmem::find(rest, b": ")?;
+    let (program, message) = (&rest[..end], rest[end + 2..].trim_ascii_start());
+    Some(Head { host: b"", pid, said: Said { program, message } })
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The stamps of syslog: BSD's (RFC 3164), which have no year unless a device or a daemon adds it, those of RFC 3339 (Debian 12 and
-//! later), and what `journalctl -o` writes (short-precise, short-iso, short-full, short-unix).
+//! later), what `journalctl -o` writes (short-precise, short-iso, short-full, with-unit, short-unix), also in other languages, and
+//! OpenWrt's `logread`.
 
 use memchr::memchr;
 
 use super::Context;
-use super::time::{WallClock, clock, four, month, rfc3339, two};
+use super::syslog::number;
+use super::syslog_head::{is_priority, word};
+use super::time::{WallClock, clock, four, month, month_elsewhere, offset, rfc3339, two};
 use chrono::NaiveDate;
 
 /// Reads stamps; it remembers the last minute.
@@ -35,10 +38,38 @@ impl Stamps {
         }
         match line.first()? {
             b'0'..=b'9' if line.get(4) == Some(&b' ') => self.bsd(line.get(5..)?, Some(four(&line[..4])?)),
-            b'0'..=b'9' => self.numeric(line),
-            _ if line.get(4).is_some_and(u8::is_ascii_digit) && WEEKDAYS.contains(&&line[..4]) => self.full(&line[4..]),
-            _ => self.bsd(line, None),
+            b'0'..=b'9' => self.numeric(line).or_else(|| self.local(line)),
+            _ if line.get(..4).is_some_and(|day| WEEKDAYS.contains(&day)) => {
+                if line.get(4).is_some_and(u8::is_ascii_digit) {
+                    self.full(&line[4..])
+                } else {
+                    self.logread(&line[4..])
+                }
+            }
+            b'A'..=b'Z' => self.bsd(line, None).or_else(|| self.local(line)),
+            _ => self.local(line),
         }
+    }
+
+    /// `Nov 20 10:00:00 2026 auth.info `, as OpenWrt's `logread` writes behind the weekday; without facility and severity it is another
+    /// program's stamp.
+    fn logread<'a>(&mut self, text: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        let (&[m1, m2, m3, b' ', d1, d2, b' ', ref clock_year @ ..], rest) = text.split_first_chunk::<20>()? else {
+            return None;
+        };
+        let clock = clock(&clock_year[..8]).filter(|_| clock_year[8] == b' ')?;
+        let date = NaiveDate::from_ymd_opt(four(&clock_year[9..])?, month(&[m1, m2, m3])?, two([d1, d2])?)?;
+        let (priority, rest) = word(rest.strip_prefix(b" ")?)?;
+        if is_priority(priority) { Some((self.wall.instant(date, clock)?, rest)) } else { None }
+    }
+
+    /// `Okt 20 10:00:00 `, as `journalctl` writes where the month has its name in another language.
+    fn local<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
+        let (name, rest) = word(line.trim_ascii_start())?;
+        let (day, rest) = word(rest.trim_ascii_start())?;
+        let (time, rest) = word(rest)?;
+        let day = number(day).filter(|_| day.len() <= 2)?;
+        Some((self.wall.yearless(month_elsewhere(name)?, day, clock(time)?)?, rest))
     }
 
     /// `Nov 20 10:00:00 `, with a fraction of the second as well, and `Nov 20 2026 10:00:00 `.
@@ -80,7 +111,12 @@ impl Stamps {
     fn numeric<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
         let date_only = line.get(10) == Some(&b' ');
         let from = if date_only { 11 } else { 0 };
-        let end = from + memchr(b' ', &line[from..])?;
+        let mut end = from + memchr(b' ', &line[from..])?;
+        // The zone may stand behind a blank, too.
+        if date_only && matches!(line.get(end + 1), Some(b'+' | b'-')) {
+            let zone = memchr(b' ', &line[end + 1..]).map(|length| end + 1 + length);
+            end = zone.filter(|zone_end| offset(&line[end + 1..*zone_end]).is_some()).unwrap_or(end);
+        }
         let (stamp, rest) = (&line[..end], &line[end + 1..]);
         // Others, as Squid, write thousandths, and blanks behind them.
         let since_1970 = || {
@@ -129,6 +165,12 @@ mod tests {
             "Fri 2026-11-20 10:00:05 CET",
             "Fri 2026-11-20 09:00:05 UTC",
             "1795165205.123456",
+            "2026-11-20 10:00:05 +0100",
+            "2026-11-20 10:00:05.123 +01:00",
+            "nov. 20 10:00:05",
+            "Nov. 20 10:00:05",
+            "ноя 20 10:00:05",
+            "11月 20 10:00:05",
         ] {
             let line = format!("{stamp} web1 sshd[7]: x");
             // Also where the minute before is known.
@@ -136,8 +178,14 @@ mod tests {
                 assert_eq!(stamps.split(line.as_bytes()), Some((1_795_165_205, &b"web1 sshd[7]: x"[..])), "{stamp}");
             }
         }
+        let line = b"Fri Nov 20 10:00:05 2026 auth.info sshd[7]: x";
+        assert_eq!(stamps.split(line), Some((1_795_165_205, &b"sshd[7]: x"[..])));
         for other in [
             "Fri Jan 19 12:20:33 2007 [pid 7] x",
+            "Fri Nov 20 10:00:05 2026 web1 y",
+            "13月 20 10:00:05 web1 y",
+            "Vendredi 20 10:00:05 web1 y",
+            "nov. 20 10:00 web1 y",
             "Nov 20 10:00:05x web1 y",
             "1795165205 web1 y",
             "Nov 20",

@@ -135,6 +135,19 @@ pub struct Clock {
     pub second: u32,
 }
 
+impl Clock {
+    /// Minutes since midnight.
+    pub fn minute_of_day(self) -> u32 {
+        self.hour * 60 + self.minute
+    }
+}
+
+impl std::fmt::Display for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02}:{:02}:{:02}", self.hour, self.minute, self.second)
+    }
+}
+
 /// Reads `HH:MM:SS`.
 pub fn clock(text: &[u8]) -> Option<Clock> {
     let &[h1, h2, b':', m1, m2, b':', s1, s2] = text else { return None };
@@ -159,6 +172,33 @@ pub fn month(name: &[u8]) -> Option<u32> {
     const NAMES: [&[u8; 3]; 12] =
         [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
     NAMES.iter().position(|known| known.as_slice() == name).map(|index| index as u32 + 1)
+}
+
+/// Reads the name that a month has in other languages (as glibc's locales shorten it: German, French, Spanish, Italian, Portuguese, Dutch,
+/// Nordic ones, Polish, Czech, Hungarian, Russian, Ukrainian, Turkish), or a number with the Chinese, Japanese or Korean word.
+pub fn month_elsewhere(name: &[u8]) -> Option<u32> {
+    const NAMES: [&str; 12] = [
+        "jan janv ene gen tammi sty led янв січ oca",
+        "feb févr fev helmi lut úno febr фев лют Şub",
+        "mar mars mär mrt maalis bře márc мар бер",
+        "apr april avril abr huhti kwi dub ápr апр кві nis",
+        "may mai mag mei maj touko kvě máj мая май тра",
+        "jun juin juni giu kesä cze čen jún июн чер haz",
+        "jul juil juli lug heinä lip čec júl июл лип tem",
+        "aug août ago elo sie srp авг сер ağu",
+        "sep sept set syys wrz zář szept сен вер eyl",
+        "oct okt ott out loka paź říj окт жов eki",
+        "nov marras lis ноя лис kas",
+        "dec dez déc dic des joulu gru pro дек гру ara",
+    ];
+    let name = std::str::from_utf8(name).ok()?;
+    let number = ["月", "월"].iter().find_map(|word| name.strip_suffix(word));
+    if let Some(number) = number {
+        return number.parse().ok().filter(|month| (1..=12).contains(month));
+    }
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let known = |names: &&str| names.split(' ').any(|known| known.eq_ignore_ascii_case(name));
+    NAMES.iter().position(known).map(|index| index as u32 + 1)
 }
 
 /// Reads a zone offset `+0100`, `+01:00` or `Z` as seconds.

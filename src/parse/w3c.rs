@@ -9,7 +9,7 @@ use chrono::NaiveDate;
 use memchr::memchr;
 
 use super::syslog::number;
-use super::time::{clock, four, offset, two, with_offset};
+use super::time::{Clock, clock, four, offset, two, with_offset};
 use super::{Parser, joined};
 use crate::model::event::{Shape, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
@@ -45,6 +45,9 @@ static USUAL_COLUMNS: LazyLock<[Columns; 3]> = LazyLock::new(|| USUAL.map(Column
 /// The longest header line that is believed, in bytes: it is remembered.
 const MAX_HEADER: usize = 4096;
 
+/// By how many minutes a server's clock is set back at most while it writes a log.
+const CLOCK_SET_BACK: u32 = 60;
+
 /// The parser.
 #[derive(Default)]
 pub struct W3c {
@@ -52,6 +55,8 @@ pub struct W3c {
     fields: Vec<u8>,
     gmt_offset: Vec<u8>,
     software: Vec<u8>,
+    /// When the header was written, or the line before: it tells the day of lines that have the time only.
+    last: Option<(NaiveDate, Clock)>,
     columns: Columns,
     /// Whether values may stand in quotation marks. With IIS they don't: there a visitor may have written the marks.
     quotes: bool,
@@ -124,8 +129,8 @@ impl Parser for W3c {
         let usual = || USUAL_COLUMNS.iter().find(|columns| columns.surely_fit(&values));
         let columns = if known { &self.columns } else { usual()? };
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
-        let (date, time) = (value(columns.date)?, value(columns.time)?);
-        if values.len() != columns.count {
+        let (date, time) = (value(columns.date), clock(value(columns.time)?.get(..8)?)?);
+        if values.len() != columns.count || date.is_none() && columns.date.is_some() {
             return None;
         }
         let (method, path) = (value(columns.method), value(columns.path));
@@ -153,17 +158,20 @@ impl Parser for W3c {
         event.is_challenge = status == Some(401)
             && event.user.is_none()
             && (value(columns.substatus) == Some(b"2") || value(columns.system) == Some(NO_CREDENTIALS));
-        event.time = Some(self.instant(date, time)?);
+        let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;
+        event.time = Some(with_offset(day, time, self.ahead)?);
         Some(event)
     }
 
     fn header(&self) -> Vec<u8> {
-        [&self.software[..], &self.gmt_offset[..], &self.fields[..]].concat()
+        let last = self.last.filter(|_| self.columns.date.is_none());
+        let date = last.map(|(day, time)| format!("#Date: {day} {time}\n")).unwrap_or_default();
+        [&self.software[..], &self.gmt_offset[..], date.as_bytes(), &self.fields[..]].concat()
     }
 
     fn is_sure(&self) -> bool {
         let Columns { date, time, client, .. } = self.columns;
-        date.is_some() && time.is_some() && client.is_some()
+        (date.is_some() || self.last.is_some()) && time.is_some() && client.is_some()
     }
 }
 
@@ -186,14 +194,29 @@ impl W3c {
                 self.quotes = !value.starts_with(b"Microsoft");
                 self.software = [b"#", header, b"\n"].concat();
             }
-            b"Version" | b"Date" | b"Start-Date" | b"End-Date" | b"Remark" => {}
+            b"Date" => {
+                let told = value
+                    .split_at_checked(10)
+                    .and_then(|(date, rest)| Some((self.day(date)?, clock(rest.strip_prefix(b" ")?.get(..8)?)?)));
+                self.last = told.or(self.last);
+            }
+            b"Version" | b"Start-Date" | b"End-Date" | b"Remark" => {}
             _ => return false,
         }
         true
     }
 
-    /// `2026-11-20` and `00:00:18`; times are UTC unless the header says otherwise.
-    fn instant(&mut self, date: &[u8], time: &[u8]) -> Option<i64> {
+    /// The day of a line that has the time only: that of the line before, or the next one where the time went back.
+    fn day_of(&mut self, time: Clock) -> Option<NaiveDate> {
+        let (day, before) = self.last?;
+        let is_next = time.minute_of_day() + CLOCK_SET_BACK < before.minute_of_day();
+        let day = if is_next { day.succ_opt()? } else { day };
+        self.last = Some((day, time));
+        Some(day)
+    }
+
+    /// `2026-11-20`; times are UTC unless the header says otherwise.
+    fn day(&mut self, date: &[u8]) -> Option<NaiveDate> {
         let date: [u8; 10] = date.try_into().ok()?;
         let day = match self.date {
             Some((known, day)) if known == date => day,
@@ -203,7 +226,7 @@ impl W3c {
             }
         };
         self.date = Some((date, day));
-        with_offset(day, clock(time.get(..8)?)?, self.ahead)
+        Some(day)
     }
 }
 
@@ -300,6 +323,20 @@ mod tests {
         let (at, action, peer, user, path) = last(text).unwrap();
         assert_eq!((at, action), (1_004_515_218, Action::Request { status: 200 }));
         assert_eq!((peer.as_str(), user, path), ("192.0.2.7", some("eve"), some("/a.gif")));
+    }
+
+    #[test]
+    fn lines_without_a_date_are_of_the_headers_day_and_those_that_follow() {
+        let header = "#Date: 2026-11-20 00:00:00\n#Fields: time c-ip cs-method cs-uri-stem sc-status\n";
+        let line = |time: &str| format!("{time} 192.0.2.7 GET /x 401\n");
+        let time = |text: &str| last(text).map(|told| told.0);
+        let at = 1_795_168_805;
+        assert_eq!(time(&format!("{header}{}", line("10:00:05"))), Some(at));
+        assert_eq!(time(&format!("{header}{}{}", line("10:00:06"), line("10:00:05"))), Some(at), "a clock set back");
+        let days = [line("23:59:59"), line("00:00:01"), line("22:00:00"), line("10:00:05")].concat();
+        assert_eq!(time(&format!("{header}{days}")), Some(at + 2 * 86_400));
+        let (_, without_date) = header.split_once('\n').unwrap();
+        assert_eq!(time(&format!("{without_date}{}", line("10:00:05"))), None);
     }
 
     #[test]

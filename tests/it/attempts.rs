@@ -54,6 +54,8 @@ fn modules_that_are_asked_one_after_the_other_tell_of_one_attempt() {
     assert_eq!(of(&[said(0, "pam_krb5"), said(0, "pam_unix"), accepted(0)]), 0);
     assert_eq!(of(&[said(0, "pam_unix"), said(0, "pam_krb5"), accepted(0)]), 0);
     assert_eq!(of(&[said(0, "pam_unix"), said(0, "pam_sss"), failed(2), said(9, "pam_unix"), accepted(9)]), 1);
+    // The second one waits for another machine.
+    assert_eq!(of(&[said(0, "pam_unix"), said(21, "pam_krb5")]), 1);
     // Where nothing else is logged of failures, each is one.
     assert_eq!(of(&[said(0, "pam_unix"), said(5, "pam_unix"), said(9, "pam_unix"), accepted(9)]), 2);
     let more = (9, format!("sshd(pam_unix)[9]: 2 more {}", PAM.replace("failure", "failures")));
@@ -75,6 +77,20 @@ fn whoever_is_let_do_it_by_the_next_module_did_not_fail() {
         (second, format!("sudo[7]: {module}(sudo:auth): authentication {what}; {sudo} user=eve"))
     };
     assert_eq!(of(&[sudo7(0, "pam_unix", "failure"), sudo7(4, "pam_sss", "success")]), 0);
+    let display = |second: u32, said: &str| (second, format!("lightdm: {said}"));
+    let failure = PAM.replace("tty=ssh ruser= rhost=192.0.2.7", "tty=:0 ruser= rhost=");
+    for said in [
+        "pam_krb5(lightdm:auth): user eve authenticated as eve@EXAMPLE.ORG",
+        "pam_winbind(lightdm:auth): user 'eve' granted access",
+    ] {
+        assert_eq!(of(&[display(0, &format!("pam_unix(lightdm:auth): {failure}")), display(0, said)]), 0, "{said}");
+    }
+    // Another module doesn't say so, nor of another account.
+    for said in
+        ["pam_unix(lightdm:auth): user 'eve' granted access", "pam_winbind(lightdm:auth): user 'bob' granted access"]
+    {
+        assert_eq!(of(&[display(0, &format!("pam_unix(lightdm:auth): {failure}")), display(0, said)]), 1, "{said}");
+    }
     // Whoever mistyped waits, and types again.
     assert_eq!(of(&[said(0, "pam_unix", "  user=eve"), command(5)]), 1);
     assert_eq!(
@@ -92,6 +108,16 @@ fn whoever_is_let_do_it_by_the_next_module_did_not_fail() {
     let opened = "session): session opened for user root(uid=0) by eve(uid=1000)";
     assert_eq!(of(&[su(0, refused), su(1, opened)]), 0);
     assert_eq!(of(&[su(0, refused), su(6, opened)]), 1);
+}
+
+#[test]
+fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
+    let refused = "Authentication tried for root with correct key but not from a permitted host (host=a.example.org, ip=192.0.2.7, required=10.0.0.0/8).";
+    for said in [format!("sshd[9]: {refused}"), format!("sshd[9]: /root/.ssh/authorized_keys:3: {refused}")] {
+        assert_eq!(failures("auth.log", &[&at(0, &said)]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
+        let accepted = at(1, "sshd[9]: Accepted publickey for root from 192.0.2.7 port 4711 ssh2");
+        assert_eq!(failures("auth.log", &[&at(0, &said), &accepted]).0, 0, "let in with another key");
+    }
 }
 
 #[test]
@@ -297,7 +323,8 @@ fn sudo_counts_as_often_as_it_says_whosever_password_it_asked_for() {
 
 #[test]
 fn who_is_not_told_is_nobody() {
-    let fronts = ["- - -", "192.0.2.7:51234 - -", "www.example.org:443 - - eve"];
+    let fronts =
+        ["- - -", "192.0.2.7:51234 - -", "www.example.org:443 - - eve", "unix: - -", "203.0.113.9 unix: - eve"];
     for front in fronts {
         let line = |n| format!(r#"{front} [20/Nov/2026:10:05:0{n} +0100] "GET / HTTP/1.1" 401 5 "-" "x""#);
         let lines: Vec<String> = (0..6).map(line).collect();

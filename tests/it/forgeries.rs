@@ -43,12 +43,15 @@ const LINES: [&str; 17] = [
 ];
 
 /// The same for web servers, which escape quotes and control characters themselves.
-const REQUESTS: [&str; 5] = [
+const REQUESTS: [&str; 7] = [
     "{address} - {user} [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"",
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET /{user} HTTP/1.1\" 401 5 \"-\" \"x\"",
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"{user}\" 400 5 \"-\" \"x\"",
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"{user}\" \"{user}\"",
     "{address} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\" \"{user}\"",
+    // Where the virtual host is what a request calls it, and whom it came for is what it says.
+    "203.0.113.9 {user} - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"",
+    "203.0.113.9 {user}, {address} - eve [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"",
 ];
 
 /// The same for error logs. Apache escapes line breaks, which nginx doesn't, and a user name ends at the first colon for nginx.
