@@ -1,13 +1,15 @@
 //! Apache and nginx access logs: common, combined and vhost_combined format.
 //! (<https://httpd.apache.org/docs/2.4/logs.html#accesslog>)
 
+use std::net::IpAddr;
+
 use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
 use super::marks::{Marks, first_marks, leading_digits};
 use super::time::{clock, four, month, offset, two, with_offset};
 use super::{Parser, PlainRequest};
-use crate::model::event::leading_ipv4;
+use crate::model::event::{leading_ipv4, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser; it remembers the last minute's stamp.
@@ -22,8 +24,10 @@ impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (peer, host_end) = peer(line)?;
         let (user, stamp_start) = user(line, host_end)?;
-        let time = self.time(&line[stamp_start..stamp_start + 26])?;
-        let (request, status, rest) = answered(&line[stamp_start + STAMP..])?;
+        let stamp_end = stamp_start + stamp_length(line, stamp_start)?;
+        let stamp = &line[stamp_start..stamp_end];
+        let time = if stamp.len() == NUMBERED { numbered(stamp) } else { self.time(stamp) }?;
+        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
         if holds_stamp(rest) {
             return None;
         }
@@ -72,6 +76,13 @@ impl Access {
     }
 }
 
+/// Reads `17/05/2015:10:05:03 +0000`, as Proxmox writes it.
+fn numbered(stamp: &[u8]) -> Option<i64> {
+    let [d1, d2, b'/', m1, m2, b'/', ..] = *stamp else { return None };
+    let date = NaiveDate::from_ymd_opt(four(&stamp[6..10])?, two([m1, m2])?, two([d1, d2])?)?;
+    with_offset(date, clock(&stamp[11..19])?, offset(&stamp[20..])?)
+}
+
 /// Reads a stamp as access logs have it: `17/May/2015:10:05:03 +0000`.
 pub fn stamp(text: &[u8]) -> Option<i64> {
     if text.len() == 26 { Access::default().time(text) } else { None }
@@ -90,6 +101,9 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
     if first.is_some() && line[end..].starts_with(b" - ") {
         return Some((first, end));
+    }
+    if let Some(list) = line[..end].strip_suffix(b",") {
+        return parse_ip(list).and_then(|_| last_of_list(line));
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
     let is_told = !is_nobody(&line[..end]);
@@ -113,6 +127,30 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
 }
 
+/// The client of a log that begins with whom a request came for (`X-Forwarded-For`): the last of the list, which the nearest proxy has added.
+/// If that is a proxy as well, nobody knows whose word the others are.
+fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
+    let mut start = 0;
+    loop {
+        let end = start + memchr(b' ', &line[start..])?;
+        let word = &line[start..end];
+        let address = parse_ip(word.strip_suffix(b",").unwrap_or(word))?;
+        if !word.ends_with(b",") {
+            let client = Some(address).filter(|address| !is_of_proxy(*address));
+            return line[end..].starts_with(b" - ").then_some((client.map(Peer::Ip), end));
+        }
+        start = end + 1;
+    }
+}
+
+/// Whether it is an address within an organisation.
+fn is_of_proxy(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+    }
+}
+
 /// Whether a client's place is filled although there is no address: nothing is known of it, or it came through a socket of the machine
 /// (nginx).
 fn is_nobody(word: &[u8]) -> bool {
@@ -128,7 +166,7 @@ fn is_client_of_host(rest: &[u8]) -> bool {
 /// Whether a user's name of one word follows, and then the stamp.
 fn is_user(rest: &[u8]) -> bool {
     let Some(rest) = rest.strip_prefix(b" ") else { return false };
-    memchr(b' ', rest).is_some_and(|end| is_stamp(rest, end + 2) && rest[end + 1] == b'[')
+    memchr(b' ', rest).is_some_and(|end| rest[end + 1..].starts_with(b"[") && stamp_length(rest, end + 2).is_some())
 }
 
 fn is_host_with_port(word: &[u8]) -> bool {
@@ -138,8 +176,14 @@ fn is_host_with_port(word: &[u8]) -> bool {
     is_host && (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit)
 }
 
+/// The length of what stands between stamp and request: `] "`.
+const BEFORE_REQUEST: usize = 3;
+
+/// The length of a stamp with the month as a number.
+const NUMBERED: usize = 25;
+
 /// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
-const STAMP: usize = 29;
+const STAMP: usize = 26 + BEFORE_REQUEST;
 
 /// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
 /// request. The user before it may hold anything but a quote, which both servers escape.
@@ -148,11 +192,20 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     if let Some(start) = plain_stamp(line, host_end) {
         return Some((None, start));
     }
-    let start = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2).find(|at| is_stamp(line, *at))?;
-    // After the identity, everything up to the stamp is the user, who may hold blanks.
+    let starts = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2);
+    let start = starts.into_iter().find(|at| stamp_length(line, *at).is_some())?;
+    // After the identity, everything up to the stamp is the user, who may hold blanks; Jetty puts some around it.
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
-    let user = memchr(b' ', names).map_or(&b"-"[..], |at| &names[at + 1..]);
+    let user = memchr(b' ', names).map_or(&b"-"[..], |at| names[at + 1..].trim_ascii());
+    let user = without_addresses(user);
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
+}
+
+/// A user behind the list of addresses that Kubernetes' ingress-nginx writes in brackets: `[192.0.2.1, 198.51.100.1] - eve`.
+fn without_addresses(user: &[u8]) -> &[u8] {
+    let inner = user.strip_prefix(b"[").and_then(|inner| Some((inner, memmem::find(inner, b"] - ")?)));
+    let is_list = |list: &[u8]| list.split(|byte| *byte == b',').all(|word| parse_ip(word.trim_ascii()).is_some());
+    inner.filter(|(inner, end)| is_list(&inner[..*end])).map_or(user, |(inner, end)| &inner[end + 4..])
 }
 
 /// Where the text of the stamp begins if there are neither identity nor user before it, as in nearly all lines.
@@ -221,7 +274,17 @@ fn status(answer: &[u8]) -> Option<(u16, usize)> {
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
 fn holds_stamp(text: &[u8]) -> bool {
     // Most lines have no room for one.
-    text.len() >= STAMP + 2 && memmem::find_iter(text, b" [").any(|at| is_stamp(text, at + 2))
+    text.len() > STAMP && memmem::find_iter(text, b" [").any(|at| stamp_length(text, at + 2).is_some())
+}
+
+/// The length of the stamp that begins there, if one does and a quoted request follows.
+fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
+    let is_numbered = || {
+        line.get(at..at + NUMBERED + BEFORE_REQUEST).is_some_and(|s| {
+            s[2] == b'/' && s[5] == b'/' && s[10] == b':' && s[16] == b':' && s[19] == b' ' && s.ends_with(b"] \"")
+        })
+    };
+    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_numbered().then_some(NUMBERED) }
 }
 
 /// Whether the text of a stamp begins there, followed by a quoted request.
@@ -307,6 +370,24 @@ mod tests {
     }
 
     #[test]
+    fn what_other_servers_put_around_a_user_and_into_a_stamp_is_understood() {
+        let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
+        for (front, stamp, user) in [
+            ("-  - ", "20/Nov/2026:10:05:03 +0100", ""),
+            ("-  eve ", "20/Nov/2026:10:05:03 +0100", "eve"),
+            ("- [192.0.2.1] - -", "20/Nov/2026:10:05:03 +0100", ""),
+            ("- [192.0.2.1, 198.51.100.1] - eve", "20/Nov/2026:10:05:03 +0100", "eve"),
+            ("- [x] - eve", "20/Nov/2026:10:05:03 +0100", "[x] - eve"),
+            ("- root@pam", "20/11/2026:10:05:03 +0100", "root@pam"),
+            ("- -", "20/11/2026:10:05:03 +0100", ""),
+        ] {
+            let line = format!(r#"192.0.2.1 {front} [{stamp}] "GET / HTTP/1.1" 401 5"#);
+            assert_eq!(parse(&line), Some((Some(want), 401, user.to_owned())), "{line}");
+        }
+        assert_eq!(parse(r#"192.0.2.1 - - [20/13/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#), None);
+    }
+
+    #[test]
     fn a_user_name_that_looks_like_a_stamp_hides_nothing() {
         let line = r#"192.0.2.7 - x [20/Nov/2020:10:05:03 +0100] [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
@@ -329,6 +410,9 @@ mod tests {
             ("192.0.2.1 - 198.51.100.1 - -", "192.0.2.1"),
             ("192.0.2.1 198.51.100.1 -", "192.0.2.1"),
             ("192.0.2.1 198.51.100.1 john", "192.0.2.1"),
+            // The last one is the proxy's word.
+            ("203.0.113.9, 192.0.2.1 - -", "192.0.2.1"),
+            ("203.0.113.9, 2001:db8::9, 192.0.2.1 - eve", "192.0.2.1"),
         ] {
             let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#);
             let event = parser.parse(line.as_bytes()).unwrap();
@@ -345,6 +429,7 @@ mod tests {
             ("-.- - eve", Some("eve")),
             ("192.0.2.7:51234 - -", None),
             ("192.0.2.7:51234 - eve", Some("eve")),
+            ("192.0.2.1, 10.0.0.1 - eve", Some("eve")),
             ("unix: - -", None),
             ("unix: - eve", Some("eve")),
             ("www.example.org:443 unix: - eve", Some("eve")),

@@ -48,7 +48,9 @@ impl Parser for ApacheError {
 fn is_of_apache(stamp: &[u8], rest: &[u8]) -> Option<bool> {
     let (level, rest) = bracketed(rest)?;
     let has_blank = stamp.get(10) == Some(&b' ') && memchr(b',', stamp).is_none();
-    Some(has_blank && memchr(b':', level).is_some() && rest.trim_ascii_start().starts_with(b"[pid "))
+    // Or the numbers of request and connection, as in the manual's advanced example.
+    let is_process = [&b"[pid "[..], b"[R:", b"[C:"].iter().any(|field| rest.trim_ascii_start().starts_with(field));
+    Some(has_blank && memchr(b':', level).is_some() && is_process)
 }
 
 /// What follows `[Fri Nov 20 10:15:30.123456 2026]` or `[2026-11-20 10:15:30]`.
@@ -69,7 +71,7 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
         return None;
     }
     let mut peer = None;
-    while let Some((field, after)) = bracketed(without_system_error(rest)) {
+    while let Some((field, after)) = bracketed(without_system_error(without_place(rest))) {
         rest = after;
         if let Some(client) = field.strip_prefix(b"client ").or_else(|| field.strip_prefix(b"remote ")) {
             peer = client_address(client, module.is_some());
@@ -85,6 +87,19 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
         }
         None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
     })
+}
+
+/// What follows `mod_auth_basic.c(312): `, the place in the source, where the client or an error of the system does.
+fn without_place(text: &[u8]) -> &[u8] {
+    let rest = memmem::find(text, b".c(").and_then(|at| {
+        let (name, rest) = (text[..at].trim_ascii_start(), &text[at + 3..]);
+        let end = memmem::find(rest, b"): ")?;
+        let is_place = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+            && rest[..end].iter().all(u8::is_ascii_digit);
+        let rest = &rest[end + 3..];
+        (is_place && (rest.starts_with(b"[client ") || rest.starts_with(b"("))).then_some(rest)
+    });
+    rest.unwrap_or(text)
 }
 
 /// What follows `(13)Permission denied: ` or `(OS 64)The specified network name is no longer available.  : `, where the client does.
@@ -111,7 +126,11 @@ const NO_CREDENTIALS: [&[u8]; 4] =
 /// What Kerberos says of a wrong password (MIT and Heimdal, krb5_err.et), by mod_auth_kerb, whose lines some servers write without its
 /// name. Accounts that a realm doesn't know are no failure: the next realm may, or another module.
 const KERBEROS: &[u8] = b"krb5_get_init_creds_password() failed: ";
-const WRONG_PASSWORD: [&[u8]; 2] = [b"Decrypt integrity check failed", b"Preauthentication failed"];
+const WRONG_PASSWORD: [&[u8]; 3] =
+    [b"Decrypt integrity check failed", b"Preauthentication failed", b"Pre-authentication failed"];
+
+/// What mod_auth_gssapi says of a password that Kerberos refuses.
+const GSSAPI: &[u8] = b"GSS ERROR In Basic Auth: gss_acquire_cred_with_password() failed: ";
 
 /// The account of a login that failed, empty where none is told. In 2.4, which writes the module, a code tells the servers' words
 /// from those of programs behind it; mod_auth_kerb has none.
@@ -122,7 +141,11 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
     {
         return WRONG_PASSWORD.iter().any(|said| reason.starts_with(said)).then_some(b"");
     }
-    if module.is_some() {
+    if let Some(reason) = message.strip_prefix(GSSAPI).filter(|_| module == Some(b"auth_gssapi")) {
+        return WRONG_PASSWORD.iter().any(|said| memmem::find(reason, said).is_some()).then_some(b"");
+    }
+    // Without a module there may be a code as well, where the configuration says how lines look.
+    if module.is_some() || message.starts_with(b"AH0") {
         let (code, rest) = message.strip_prefix(b"AH")?.split_at_checked(5)?;
         message = rest.strip_prefix(b": ").filter(|_| CODES.contains(&code))?;
     } else if let Some(user) = unauthorized(message) {
@@ -236,6 +259,13 @@ mod tests {
             let told = parse(&format!("[{stamp}] {compact}"));
             assert_eq!(told, Some((at("2026-11-20T10:15:30Z"), true, "192.0.2.7".into())), "{stamp}");
         }
+        for manual in [
+            "[Fri Nov 20 10:15:30 2026] [error] [pid 7] mod_auth_basic.c(312): [client 192.0.2.7:4711] AH01618: user eve not found: /x",
+            "[Fri Nov 20 10:15:30 2026] [error] mod_auth_basic.c(312): (13)x: [client 192.0.2.7:4711] AH01618: user eve not found: /x",
+            "[Fri Nov 20 10:15:30 2026] [error] [client 192.0.2.7:4711] AH01618: user eve not found: /x",
+        ] {
+            assert_eq!(parse(manual), Some((at("2026-11-20T10:15:30Z"), true, "192.0.2.7".into())), "{manual}");
+        }
         for line in [
             "[2026-11-20 10:15:30] [error] x",
             "[2026-11-20 10:15:30] [worker:error] x",
@@ -267,6 +297,7 @@ mod tests {
             ("auth_digest:error", "AH01790: user `eve' in realm `private' not found: /private", "eve"),
             ("auth_digest:error", "AH01792: user eve: password mismatch: /private", "eve"),
             ("error", "Digest: user eve: password mismatch: /private", "eve"),
+            ("error", "AH01618: user eve not found: /private", "eve"),
             ("auth_digest:error", "AH01791: user `eve' in realm `private' denied by provider: /private", "eve"),
             ("error", "Authorization of user eve to access /x failed, reason: file owner bob does not match.", "eve"),
             (
@@ -289,6 +320,10 @@ mod tests {
             ("error", kerberos),
             ("auth_kerb:error", kerberos),
             (":error", kerberos),
+            (
+                "auth_gssapi:error",
+                "GSS ERROR In Basic Auth: gss_acquire_cred_with_password() failed: [Unspecified GSS failure (Pre-authentication failed: x)]",
+            ),
             // Who asks for a page that is called so may not choose who is blamed.
             (
                 "error",
@@ -306,6 +341,8 @@ mod tests {
             ("cgi:error", "AH01215: user 42 not found: /srv/cgi/x"),
             ("wsgi:error", "user 42 not found"),
             ("wsgi:error", kerberos),
+            ("auth_gssapi:error", "GSS ERROR In Basic Auth: gss_acquire_cred_with_password() failed: [No credentials]"),
+            ("error", "AH00128: user eve not found"),
             ("auth_kerb:error", "krb5_get_init_creds_password() failed: Cannot contact any KDC for requested realm"),
             ("auth_kerb:error", "krb5_get_init_creds_password() failed: Client not found in Kerberos database"),
             (

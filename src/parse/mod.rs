@@ -155,7 +155,7 @@ impl AutoParser {
     /// taken for one of another log.
     pub fn named(mut self, file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        self.is_error_log = name.contains("error");
+        self.is_error_log = name.contains("err");
         self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }
@@ -190,8 +190,7 @@ impl AutoParser {
 
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
     pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        // Some programs put a mark before a file's first line.
-        let line = without_line_break(line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line));
+        let line = without_line_break(without_filling(line));
         let tried = if self.is_sure { 1 } else { self.parsers.len() };
         for step in 0..tried {
             let index = self.current + step;
@@ -236,6 +235,16 @@ impl AutoParser {
     pub fn format(&self) -> &str {
         let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
         most.filter(|(_, _, fitted)| *fitted > 0).map_or("unknown", |(name, ..)| name)
+    }
+}
+
+/// What follows the mark that some programs put before a file's first line, or the zeros that a program leaves which goes on behind what
+/// was cut off (copytruncate) or a file system that lost its power.
+fn without_filling(line: &[u8]) -> &[u8] {
+    match line.first() {
+        Some(0xef) => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
+        Some(0) => &line[line.iter().position(|byte| *byte != 0).unwrap_or(line.len())..],
+        _ => line,
     }
 }
 

@@ -171,6 +171,11 @@ fn lines_that_visitors_write_into_nginx_error_log_are_no_lines_of_other_logs() {
     assert!(bed.store().findings(&Default::default()).unwrap().is_empty());
     let scanned = bed.json(&["scan", "--all-rules", bed.path("log/error.log").to_str().unwrap()]);
     assert!(!scanned.to_string().contains("203.0.113.9\""), "{scanned}");
+    for name in ["nginx-err.log", "example.com.err"] {
+        bed.file(name, &(error("first") + &text));
+        let scanned = bed.json(&["scan", "--all-rules", bed.path(name).to_str().unwrap()]);
+        assert!(!scanned.to_string().contains("203.0.113.9\""), "{name}: {scanned}");
+    }
     // A container's output holds both, and is called otherwise.
     let request = "192.0.2.1 - - [19/Nov/2026:10:00:01 +0000] \"GET / HTTP/1.1\" 401 5\n";
     bed.file("container.log", &(error("first") + &request.repeat(6)));

@@ -43,9 +43,11 @@ fn hostile_files_cost_little_memory_and_only_themselves() {
     let around = |middle: &[u8]| [before.as_bytes(), middle, after.as_bytes()].concat();
     let both = ["192.0.2.1", "192.0.2.2"];
     let long = vec![b'x'; 100 << 20];
-    let cases: [(&str, Vec<u8>, u64, u64); 6] = [
+    let cases: [(&str, Vec<u8>, u64, u64); 8] = [
         ("a line of 100 MB", around(&[&long[..], b"\n"].concat()), 11, 1),
         ("NUL bytes", around(&[&vec![0; 8 << 20][..], b"\n"].concat()), 11, 1),
+        ("NUL bytes before a line", around(&[0; 8192]), 10, 0),
+        ("a mark of UTF-8 in front", [b"\xef\xbb\xbf", &*around(b"")].concat(), 10, 0),
         ("no UTF-8", around(&b"\xff\xfe\xfd\n".repeat(100_000)), 100_010, 100_000),
         ("nothing but line breaks", around(&vec![b'\n'; 4 << 20]), (4 << 20) + 10, 4 << 20),
         ("a line of 100 MB, packed", packed(&[before.as_bytes(), &long, b"\n", after.as_bytes()]), 11, 1),
