@@ -6,6 +6,7 @@ mod access;
 mod apache_error;
 mod container;
 mod custom;
+mod dropbear;
 mod journal;
 mod json;
 mod local;

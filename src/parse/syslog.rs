@@ -11,7 +11,7 @@ use super::sshd;
 use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
-use super::{Context, Parser, apache_error, local, nginx_error, pam, windows};
+use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, windows};
 use crate::model::event::{PRINTED, Shape, WebServer, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
@@ -182,6 +182,11 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
     if is_sshd(program) {
         let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Auth) };
         sshd::read(message, times, &mut event);
+        return event;
+    }
+    if program == b"dropbear" {
+        let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Auth) };
+        dropbear::read(message, times, &mut event);
         return event;
     }
     let printed = program.strip_suffix(PRINTED.as_bytes());

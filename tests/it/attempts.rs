@@ -121,6 +121,18 @@ fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
 }
 
 #[test]
+fn what_dropbear_says_on_a_router_counts_each_attempt_once() {
+    let failed = |second: u32| at(second, "dropbear[9]: Bad password attempt for 'root' from 192.0.2.7:4711");
+    let gone = at(9, "dropbear[9]: Exit before auth from <192.0.2.7:4711>: (user 'root', 2 fails): Exited normally");
+    let accepted = at(9, "dropbear[9]: Password auth succeeded for 'root' from 192.0.2.7:4711");
+    assert_eq!(failures("messages", &[&failed(0), &failed(3), &gone]), (2, vec!["192.0.2.7 2".to_owned()]));
+    assert_eq!(failures("messages", &[&failed(0), &failed(3), &accepted]).0, 2);
+    let logread =
+        "Fri Nov 20 10:00:00 2026 authpriv.warn dropbear[9]: Login attempt for nonexistent user from 192.0.2.7:4711";
+    assert_eq!(failures("messages", &[logread]), (1, vec!["192.0.2.7 1".to_owned()]));
+}
+
+#[test]
 fn logins_at_a_terminal_are_told_apart_from_the_name_that_nobody_has() {
     for (said, want) in [
         ("login[40]: invalid password for 'root' on 'console'", 1),

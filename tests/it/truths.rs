@@ -326,9 +326,12 @@ fn what_fail2bans_filters_flag_in_their_own_samples_is_known() {
     let name = "what_fail2bans_filters_flag_in_their_own_samples_is_known";
     let Some(truth) = truth("fail2ban_candidates.json") else { return support::skip(name, "../shared") };
     let (bed, mut tried, mut wrong) = (TestBed::new(), 0, Vec::new());
-    for (file, variant) in
-        [("apache-auth", "apache-auth"), ("nginx-http-auth", "nginx-http-auth{'mode': 'auth'}"), ("sshd", "sshd")]
-    {
+    for (file, variant) in [
+        ("apache-auth", "apache-auth"),
+        ("nginx-http-auth", "nginx-http-auth{'mode': 'auth'}"),
+        ("sshd", "sshd"),
+        ("dropbear", "dropbear"),
+    ] {
         let path = support::shared().unwrap().join("corpora/fail2ban-samples").join(file);
         let text = String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned();
         let lines: Vec<&str> = text.split('\n').collect();
