@@ -37,6 +37,9 @@ const CHILD: i64 = 60;
 /// longer (pam_unix's delay is 2 s, give or take 1).
 const NEXT_MODULE: i64 = 1;
 
+/// Within how many seconds sshd tells what PAM said of an attempt, and that it failed.
+const SAME_ATTEMPT: i64 = 1;
+
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
 
@@ -155,6 +158,16 @@ impl Held {
             && (user.is_none() || event.user.is_none() || user == event.user)
     }
 
+    /// Whether an explicit failure of its address at this time repeats it. Of an account that there is sshd tells first what PAM said of each
+    /// attempt, and only of the last ones itself.
+    fn is_repeated_by_explicit(&self, time: i64) -> bool {
+        match self.shape {
+            Shape::Key => false,
+            Shape::PamTold => (time - self.time).abs() <= SAME_ATTEMPT,
+            _ => true,
+        }
+    }
+
     /// Whether it is from this event's address, or a name was written in its place and the account is the same.
     fn is_from_or_names(&self, event: &Event<'_>) -> bool {
         let peer = self.peer.as_ref().map(Address::peer);
@@ -164,7 +177,9 @@ impl Held {
     /// Whether sshd's PAM said it.
     fn is_of_sshd(&self) -> bool {
         let (_, line) = self.kept.place();
-        memmem::find(line, b"(sshd:").is_some() || memmem::find(line, b"sshd(pam_unix)").is_some()
+        let is_old =
+            || memmem::find(line, b" sshd[").is_some_and(|at| memmem::find(&line[at..], b"]: (pam_").is_some());
+        memmem::find(line, b"(sshd:").is_some() || memmem::find(line, b"sshd(pam_unix)").is_some() || is_old()
     }
 
     fn ip(&self) -> Option<IpAddr> {
@@ -195,11 +210,16 @@ impl Sessions {
         session.earliest = session.earliest.min(time);
         let ip = event.peer.and_then(|peer| peer.ip());
         if shape == Shape::Explicit {
-            session.held.retain(|held| held.shape == Shape::Key || !is_same(held.ip(), ip));
+            session.held.retain(|held| !(held.is_repeated_by_explicit(time) && is_same(held.ip(), ip)));
             session.note_explicit(ip, time);
             return times;
         }
-        if shape != Shape::Key && session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
+        let is_repeated = |last: i64| match shape {
+            Shape::Key => false,
+            Shape::PamTold => (time - last).abs() <= SAME_ATTEMPT,
+            _ => true,
+        };
+        if session.explicit.iter().any(|(known, last)| is_same(*known, ip) && is_repeated(*last)) {
             return 0;
         }
         if session.repeats_other_module(event, shape, times, time) {

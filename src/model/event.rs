@@ -274,7 +274,8 @@ pub enum Action {
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
     Explicit,
-    /// A key that was refused: clients offer all they have, so it is none where another one was accepted.
+    /// A key that was refused, or another way that clients try unasked: they offer all they have, so it is none where another one was
+    /// accepted.
     Key,
     /// PAM's "authentication failure".
     Pam,

@@ -19,39 +19,40 @@ static PRINTED: LazyLock<Option<Regex>> =
 pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
     let printed = PRINTED.as_ref().and_then(|printed| printed.find(message)).map_or(0, |found| found.end());
     let message = message[printed..].trim_ascii_end();
-    let failed = Action::LoginFailed { times, shape: Shape::Explicit };
-    // Who tried before tells more, so this counts of others only.
-    let found = if let Some(rest) = message.strip_prefix(b"Exit before auth from <") {
-        memchr(b'>', rest).map(|end| (Action::Probed, None, &rest[..end]))
-    } else {
-        memmem::rfind(message, b" from ").and_then(|at| {
-            let (said, place) = (&message[..at], &message[at + 6..]);
-            let user = account(said);
-            let action = match said {
-                b"Login attempt for nonexistent user" | b"login attempt for nonexistent user" => failed,
-                _ if said.starts_with(b"Login attempt with wrong user ") => failed,
-                _ if is_one(said, [b"Bad password attempt for '", b"Bad PAM password attempt for '"]) => failed,
-                _ if is_one(said, [b"Password auth succeeded for '", b"PAM password auth succeeded for '"])
-                    || said.starts_with(b"Pubkey auth succeeded for '") =>
-                {
-                    Action::LoginSucceeded
-                }
-                _ if said.starts_with(b"Exit before auth (user '") => Action::Probed,
-                _ => return None,
-            };
-            Some((action, user, place))
-        })
+    let (said, place) = match message.strip_prefix(b"Exit before auth from <") {
+        Some(rest) => (&b"Exit before auth"[..], &rest[..memchr(b'>', rest).unwrap_or(0)]),
+        // Some versions tell no address.
+        None => {
+            memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
+        }
     };
-    if let Some((action, user, place)) = found {
-        (event.action, event.user, event.peer) = (action, user, address(place));
+    if let Some(action) = action(said, times) {
+        (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
 }
 
-/// Whether it begins with one of these, of which old versions write the first letter small.
-fn is_one(said: &[u8], beginnings: [&[u8]; 2]) -> bool {
-    beginnings.iter().any(|words| {
-        said.len() > words.len() && said[1..].starts_with(&words[1..]) && said[0].eq_ignore_ascii_case(&words[0])
-    })
+/// What happened by these words, behind which an address stands.
+fn action(said: &[u8], times: u32) -> Option<Action> {
+    let begins = |words: &[u8]| {
+        // Old versions write the first letter small.
+        said.first().is_some_and(|first| first.eq_ignore_ascii_case(&words[0])) && said[1..].starts_with(&words[1..])
+    };
+    let failures: [&[u8]; 4] = [
+        b"Bad password attempt for '",
+        b"Bad PAM password attempt for '",
+        b"Login attempt for nonexistent user",
+        b"Login attempt with wrong user ",
+    ];
+    if failures.iter().any(|words| begins(words)) {
+        return Some(Action::LoginFailed { times, shape: Shape::Explicit });
+    }
+    let ways = [&b"Password auth"[..], b"PAM password auth", b"Pubkey auth"];
+    let rest = ways.iter().find_map(|way| said.strip_prefix(*way));
+    if rest.is_some_and(|rest| rest.starts_with(b" succeeded for '")) {
+        return Some(Action::LoginSucceeded);
+    }
+    // Who tried before tells more, so this counts of others only.
+    begins(b"Exit before auth").then_some(Action::Probed)
 }
 
 /// `'USER'`
@@ -79,6 +80,7 @@ mod tests {
             ("Bad PAM password attempt for 'root' from 2001:db8::7:4711", failed, "root", "2001:db8::7"),
             ("[7] Nov 20 10:00:00 Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("Login attempt for nonexistent user from ::ffff:192.0.2.7:4711", failed, "", "192.0.2.7"),
+            ("Login attempt for nonexistent user", failed, "", ""),
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),
             (
                 "Pubkey auth succeeded for 'root' with ssh-ed25519 key SHA256:x from 192.0.2.7:4711",

@@ -45,11 +45,14 @@ struct Found<'a> {
     user: Option<&'a [u8]>,
 }
 
+/// What clients try by themselves before anybody is asked for a password.
+const UNASKED: [&[u8]; 4] = [b"publickey", b"none", b"gssapi-with-mic", b"hostbased"];
+
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
     let method = first_word(rest);
-    let shape = if rest.starts_with(b"publickey ") { Shape::Key } else { Shape::Explicit };
+    let shape = if UNASKED.contains(&method) { Shape::Key } else { Shape::Explicit };
     let rest = match rest.strip_prefix(b"password for ") {
         Some(rest) => rest,
         None => &rest[memmem::find(rest, b" for ")? + 5..],
@@ -145,19 +148,31 @@ fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
     Some(Found { action, peer: failure.peer, user: failure.user })
 }
 
+/// Why nobody is let in as an account that there is (auth.c, `allowed_user`): how that begins and ends.
+const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
+    [(b"account is locked", b""), (b"shell ", b" does not exist"), (b"shell ", b" is not executable")];
+
 /// Attempts that were cut short, each of which may repeat a failure told before:
-/// `User U from ADDRESS not allowed because …`, `ROOT LOGIN REFUSED FROM ADDRESS[ port N]`,
+/// `User U from ADDRESS not allowed because …` (without the address where it is for the account's own sake), `fatal: Access denied for user
+/// U by PAM account configuration`, `ROOT LOGIN REFUSED FROM ADDRESS[ port N]`,
 /// `[error: ]maximum authentication attempts exceeded for [invalid user ]U from ADDRESS port N ssh2`, and
 /// `error: PAM: REASON for [illegal user ]U from ADDRESS`.
 fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let message = without_preauth(message);
-    let found = |user, peer, shape| {
-        Some(Found { action: Action::LoginFailed { times, shape }, peer: Some(peer), user: Some(user) })
-    };
+    let account =
+        |user, peer, shape| Some(Found { action: Action::LoginFailed { times, shape }, peer, user: Some(user) });
+    let found = |user, peer, shape| account(user, Some(peer), shape);
     if let Some(rest) = message.strip_prefix(b"User ") {
         let end = memmem::rfind(rest, b" not allowed because ")?;
+        if OF_THE_ACCOUNT.iter().any(|(from, to)| rest[end + 21..].starts_with(from) && rest.ends_with(to)) {
+            return account(&rest[..end], None, Shape::Refused);
+        }
         let (user, peer) = user_at_end(&rest[..end])?;
         return found(user, peer, Shape::Refused);
+    }
+    if let Some(rest) = message.strip_prefix(b"fatal: Access denied for user ") {
+        let user = rest.strip_suffix(b" by PAM account configuration")?;
+        return account(user, None, Shape::Refused);
     }
     if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
         return found(b"root", first_address(rest)?, Shape::Refused);

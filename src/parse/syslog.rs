@@ -44,8 +44,10 @@ const LONGEST_NAME: usize = 255;
 /// More is not believed: syslogds count for minutes at most.
 const MAX_REPEATED: u32 = 10_000;
 
-/// Whether it is one of sshd's names, or that of its unit (`journalctl -o with-unit`), which may be one of a connection.
+/// Whether it is one of sshd's names (with `.pam` in Alpine), or that of its unit (`journalctl -o with-unit`), which may be one of a
+/// connection.
 pub fn is_sshd(program: &[u8]) -> bool {
+    let program = program.strip_suffix(b".pam").unwrap_or(program);
     let is_unit = || {
         let unit = program.strip_suffix(b".service").and_then(|unit| unit.split(|byte| *byte == b'@').next());
         matches!(unit, Some(b"ssh" | b"sshd"))

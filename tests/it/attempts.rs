@@ -111,6 +111,50 @@ fn whoever_is_let_do_it_by_the_next_module_did_not_fail() {
 }
 
 #[test]
+fn what_clients_try_unasked_counts_only_where_nobody_gets_in() {
+    let said = |second: u32, said: &str| (second, format!("sshd[9]: {said} for eve from 192.0.2.7 port 4711 ssh2"));
+    for way in ["Failed none", "Failed gssapi-with-mic", "Failed publickey"] {
+        assert_eq!(of(&[said(0, way), said(1, "Accepted password")]), 0, "{way}");
+        assert_eq!(of(&[said(0, way)]), 1, "{way}");
+    }
+}
+
+#[test]
+fn each_attempt_that_pam_refused_counts_although_sshd_itself_tells_only_of_the_last_ones() {
+    let pam = |second: u32| (second, "sshd[9]: error: PAM: Authentication failure for eve from 192.0.2.7".to_owned());
+    let failed =
+        |second: u32, method: &str| (second, format!("sshd[9]: Failed {method} for eve from 192.0.2.7 port 4711 ssh2"));
+    let keyboard = "keyboard-interactive/pam";
+    assert_eq!(of(&[pam(0), pam(3), pam(6), pam(9), failed(9, keyboard)]), 4);
+    assert_eq!(of(&[pam(0), failed(0, keyboard), pam(3), failed(4, keyboard)]), 2);
+    assert_eq!(of(&[pam(0), pam(3), pam(6), failed(9, "password"), failed(12, "password")]), 5);
+    assert_eq!(of(&[failed(0, "password"), pam(3), pam(6)]), 3);
+    // PAM's own lines tell of the same.
+    let module = |second: u32| (second, format!("sshd[9]: pam_unix(sshd:auth): {PAM}"));
+    assert_eq!(of(&[module(0), pam(1), module(4), pam(5), module(8), pam(9), failed(9, keyboard)]), 3);
+    // Linux-PAM before 0.99 names no service.
+    let old = (0, format!("sshd[11]: (pam_unix) {PAM}"));
+    assert_eq!(of(&[old, pam(2), failed(2, keyboard)]), 1);
+}
+
+#[test]
+fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
+    for said in [
+        "sshd[9]: User git not allowed because account is locked",
+        "sshd[9]: User git not allowed because shell /bin/x does not exist",
+        "sshd[9]: fatal: Access denied for user git by PAM account configuration [preauth]",
+    ] {
+        assert_eq!(failures("auth.log", &[&at(0, said)]), (1, Vec::new()), "{said}");
+        let failed = at(0, "sshd[9]: Failed password for git from 192.0.2.7 port 4711 ssh2");
+        assert_eq!(failures("auth.log", &[&failed, &at(0, said)]).0, 1, "{said}");
+    }
+    for program in ["sshd.pam[9]", "sshd-session.pam[9]"] {
+        let failed = at(0, &format!("{program}: Failed password for git from 192.0.2.7 port 4711 ssh2"));
+        assert_eq!(failures("auth.log", &[&failed]), (1, vec!["192.0.2.7 1".to_owned()]), "{program}");
+    }
+}
+
+#[test]
 fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
     let refused = "Authentication tried for root with correct key but not from a permitted host (host=a.example.org, ip=192.0.2.7, required=10.0.0.0/8).";
     for said in [format!("sshd[9]: {refused}"), format!("sshd[9]: /root/.ssh/authorized_keys:3: {refused}")] {
