@@ -29,9 +29,14 @@ const MAX_SESSIONS: usize = 20_000;
 const MAX_HELD: usize = 32;
 
 /// sshd asks PAM in a process that it begins for that, and says itself what came of it: how much higher the number of that process may
-/// be, and how long before it may have spoken, in seconds. PAM's next module may speak as late, because it may ask another machine.
+/// be, and how long before it may have spoken, in seconds.
 const CHILDREN: u32 = 32;
 const CHILD: i64 = 60;
+
+/// Within how many seconds two modules that say the same of an account say it of one attempt: the next one may have to ask another machine.
+/// Less where the first one doesn't tell the account, which may be another.
+const ONE_ATTEMPT: i64 = 60;
+const ONE_NAMELESS_ATTEMPT: i64 = 10;
 
 /// How long PAM may take to ask its next module, in seconds, where that tells the next attempt from the same: who mistypes waits
 /// longer (pam_unix's delay is 2 s, give or take 1).
@@ -240,14 +245,14 @@ impl Sessions {
         0
     }
 
-    /// Takes a good login in: keys that were refused before were only not the right one, and what PAM's modules said just
+    /// Takes a good login in: keys that were refused before were only not the right one, or not from here, and what PAM's modules said just
     /// before was only that another one has to be asked.
     pub fn accept(&mut self, event: &Event<'_>, time: i64) {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            let about = |held: &Held, shape| held.shape == shape && is_same(held.ip(), ip);
-            session.held.retain(|held| !about(held, Shape::Key));
+            let is_tried = |held: &Held| matches!(held.shape, Shape::Key | Shape::Refused) && is_same(held.ip(), ip);
+            session.held.retain(|held| !is_tried(held));
             session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
         }
         self.forget_attempt_of_child(&key, event, time);
@@ -259,7 +264,10 @@ impl Sessions {
         let key = self.key(event);
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            session.forget_attempt(event, time, if by_module { CHILD } else { NEXT_MODULE }, |_| true);
+            let peer = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer;
+            // What two modules have said was refused by both.
+            let is_its = |held: &Held| !by_module || !held.repeated && peer(held);
+            session.forget_attempt(event, time, if by_module { CHILD } else { NEXT_MODULE }, is_its);
         }
     }
 
@@ -331,7 +339,7 @@ impl Session {
         let same = self.held.iter_mut().find(|held| {
             (held.shape, held.times, held.repeated) == (other, times, false)
                 && held.peer.as_ref().map(Address::peer) == event.peer
-                && held.is_attempt_of(event, time, CHILD)
+                && held.is_attempt_of(event, time, if held.user.is_some() { ONE_ATTEMPT } else { ONE_NAMELESS_ATTEMPT })
         });
         same.map(|held| held.repeated = true).is_some()
     }

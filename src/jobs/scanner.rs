@@ -26,6 +26,7 @@ use super::top_counts::{Digests, TopCounts};
 use crate::detect::{self, Held, LATENESS, Remembered, Sessions, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
+use crate::model::untrusted;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
 
@@ -226,7 +227,8 @@ impl Scanner {
                     event.host = host;
                 }
                 let urgent = event.is_some_and(|event| self.triage.is_urgent(event.action));
-                let (line, file, number, kept) = (line.line, &file, input.number, OnceCell::new());
+                let line = untrusted::without_filling(line.line);
+                let (file, number, kept) = (&file, input.number, OnceCell::new());
                 let mut sighting = Sighting { time, event, failures: 0, urgent, late, line, file, number, kept };
                 self.settle_failures(stream, input, &mut sighting);
                 facts.push(Facts::of(&sighting));

@@ -65,6 +65,16 @@ pub fn without_line_break(line: &[u8]) -> &[u8] {
     &line[..end]
 }
 
+/// What follows the zeros that a program leaves which goes on behind what was cut off (copytruncate), or a file system that lost its
+/// power, and the mark that some programs put before a file's first line.
+pub fn without_filling(line: &[u8]) -> &[u8] {
+    if !matches!(line.first(), Some(0 | 0xef)) {
+        return line;
+    }
+    let start = line.iter().position(|byte| *byte != 0).unwrap_or(line.len());
+    line[start..].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line[start..])
+}
+
 /// Text for a mail header: printable ASCII in one line, at most 150 characters.
 pub fn header(text: &str) -> String {
     let ascii = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };

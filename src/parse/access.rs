@@ -102,8 +102,8 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     if first.is_some() && line[end..].starts_with(b" - ") {
         return Some((first, end));
     }
-    if let Some(list) = line[..end].strip_suffix(b",") {
-        return parse_ip(list).and_then(|_| last_of_list(line));
+    if line[..end].ends_with(b",") {
+        return last_of_list(line);
     }
     let second = end + 1 + memchr(b' ', &line[end + 1..])?;
     let is_told = !is_nobody(&line[..end]);
@@ -112,52 +112,58 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         let is_host = is_told && is_client_of_host(&line[second..]);
         return Some((None, if is_host { second } else { end }));
     }
-    if is_nobody(&line[end + 1..second]) && is_client_of_host(&line[second..]) {
+    if line[end + 1..second] == *SOCKET && is_client_of_host(&line[second..]) {
         return Some((None, second));
-    }
-    if first.is_some_and(|first| first.ip().is_some()) {
-        // More words than an identity and a user tell of a virtual host, which a visitor may call as he likes, or of what a proxy, or the
-        // client itself, says of the client: that takes a configured format.
-        return is_user(&line[second..]).then_some((first, end));
     }
     let client = Peer::read(&line[end + 1..second]);
     let is_address = client.is_some_and(|client| client.ip().is_some());
+    if first.is_some_and(|first| first.ip().is_some()) {
+        // Of two addresses, or a list, one may be what a proxy, or the client itself, says of the client: that takes a configured format.
+        let is_list = line[..second].ends_with(b",") || is_address && is_client_of_host(&line[second..]);
+        return (!is_list).then_some((first, end));
+    }
     // A name alone may be the month of another format's line.
     let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
     (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
 }
 
+/// What nginx calls a client that comes through a socket of the machine.
+const SOCKET: &[u8] = b"unix:";
+
 /// The client of a log that begins with whom a request came for (`X-Forwarded-For`): the last of the list, which the nearest proxy has added.
-/// If that is a proxy as well, nobody knows whose word the others are.
+/// Nobody where that is a proxy as well, because nobody knows whose word the others are, or a user's name may belong to the list.
 fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     let mut start = 0;
     loop {
         let end = start + memchr(b' ', &line[start..])?;
         let word = &line[start..end];
-        let address = parse_ip(word.strip_suffix(b",").unwrap_or(word))?;
         if !word.ends_with(b",") {
-            let client = Some(address).filter(|address| !is_of_proxy(*address));
-            return line[end..].starts_with(b" - ").then_some((client.map(Peer::Ip), end));
+            let address = parse_ip(word).filter(|_| line[end..].starts_with(b" - "))?;
+            let is_whole = is_user(&line[end + 2..]);
+            let client = Some(address).filter(|address| is_whole && !is_of_proxy(*address));
+            return Some((client.map(Peer::Ip), end));
         }
         start = end + 1;
     }
 }
 
-/// Whether it is an address within an organisation.
+/// Whether it is an address within an organisation, or of one machine.
 fn is_of_proxy(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(ip) => ip.is_private() || ip.is_loopback(),
-        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback(),
+        IpAddr::V4(ip) => {
+            let is_shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || is_shared
+        }
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
-/// Whether a client's place is filled although there is no address: nothing is known of it, or it came through a socket of the machine
-/// (nginx).
+/// Whether a client's place is filled although nothing is known of it.
 fn is_nobody(word: &[u8]) -> bool {
-    word == b"unix:" || !word.is_empty() && word.iter().all(|byte| b"-._".contains(byte))
+    word == SOCKET || word.iter().all(|byte| b"-._".contains(byte))
 }
 
-/// Whether an address in second place, or a word for none, is the client of a virtual host in the first: an identity, which is
+/// Whether an address in second place, or what stands for none, says that a virtual host stands in the first: an identity, which is
 /// never known, and a user follow.
 fn is_client_of_host(rest: &[u8]) -> bool {
     rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
@@ -192,12 +198,13 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     if let Some(start) = plain_stamp(line, host_end) {
         return Some((None, start));
     }
-    let starts = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2);
-    let start = starts.into_iter().find(|at| stamp_length(line, *at).is_some())?;
-    // After the identity, everything up to the stamp is the user, who may hold blanks; Jetty puts some around it.
+    let mut starts = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2);
+    let start = starts.find(|at| stamp_length(line, *at).is_some())?;
+    // After the identity, or the virtual host and that, everything up to the stamp is the user, who may hold blanks; Jetty puts some
+    // around it.
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
     let user = memchr(b' ', names).map_or(&b"-"[..], |at| names[at + 1..].trim_ascii());
-    let user = without_addresses(user);
+    let user = without_addresses(user.strip_prefix(b"- ").unwrap_or(user));
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
@@ -378,6 +385,8 @@ mod tests {
             ("- [192.0.2.1] - -", "20/Nov/2026:10:05:03 +0100", ""),
             ("- [192.0.2.1, 198.51.100.1] - eve", "20/Nov/2026:10:05:03 +0100", "eve"),
             ("- [x] - eve", "20/Nov/2026:10:05:03 +0100", "[x] - eve"),
+            ("www.example.org - -", "20/Nov/2026:10:05:03 +0100", ""),
+            ("www.example.org - eve", "20/Nov/2026:10:05:03 +0100", "eve"),
             ("- root@pam", "20/11/2026:10:05:03 +0100", "root@pam"),
             ("- -", "20/11/2026:10:05:03 +0100", ""),
         ] {
@@ -413,6 +422,11 @@ mod tests {
             // The last one is the proxy's word.
             ("203.0.113.9, 192.0.2.1 - -", "192.0.2.1"),
             ("203.0.113.9, 2001:db8::9, 192.0.2.1 - eve", "192.0.2.1"),
+            ("x, unknown, a,b, 192.0.2.1 - -", "192.0.2.1"),
+            ("192.0.2.1 www.example.org - -", "192.0.2.1"),
+            ("192.0.2.1 _ - -", "192.0.2.1"),
+            ("192.0.2.1 eve", "192.0.2.1"),
+            ("192.0.2.1 ident john doe", "192.0.2.1"),
         ] {
             let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#);
             let event = parser.parse(line.as_bytes()).unwrap();
@@ -430,6 +444,9 @@ mod tests {
             ("192.0.2.7:51234 - -", None),
             ("192.0.2.7:51234 - eve", Some("eve")),
             ("192.0.2.1, 10.0.0.1 - eve", Some("eve")),
+            ("192.0.2.1, 100.64.0.1 - -", None),
+            // The user's name may be the end of the list.
+            ("203.0.113.9, 198.51.100.1 - x, 192.0.2.1 - -", Some("x, 192.0.2.1 - -")),
             ("unix: - -", None),
             ("unix: - eve", Some("eve")),
             ("www.example.org:443 unix: - eve", Some("eve")),
@@ -453,7 +470,6 @@ mod tests {
             r#"2026-11-20T10:05:05.12+01:00 198.51.100.9 sshd[7]: Failed password for x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             // Who of two is the client is not known.
             r#"198.51.100.1 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
-            r#"198.51.100.1 client.example.org - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"198.51.100.1 192.0.2.1, 192.0.2.2 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"198.51.100.1 2001:db8::1, 192.0.2.2 192.0.2.3 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,

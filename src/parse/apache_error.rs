@@ -3,6 +3,7 @@
 use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
+use super::syslog::number;
 use super::time::{WallClock, clock, four, month, rfc3339, two};
 use super::{Context, Parser};
 use crate::model::event::Shape;
@@ -78,6 +79,7 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
             break;
         }
     }
+    rest = without_place(rest);
     let plain = Event { peer, ..Event::plain(None, Category::Error) };
     let failure = if bad { failed_login(rest, module) } else { None };
     Some(match failure {
@@ -89,15 +91,17 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
     })
 }
 
-/// What follows `mod_auth_basic.c(312): `, the place in the source, where the client or an error of the system does.
+/// What follows `mod_auth_basic.c(312): `, the place in the source, where the client, an error of the system or a code does.
 fn without_place(text: &[u8]) -> &[u8] {
     let rest = memmem::find(text, b".c(").and_then(|at| {
         let (name, rest) = (text[..at].trim_ascii_start(), &text[at + 3..]);
         let end = memmem::find(rest, b"): ")?;
         let is_place = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-            && rest[..end].iter().all(u8::is_ascii_digit);
+            && !name.is_empty()
+            && number(&rest[..end]).is_some();
         let rest = &rest[end + 3..];
-        (is_place && (rest.starts_with(b"[client ") || rest.starts_with(b"("))).then_some(rest)
+        let follows = [&b"[client "[..], b"(", b"AH0"].iter().any(|words| rest.starts_with(words));
+        (is_place && follows).then_some(rest)
     });
     rest.unwrap_or(text)
 }
@@ -298,6 +302,7 @@ mod tests {
             ("auth_digest:error", "AH01792: user eve: password mismatch: /private", "eve"),
             ("error", "Digest: user eve: password mismatch: /private", "eve"),
             ("error", "AH01618: user eve not found: /private", "eve"),
+            (basic, "mod_auth_basic.c(312): AH01618: user eve not found: /private", "eve"),
             ("auth_digest:error", "AH01791: user `eve' in realm `private' denied by provider: /private", "eve"),
             ("error", "Authorization of user eve to access /x failed, reason: file owner bob does not match.", "eve"),
             (
@@ -343,6 +348,8 @@ mod tests {
             ("wsgi:error", kerberos),
             ("auth_gssapi:error", "GSS ERROR In Basic Auth: gss_acquire_cred_with_password() failed: [No credentials]"),
             ("error", "AH00128: user eve not found"),
+            (basic, ".c(312): AH01618: user eve not found"),
+            (basic, "mod_auth_basic.c(x): AH01618: user eve not found"),
             ("auth_kerb:error", "krb5_get_init_creds_password() failed: Cannot contact any KDC for requested realm"),
             ("auth_kerb:error", "krb5_get_init_creds_password() failed: Client not found in Kerberos database"),
             (

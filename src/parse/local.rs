@@ -60,6 +60,8 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
         let granted = Action::Granted { by_module: event.pid != 0 };
         event.action = if by_client { Action::LoginSucceeded } else { granted };
         (event.user, event.peer) = (user, peer);
+    } else if let Some(user) = pam::granted(message) {
+        (event.action, event.user) = (Action::Granted { by_module: event.pid != 0 }, Some(user));
     } else if let Some(user) = pam::locked(message) {
         (event.action, event.user) = (Action::LockedOut, Some(user));
     }

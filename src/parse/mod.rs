@@ -32,7 +32,7 @@ pub use time::YearRule;
 
 use custom::Custom;
 
-use crate::model::untrusted::without_line_break;
+use crate::model::untrusted::{without_filling, without_line_break};
 use crate::model::{self, Event, Formats};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
@@ -156,7 +156,8 @@ impl AutoParser {
     /// taken for one of another log.
     pub fn named(mut self, file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        self.is_error_log = name.contains("err");
+        let mut words = name.split(|letter: char| !letter.is_alphanumeric());
+        self.is_error_log = name.contains("error") || words.any(|word| word == "err");
         self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }
@@ -236,16 +237,6 @@ impl AutoParser {
     pub fn format(&self) -> &str {
         let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
         most.filter(|(_, _, fitted)| *fitted > 0).map_or("unknown", |(name, ..)| name)
-    }
-}
-
-/// What follows the mark that some programs put before a file's first line, or the zeros that a program leaves which goes on behind what
-/// was cut off (copytruncate) or a file system that lost its power.
-fn without_filling(line: &[u8]) -> &[u8] {
-    match line.first() {
-        Some(0xef) => line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line),
-        Some(0) => &line[line.iter().position(|byte| *byte != 0).unwrap_or(line.len())..],
-        _ => line,
     }
 }
 

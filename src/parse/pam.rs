@@ -40,20 +40,21 @@ pub fn failure(message: &[u8], by_client: bool) -> Option<Failure<'_>> {
     Some(Failure { times, user, peer })
 }
 
-/// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`, `pam_krb5(SERVICE:auth): user USER authenticated as
-/// PRINCIPAL` and `pam_winbind(SERVICE:auth): user 'USER' granted access`: what the module before said only meant that this one had to be
-/// asked.
+/// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`: what the module before said only meant that
+/// this one had to be asked.
 pub fn success(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
-    let said = without_module(message)?;
-    if let Some(fields) = said.strip_prefix(b"authentication success; ") {
-        return who(fields, true);
-    }
-    let rest = said.strip_prefix(b"user ")?;
+    who(without_module(message)?.strip_prefix(b"authentication success; ")?, true)
+}
+
+/// The same in other modules' words, which tell no address: `pam_krb5(SERVICE:auth): user USER authenticated as PRINCIPAL`,
+/// `pam_winbind(SERVICE:auth): user 'USER' granted access`.
+pub fn granted(message: &[u8]) -> Option<&[u8]> {
+    let rest = without_module(message)?.strip_prefix(b"user ")?;
     if message.starts_with(b"pam_krb5(") {
-        return Some((Some(&rest[..memmem::find(rest, b" authenticated as ")?]), None));
+        return Some(&rest[..memmem::find(rest, b" authenticated as ")?]);
     }
     let user = rest.strip_prefix(b"'")?.strip_suffix(b"' granted access");
-    Some((Some(user.filter(|_| message.starts_with(b"pam_winbind("))?), None))
+    user.filter(|_| message.starts_with(b"pam_winbind("))
 }
 
 /// Who asks, on the machine itself: `ruser=NAME`.

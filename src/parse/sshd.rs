@@ -196,7 +196,7 @@ fn not_from_there(message: &[u8], times: u32) -> Option<Found<'_>> {
     let place = &rest[end..];
     let ip = &place[memmem::find(place, b", ip=")? + 5..];
     let ip = &ip[..memmem::find(ip, b", required=")?];
-    let action = Action::LoginFailed { times, shape: Shape::Key };
+    let action = Action::LoginFailed { times, shape: Shape::Refused };
     Some(Found { action, peer: Peer::read(ip), user: Some(&rest[..end]) })
 }
 

@@ -4,7 +4,6 @@ use memchr::{memchr, memmem};
 
 use super::syslog::number;
 use super::time::{clock, month};
-use crate::model::event::parse_ip;
 
 /// What stands behind the stamp.
 #[derive(Debug, PartialEq)]
@@ -55,8 +54,8 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
     Some(Head { host, pid, said: Said { program, message } })
 }
 
-/// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, AIX says in words
-/// which host sent a line, and rsyslog may add from which address it came.
+/// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, and AIX says in words
+/// which host sent a line.
 fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(rest) = text.strip_prefix(b"Message forwarded from ") {
         let end = memmem::find(rest, b": ")?;
@@ -71,28 +70,9 @@ fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
         return Some((b"", if is_priority(name) { without_second_stamp(rest.trim_ascii_start()) } else { text }));
     }
     match word(rest.trim_ascii_start()) {
-        Some((between, after))
-            if is_priority(between) || is_level(between) && begins_with_tag(after) || is_sender(between) =>
-        {
-            Some((host, after))
-        }
+        Some((priority, after)) if is_priority(priority) => Some((host, after)),
         _ => Some((host, rest)),
     }
-}
-
-/// Whether it is a severity as SONiC's switches write it.
-fn is_level(word: &[u8]) -> bool {
-    matches!(word, b"EMERG" | b"ALERT" | b"CRIT" | b"ERR" | b"WARNING" | b"NOTICE" | b"INFO" | b"DEBUG")
-}
-
-/// Whether a program and its process follow, and not a message that begins with such a word.
-fn begins_with_tag(text: &[u8]) -> bool {
-    word(text).is_some_and(|(name, _)| name.ends_with(b"]:"))
-}
-
-/// `(192.0.2.7)`
-fn is_sender(word: &[u8]) -> bool {
-    word.strip_prefix(b"(").and_then(|word| word.strip_suffix(b")")).is_some_and(|ip| parse_ip(ip).is_some())
 }
 
 /// The first word, and what follows the blank behind it.

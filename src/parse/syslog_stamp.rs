@@ -37,8 +37,12 @@ impl Stamps {
             return Some((start + i64::from(second), rest));
         }
         match line.first()? {
-            b'0'..=b'9' if line.get(4) == Some(&b' ') => self.bsd(line.get(5..)?, Some(four(&line[..4])?)),
-            b'0'..=b'9' => self.numeric(line).or_else(|| self.local(line)),
+            b'0'..=b'9' => match four(&line[..4.min(line.len())]).filter(|_| line.get(4) == Some(&b' ')) {
+                Some(year) => self.bsd(&line[5..], Some(year)),
+                None => self.numeric(line).or_else(|| self.local(line)),
+            },
+            // glibc pads a month that is a number; whatever else is indented goes on with the line before.
+            b' ' => self.local(line.strip_prefix(b" ").filter(|rest| rest.first().is_some_and(u8::is_ascii_digit))?),
             _ if line.get(..4).is_some_and(|day| WEEKDAYS.contains(&day)) => {
                 if line.get(4).is_some_and(u8::is_ascii_digit) {
                     self.full(&line[4..])
@@ -65,7 +69,7 @@ impl Stamps {
 
     /// `Okt 20 10:00:00 `, as `journalctl` writes where the month has its name in another language.
     fn local<'a>(&mut self, line: &'a [u8]) -> Option<(i64, &'a [u8])> {
-        let (name, rest) = word(line.trim_ascii_start())?;
+        let (name, rest) = word(line)?;
         let (day, rest) = word(rest.trim_ascii_start())?;
         let (time, rest) = word(rest)?;
         let day = number(day).filter(|_| day.len() <= 2)?;
@@ -171,6 +175,7 @@ mod tests {
             "Nov. 20 10:00:05",
             "ноя 20 10:00:05",
             "11月 20 10:00:05",
+            " 11월 20 10:00:05",
         ] {
             let line = format!("{stamp} web1 sshd[7]: x");
             // Also where the minute before is known.
@@ -184,6 +189,11 @@ mod tests {
             "Fri Jan 19 12:20:33 2007 [pid 7] x",
             "Fri Nov 20 10:00:05 2026 web1 y",
             "13月 20 10:00:05 web1 y",
+            "+11月 20 10:00:05 web1 y",
+            // What a visitor wrote may stand in a line that goes on.
+            "\tNov 20 10:00:05 web1 y",
+            " Nov 20 10:00:05 web1 y",
+            "  11月 20 10:00:05 web1 y",
             "Vendredi 20 10:00:05 web1 y",
             "nov. 20 10:00 web1 y",
             "Nov 20 10:00:05x web1 y",

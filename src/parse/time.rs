@@ -175,7 +175,8 @@ pub fn month(name: &[u8]) -> Option<u32> {
 }
 
 /// Reads the name that a month has in other languages (as glibc's locales shorten it: German, French, Spanish, Italian, Portuguese, Dutch,
-/// Nordic ones, Polish, Czech, Hungarian, Russian, Ukrainian, Turkish), or a number with the Chinese, Japanese or Korean word.
+/// Nordic ones, Polish, Czech, Hungarian, Russian, Ukrainian, Turkish), or a number with the Chinese, Japanese or Korean word. A name that is
+/// another month's elsewhere is none (`lis` is November in Polish, and October in Croatian).
 pub fn month_elsewhere(name: &[u8]) -> Option<u32> {
     const NAMES: [&str; 12] = [
         "jan janv ene gen tammi sty led янв січ oca",
@@ -184,17 +185,17 @@ pub fn month_elsewhere(name: &[u8]) -> Option<u32> {
         "apr april avril abr huhti kwi dub ápr апр кві nis",
         "may mai mag mei maj touko kvě máj мая май тра",
         "jun juin juni giu kesä cze čen jún июн чер haz",
-        "jul juil juli lug heinä lip čec júl июл лип tem",
-        "aug août ago elo sie srp авг сер ağu",
+        "jul juil juli lug heinä čec júl июл лип tem",
+        "aug août ago elo sie авг сер ağu",
         "sep sept set syys wrz zář szept сен вер eyl",
         "oct okt ott out loka paź říj окт жов eki",
-        "nov marras lis ноя лис kas",
+        "nov marras ноя лис kas",
         "dec dez déc dic des joulu gru pro дек гру ara",
     ];
     let name = std::str::from_utf8(name).ok()?;
     let number = ["月", "월"].iter().find_map(|word| name.strip_suffix(word));
     if let Some(number) = number {
-        return number.parse().ok().filter(|month| (1..=12).contains(month));
+        return crate::parse::syslog::number(number.as_bytes()).filter(|month| (1..=12).contains(month));
     }
     let name = name.strip_suffix('.').unwrap_or(name);
     let known = |names: &&str| names.split(' ').any(|known| known.eq_ignore_ascii_case(name));

@@ -45,8 +45,14 @@ static USUAL_COLUMNS: LazyLock<[Columns; 3]> = LazyLock::new(|| USUAL.map(Column
 /// The longest header line that is believed, in bytes: it is remembered.
 const MAX_HEADER: usize = 4096;
 
+/// How the time of the line before is remembered for those that follow.
+const LAST_LINE: &str = "Remark: last line ";
+
 /// By how many minutes a server's clock is set back at most while it writes a log.
 const CLOCK_SET_BACK: u32 = 60;
+
+/// How many minutes lie between the first minute of a day and its last one.
+const LATE: u32 = 24 * 60 - 1;
 
 /// The parser.
 #[derive(Default)]
@@ -55,8 +61,10 @@ pub struct W3c {
     fields: Vec<u8>,
     gmt_offset: Vec<u8>,
     software: Vec<u8>,
-    /// When the header was written, or the line before: it tells the day of lines that have the time only.
+    /// When the header was written, or the line before that has the time only: it tells the day of such lines.
     last: Option<(NaiveDate, Clock)>,
+    /// Whether a line tells that.
+    is_line: bool,
     columns: Columns,
     /// Whether values may stand in quotation marks. With IIS they don't: there a visitor may have written the marks.
     quotes: bool,
@@ -164,8 +172,8 @@ impl Parser for W3c {
     }
 
     fn header(&self) -> Vec<u8> {
-        let last = self.last.filter(|_| self.columns.date.is_none());
-        let date = last.map(|(day, time)| format!("#Date: {day} {time}\n")).unwrap_or_default();
+        let kind = if self.is_line { LAST_LINE } else { "Date: " };
+        let date = self.last.map(|(day, time)| format!("#{kind}{day} {time}\n")).unwrap_or_default();
         [&self.software[..], &self.gmt_offset[..], date.as_bytes(), &self.fields[..]].concat()
     }
 
@@ -194,24 +202,38 @@ impl W3c {
                 self.quotes = !value.starts_with(b"Microsoft");
                 self.software = [b"#", header, b"\n"].concat();
             }
-            b"Date" => {
-                let told = value
-                    .split_at_checked(10)
-                    .and_then(|(date, rest)| Some((self.day(date)?, clock(rest.strip_prefix(b" ")?.get(..8)?)?)));
-                self.last = told.or(self.last);
+            b"Date" => self.remember(value, false),
+            b"Remark" => {
+                if let Some(told) = header.strip_prefix(LAST_LINE.as_bytes()) {
+                    self.remember(told, true);
+                }
             }
-            b"Version" | b"Start-Date" | b"End-Date" | b"Remark" => {}
+            b"Version" | b"Start-Date" | b"End-Date" => {}
             _ => return false,
         }
         true
     }
 
-    /// The day of a line that has the time only: that of the line before, or the next one where the time went back.
+    /// Takes in when a line, or the header, was written, if that is told.
+    fn remember(&mut self, told: &[u8], is_line: bool) {
+        let told = told
+            .split_at_checked(10)
+            .and_then(|(date, rest)| Some((self.day(date)?, clock(rest.strip_prefix(b" ")?.get(..8)?)?)));
+        if told.is_some() {
+            (self.last, self.is_line) = (told, is_line);
+        }
+    }
+
+    /// The day of a line that has the time only: that of the line before, or the next one where the time went back. Just after midnight a
+    /// line of the minute before may still come.
     fn day_of(&mut self, time: Clock) -> Option<NaiveDate> {
         let (day, before) = self.last?;
-        let is_next = time.minute_of_day() + CLOCK_SET_BACK < before.minute_of_day();
-        let day = if is_next { day.succ_opt()? } else { day };
-        self.last = Some((day, time));
+        let (minute, last) = (time.minute_of_day(), before.minute_of_day());
+        if self.is_line && minute >= last + LATE {
+            return day.pred_opt();
+        }
+        let day = if minute + CLOCK_SET_BACK < last { day.succ_opt()? } else { day };
+        (self.last, self.is_line) = (Some((day, time)), true);
         Some(day)
     }
 
@@ -335,6 +357,8 @@ mod tests {
         assert_eq!(time(&format!("{header}{}{}", line("10:00:06"), line("10:00:05"))), Some(at), "a clock set back");
         let days = [line("23:59:59"), line("00:00:01"), line("22:00:00"), line("10:00:05")].concat();
         assert_eq!(time(&format!("{header}{days}")), Some(at + 2 * 86_400));
+        let late = [line("23:59:59"), line("00:00:01"), line("23:59:59"), line("10:00:05")].concat();
+        assert_eq!(time(&format!("{header}{late}")), Some(at + 86_400));
         let (_, without_date) = header.split_once('\n').unwrap();
         assert_eq!(time(&format!("{without_date}{}", line("10:00:05"))), None);
     }

@@ -159,6 +159,8 @@ fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
     let refused = "Authentication tried for root with correct key but not from a permitted host (host=a.example.org, ip=192.0.2.7, required=10.0.0.0/8).";
     for said in [format!("sshd[9]: {refused}"), format!("sshd[9]: /root/.ssh/authorized_keys:3: {refused}")] {
         assert_eq!(failures("auth.log", &[&at(0, &said)]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
+        let refused = at(0, "sshd[9]: Failed publickey for root from 192.0.2.7 port 4711 ssh2: RSA SHA256:abc");
+        assert_eq!(failures("auth.log", &[&at(0, &said), &refused]).0, 1);
         let accepted = at(1, "sshd[9]: Accepted publickey for root from 192.0.2.7 port 4711 ssh2");
         assert_eq!(failures("auth.log", &[&at(0, &said), &accepted]).0, 0, "let in with another key");
     }
@@ -286,6 +288,16 @@ fn nobody_hides_attempts_behind_a_good_login_or_what_another_process_said() {
     let accepted = (1, "sshd[1000]: Accepted password for root from 192.0.2.7 port 4 ssh2".to_owned());
     assert_eq!(of(&ftp.clone().chain([told]).collect::<Vec<_>>()), 31);
     assert_eq!(of(&ftp.chain([accepted]).collect::<Vec<_>>()), 30);
+    // Kerberos tells no address, so it may be somebody else's good login.
+    let good = (30, "auth[500]: pam_krb5(dovecot:auth): user eve authenticated as eve@EXAMPLE.ORG".to_owned());
+    assert_eq!(of(&[mail(0, "pam_unix", "failure", "eve"), good]), 1);
+    // Who was refused by both modules tried before.
+    let display = |second: u32, said: &str| (second, format!("lightdm[7]: {said}"));
+    let failure = PAM.replace("tty=ssh ruser= rhost=192.0.2.7", "tty=:0 ruser= rhost=");
+    let twice =
+        ["pam_krb5(lightdm:auth)", "pam_unix(lightdm:auth)"].map(|module| display(0, &format!("{module}: {failure}")));
+    let good = display(12, "pam_krb5(lightdm:auth): user eve authenticated as eve@EXAMPLE.ORG");
+    assert_eq!(of(&[&twice[..], &[good]].concat()), 1);
     // Without a process nobody knows whether it was eve who got in.
     let su = |said: &str| (0, format!("su: pam_unix(su:{said}"));
     let refused = "auth): authentication failure; logname=eve uid=1000 euid=0 tty=pts/8 ruser=eve rhost=  user=root";

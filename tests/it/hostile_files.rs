@@ -43,10 +43,19 @@ fn hostile_files_cost_little_memory_and_only_themselves() {
     let around = |middle: &[u8]| [before.as_bytes(), middle, after.as_bytes()].concat();
     let both = ["192.0.2.1", "192.0.2.2"];
     let long = vec![b'x'; 100 << 20];
-    let cases: [(&str, Vec<u8>, u64, u64); 8] = [
+    let cases: [(&str, Vec<u8>, u64, u64); 9] = [
         ("a line of 100 MB", around(&[&long[..], b"\n"].concat()), 11, 1),
         ("NUL bytes", around(&[&vec![0; 8 << 20][..], b"\n"].concat()), 11, 1),
         ("NUL bytes before a line", around(&[0; 8192]), 10, 0),
+        (
+            "NUL bytes before a line that waits",
+            around(
+                &[&[0; 5000][..], b"2026-11-19T11:00:00Z web1 sshd[7]: Invalid user x from 192.0.2.3 port 4\n"]
+                    .concat(),
+            ),
+            11,
+            0,
+        ),
         ("a mark of UTF-8 in front", [b"\xef\xbb\xbf", &*around(b"")].concat(), 10, 0),
         ("no UTF-8", around(&b"\xff\xfe\xfd\n".repeat(100_000)), 100_010, 100_000),
         ("nothing but line breaks", around(&vec![b'\n'; 4 << 20]), (4 << 20) + 10, 4 << 20),
