@@ -295,13 +295,19 @@ impl Sessions {
         }
     }
 
-    /// Whether a process told of a failed login of that address already.
-    pub fn knows(&mut self, event: &Event<'_>) -> bool {
+    /// Takes in that a client went; says whether its process told of a failed login of its address before, or of one without an address,
+    /// which is its then.
+    pub fn went(&mut self, event: &Event<'_>) -> bool {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
-        self.open.get(&key).is_some_and(|session| {
-            session.explicit.iter().any(|(known, _)| is_same(*known, ip))
-                || session.held.iter().any(|held| is_same(held.ip(), ip))
-        })
+        let Some(session) = self.open.get_mut(&key) else { return false };
+        let mut has_tried = session.explicit.iter().any(|(known, _)| is_same(*known, ip));
+        for held in session.held.iter_mut().filter(|held| is_same(held.ip(), ip)) {
+            has_tried = true;
+            if held.shape == Shape::Refused && held.peer.is_none() {
+                held.peer = event.peer.map(Address::from);
+            }
+        }
+        has_tried
     }
 
     fn key(&mut self, event: &Event<'_>) -> Key {

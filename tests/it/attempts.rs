@@ -145,6 +145,8 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
         "sshd[9]: fatal: Access denied for user git by PAM account configuration [preauth]",
     ] {
         assert_eq!(failures("auth.log", &[&at(0, said)]), (1, Vec::new()), "{said}");
+        let closed = at(1, "sshd[9]: Connection closed by invalid user git 192.0.2.7 port 4711 [preauth]");
+        assert_eq!(failures("auth.log", &[&at(0, said), &closed]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
         let failed = at(0, "sshd[9]: Failed password for git from 192.0.2.7 port 4711 ssh2");
         assert_eq!(failures("auth.log", &[&failed, &at(0, said)]).0, 1, "{said}");
     }
