@@ -42,9 +42,6 @@ const ONE_NAMELESS_ATTEMPT: i64 = 10;
 /// longer (pam_unix's delay is 2 s, give or take 1).
 const NEXT_MODULE: i64 = 1;
 
-/// Within how many seconds sshd tells what PAM said of an attempt, and that it failed.
-const SAME_ATTEMPT: i64 = 1;
-
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
 
@@ -153,7 +150,7 @@ impl Held {
 
     /// Whether it may yet turn out at `now` that whoever offered this key was let in with another one.
     pub fn may_be_let_in(&self, now: i64) -> bool {
-        self.shape == Shape::Key && self.time.saturating_add(SESSION) >= now
+        matches!(self.shape, Shape::Key | Shape::KeyElsewhere) && self.time.saturating_add(SESSION) >= now
     }
 
     /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
@@ -161,16 +158,6 @@ impl Held {
         let user = self.user.as_ref().map(ShortBytes::as_slice);
         (0..=seconds).contains(&time.saturating_sub(self.time))
             && (user.is_none() || event.user.is_none() || user == event.user)
-    }
-
-    /// Whether an explicit failure of its address at this time repeats it. Of an account that there is sshd tells first what PAM said of each
-    /// attempt, and only of the last ones itself.
-    fn is_repeated_by_explicit(&self, time: i64) -> bool {
-        match self.shape {
-            Shape::Key => false,
-            Shape::PamTold => (time - self.time).abs() <= SAME_ATTEMPT,
-            _ => true,
-        }
     }
 
     /// Whether it is from this event's address, or a name was written in its place and the account is the same.
@@ -214,17 +201,15 @@ impl Sessions {
         session.expire(time, &mut self.over);
         session.earliest = session.earliest.min(time);
         let ip = event.peer.and_then(|peer| peer.ip());
-        if shape == Shape::Explicit {
-            session.held.retain(|held| !(held.is_repeated_by_explicit(time) && is_same(held.ip(), ip)));
+        if matches!(shape, Shape::Explicit | Shape::Questioned) {
+            session.held.retain(|held| is_of_its_own(held.shape) || !is_same(held.ip(), ip));
+            if shape == Shape::Questioned {
+                session.forget_told(ip, times, time);
+            }
             session.note_explicit(ip, time);
             return times;
         }
-        let is_repeated = |last: i64| match shape {
-            Shape::Key => false,
-            Shape::PamTold => (time - last).abs() <= SAME_ATTEMPT,
-            _ => true,
-        };
-        if session.explicit.iter().any(|(known, last)| is_same(*known, ip) && is_repeated(*last)) {
+        if !is_of_its_own(shape) && session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
             return 0;
         }
         if session.repeats_other_module(event, shape, times, time) {
@@ -251,8 +236,10 @@ impl Sessions {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            let is_tried = |held: &Held| matches!(held.shape, Shape::Key | Shape::Refused) && is_same(held.ip(), ip);
-            session.held.retain(|held| !is_tried(held));
+            let is_key = |held: &Held| matches!(held.shape, Shape::Key | Shape::KeyElsewhere);
+            let is_its =
+                |held: &Held| is_same(held.ip(), ip) && held.user.as_ref().map(ShortBytes::as_slice) == event.user;
+            session.held.retain(|held| !(is_key(held) && is_its(held)));
             session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
         }
         self.forget_attempt_of_child(&key, event, time);
@@ -363,6 +350,19 @@ impl Session {
         });
     }
 
+    /// Takes out what sshd told last of so many attempts from there that PAM refused: of an account that there is it tells of each what PAM
+    /// said, and of the last ones as well that they failed.
+    fn forget_told(&mut self, ip: Option<IpAddr>, times: u32, time: i64) {
+        let mut left = times;
+        for held in self.held.iter_mut().rev() {
+            if held.shape == Shape::PamTold && is_same(held.ip(), ip) && time.saturating_sub(held.time) <= CHILD {
+                let told = held.times.min(left);
+                (held.times, left) = (held.times - told, left - told);
+            }
+        }
+        self.held.retain(|held| held.times > 0);
+    }
+
     /// Takes out what PAM said last of an attempt on this event's account, so many seconds before at most; says whether there was such.
     fn forget_attempt(&mut self, event: &Event<'_>, time: i64, seconds: i64, is_its: impl Fn(&Held) -> bool) -> bool {
         let is_said = |held: &Held| strength(held.shape) == Shape::Pam && held.times == 1;
@@ -412,6 +412,11 @@ impl Session {
         let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
         self.earliest = times.min().unwrap_or(i64::MAX);
     }
+}
+
+/// Whether no explicit failure repeats it that merely follows.
+fn is_of_its_own(shape: Shape) -> bool {
+    matches!(shape, Shape::Key | Shape::PamTold)
 }
 
 /// PAM's modules are told apart only to see who repeats whom.

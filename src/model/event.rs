@@ -274,15 +274,19 @@ pub enum Action {
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
     Explicit,
-    /// A key that was refused, or another way that clients try unasked: they offer all they have, so it is none where another one was
-    /// accepted.
-    Key,
+    /// sshd's own word of a password for which PAM was asked question by question: it repeats what PAM said of it last.
+    Questioned,
     /// PAM's "authentication failure".
     Pam,
     /// The same of another module than pam_unix: it may repeat what that said.
     PamSecond,
     /// sshd's word of what PAM said, "error: PAM: …".
     PamTold,
+    /// A key that was refused, or another way that clients try unasked: they offer all they have, so it is none where another one was
+    /// accepted.
+    Key,
+    /// A key that is right, from where it isn't allowed: the same.
+    KeyElsewhere,
     /// "Invalid user".
     InvalidUser,
     /// Not even let try: "not allowed because", "too many attempts".

@@ -139,12 +139,20 @@ fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         let word = &line[start..end];
         if !word.ends_with(b",") {
             let address = parse_ip(word).filter(|_| line[end..].starts_with(b" - "))?;
-            let is_whole = is_user(&line[end + 2..]);
+            let is_whole = !goes_on(&line[end..memchr(b'"', line).unwrap_or(end)]);
             let client = Some(address).filter(|address| is_whole && !is_of_proxy(*address));
             return Some((client.map(Peer::Ip), end));
         }
         start = end + 1;
     }
+}
+
+/// Whether what looks like a user's name may be part of the list: `, ADDRESS - ` stands there.
+fn goes_on(names: &[u8]) -> bool {
+    memmem::find_iter(names, b", ").any(|at| {
+        let rest = &names[at + 2..];
+        memmem::find(rest, b" - ").is_some_and(|end| parse_ip(&rest[..end]).is_some())
+    })
 }
 
 /// Whether it is an address within an organisation, or of one machine.
@@ -160,19 +168,13 @@ fn is_of_proxy(address: IpAddr) -> bool {
 
 /// Whether a client's place is filled although nothing is known of it.
 fn is_nobody(word: &[u8]) -> bool {
-    word == SOCKET || word.iter().all(|byte| b"-._".contains(byte))
+    word == SOCKET || !word.is_empty() && word.iter().all(|byte| b"-._".contains(byte))
 }
 
 /// Whether an address in second place, or what stands for none, says that a virtual host stands in the first: an identity, which is
 /// never known, and a user follow.
 fn is_client_of_host(rest: &[u8]) -> bool {
     rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
-}
-
-/// Whether a user's name of one word follows, and then the stamp.
-fn is_user(rest: &[u8]) -> bool {
-    let Some(rest) = rest.strip_prefix(b" ") else { return false };
-    memchr(b' ', rest).is_some_and(|end| rest[end + 1..].starts_with(b"[") && stamp_length(rest, end + 2).is_some())
 }
 
 fn is_host_with_port(word: &[u8]) -> bool {
@@ -422,6 +424,7 @@ mod tests {
             // The last one is the proxy's word.
             ("203.0.113.9, 192.0.2.1 - -", "192.0.2.1"),
             ("203.0.113.9, 2001:db8::9, 192.0.2.1 - eve", "192.0.2.1"),
+            ("203.0.113.9, 192.0.2.1 - john, doe - x", "192.0.2.1"),
             ("x, unknown, a,b, 192.0.2.1 - -", "192.0.2.1"),
             ("192.0.2.1 www.example.org - -", "192.0.2.1"),
             ("192.0.2.1 _ - -", "192.0.2.1"),
@@ -478,6 +481,7 @@ mod tests {
             r#"192.0.2.1 - - [20/Nov/2026:10:0"#,
             "",
             "192.0.2.1",
+            r#" - root [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"192.0.2.1 - - [32/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
         ] {
             assert_eq!(parse(line), None, "{line}");

@@ -93,15 +93,13 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
 
 /// What follows `mod_auth_basic.c(312): `, the place in the source, where the client, an error of the system or a code does.
 fn without_place(text: &[u8]) -> &[u8] {
-    let rest = memmem::find(text, b".c(").and_then(|at| {
-        let (name, rest) = (text[..at].trim_ascii_start(), &text[at + 3..]);
-        let end = memmem::find(rest, b"): ")?;
-        let is_place = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
-            && !name.is_empty()
-            && number(&rest[..end]).is_some();
-        let rest = &rest[end + 3..];
-        let follows = [&b"[client "[..], b"(", b"AH0"].iter().any(|words| rest.starts_with(words));
-        (is_place && follows).then_some(rest)
+    let inner = text.trim_ascii_start();
+    let name = inner.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').filter(|end| *end > 0);
+    let rest = name.and_then(|end| {
+        let rest = inner[end..].strip_prefix(b".c(")?;
+        let end = rest.iter().take(10).position(|byte| *byte == b')').filter(|end| number(&rest[..*end]).is_some())?;
+        let rest = rest[end..].strip_prefix(b"): ")?;
+        [&b"[client "[..], b"(", b"AH0"].iter().any(|words| rest.starts_with(words)).then_some(rest)
     });
     rest.unwrap_or(text)
 }

@@ -26,9 +26,14 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
             memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
         }
     };
-    if let Some(action) = action(said, times) {
+    if let Some(action) = action(said, times).filter(|action| event.pid != 0 || *action != refused(times)) {
         (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
+}
+
+/// An account that nobody may log in with. Without an address it counts for what its process tells of it.
+fn refused(times: u32) -> Action {
+    Action::LoginFailed { times, shape: Shape::Refused }
 }
 
 /// What happened by these words, behind which an address stands.
@@ -37,8 +42,13 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
         // Old versions write the first letter small.
         said.first().is_some_and(|first| first.eq_ignore_ascii_case(&words[0])) && said[1..].starts_with(&words[1..])
     };
-    let failures: [&[u8]; 4] = [
+    let is_account = |words: &[u8], end: &[u8]| begins(words) && said.ends_with(end);
+    if is_account(b"User account '", b"' is locked") || is_account(b"User '", b"' has invalid shell, rejected") {
+        return Some(refused(times));
+    }
+    let failures: [&[u8]; 5] = [
         b"Bad password attempt for '",
+        b"Too-long password attempt for '",
         b"Bad PAM password attempt for '",
         b"Login attempt for nonexistent user",
         b"Login attempt with wrong user ",
@@ -81,6 +91,8 @@ mod tests {
             ("[7] Nov 20 10:00:00 Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("Login attempt for nonexistent user from ::ffff:192.0.2.7:4711", failed, "", "192.0.2.7"),
             ("Login attempt for nonexistent user", failed, "", ""),
+            ("User account 'root' is locked", refused(1), "root", ""),
+            ("User 'root' has invalid shell, rejected", refused(1), "root", ""),
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),
             (
                 "Pubkey auth succeeded for 'root' with ssh-ed25519 key SHA256:x from 192.0.2.7:4711",
@@ -99,7 +111,7 @@ mod tests {
             ("Child connection from 192.0.2.7:4711", Action::Other, "", ""),
             ("Exit (root) from <192.0.2.7:4711>: Disconnect received", Action::Other, "", ""),
         ] {
-            let mut event = Event::plain(None, Category::Auth);
+            let mut event = Event { pid: 7, ..Event::plain(None, Category::Auth) };
             read(message.as_bytes(), 1, &mut event);
             assert_eq!(event.action, action, "{message}");
             assert_eq!(event.user.unwrap_or_default(), user.as_bytes(), "{message}");

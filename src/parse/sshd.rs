@@ -34,9 +34,16 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'A' | b'/' => found.or_else(|| not_from_there(message, times)),
         _ => found,
     };
-    if let Some(found) = found {
+    // Without the process nobody knows what other lines tell of it.
+    let is_known = |found: &Found<'_>| found.peer.is_some() || event.pid != 0 || found.action != placeless(times);
+    if let Some(found) = found.filter(is_known) {
         (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
     }
+}
+
+/// What is told of an account that may not log in, without the address.
+fn placeless(times: u32) -> Action {
+    Action::LoginFailed { times, shape: Shape::Refused }
 }
 
 struct Found<'a> {
@@ -52,7 +59,11 @@ const UNASKED: [&[u8]; 4] = [b"publickey", b"none", b"gssapi-with-mic", b"hostba
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Failed ")?;
     let method = first_word(rest);
-    let shape = if UNASKED.contains(&method) { Shape::Key } else { Shape::Explicit };
+    let shape = match method {
+        _ if UNASKED.contains(&method) => Shape::Key,
+        _ if method.starts_with(b"keyboard-interactive") => Shape::Questioned,
+        _ => Shape::Explicit,
+    };
     let rest = match rest.strip_prefix(b"password for ") {
         Some(rest) => rest,
         None => &rest[memmem::find(rest, b" for ")? + 5..],
@@ -159,20 +170,20 @@ const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
 /// `error: PAM: REASON for [illegal user ]U from ADDRESS`.
 fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let message = without_preauth(message);
-    let account =
-        |user, peer, shape| Some(Found { action: Action::LoginFailed { times, shape }, peer, user: Some(user) });
-    let found = |user, peer, shape| account(user, Some(peer), shape);
+    let found = |user, peer, shape| {
+        Some(Found { action: Action::LoginFailed { times, shape }, peer: Some(peer), user: Some(user) })
+    };
+    let account = |user| Some(Found { action: placeless(times), peer: None, user: Some(user) });
     if let Some(rest) = message.strip_prefix(b"User ") {
         let end = memmem::rfind(rest, b" not allowed because ")?;
         if OF_THE_ACCOUNT.iter().any(|(from, to)| rest[end + 21..].starts_with(from) && rest.ends_with(to)) {
-            return account(&rest[..end], None, Shape::Refused);
+            return account(&rest[..end]);
         }
         let (user, peer) = user_at_end(&rest[..end])?;
         return found(user, peer, Shape::Refused);
     }
     if let Some(rest) = message.strip_prefix(b"fatal: Access denied for user ") {
-        let user = rest.strip_suffix(b" by PAM account configuration")?;
-        return account(user, None, Shape::Refused);
+        return account(rest.strip_suffix(b" by PAM account configuration")?);
     }
     if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
         return found(b"root", first_address(rest)?, Shape::Refused);
@@ -196,7 +207,7 @@ fn not_from_there(message: &[u8], times: u32) -> Option<Found<'_>> {
     let place = &rest[end..];
     let ip = &place[memmem::find(place, b", ip=")? + 5..];
     let ip = &ip[..memmem::find(ip, b", required=")?];
-    let action = Action::LoginFailed { times, shape: Shape::Refused };
+    let action = Action::LoginFailed { times, shape: Shape::KeyElsewhere };
     Some(Found { action, peer: Peer::read(ip), user: Some(&rest[..end]) })
 }
 

@@ -186,7 +186,7 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         sshd::read(message, times, &mut event);
         return event;
     }
-    if program == b"dropbear" {
+    if program == b"dropbear" && !pam::may_speak(program, message) {
         let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Auth) };
         dropbear::read(message, times, &mut event);
         return event;

@@ -46,7 +46,7 @@ static USUAL_COLUMNS: LazyLock<[Columns; 3]> = LazyLock::new(|| USUAL.map(Column
 const MAX_HEADER: usize = 4096;
 
 /// How the time of the line before is remembered for those that follow.
-const LAST_LINE: &str = "Remark: last line ";
+const LAST_LINE: &str = "Last-Line: ";
 
 /// By how many minutes a server's clock is set back at most while it writes a log.
 const CLOCK_SET_BACK: u32 = 60;
@@ -203,12 +203,8 @@ impl W3c {
                 self.software = [b"#", header, b"\n"].concat();
             }
             b"Date" => self.remember(value, false),
-            b"Remark" => {
-                if let Some(told) = header.strip_prefix(LAST_LINE.as_bytes()) {
-                    self.remember(told, true);
-                }
-            }
-            b"Version" | b"Start-Date" | b"End-Date" => {}
+            b"Last-Line" => self.remember(value, true),
+            b"Version" | b"Start-Date" | b"End-Date" | b"Remark" => {}
             _ => return false,
         }
         true

@@ -120,13 +120,31 @@ fn what_clients_try_unasked_counts_only_where_nobody_gets_in() {
 }
 
 #[test]
+fn whoever_has_an_account_hides_nothing_that_he_tries_with_others() {
+    let refused =
+        |n: u32| (n, "sshd: User root from 192.0.2.7 not allowed because not listed in AllowUsers".to_owned());
+    let none = |n: u32| (n, format!("sshd: Failed none for invalid user u{n} from 192.0.2.7 port 4711 ssh2"));
+    let accepted = (20, "sshd: Accepted password for eve from 192.0.2.7 port 4711 ssh2".to_owned());
+    assert_eq!(of(&(0..10).map(refused).chain([accepted.clone()]).collect::<Vec<_>>()), 10);
+    assert_eq!(of(&(0..10).map(none).chain([accepted]).collect::<Vec<_>>()), 10);
+}
+
+#[test]
 fn each_attempt_that_pam_refused_counts_although_sshd_itself_tells_only_of_the_last_ones() {
     let pam = |second: u32| (second, "sshd[9]: error: PAM: Authentication failure for eve from 192.0.2.7".to_owned());
     let failed =
         |second: u32, method: &str| (second, format!("sshd[9]: Failed {method} for eve from 192.0.2.7 port 4711 ssh2"));
     let keyboard = "keyboard-interactive/pam";
     assert_eq!(of(&[pam(0), pam(3), pam(6), pam(9), failed(9, keyboard)]), 4);
-    assert_eq!(of(&[pam(0), failed(0, keyboard), pam(3), failed(4, keyboard)]), 2);
+    assert_eq!(of(&[pam(0), failed(2, keyboard), pam(3), failed(4, keyboard)]), 2);
+    assert_eq!(of(&[pam(0), pam(0), failed(0, keyboard)]), 2);
+    let again = (9, format!("sshd[9]: message repeated 3 times: [ {}]", pam(0).1.replace("sshd[9]: ", "")));
+    assert_eq!(of(&[pam(0), again, failed(9, keyboard)]), 4);
+    // Who tries passwords in turn, or a key at the end, hides nothing.
+    let password = |second| failed(second, "password");
+    assert_eq!(of(&[password(0), pam(1), password(3), pam(4), password(6), pam(7)]), 6);
+    assert_eq!(of(&[pam(0), pam(3), pam(6), failed(7, "publickey")]), 3);
+    assert_eq!(of(&[failed(0, "none"), pam(1), pam(3), pam(6)]), 3);
     assert_eq!(of(&[pam(0), pam(3), pam(6), failed(9, "password"), failed(12, "password")]), 5);
     assert_eq!(of(&[failed(0, "password"), pam(3), pam(6)]), 3);
     // PAM's own lines tell of the same.
@@ -150,6 +168,10 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
         let failed = at(0, "sshd[9]: Failed password for git from 192.0.2.7 port 4711 ssh2");
         assert_eq!(failures("auth.log", &[&failed, &at(0, said)]).0, 1, "{said}");
     }
+    // Without the process nobody knows that both tell of one attempt.
+    let failed = at(0, "sshd: Failed password for git from 192.0.2.7 port 4711 ssh2");
+    let denied = at(0, "sshd: fatal: Access denied for user git by PAM account configuration [preauth]");
+    assert_eq!(failures("auth.log", &[&failed, &denied]).0, 1);
     for program in ["sshd.pam[9]", "sshd-session.pam[9]"] {
         let failed = at(0, &format!("{program}: Failed password for git from 192.0.2.7 port 4711 ssh2"));
         assert_eq!(failures("auth.log", &[&failed]), (1, vec!["192.0.2.7 1".to_owned()]), "{program}");
@@ -175,6 +197,10 @@ fn what_dropbear_says_on_a_router_counts_each_attempt_once() {
     let accepted = at(9, "dropbear[9]: Password auth succeeded for 'root' from 192.0.2.7:4711");
     assert_eq!(failures("messages", &[&failed(0), &failed(3), &gone]), (2, vec!["192.0.2.7 2".to_owned()]));
     assert_eq!(failures("messages", &[&failed(0), &failed(3), &accepted]).0, 2);
+    let pam = at(0, &format!("dropbear[9]: pam_unix(dropbear:auth): {}", PAM.replace("=ssh", "=dropbear")));
+    assert_eq!(failures("messages", &[&pam]), (1, vec!["192.0.2.7 1".to_owned()]));
+    let locked = at(0, "dropbear[9]: User account 'root' is locked");
+    assert_eq!(failures("messages", &[&locked, &gone]), (1, vec!["192.0.2.7 1".to_owned()]));
     let logread =
         "Fri Nov 20 10:00:00 2026 authpriv.warn dropbear[9]: Login attempt for nonexistent user from 192.0.2.7:4711";
     assert_eq!(failures("messages", &[logread]), (1, vec!["192.0.2.7 1".to_owned()]));
