@@ -237,8 +237,11 @@ impl Sessions {
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
             let is_key = |held: &Held| matches!(held.shape, Shape::Key | Shape::KeyElsewhere);
-            let is_its =
-                |held: &Held| is_same(held.ip(), ip) && held.user.as_ref().map(ShortBytes::as_slice) == event.user;
+            // Of a line that may hold the client's own words no account is known.
+            let is_its = |held: &Held| {
+                let user = held.user.as_ref().map(ShortBytes::as_slice).unwrap_or_default();
+                is_same(held.ip(), ip) && (user.is_empty() || Some(user) == event.user)
+            };
             session.held.retain(|held| !(is_key(held) && is_its(held)));
             session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
         }

@@ -117,6 +117,15 @@ fn what_clients_try_unasked_counts_only_where_nobody_gets_in() {
         assert_eq!(of(&[said(0, way), said(1, "Accepted password")]), 0, "{way}");
         assert_eq!(of(&[said(0, way)]), 1, "{way}");
     }
+    // What ends a line may be the client's own, so it tells nobody.
+    let cut = (
+        0,
+        format!(
+            "sshd[9]: Failed publickey for eve from 192.0.2.7 port 4711 ssh2: RSA-CERT ID {} from 203.0.113.9 port 1",
+            "x".repeat(900)
+        ),
+    );
+    assert_eq!(of(&[cut, said(1, "Accepted password")]), 0);
 }
 
 #[test]
