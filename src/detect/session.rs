@@ -150,7 +150,7 @@ impl Held {
 
     /// Whether it may yet turn out at `now` that whoever offered this key was let in with another one.
     pub fn may_be_let_in(&self, now: i64) -> bool {
-        matches!(self.shape, Shape::Key | Shape::KeyElsewhere) && self.time.saturating_add(SESSION) >= now
+        is_key(self.shape) && self.time.saturating_add(SESSION) >= now
     }
 
     /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
@@ -236,13 +236,13 @@ impl Sessions {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
-            let is_key = |held: &Held| matches!(held.shape, Shape::Key | Shape::KeyElsewhere);
             // Of a line that may hold the client's own words no account is known.
             let is_its = |held: &Held| {
                 let user = held.user.as_ref().map(ShortBytes::as_slice).unwrap_or_default();
-                is_same(held.ip(), ip) && (user.is_empty() || Some(user) == event.user)
+                let accepted = event.user.unwrap_or_default();
+                is_same(held.ip(), ip) && (user.is_empty() || accepted.is_empty() || user == accepted)
             };
-            session.held.retain(|held| !(is_key(held) && is_its(held)));
+            session.held.retain(|held| !(is_key(held.shape) && is_its(held)));
             session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
         }
         self.forget_attempt_of_child(&key, event, time);
@@ -285,11 +285,12 @@ impl Sessions {
         }
     }
 
-    /// Takes in that a client went; says whether its process told of a failed login of its address before, or of one without an address,
-    /// which is its then.
-    pub fn went(&mut self, event: &Event<'_>) -> bool {
+    /// Takes in that a client went; says whether its process told of a failed login of its address before, or of one without an address.
+    /// An account that was refused without an address was so from there.
+    pub fn went(&mut self, event: &Event<'_>, time: i64) -> bool {
         let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
         let Some(session) = self.open.get_mut(&key) else { return false };
+        session.expire(time, &mut self.over);
         let mut has_tried = session.explicit.iter().any(|(known, _)| is_same(*known, ip));
         for held in session.held.iter_mut().filter(|held| is_same(held.ip(), ip)) {
             has_tried = true;
@@ -389,7 +390,7 @@ impl Session {
         }
     }
 
-    /// Takes out what is over at `now`: the lines count of the strongest shape of each address.
+    /// Takes out what is over at `now`: of each address the lines of one shape count.
     fn expire(&mut self, now: i64, over: &mut Vec<Held>) {
         let is_over = |since: i64| since.saturating_add(SESSION) < now;
         if !is_over(self.earliest) {
@@ -403,11 +404,11 @@ impl Session {
             let is_one = known.all(|ip| Some(ip) == any);
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
-            let strongest = self.held.iter().filter(|held| belongs(held)).map(|held| strength(held.shape)).min();
+            let counts = counting(&self.held.iter().filter(|held| belongs(held)));
             for held in std::mem::take(&mut self.held) {
                 if !belongs(&held) {
                     self.held.push(held);
-                } else if Some(strength(held.shape)) == strongest {
+                } else if Some(strength(held.shape)) == counts {
                     over.push(held);
                 }
             }
@@ -417,9 +418,26 @@ impl Session {
     }
 }
 
+/// Of which shape the lines count: the strongest, or keys where they are more, so that neither hides the other.
+fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> Option<Shape> {
+    let strongest = |keys: bool| {
+        let shapes = held.clone().map(|held| strength(held.shape)).filter(|shape| is_key(*shape) == keys);
+        let shape = shapes.min()?;
+        let of_it = held.clone().filter(|held| strength(held.shape) == shape);
+        Some((of_it.map(|held| u64::from(held.times)).sum::<u64>(), shape))
+    };
+    let (keys, others) = (strongest(true), strongest(false));
+    let are_more = keys.zip(others).is_none_or(|((keys, _), (others, _))| keys > others);
+    keys.filter(|_| are_more).or(others).map(|(_, shape)| shape)
+}
+
+fn is_key(shape: Shape) -> bool {
+    matches!(shape, Shape::Key | Shape::KeyElsewhere)
+}
+
 /// Whether no explicit failure repeats it that merely follows.
 fn is_of_its_own(shape: Shape) -> bool {
-    matches!(shape, Shape::Key | Shape::PamTold)
+    is_key(shape) || shape == Shape::PamTold
 }
 
 /// PAM's modules are told apart only to see who repeats whom.

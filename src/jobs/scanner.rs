@@ -284,7 +284,7 @@ impl Scanner {
         sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
         // Who tried and then went is no scanner.
         if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
-            && stream.sessions.went(event)
+            && stream.sessions.went(event, sighting.time)
         {
             event.action = Action::Other;
         }

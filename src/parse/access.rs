@@ -139,20 +139,13 @@ fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         let word = &line[start..end];
         if !word.ends_with(b",") {
             let address = parse_ip(word).filter(|_| line[end..].starts_with(b" - "))?;
-            let is_whole = !goes_on(&line[end..memchr(b'"', line).unwrap_or(end)]);
+            let names = line.get(end + 2..stamp_start(line, end)?)?;
+            let is_whole = memmem::find(&names[1..], b" - ").is_none();
             let client = Some(address).filter(|address| is_whole && !is_of_proxy(*address));
             return Some((client.map(Peer::Ip), end));
         }
         start = end + 1;
     }
-}
-
-/// Whether what looks like a user's name may be part of the list: `, ADDRESS - ` stands there.
-fn goes_on(names: &[u8]) -> bool {
-    memmem::find_iter(names, b", ").any(|at| {
-        let rest = &names[at + 2..];
-        memmem::find(rest, b" - ").is_some_and(|end| parse_ip(&rest[..end]).is_some())
-    })
 }
 
 /// Whether it is an address within an organisation, or of one machine.
@@ -196,12 +189,10 @@ const STAMP: usize = 26 + BEFORE_REQUEST;
 /// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
 /// request. The user before it may hold anything but a quote, which both servers escape.
 fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
-    let rest = &line[host_end..];
     if let Some(start) = plain_stamp(line, host_end) {
         return Some((None, start));
     }
-    let mut starts = memmem::find_iter(rest, b" [").map(|at| host_end + at + 2);
-    let start = starts.find(|at| stamp_length(line, *at).is_some())?;
+    let start = stamp_start(line, host_end)?;
     // After the identity, or the virtual host and that, everything up to the stamp is the user, who may hold blanks; Jetty puts some
     // around it.
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
@@ -284,6 +275,12 @@ fn status(answer: &[u8]) -> Option<(u16, usize)> {
 fn holds_stamp(text: &[u8]) -> bool {
     // Most lines have no room for one.
     text.len() > STAMP && memmem::find_iter(text, b" [").any(|at| stamp_length(text, at + 2).is_some())
+}
+
+/// Where the text of the first stamp from there on begins that a quoted request follows.
+fn stamp_start(line: &[u8], from: usize) -> Option<usize> {
+    let mut starts = memmem::find_iter(&line[from..], b" [").map(|at| from + at + 2);
+    starts.find(|at| stamp_length(line, *at).is_some())
 }
 
 /// The length of the stamp that begins there, if one does and a quoted request follows.
@@ -424,7 +421,8 @@ mod tests {
             // The last one is the proxy's word.
             ("203.0.113.9, 192.0.2.1 - -", "192.0.2.1"),
             ("203.0.113.9, 2001:db8::9, 192.0.2.1 - eve", "192.0.2.1"),
-            ("203.0.113.9, 192.0.2.1 - john, doe - x", "192.0.2.1"),
+            ("203.0.113.9, 192.0.2.1 - john, doe", "192.0.2.1"),
+            ("a\\\", 192.0.2.1 - -", "192.0.2.1"),
             ("x, unknown, a,b, 192.0.2.1 - -", "192.0.2.1"),
             ("192.0.2.1 www.example.org - -", "192.0.2.1"),
             ("192.0.2.1 _ - -", "192.0.2.1"),
@@ -450,6 +448,8 @@ mod tests {
             ("192.0.2.1, 100.64.0.1 - -", None),
             // The user's name may be the end of the list.
             ("203.0.113.9, 198.51.100.1 - x, 192.0.2.1 - -", Some("x, 192.0.2.1 - -")),
+            ("203.0.113.9, 198.51.100.1 - x,192.0.2.1 - -", Some("x,192.0.2.1 - -")),
+            ("203.0.113.9, 198.51.100.1 - x, unknown - -", Some("x, unknown - -")),
             ("unix: - -", None),
             ("unix: - eve", Some("eve")),
             ("www.example.org:443 unix: - eve", Some("eve")),

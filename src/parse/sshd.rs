@@ -61,6 +61,7 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
     let method = first_word(rest);
     let shape = match method {
         _ if UNASKED.contains(&method) => Shape::Key,
+        b"challenge-response" => Shape::Questioned,
         _ if method.starts_with(b"keyboard-interactive") => Shape::Questioned,
         _ => Shape::Explicit,
     };

@@ -126,6 +126,9 @@ fn what_clients_try_unasked_counts_only_where_nobody_gets_in() {
         ),
     );
     assert_eq!(of(&[cut, said(1, "Accepted password")]), 0);
+    let certificate = "RSA-CERT SHA256:x ID bob from 198.51.100.1 port 22 (serial 0) CA RSA SHA256:z";
+    let (second, accepted) = said(1, "Accepted publickey");
+    assert_eq!(of(&[said(0, "Failed publickey"), (second, format!("{accepted}: {certificate}"))]), 0);
 }
 
 #[test]
@@ -154,6 +157,9 @@ fn each_attempt_that_pam_refused_counts_although_sshd_itself_tells_only_of_the_l
     assert_eq!(of(&[password(0), pam(1), password(3), pam(4), password(6), pam(7)]), 6);
     assert_eq!(of(&[pam(0), pam(3), pam(6), failed(7, "publickey")]), 3);
     assert_eq!(of(&[failed(0, "none"), pam(1), pam(3), pam(6)]), 3);
+    let keys = (0..5).map(|n| failed(n, "publickey"));
+    assert_eq!(of(&keys.chain([pam(6)]).collect::<Vec<_>>()), 5);
+    assert_eq!(of(&[pam(0), failed(0, "challenge-response")]), 1);
     assert_eq!(of(&[pam(0), pam(3), pam(6), failed(9, "password"), failed(12, "password")]), 5);
     assert_eq!(of(&[failed(0, "password"), pam(3), pam(6)]), 3);
     // PAM's own lines tell of the same.
@@ -174,6 +180,9 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
         assert_eq!(failures("auth.log", &[&at(0, said)]), (1, Vec::new()), "{said}");
         let closed = at(1, "sshd[9]: Connection closed by invalid user git 192.0.2.7 port 4711 [preauth]");
         assert_eq!(failures("auth.log", &[&at(0, said), &closed]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
+        // Whose process has that number much later is another one.
+        let other = closed.replace("10:00:01", "10:12:00");
+        assert_eq!(failures("auth.log", &[&at(0, said), &other]), (1, Vec::new()), "{said}");
         let failed = at(0, "sshd[9]: Failed password for git from 192.0.2.7 port 4711 ssh2");
         assert_eq!(failures("auth.log", &[&failed, &at(0, said)]).0, 1, "{said}");
     }
@@ -194,6 +203,8 @@ fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
         assert_eq!(failures("auth.log", &[&at(0, &said)]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
         let refused = at(0, "sshd[9]: Failed publickey for root from 192.0.2.7 port 4711 ssh2: RSA SHA256:abc");
         assert_eq!(failures("auth.log", &[&at(0, &said), &refused]).0, 1);
+        let failed = at(1, "sshd[9]: Failed password for root from 192.0.2.7 port 4711 ssh2");
+        assert_eq!(failures("auth.log", &[&at(0, &said), &failed]).0, 2);
         let accepted = at(1, "sshd[9]: Accepted publickey for root from 192.0.2.7 port 4711 ssh2");
         assert_eq!(failures("auth.log", &[&at(0, &said), &accepted]).0, 0, "let in with another key");
     }
