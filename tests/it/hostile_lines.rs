@@ -6,7 +6,7 @@ use crate::cuts::Random;
 use crate::support::{self, TestBed};
 
 /// Lines of every format that is known.
-const SAMPLES: [&str; 22] = [
+const SAMPLES: [&str; 32] = [
     r#"192.0.2.7 - eve [20/Nov/2026:10:00:05 +0100] "GET /a?b=\"c\" HTTP/1.1" 404 12 "-" "curl/8""#,
     r#"www.example.org:443 2001:db8::7 - - [20/Nov/2026:10:00:05 +0000] "-" 408 - "-" "-""#,
     "Nov 20 10:00:05 web1 sshd[7]: Failed password for invalid user a b from 192.0.2.7 port 22 ssh2",
@@ -26,6 +26,16 @@ const SAMPLES: [&str; 22] = [
     r#"{"__REALTIME_TIMESTAMP":"1795168805123456","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_PID":"7","MESSAGE":"Failed password for root from 192.0.2.7 port 22 ssh2"}"#,
     r#"{"level":"info","ts":1795168805.315,"request":{"remote_ip":"192.0.2.7","method":"GET","uri":"/a","headers":{"X-Forwarded-For":["192.0.2.8, 10.0.0.1"]}},"status":404}"#,
     r#"www.example.org 192.0.2.7 - eve [20/Nov/2026:10:00:05 +0100] "GET / HTTP/1.1" 401 512 "192.0.2.8" 1234"#,
+    r#"a\", 192.0.2.8, 192.0.2.7 - eve [20/Nov/2026:10:00:05 +0100] "GET / HTTP/1.1" 401 5 "-" "x""#,
+    r#"192.0.2.7 - [192.0.2.8, 10.0.0.1] - eve [20/11/2026:10:00:05 +0100] "GET / HTTP/1.1" 401 5"#,
+    "#Date: 2026-11-20 10:00:00",
+    "#Last-Line: 2026-11-20 10:00:00",
+    "#Fields: time c-ip cs-method cs-uri-stem sc-status",
+    "10:00:05 192.0.2.7 GET /a 404",
+    "Fri Nov 20 10:00:05 2026 authpriv.warn dropbear[7]: Bad password attempt for 'root' from 192.0.2.7:4711",
+    "okt. 20 10:00:05 web1 sshd@7-192.0.2.1:22-192.0.2.7:4711.service[7]: User git not allowed because account is locked",
+    "2026-11-20 10:00:05.123456-0700 0x1a2b     Default     0x0                  7      0    sshd: Invalid user eve from 192.0.2.7",
+    "[Fri Nov 20 10:00:05 2026] [error] mod_auth_basic.c(312): (13)Permission denied: [client 192.0.2.7:4711] AH01618: user eve not found: /a",
     "20.11.2026 10:00:05 WARN wrong password for eve from 192.0.2.7",
     "Nov 20 10:00:05 <auth.info> web1 sshd[7]: error: PAM: Authentication failure for root from 192.0.2.7",
     "",
