@@ -190,6 +190,10 @@ impl Sessions {
     /// Takes a line in that tells of `times` failed logins in this shape; returns how many failures count at once.
     pub fn observe(&mut self, sighting: &Sighting<'_>, event: &Event<'_>, shape: Shape, times: u32) -> u32 {
         let time = sighting.time;
+        if shape == Shape::Refused && event.peer.is_none() && event.pid == 0 {
+            // Without address and process nobody knows which other line tells of it.
+            return 0;
+        }
         let key = self.key(event);
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;

@@ -3,22 +3,16 @@
 //!
 //! It names only accounts that there are, and ends its lines with the address, which stands behind the last ` from `.
 
-use std::sync::LazyLock;
-
 use memchr::{memchr, memmem, memrchr};
-use regex::bytes::Regex;
 
+use super::syslog::number;
+use super::syslog_head::without_second_stamp;
 use crate::model::event::Shape;
 use crate::model::{Action, Event, Peer};
 
-/// `[825] Nov 20 10:00:00 `, which stands before a message that was printed and not sent.
-static PRINTED: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"^\[\d+\] [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d ").ok());
-
 /// Reads a message that stands for `times` equal ones into the event.
 pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
-    let printed = PRINTED.as_ref().and_then(|printed| printed.find(message)).map_or(0, |found| found.end());
-    let message = message[printed..].trim_ascii_end();
+    let message = without_own_stamp(message).trim_ascii_end();
     let (said, place) = match message.strip_prefix(b"Exit before auth from <") {
         Some(rest) => (&b"Exit before auth"[..], &rest[..memchr(b'>', rest).unwrap_or(0)]),
         // Some versions tell no address.
@@ -26,14 +20,16 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
             memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
         }
     };
-    if let Some(action) = action(said, times).filter(|action| event.pid != 0 || *action != refused(times)) {
+    if let Some(action) = action(said, times) {
         (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
 }
 
-/// An account that nobody may log in with. Without an address it counts for what its process tells of it.
-fn refused(times: u32) -> Action {
-    Action::LoginFailed { times, shape: Shape::Refused }
+/// What follows `[825] Nov 20 10:00:00 `, which stands before a message that was printed and not sent.
+fn without_own_stamp(message: &[u8]) -> &[u8] {
+    let inner = message.strip_prefix(b"[").and_then(|inner| Some((inner, memchr(b']', inner)?)));
+    let inner = inner.filter(|(inner, end)| number(&inner[..*end]).is_some());
+    inner.and_then(|(inner, end)| inner[end + 1..].strip_prefix(b" ")).map_or(message, without_second_stamp)
 }
 
 /// What happened by these words, behind which an address stands.
@@ -42,9 +38,10 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
         // Old versions write the first letter small.
         said.first().is_some_and(|first| first.eq_ignore_ascii_case(&words[0])) && said[1..].starts_with(&words[1..])
     };
+    let failed = |shape| Some(Action::LoginFailed { times, shape });
     let is_account = |words: &[u8], end: &[u8]| begins(words) && said.ends_with(end);
     if is_account(b"User account '", b"' is locked") || is_account(b"User '", b"' has invalid shell, rejected") {
-        return Some(refused(times));
+        return failed(Shape::Refused);
     }
     let failures: [&[u8]; 5] = [
         b"Bad password attempt for '",
@@ -54,7 +51,7 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
         b"Login attempt with wrong user ",
     ];
     if failures.iter().any(|words| begins(words)) {
-        return Some(Action::LoginFailed { times, shape: Shape::Explicit });
+        return failed(Shape::Explicit);
     }
     let ways = [&b"Password auth"[..], b"PAM password auth", b"Pubkey auth"];
     let rest = ways.iter().find_map(|way| said.strip_prefix(*way));
@@ -83,7 +80,7 @@ mod tests {
 
     #[test]
     fn attempts_and_logins_name_their_address() {
-        let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+        let [failed, refused] = [Shape::Explicit, Shape::Refused].map(|shape| Action::LoginFailed { times: 1, shape });
         for (message, action, user, address) in [
             ("Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
@@ -91,8 +88,8 @@ mod tests {
             ("[7] Nov 20 10:00:00 Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("Login attempt for nonexistent user from ::ffff:192.0.2.7:4711", failed, "", "192.0.2.7"),
             ("Login attempt for nonexistent user", failed, "", ""),
-            ("User account 'root' is locked", refused(1), "root", ""),
-            ("User 'root' has invalid shell, rejected", refused(1), "root", ""),
+            ("User account 'root' is locked", refused, "root", ""),
+            ("User 'root' has invalid shell, rejected", refused, "root", ""),
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),
             (
                 "Pubkey auth succeeded for 'root' with ssh-ed25519 key SHA256:x from 192.0.2.7:4711",
@@ -111,7 +108,7 @@ mod tests {
             ("Child connection from 192.0.2.7:4711", Action::Other, "", ""),
             ("Exit (root) from <192.0.2.7:4711>: Disconnect received", Action::Other, "", ""),
         ] {
-            let mut event = Event { pid: 7, ..Event::plain(None, Category::Auth) };
+            let mut event = Event::plain(None, Category::Auth);
             read(message.as_bytes(), 1, &mut event);
             assert_eq!(event.action, action, "{message}");
             assert_eq!(event.user.unwrap_or_default(), user.as_bytes(), "{message}");

@@ -34,16 +34,9 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'A' | b'/' => found.or_else(|| not_from_there(message, times)),
         _ => found,
     };
-    // Without the process nobody knows what other lines tell of it.
-    let is_known = |found: &Found<'_>| found.peer.is_some() || event.pid != 0 || found.action != placeless(times);
-    if let Some(found) = found.filter(is_known) {
+    if let Some(found) = found {
         (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
     }
-}
-
-/// What is told of an account that may not log in, without the address.
-fn placeless(times: u32) -> Action {
-    Action::LoginFailed { times, shape: Shape::Refused }
 }
 
 struct Found<'a> {
@@ -171,20 +164,18 @@ const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
 /// `error: PAM: REASON for [illegal user ]U from ADDRESS`.
 fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let message = without_preauth(message);
-    let found = |user, peer, shape| {
-        Some(Found { action: Action::LoginFailed { times, shape }, peer: Some(peer), user: Some(user) })
-    };
-    let account = |user| Some(Found { action: placeless(times), peer: None, user: Some(user) });
+    let told = |user, peer, shape| Some(Found { action: Action::LoginFailed { times, shape }, peer, user: Some(user) });
+    let found = |user, peer, shape| told(user, Some(peer), shape);
     if let Some(rest) = message.strip_prefix(b"User ") {
         let end = memmem::rfind(rest, b" not allowed because ")?;
         if OF_THE_ACCOUNT.iter().any(|(from, to)| rest[end + 21..].starts_with(from) && rest.ends_with(to)) {
-            return account(&rest[..end]);
+            return told(&rest[..end], None, Shape::Refused);
         }
         let (user, peer) = user_at_end(&rest[..end])?;
         return found(user, peer, Shape::Refused);
     }
     if let Some(rest) = message.strip_prefix(b"fatal: Access denied for user ") {
-        return account(rest.strip_suffix(b" by PAM account configuration")?);
+        return told(rest.strip_suffix(b" by PAM account configuration")?, None, Shape::Refused);
     }
     if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
         return found(b"root", first_address(rest)?, Shape::Refused);

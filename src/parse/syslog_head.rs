@@ -82,7 +82,7 @@ pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`.
-fn without_second_stamp(text: &[u8]) -> &[u8] {
+pub fn without_second_stamp(text: &[u8]) -> &[u8] {
     let rest = text.split_at_checked(16).filter(|(stamp, _)| {
         month(&stamp[..3]).is_some() && stamp[3] == b' ' && clock(&stamp[7..15]).is_some() && stamp[15] == b' '
     });
