@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use super::{KeptLine, Sighting};
 use crate::model::event::Shape;
 use crate::model::short::ShortBytes;
+use crate::model::untrusted;
 use crate::model::{Action, Address, Category, Event, Peer};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
@@ -219,6 +220,9 @@ impl Sessions {
         if session.repeats_other_module(event, shape, times, time) {
             return 0;
         }
+        if shape == Shape::Refused && session.repeats_other_process(sighting, event) {
+            return 0;
+        }
         if times > 1 && shape == Shape::Pam {
             session.forget_repeated_by_sum(event, times, time);
         }
@@ -345,6 +349,18 @@ impl Session {
         same.map(|held| held.repeated = true).is_some()
     }
 
+    /// Whether sshd's other process has just said the same: both look whether an account may log in, and the one that talks with the client
+    /// writes `[preauth]` behind it.
+    fn repeats_other_process(&mut self, sighting: &Sighting<'_>, event: &Event<'_>) -> bool {
+        let (said, is_preauth) = said(sighting.line);
+        let same = self.held.iter_mut().find(|held| {
+            let (_, line) = held.kept.place();
+            let is_other = !held.repeated && self::said(line) == (said, !is_preauth);
+            is_other && held.shape == Shape::Refused && held.is_attempt_of(event, sighting.time, NEXT_MODULE)
+        });
+        event.pid != 0 && same.map(|held| held.repeated = true).is_some()
+    }
+
     /// Takes out what other modules said of attempts that pam_unix tells of in one line.
     fn forget_repeated_by_sum(&mut self, event: &Event<'_>, times: u32, time: i64) {
         let mut left = times;
@@ -409,10 +425,14 @@ impl Session {
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
             let counts = counting(&self.held.iter().filter(|held| belongs(held)));
-            for held in std::mem::take(&mut self.held) {
+            for mut held in std::mem::take(&mut self.held) {
                 if !belongs(&held) {
                     self.held.push(held);
                 } else if Some(strength(held.shape)) == counts {
+                    // A process that refuses an account serves one client, whatever name it knows of that.
+                    if held.shape == Shape::Refused && held.ip().is_none() {
+                        held.peer = any.map(Address::Ip).or(held.peer);
+                    }
                     over.push(held);
                 }
             }
@@ -433,6 +453,13 @@ fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> Option<Shape
     let (keys, others) = (strongest(true), strongest(false));
     let are_more = keys.zip(others).is_none_or(|((keys, _), (others, _))| keys > others);
     keys.filter(|_| are_more).or(others).map(|(_, shape)| shape)
+}
+
+/// What a line of sshd says, and whether it was said on behalf of a client that is not let in yet.
+fn said(line: &[u8]) -> (&[u8], bool) {
+    let line = untrusted::without_line_break(line);
+    let said = memmem::find(line, b"]: ").map_or(line, |at| &line[at + 3..]);
+    said.strip_suffix(b" [preauth]").map_or((said, false), |said| (said, true))
 }
 
 fn is_key(shape: Shape) -> bool {

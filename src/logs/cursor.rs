@@ -69,7 +69,7 @@ impl Plan {
         let replaced = (lines.identity.device, lines.identity.inode) != (known.device, known.inode);
         // Copied and truncated since it was planned, or a copy that is still being written: the next scan sorts it out.
         let truncated = self.position.head_len > 0 && !begins_with(lines.head(), &self.position);
-        let shrunk = !lines.compressed && lines.identity.size < self.position.offset;
+        let shrunk = lines.is_plain() && lines.identity.size < self.position.offset;
         if replaced || truncated || shrunk && self.rotated {
             return Ok(None);
         }

@@ -10,6 +10,7 @@ use rustix::buffer::spare_capacity;
 
 use super::evtx::{self, Records};
 use super::unpacking::Unpacking;
+use super::utf16::{self, Utf16};
 use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::packed::{MAGIC, Packing};
@@ -33,7 +34,7 @@ enum Input {
     Plain(File),
     /// A pipe.
     Stream(Box<dyn Read + Send>),
-    /// A compressed file or an event log.
+    /// A compressed file, an event log, or text in UTF-16.
     Packed(Unpacking),
 }
 
@@ -106,10 +107,12 @@ impl Lines {
         let input = match Packing::of(&magic[..got]) {
             Some(packing) => Input::Packed(Unpacking::new(packing.reader(file)?)),
             None if magic == evtx::MAGIC => Input::Packed(Unpacking::new(Box::new(Records::new(file)?))),
+            None if utf16::is_marked(&magic) => Input::Packed(Unpacking::new(Box::new(Utf16::new(file)))),
             None => Input::Plain(file),
         };
-        let converted = matches!(input, Input::Packed(_));
-        Ok(Self::new(input, identity, converted))
+        // To text in UTF-16 something may yet be added.
+        let compressed = matches!(input, Input::Packed(_)) && !utf16::is_marked(&magic);
+        Ok(Self::new(input, identity, compressed))
     }
 
     /// Opens what somebody named on the command line: links are followed, pipes are read.
@@ -131,9 +134,9 @@ impl Lines {
             let records = Unpacking::new(Box::new(Records::new(file)?));
             return Ok(Self::new(Input::Packed(records), crate::fs::identity(&meta), true));
         }
-        let packing = Packing::of(&magic[..got]);
+        let (packing, is_utf16) = (Packing::of(&magic[..got]), utf16::is_marked(&magic));
         // What the kernel makes up as it is read seems to be empty, and can't be read twice.
-        if meta.is_file() && meta.len() > 0 && packing.is_none() {
+        if meta.is_file() && meta.len() > 0 && packing.is_none() && !is_utf16 {
             file.seek(SeekFrom::Start(0))?;
             return Ok(Self::new(Input::Plain(file), crate::fs::identity(&meta), false));
         }
@@ -144,6 +147,7 @@ impl Lines {
                 let counted = Counted { input: whole, read: packed.clone() };
                 Input::Packed(Unpacking::new(packing.reader(counted)?))
             }
+            None if is_utf16 => Input::Packed(Unpacking::new(Box::new(Utf16::new(whole)))),
             None => Input::Stream(Box::new(whole)),
         };
         let lines = Self::new(input, crate::fs::identity(&meta), packing.is_some());
@@ -165,6 +169,11 @@ impl Lines {
             skipped: 0,
             ending: None,
         }
+    }
+
+    /// Whether the text lies in the file as it is read, so that a place in one is a place in the other.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.input, Input::Plain(_))
     }
 
     /// The first bytes of the text, at most 1 KiB, without moving on.

@@ -8,6 +8,7 @@ mod lines;
 pub mod rotate;
 mod select;
 mod unpacking;
+mod utf16;
 
 pub use cursor::{Cursor, Plan, Position, plan};
 pub use finished::{Writers, unfinished};

@@ -7,14 +7,16 @@ use chrono::NaiveDate;
 use memchr::{memchr, memmem};
 
 use super::marks::{Marks, first_marks, leading_digits};
-use super::time::{clock, four, month, offset, two, with_offset};
-use super::{Parser, PlainRequest};
+use super::time::{WallClock, clock, four, month, offset, two, with_offset};
+use super::{Context, Parser, PlainRequest};
 use crate::model::event::{leading_ipv4, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser; it remembers the last minute's stamp.
 #[derive(Default)]
 pub struct Access {
+    /// For stamps without a zone, where these are read at all.
+    wall: Option<WallClock>,
     prefix: [u8; 17],
     zone: [u8; 5],
     minute: i64,
@@ -26,7 +28,11 @@ impl Parser for Access {
         let (user, stamp_start) = user(line, host_end)?;
         let stamp_end = stamp_start + stamp_length(line, stamp_start)?;
         let stamp = &line[stamp_start..stamp_end];
-        let time = if stamp.len() == NUMBERED { numbered(stamp) } else { self.time(stamp) }?;
+        let time = match stamp.len() {
+            NUMBERED => numbered(stamp),
+            ZONELESS => self.zoneless(stamp),
+            _ => self.time(stamp),
+        }?;
         let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
         if holds_stamp(rest) {
             return None;
@@ -60,6 +66,18 @@ impl Parser for Access {
 }
 
 impl Access {
+    /// A parser that also reads stamps without a zone: they are in the context's.
+    pub fn new(context: Context) -> Self {
+        Self { wall: Some(WallClock::new(context)), ..Self::default() }
+    }
+
+    /// Reads `17/May/2015:10:05:03` and `17/May/2015 10:05:03`, as Python's http.server writes it.
+    fn zoneless(&mut self, stamp: &[u8]) -> Option<i64> {
+        let &[d1, d2, b'/', _, _, _, b'/', ..] = stamp else { return None };
+        let date = NaiveDate::from_ymd_opt(four(&stamp[7..11])?, month(&stamp[3..6])?, two([d1, d2])?)?;
+        self.wall.as_mut()?.instant(date, clock(&stamp[12..])?)
+    }
+
     /// Reads `17/May/2015:10:05:03 +0000`.
     fn time(&mut self, stamp: &[u8]) -> Option<i64> {
         let (prefix, zone) = (&stamp[..17], &stamp[21..26]);
@@ -180,8 +198,9 @@ fn is_host_with_port(word: &[u8]) -> bool {
 /// The length of what stands between stamp and request: `] "`.
 const BEFORE_REQUEST: usize = 3;
 
-/// The length of a stamp with the month as a number.
+/// The length of a stamp with the month as a number, and of one without a zone.
 const NUMBERED: usize = 25;
+const ZONELESS: usize = 20;
 
 /// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
 const STAMP: usize = 26 + BEFORE_REQUEST;
@@ -219,7 +238,7 @@ fn plain_stamp(line: &[u8], host_end: usize) -> Option<usize> {
 fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
     let mut marks = Marks::new(text);
     let (request, answer) = text.split_at(marks.quote()?);
-    let (status, size) = status(answer)?;
+    let (status, size) = status(answer).or_else(|| bare_status(answer))?;
     let mut rest = request.len() + size;
     if text.get(rest).is_some_and(|after| !matches!(after, b' ' | b'\n')) {
         return None;
@@ -271,6 +290,12 @@ fn status(answer: &[u8]) -> Option<(u16, usize)> {
     ((100..600).contains(&status) && size > 0).then_some((status, 6 + size))
 }
 
+/// The status where the line ends with it, and how long it is.
+fn bare_status(answer: &[u8]) -> Option<(u16, usize)> {
+    let (bare, rest) = answer.split_at_checked(5)?;
+    matches!(rest, [] | [b'\n', ..]).then(|| status(&[bare, b" -"].concat()))?.map(|(status, _)| (status, 5))
+}
+
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
 fn holds_stamp(text: &[u8]) -> bool {
     // Most lines have no room for one.
@@ -290,7 +315,20 @@ fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
             s[2] == b'/' && s[5] == b'/' && s[10] == b':' && s[16] == b':' && s[19] == b' ' && s.ends_with(b"] \"")
         })
     };
-    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_numbered().then_some(NUMBERED) }
+    let is_zoneless = || {
+        line.get(at..at + ZONELESS + BEFORE_REQUEST).is_some_and(|s| {
+            s[2] == b'/'
+                && s[6] == b'/'
+                && matches!(s[11], b':' | b' ')
+                && s[14] == b':'
+                && s[17] == b':'
+                && s.ends_with(b"] \"")
+        })
+    };
+    if is_stamp(line, at) {
+        return Some(STAMP - BEFORE_REQUEST);
+    }
+    is_numbered().then_some(NUMBERED).or_else(|| is_zoneless().then_some(ZONELESS))
 }
 
 /// Whether the text of a stamp begins there, followed by a quoted request.
@@ -393,6 +431,25 @@ mod tests {
             assert_eq!(parse(&line), Some((Some(want), 401, user.to_owned())), "{line}");
         }
         assert_eq!(parse(r#"192.0.2.1 - - [20/13/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#), None);
+    }
+
+    #[test]
+    fn stamps_without_a_zone_and_lines_without_a_size_are_understood() {
+        let context = Context { zone: chrono_tz::Europe::Berlin, year: crate::parse::YearRule::From(2026) };
+        let mut parser = Access::new(context);
+        let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
+        for stamp in ["20/Nov/2026:10:05:03", "20/Nov/2026 10:05:03", "20/Nov/2026:10:05:03 +0100"] {
+            for rest in [r#" 5 "-" "x" 588"#, " -", ""] {
+                let line = format!(r#"192.0.2.1 - eve [{stamp}] "GET / HTTP 1.1" 401{rest}"#);
+                let event = parser.parse(line.as_bytes()).unwrap();
+                let (action, user) = (Action::Request { status: 401 }, Some(&b"eve"[..]));
+                assert_eq!((event.time, event.action, event.user), (Some(want), action, user), "{line}");
+            }
+        }
+        for end in ["4011", "40", "401x", "401 ", "401 \"-\""] {
+            let line = format!(r#"192.0.2.1 - - [20/Nov/2026:10:05:03] "GET /" {end}"#);
+            assert_eq!(parser.parse(line.as_bytes()), None, "{end}");
+        }
     }
 
     #[test]

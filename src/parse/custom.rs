@@ -1,18 +1,17 @@
 //! Formats described in the configuration.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
 use ipnet::IpNet;
 use regex::bytes::{CaptureLocations, Regex};
-use serde_json::value::RawValue;
 
 use super::access::stamp;
+use super::json::{Object, object, value};
 use super::time::{WallClock, rfc3339};
-use super::{Context, Parser, joined, json};
+use super::{Context, Parser, joined};
 use crate::model::event::{Shape, parse_ip};
 use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
 use crate::model::{Action, Category, Event, Peer};
@@ -235,23 +234,6 @@ fn is_value(found: &str, value: &str) -> bool {
 /// Whether a value holds anything.
 fn is_something(value: &[u8]) -> bool {
     !matches!(value, b"" | b"-" | b"null" | b"\"\"")
-}
-
-/// The members of a JSON object, their values as they stand there.
-type Object<'a> = BTreeMap<String, &'a RawValue>;
-
-fn object(text: &str) -> Option<Object<'_>> {
-    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
-}
-
-/// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
-/// the last. A name may itself hold dots.
-fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
-    if let Some(found) = object.get(place) {
-        return json::text(found);
-    }
-    let dots = place.match_indices('.').map(|(at, _)| at);
-    dots.filter_map(|at| value(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..])).next()
 }
 
 /// An address without the port behind it: `192.0.2.7:443`, `[2001:db8::1]:443`.

@@ -40,7 +40,14 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
     };
     let failed = |shape| Some(Action::LoginFailed { times, shape });
     let is_account = |words: &[u8], end: &[u8]| begins(words) && said.ends_with(end);
-    if is_account(b"User account '", b"' is locked") || is_account(b"User '", b"' has invalid shell, rejected") {
+    let refusals = [
+        (&b"User account '"[..], &b"' is locked"[..]),
+        (b"User '", b"' has invalid shell, rejected"),
+        (b"User '", b"' has blank password, rejected"),
+        (b"Logins are restricted to the group ", b"' is not a member"),
+        (ROOT_REJECTED, b""),
+    ];
+    if refusals.iter().any(|(words, end)| is_account(words, end)) {
         return failed(Shape::Refused);
     }
     let failures: [&[u8]; 5] = [
@@ -62,8 +69,14 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
     begins(b"Exit before auth").then_some(Action::Probed)
 }
 
+/// What it says where root may not log in at all.
+const ROOT_REJECTED: &[u8] = b"root login rejected";
+
 /// `'USER'`
 fn account(said: &[u8]) -> Option<&[u8]> {
+    if said.eq_ignore_ascii_case(ROOT_REJECTED) {
+        return Some(b"root");
+    }
     let rest = &said[memchr(b'\'', said)? + 1..];
     Some(&rest[..memchr(b'\'', rest)?])
 }

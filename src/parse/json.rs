@@ -1,4 +1,6 @@
-//! Texts in JSON values.
+//! What JSON objects hold.
+
+use std::collections::BTreeMap;
 
 use memchr::memchr;
 use serde_json::value::RawValue;
@@ -15,6 +17,24 @@ pub fn text(value: &RawValue) -> Option<&str> {
     }
     let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
+}
+
+/// The members of a JSON object, their values as they stand there.
+pub type Object<'a> = BTreeMap<String, &'a RawValue>;
+
+/// The members of an object; none for what is no object.
+pub fn object(text: &str) -> Option<Object<'_>> {
+    text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
+}
+
+/// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
+/// the last. A name may itself hold dots.
+pub fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
+    if let Some(found) = object.get(place) {
+        return text(found);
+    }
+    let dots = place.match_indices('.').map(|(at, _)| at);
+    dots.filter_map(|at| value(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..])).next()
 }
 
 /// Whole lines of other formats that stand in strings, without the escapes.

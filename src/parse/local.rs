@@ -23,7 +23,7 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
         event.user = user;
     } else if let Some(user) = granted(program, message) {
-        // su and login tell of the account that is entered: without the process nobody knows by whom.
+        // The others tell of the account that is entered: without the process nobody knows by whom.
         if event.pid != 0 || program == b"sudo" {
             (event.action, event.user) = (Action::Granted { by_module: false }, Some(user));
         }
@@ -37,7 +37,7 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     }
 }
 
-/// Who was let do what: `USER : TTY=… ; … ; COMMAND=…` of sudo, and the account that su and login enter.
+/// Who was let do what: `USER : TTY=… ; … ; COMMAND=…` of sudo, and the account that others enter.
 fn granted<'a>(program: &[u8], message: &'a [u8]) -> Option<&'a [u8]> {
     match program {
         b"sudo" => {
@@ -46,8 +46,9 @@ fn granted<'a>(program: &[u8], message: &'a [u8]) -> Option<&'a [u8]> {
             let begins = [&b"TTY="[..], b"PWD=", b"USER=", b"HOST="].iter().any(|word| what.starts_with(word));
             (begins && memmem::find(what, b" ; COMMAND=").is_some()).then(|| message[..at].trim_ascii())
         }
-        b"su" | b"login" | b"su(pam_unix)" | b"login(pam_unix)" => pam::opened(message),
-        _ => None,
+        // These ask nobody.
+        b"CRON" | b"cron" | b"crond" | b"systemd" => None,
+        _ => pam::opened(message),
     }
 }
 

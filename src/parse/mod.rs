@@ -21,6 +21,7 @@ mod syslog_stamp;
 mod time;
 mod w3c;
 mod windows;
+mod windows_export;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -98,8 +99,8 @@ struct Format {
 
 const NGINX_ERROR: &str = "nginx-error";
 
-const FORMATS: [Format; 8] = [
-    Format { name: "access", make: |_, _| Box::new(access::Access::default()) },
+const FORMATS: [Format; 9] = [
+    Format { name: "access", make: |context, _| Box::new(access::Access::new(context)) },
     // Before syslog, for which a line of it without its header might be taken.
     Format { name: "w3c", make: |_, _| Box::new(w3c::W3c::default()) },
     // Before syslog as well, whose stamp may stand before anything.
@@ -109,6 +110,7 @@ const FORMATS: [Format; 8] = [
     Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
     Format { name: "sshd", make: |context, _| Box::new(sshd_file::SshdFile::new(context)) },
     Format { name: "journal", make: |_, _| Box::new(journal::Journal::default()) },
+    Format { name: "windows", make: |context, _| Box::new(windows_export::WindowsExport::new(context)) },
 ];
 
 /// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.

@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
-use crate::model::event::{Shape, leading_ipv4};
+use crate::model::event::{Shape, leading_ipv4, parse_ip};
 use crate::model::{Action, Event, Peer};
 
 /// Reads a message of sshd that stands for `times` equal ones into the event.
@@ -20,7 +20,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
     let Some(first) = message.first() else { return };
     // What a message begins with tells what it can be; most of an attack's lines are found at once.
     let found = match first {
-        b'F' => failed(message, times),
+        b'F' | b'f' => failed(message, times),
         b'A' => accepted(message),
         b'I' => invalid_user(message, times),
         b'p' | b'a' | b'P' | b'(' | b'0'..=b'9' => told_by_pam(message, times),
@@ -50,7 +50,8 @@ const UNASKED: [&[u8]; 4] = [b"publickey", b"none", b"gssapi-with-mic", b"hostba
 
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
-    let rest = message.strip_prefix(b"Failed ")?;
+    // Some patched ones write it small.
+    let rest = message.strip_prefix(b"Failed ").or_else(|| message.strip_prefix(b"failed "))?;
     let method = first_word(rest);
     let shape = match method {
         _ if UNASKED.contains(&method) => Shape::Key,
@@ -74,7 +75,7 @@ fn accepted(message: &[u8]) -> Option<Found<'_>> {
     Some(Found { action: Action::LoginSucceeded, peer, user: Some(user) })
 }
 
-/// `USER from ADDRESS port N ssh2[: KEY]`, where USER may hold anything, and KEY as well where it is a certificate: its
+/// `USER from ADDRESS[ port N ssh2[: KEY]]`, where USER may hold anything, and KEY as well where it is a certificate: its
 /// identity is the client's to choose. The last place is the server's own if what follows is nothing else; otherwise
 /// there must be only one.
 fn user_from_address<'a>(text: &'a [u8], method: &[u8]) -> Option<(&'a [u8], Option<Peer<'a>>)> {
@@ -90,7 +91,11 @@ fn user_from_address<'a>(text: &'a [u8], method: &[u8]) -> Option<(&'a [u8], Opt
     let others =
         memmem::find_iter(text, b" from ").filter_map(|at| place(&text[at + 6..]).map(|(peer, _)| (&text[..at], peer)));
     let mut places = first.into_iter().chain(others);
-    let (user, peer) = places.next()?;
+    let Some((user, peer)) = places.next() else {
+        // Some leave out the port, and then nothing follows.
+        let last = last_from(text)?;
+        return Some((&text[..last], Some(Peer::Ip(parse_ip(&text[last + 6..])?))));
+    };
     Some(if places.next().is_some() { (&text[..0], None) } else { (user, Some(peer)) })
 }
 
@@ -186,6 +191,8 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
         return found(user, peer?, Shape::Refused);
     }
     let rest = error.strip_prefix(b"PAM: ")?;
+    // One of its reasons holds the word before the account as well.
+    let rest = rest.strip_prefix(b"Have exhausted maximum number of retries for service").unwrap_or(rest);
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
     let (user, peer) = user_at_end(without_validity(rest))?;
     found(user, peer, Shape::PamTold)
@@ -290,7 +297,9 @@ fn place_at_end(text: &[u8]) -> Option<Peer<'_>> {
     let peer = Peer::read(words.next()?)?;
     let well_formed = match words.next() {
         None => true,
-        Some(b"port") => words.next().and_then(number).is_some() && words.next().is_none(),
+        Some(b"port") => {
+            words.next().and_then(number).is_some() && words.all(|word| matches!(word, b"ssh2" | b"[preauth]"))
+        }
         // sshd with a host of several addresses: through which of them.
         Some(b"via") => words.next().and_then(Peer::read).is_some() && words.next().is_none(),
         Some(_) => false,
@@ -331,6 +340,14 @@ mod tests {
 
     fn failure(shape: Shape) -> Action {
         Action::LoginFailed { times: 1, shape }
+    }
+
+    #[test]
+    fn a_reason_of_pam_is_no_part_of_an_account() {
+        for reason in ["Authentication failure", "Have exhausted maximum number of retries for service"] {
+            let told = read_line(&format!("error: PAM: {reason} for root from 192.0.2.1"));
+            assert_eq!(told, (failure(Shape::PamTold), "192.0.2.1".into(), "root".into()), "{reason}");
+        }
     }
 
     #[test]

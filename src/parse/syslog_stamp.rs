@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::Context;
 use super::syslog::number;
-use super::syslog_head::{is_priority, word};
+use super::syslog_head::{is_priority, plain_head, word};
 use super::time::{WallClock, clock, four, month, month_elsewhere, offset, rfc3339, two};
 use chrono::NaiveDate;
 
@@ -38,7 +38,7 @@ impl Stamps {
         }
         match line.first()? {
             b'0'..=b'9' => match four(&line[..4.min(line.len())]).filter(|_| line.get(4) == Some(&b' ')) {
-                Some(year) => self.bsd(&line[5..], Some(year)),
+                Some(year) => self.bsd(&line[5..], Some(year), false),
                 None => self.numeric(line).or_else(|| self.local(line)),
             },
             // glibc pads a month that is a number; whatever else is indented goes on with the line before.
@@ -47,10 +47,10 @@ impl Stamps {
                 if line.get(4).is_some_and(u8::is_ascii_digit) {
                     self.full(&line[4..])
                 } else {
-                    self.logread(&line[4..])
+                    self.logread(&line[4..]).or_else(|| self.bsd(&line[4..], None, true))
                 }
             }
-            b'A'..=b'Z' => self.bsd(line, None).or_else(|| self.local(line)),
+            b'A'..=b'Z' => self.bsd(line, None, false).or_else(|| self.local(line)),
             _ => self.local(line),
         }
     }
@@ -76,8 +76,9 @@ impl Stamps {
         Some((self.wall.yearless(month_elsewhere(name)?, day, clock(time)?)?, rest))
     }
 
-    /// `Nov 20 10:00:00 `, with a fraction of the second as well, and `Nov 20 2026 10:00:00 `.
-    fn bsd<'a>(&mut self, line: &'a [u8], year: Option<i32>) -> Option<(i64, &'a [u8])> {
+    /// `Nov 20 10:00:00 `, with a fraction of the second as well, and `Nov 20 2026 10:00:00 `. A year behind the clock is part of other
+    /// programs' stamps, where a weekday stands in front, unless a line of syslog follows.
+    fn bsd<'a>(&mut self, line: &'a [u8], year: Option<i32>, has_weekday: bool) -> Option<(i64, &'a [u8])> {
         // Some daemons do not pad the day.
         let padded = line.get(5) != Some(&b' ');
         let (day, mut rest) =
@@ -94,11 +95,19 @@ impl Stamps {
             Some(year)
         });
         let clock = clock(rest.get(1..9)?)?;
+        let mut after = &rest[9..];
+        let year = match year_in_front(after).filter(|_| year.is_none()) {
+            Some((year, text)) if plain_head(text).is_some() => {
+                after = &after[5..];
+                Some(year)
+            }
+            Some(_) if has_weekday => return None,
+            _ => year,
+        };
         let time = match year {
             Some(year) => self.wall.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)?,
             None => self.wall.yearless(month, day, clock)?,
         };
-        let after = &rest[9..];
         if after.first() == Some(&b' ') {
             let start = time - i64::from(clock.second);
             // Near the latest instant that a stamp may mean, the seconds tell the year.
@@ -106,6 +115,10 @@ impl Stamps {
             self.minute =
                 line.first_chunk().filter(|_| padded && year.is_none() && is_far).map(|minute| (*minute, start));
             return Some((time, &after[1..]));
+        }
+        // What macOS says of the line before has no host.
+        if after.starts_with(b": --- ") {
+            return Some((time, &after[2..]));
         }
         let end = memchr(b' ', after)?;
         is_fraction(&after[..end]).then_some((time, &after[end + 1..]))
@@ -144,6 +157,12 @@ impl Stamps {
     }
 }
 
+/// ` 2026 `, and what follows it.
+fn year_in_front(text: &[u8]) -> Option<(i32, &[u8])> {
+    let (year, rest) = word(text.strip_prefix(b" ")?)?;
+    Some((four(year).filter(|_| year.len() == 4)?, rest))
+}
+
 /// `.123456`
 fn is_fraction(text: &[u8]) -> bool {
     text.len() > 1 && text[0] == b'.' && text[1..].iter().all(u8::is_ascii_digit)
@@ -175,6 +194,10 @@ mod tests {
             "Nov. 20 10:00:05",
             "ноя 20 10:00:05",
             "11月 20 10:00:05",
+            "Fri Nov 20 2026 10:00:05",
+            "Wed Nov 20 10:00:05",
+            "Fri Nov 20 10:00:05 2026",
+            "Nov 20 10:00:05 2026",
             " 11월 20 10:00:05",
         ] {
             let line = format!("{stamp} web1 sshd[7]: x");

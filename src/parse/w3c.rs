@@ -14,21 +14,10 @@ use super::{Parser, joined};
 use crate::model::event::{Shape, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
 
-/// Commands of FTP, whose replies are no HTTP statuses.
-const FTP: [&[u8]; 12] = [
-    b"USER",
-    b"PASS",
-    b"ACCT",
-    b"QUIT",
-    b"STOR",
-    b"RETR",
-    b"CWD",
-    b"LIST",
-    b"NLST",
-    b"TYPE",
-    b"DataChannelOpened",
-    b"ControlChannelOpened",
-];
+/// Commands of FTP (RFC 959, 2228, 2389, 3659, 7151) and of SMTP (RFC 5321, 4954), whose replies are no HTTP statuses.
+const NOT_HTTP: &[u8] = b"ABOR ACCT ALLO APPE AUTH BDAT CCC CDUP CLNT CWD DATA DELE EHLO EPRT EPSV ETRN EXPN FEAT HELO HELP HOST LANG \
+LIST MAIL MDTM MFMT MKD MLSD MLST MODE NLST NOOP OPTS PASS PASV PBSZ PORT PROT PWD QUIT RCPT REST RETR RMD RNFR RNTO RSET SITE SIZE \
+STARTTLS STAT STOR STOU STRU SYST TYPE USER VRFY XCWD XPWD DataChannelOpened ControlChannelOpened";
 
 /// The columns that IIS writes where nobody chose others: up to version 7, since 7.5, and all that there are. So lines are
 /// understood also where the header was cut off.
@@ -154,10 +143,15 @@ impl Parser for W3c {
         event.is_post = method == Some(b"POST");
         let status = value(columns.status).and_then(status);
         event.action = match (method.map(without_session), status) {
-            (Some(b"PASS"), Some(530)) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
+            (Some(b"PASS"), Some(530)) | (Some(b"AUTH"), Some(535)) => {
+                Action::LoginFailed { times: 1, shape: Shape::Explicit }
+            }
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
-            // No reply of FTP has these numbers, and a request may be called as its commands are.
-            (Some(method), status) if FTP.contains(&method) && !matches!(status, Some(401 | 403 | 404)) => {
+            // No reply of theirs has these numbers, and a request may be called as their commands are.
+            (Some(method), status)
+                if words(NOT_HTTP, false).any(|command| command == method)
+                    && !matches!(status, Some(401 | 403 | 404)) =>
+            {
                 Action::Other
             }
             (_, Some(status)) => Action::Request { status },
@@ -370,6 +364,9 @@ mod tests {
         assert_eq!(last(&text("PASS", 530)).unwrap().1, failed);
         assert_eq!(last(&text("[31]PASS", 530)).unwrap().1, failed);
         assert_eq!(last(&text("PASS", 230)).unwrap().1, Action::LoginSucceeded);
-        assert_eq!(last(&text("STOR", 550)).unwrap().1, Action::Other);
+        assert_eq!(last(&text("AUTH", 535)).unwrap().1, failed, "of a server of mail");
+        for (command, reply) in [("STOR", 550), ("SIZE", 550), ("ControlChannelOpened", 500), ("RCPT", 554)] {
+            assert_eq!(last(&text(command, reply)).unwrap().1, Action::Other, "{command}");
+        }
     }
 }

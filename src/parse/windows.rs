@@ -1,4 +1,4 @@
-//! Windows events, as lines that `logs/evtx.rs` makes of them: the process number is the event's id.
+//! What Windows events mean, and how the lines tell it that `logs/evtx.rs` makes of them: the process number is the event's id.
 //!
 //! What sshd says stands there with the process that says it (<https://github.com/PowerShell/Win32-OpenSSH/wiki/Logging-Facilities>). What the others mean: <https://learn.microsoft.com/en-us/previous-versions/windows/it-pro/windows-10/security/threat-protection/auditing/basic-security-audit-policies>
 //! and, for 18456, <https://learn.microsoft.com/en-us/sql/relational-databases/errors-events/mssqlserver-18456-database-engine-error>.
@@ -17,36 +17,59 @@ const COMING_IN: [&[u8]; 5] = [b"2", b"3", b"8", b"10", b"11"];
 /// Kerberos results (4771, `Status`) that are no guess at a password: expired, and a clock that goes wrong.
 const NO_GUESS: [&[u8]; 2] = [b"0x17", b"0x25"];
 
-/// Reads a message into the event.
+/// Who nobody is: the account of connections without one, whose name each language has its own for.
+const ANONYMOUS: &[u8] = b"S-1-5-7";
+
+/// An event as Windows keeps it, however it is written down.
+pub struct Record<'a, F> {
+    /// The log it stands in.
+    pub channel: &'a [u8],
+    /// The severity: 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
+    pub level: &'a [u8],
+    /// All of it.
+    pub text: &'a [u8],
+    /// The values of its fields by their names.
+    pub field: F,
+}
+
+/// Reads a message of `logs/evtx.rs` into the event.
 pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
-    let user = field(message, "TargetUserName").filter(|user| !matches!(*user, b"" | b"-"));
-    let status = field(message, "Status").unwrap_or_default();
+    let mut words = message.split(|byte| *byte == b' ');
+    let channel = words.next().unwrap_or_default();
+    let level = words.next().and_then(|word| word.strip_prefix(b"level=")).unwrap_or_default();
+    read_record(&Record { channel, level, text: message, field: |name: &str| field(message, name) }, event);
+}
+
+/// Reads a record into the event, whose process number is the record's id.
+pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, event: &mut Event<'a>) {
+    let field = |name| (record.field)(name);
+    let user = field("TargetUserName").filter(|user| !matches!(*user, b"" | b"-"));
+    let status = field("Status").unwrap_or_default();
     let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
-    let channel = message.split(|byte| *byte == b' ').next().unwrap_or_default();
     // Numbers mean something only together with the log they stand in.
-    let action = match (channel, event.pid) {
+    let action = match (record.channel, event.pid) {
         (b"Security", 4625) => failed,
         (b"Security", 4771) if !NO_GUESS.contains(&status) => failed,
         // The server that checks a password knows only the name of the machine it came from.
         (b"Security", 4776) if status.trim_ascii() != b"0x0" => failed,
-        (b"Security", 4624) if is_somebody(message, user) => Action::LoginSucceeded,
+        (b"Security", 4624) if is_somebody(record, user) => Action::LoginSucceeded,
         (b"Security", 4740) => Action::LockedOut,
         (b"Security", 1102) | (b"System", 104) => Action::LogCleared,
         (b"Application", 18456) => {
             event.category = Category::Auth;
             event.action = failed;
-            event.user = field(message, "Data").map(<[u8]>::trim_ascii);
+            event.user = field("Data").map(<[u8]>::trim_ascii);
             // The account's name comes first and may say anything; the server writes the address last.
-            let client = memmem::rfind(message, b"[CLIENT: ").map(|at| &message[at + 9..]);
+            let client = memmem::rfind(record.text, b"[CLIENT: ").map(|at| &record.text[at + 9..]);
             event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
             return;
         }
         (b"OpenSSH/Operational" | b"OpenSSH/Admin", _) => {
-            let pid = field(message, "ProcessID").and_then(number).unwrap_or(0);
+            let pid = field("ProcessID").and_then(number).unwrap_or(0);
             (event.category, event.pid) = (Category::Auth, pid);
-            if field(message, "process").is_some_and(is_sshd) {
+            if field("process").is_some_and(is_sshd) {
                 // As everywhere, what it calls an error may be a scanner's doing.
-                sshd::read(field(message, "payload").unwrap_or_default(), 1, event);
+                sshd::read(field("payload").unwrap_or_default(), 1, event);
                 return;
             }
             Action::Other
@@ -54,7 +77,7 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
         _ => Action::Other,
     };
     if action == Action::Other {
-        let is_error = matches!(level(message), Some(b"1" | b"2"));
+        let is_error = matches!(record.level, b"1" | b"2");
         event.action = if is_error { Action::ErrorLogged } else { Action::Other };
         event.category = if is_error { Category::Error } else { Category::System };
         return;
@@ -63,18 +86,15 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     event.action = action;
     event.user = user;
     // Only an address counts: the name of a machine is whatever it says itself.
-    event.peer = field(message, "IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
+    event.peer = field("IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
 }
 
 /// Whether a successful logon is that of a person from elsewhere, not of a service, a machine or nobody.
-fn is_somebody(message: &[u8], user: Option<&[u8]>) -> bool {
-    let by = field(message, "LogonType").unwrap_or_default();
-    COMING_IN.contains(&by) && user.is_some_and(|user| !user.ends_with(b"$") && user != b"ANONYMOUS LOGON")
-}
-
-/// The severity: 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
-fn level(message: &[u8]) -> Option<&[u8]> {
-    message.split(|byte| *byte == b' ').nth(1)?.strip_prefix(b"level=")
+fn is_somebody<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, user: Option<&[u8]>) -> bool {
+    let is = |name, wanted: &[u8]| (record.field)(name) == Some(wanted);
+    COMING_IN.iter().any(|by| is("LogonType", by))
+        && user.is_some_and(|user| !user.ends_with(b"$") && user != b"ANONYMOUS LOGON")
+        && !is("TargetUserSid", ANONYMOUS)
 }
 
 /// The value of a field. No value holds quotation marks, so what stands within them is one, whatever it looks like.
@@ -161,6 +181,8 @@ mod tests {
         for (user, by) in [("eve", "5"), ("WIN-1$", "3"), ("ANONYMOUS LOGON", "3")] {
             assert_eq!(read_line(4624, &message(user, by)).0, Action::Other, "{user} by {by}");
         }
+        let nobody = r#"Security level=0 TargetUserSid="S-1-5-7" TargetUserName="ANONYMOUS-ANMELDUNG" LogonType="3""#;
+        assert_eq!(read_line(4624, nobody).0, Action::Other, "in any language");
         assert_eq!(read_line(7001, "System level=2 param1=\"x\"").0, Action::ErrorLogged);
         let other = "Microsoft-Windows-TerminalServices-RDPClient/Operational level=4 Value=\"192.0.2.7\"";
         assert_eq!(read_line(1102, other).0, Action::Other, "a connection made, and no log emptied");

@@ -219,8 +219,15 @@ fn what_dropbear_says_on_a_router_counts_each_attempt_once() {
     assert_eq!(failures("messages", &[&failed(0), &failed(3), &accepted]).0, 2);
     let pam = at(0, &format!("dropbear[9]: pam_unix(dropbear:auth): {}", PAM.replace("=ssh", "=dropbear")));
     assert_eq!(failures("messages", &[&pam]), (1, vec!["192.0.2.7 1".to_owned()]));
-    let locked = at(0, "dropbear[9]: User account 'root' is locked");
-    assert_eq!(failures("messages", &[&locked, &gone]), (1, vec!["192.0.2.7 1".to_owned()]));
+    for said in [
+        "User account 'root' is locked",
+        "User 'root' has blank password, rejected",
+        "root login rejected",
+        "Logins are restricted to the group ssh but user 'root' is not a member",
+    ] {
+        let refused = at(0, &format!("dropbear[9]: {said}"));
+        assert_eq!(failures("messages", &[&refused, &gone]), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
+    }
     let logread =
         "Fri Nov 20 10:00:00 2026 authpriv.warn dropbear[9]: Login attempt for nonexistent user from 192.0.2.7:4711";
     assert_eq!(failures("messages", &[logread]), (1, vec!["192.0.2.7 1".to_owned()]));
@@ -280,6 +287,8 @@ fn lines_that_came_again_count_as_often_as_is_said() {
     // macOS names no host there.
     let apple = "Nov 20 10:00:30 --- last message repeated 5 times ---";
     assert_eq!(failures("system.log", &[&at(0, failed), apple]).0, 6);
+    let apple = "Nov 20 10:00:30: --- last message repeated 1 time ---";
+    assert_eq!(failures("system.log", &[&at(0, failed), apple]).0, 2);
     let two = |between: &str| {
         of(&[(0, failed.to_owned()), (5, between.to_owned()), (9, "last message repeated 2 times".to_owned())])
     };

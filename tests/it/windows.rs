@@ -57,6 +57,48 @@ fn a_scan_job_reads_an_event_log_once_and_tells_of_an_emptied_one() {
 }
 
 #[test]
+fn a_log_in_utf_16_is_read_once_and_goes_on_where_it_ended() {
+    let bed = TestBed::new();
+    bed.main("[sources.windows]\nfiles = [\"DIR/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"failed-logins\"]\n");
+    let line = |second: u32| {
+        format!(
+            "9000 2026-11-20 10:00:{second:02}.010 Failed password for \u{672a}\u{77e5} from 192.0.2.7 port 2029 ssh2\r\n"
+        )
+    };
+    let lines: String = (0..5).map(line).collect();
+    let text: Vec<u8> = "\u{feff}".encode_utf16().chain(lines.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    // The first time within a line, and within a character.
+    let first = text.len() - 101;
+    for (end, at, found) in [(first, "2026-11-20T10:05:00Z", 0), (text.len(), "2026-11-20T10:06:00Z", 1)] {
+        bed.bytes("sshd.log", &text[..end]);
+        bed.run_job("scan", at);
+        assert_eq!(bed.store().findings(&Default::default()).unwrap().len(), found);
+    }
+    let found = bed.store().findings(&Default::default()).unwrap();
+    assert_eq!((found[0].finding.count, found[0].finding.evidence[0].text.contains("\u{672a}\u{77e5}")), (5, true));
+    assert!(bed.run_job("scan", "2026-11-20T10:07:00Z").summary.contains("nothing"));
+}
+
+#[test]
+fn events_that_were_exported_are_failed_logins_as_in_their_log() {
+    let Some(shared) = support::shared() else {
+        return support::skip("events_that_were_exported_are_failed_logins_as_in_their_log", "../shared");
+    };
+    for (file, want) in [("windows-bf/windows-bf.log", 6), ("windows-logs/windows-logs.log", 1)] {
+        let file = shared.join("corpora/crowdsec-hub").join(file);
+        let scanned = TestBed::new().json(&["scan", "--zone", "UTC", file.to_str().unwrap()]);
+        assert_eq!(
+            (&scanned["failed_logins"], &scanned["files"][0]["unparsed"]),
+            (&want.into(), &0.into()),
+            "{scanned}"
+        );
+        assert_eq!(scanned["files"][0]["format"], "windows");
+        assert_eq!(scanned["addresses"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
 fn the_log_file_of_sshd_on_windows_tells_of_failed_logins() {
     let bed = TestBed::new();
     let session = |pid: u32, second: u32, account: &str| {

@@ -1,0 +1,266 @@
+//! Windows events outside of their `.evtx` files, one a line: as XML (`wevtutil query-events /format:xml`), and as JSON of winlogbeat,
+//! of `evtx_dump` and of NXLog.
+//!
+//! XML: <https://learn.microsoft.com/en-us/windows/win32/wes/eventschema-schema>. The fields of winlogbeat:
+//! <https://www.elastic.co/guide/en/beats/winlogbeat/current/exported-fields-winlog.html>; of NXLog:
+//! <https://docs.nxlog.co/refman/current/im/msvistalog.html>.
+
+use memchr::memmem;
+
+use super::json::{Object, object, value};
+use super::syslog::number;
+use super::time::{WallClock, rfc3339};
+use super::windows::{Record, read_record};
+use super::{Context, Parser};
+use crate::model::{Category, Event};
+
+/// The parser.
+pub struct WindowsExport {
+    /// NXLog's stamps may have no zone.
+    wall: WallClock,
+}
+
+/// Where the parts of an event stand in an object of JSON.
+struct Places {
+    /// Of several the first that is there.
+    id: &'static [&'static str],
+    channel: &'static str,
+    time: &'static str,
+    host: &'static str,
+    level: &'static str,
+    process: &'static str,
+    /// Below what its own fields stand, with a dot.
+    fields: &'static str,
+    /// The first of those that have no name.
+    first: &'static str,
+}
+
+const PLACES: [Places; 3] = [
+    Places {
+        id: &["Event.System.EventID", "Event.System.EventID.#text"],
+        channel: "Event.System.Channel",
+        time: "Event.System.TimeCreated.#attributes.SystemTime",
+        host: "Event.System.Computer",
+        level: "Event.System.Level",
+        process: "Event.System.Execution.#attributes.ProcessID",
+        fields: "Event.EventData.",
+        first: "",
+    },
+    Places {
+        id: &["winlog.event_id", "event.code"],
+        channel: "winlog.channel",
+        time: "@timestamp",
+        host: "winlog.computer_name",
+        level: "",
+        process: "winlog.process.pid",
+        fields: "winlog.event_data.",
+        first: "winlog.event_data.param1",
+    },
+    Places {
+        id: &["EventID"],
+        channel: "Channel",
+        time: "EventTime",
+        host: "Hostname",
+        level: "",
+        process: "ExecutionProcessID",
+        fields: "",
+        first: "",
+    },
+];
+
+impl WindowsExport {
+    /// A parser for stamps in the context's zone, where they have none.
+    pub fn new(context: Context) -> Self {
+        Self { wall: WallClock::new(context) }
+    }
+
+    fn event<'a>(
+        &mut self,
+        id: &[u8],
+        time: &[u8],
+        host: &'a [u8],
+        record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>,
+    ) -> Option<Event<'a>> {
+        let time = rfc3339(time).or_else(|| self.wall.zoneless(time))?;
+        let mut event = Event { pid: number(id)?, host, ..Event::plain(Some(time), Category::System) };
+        read_record(record, &mut event);
+        Some(event)
+    }
+
+    fn xml<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let end = memmem::find(line, b"</Event>")?;
+        // Of several on one line none may be passed over.
+        line[end + 8..].trim_ascii().is_empty().then_some(())?;
+        let data = memmem::find(line, b"</System>")?;
+        let (system, data) = line.split_at(data);
+        let field = |name: &str| match name {
+            "ProcessID" => attribute(opening(system, "Execution")?.0, "ProcessID"),
+            "Data" => content(data, |tag| tag.is_empty()),
+            _ => content(data, |tag| attribute(tag, "Name") == Some(name.as_bytes())),
+        };
+        let part = |name| text_of(system, name).unwrap_or_default();
+        let record = Record { channel: part("Channel"), level: part("Level"), text: data, field };
+        let time = attribute(opening(system, "TimeCreated")?.0, "SystemTime")?;
+        self.event(part("EventID"), time, part("Computer"), &record)
+    }
+
+    fn json<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        // Most objects are none, and reading one takes its time.
+        [&b"EventID"[..], b"event_id"].iter().find(|name| memmem::find(line, name).is_some())?;
+        let object: Object<'a> = object(std::str::from_utf8(line).ok()?)?;
+        let part = |place: &str| value(&object, place).map(str::as_bytes);
+        PLACES.iter().find_map(|places| {
+            let id = places.id.iter().find_map(|place| part(place))?;
+            let field = |name: &str| match name {
+                "ProcessID" => part(places.process),
+                "Data" => part(places.first),
+                _ => part(&[places.fields, name].concat()),
+            };
+            let level = part(places.level).unwrap_or_default();
+            let record = Record { channel: part(places.channel)?, level, text: line, field };
+            self.event(id, part(places.time)?, part(places.host).unwrap_or_default(), &record)
+        })
+    }
+}
+
+impl Parser for WindowsExport {
+    fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        // Browsers show a hyphen before what they can fold, and people copy it.
+        let line = line.strip_prefix(b"- ").unwrap_or(line).trim_ascii_start();
+        match line.first()? {
+            b'<' if line.starts_with(b"<Event>") || line.starts_with(b"<Event ") => self.xml(line),
+            b'{' => self.json(line),
+            _ => None,
+        }
+    }
+}
+
+/// What the first opening tag of this name holds besides the name, and what follows the tag.
+fn opening<'a>(xml: &'a [u8], name: &str) -> Option<(&'a [u8], &'a [u8])> {
+    let mut rest = xml;
+    loop {
+        rest = &rest[memchr::memchr(b'<', rest)? + 1..];
+        let Some(inner) = rest.strip_prefix(name.as_bytes()) else { continue };
+        if matches!(inner.first()?, b' ' | b'>' | b'/') {
+            let end = memchr::memchr(b'>', inner)?;
+            return Some((&inner[..end], &inner[end + 1..]));
+        }
+    }
+}
+
+/// The text in the first element of this name; nothing where that is empty.
+fn text_of<'a>(xml: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (tag, rest) = opening(xml, name)?;
+    (!tag.ends_with(b"/")).then_some(&rest[..memchr::memchr(b'<', rest)?])
+}
+
+/// The text in the first `Data` element whose tag is like this; of what it may hold, nothing begins with `<`.
+fn content(mut xml: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<&[u8]> {
+    loop {
+        let (tag, rest) = opening(xml, "Data")?;
+        if is_it(tag) && !tag.ends_with(b"/") {
+            return Some(&rest[..memchr::memchr(b'<', rest)?]);
+        }
+        xml = rest;
+    }
+}
+
+/// The value of an attribute in a tag.
+fn attribute<'a>(tag: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let start = memmem::find(tag, [" ", name, "="].concat().as_bytes())? + name.len() + 2;
+    let (quote, rest) = tag[start..].split_first()?;
+    matches!(quote, b'"' | b'\'').then_some(&rest[..memchr::memchr(*quote, rest)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Action;
+    use crate::model::event::Shape;
+    use crate::parse::YearRule;
+
+    const FAILED: Action = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+
+    /// What a line tells: when, where, what, who and from where.
+    fn read(line: &str) -> Option<(i64, String, Action, String, String)> {
+        let context = Context { zone: chrono_tz::Europe::Berlin, year: YearRule::From(2026) };
+        let mut parser = WindowsExport::new(context);
+        let event = parser.parse(line.as_bytes())?;
+        let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let (user, peer) = (event.user.map(text), event.peer.map(|peer| peer.to_string()));
+        Some((event.time?, text(event.host), event.action, user.unwrap_or_default(), peer.unwrap_or_default()))
+    }
+
+    fn failed_at_ten(user: &str, peer: &str) -> Option<(i64, String, Action, String, String)> {
+        Some((1_795_168_805, "WIN-1".to_owned(), FAILED, user.to_owned(), peer.to_owned()))
+    }
+
+    fn xml(id: u32, channel: &str, data: &str) -> String {
+        format!(
+            "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='x'/>\
+             <EventID Qualifiers='0'>{id}</EventID><Level>0</Level><TimeCreated SystemTime='2026-11-20T10:00:05.1234567Z'/>\
+             <Execution ProcessID='712' ThreadID='3'/><Channel>{channel}</Channel><Computer>WIN-1</Computer><Security/></System>\
+             <EventData>{data}</EventData></Event>"
+        )
+    }
+
+    #[test]
+    fn a_failed_login_in_xml_is_one() {
+        let data = "<Data Name='SubjectUserName'>-</Data><Data Name='Empty'/><Data Name='TargetUserName'>eve</Data>\
+                    <Data Name='IpAddress'>192.0.2.7</Data><Data Name='IpPort'>4711</Data>";
+        let line = xml(4625, "Security", data);
+        for line in [line.clone(), line.replace('\'', "\""), format!("- {line}"), format!("{line}\r")] {
+            assert_eq!(read(&line), failed_at_ten("eve", "192.0.2.7"), "{line}");
+        }
+        let forged = data.replace("eve", "&lt;Data Name='IpAddress'&gt;203.0.113.9 [CLIENT: 203.0.113.9]");
+        assert_eq!(read(&xml(4625, "Security", &forged)).unwrap().4, "192.0.2.7");
+        let server = "<Data>sa</Data><Data> Reason: no.</Data><Data> [CLIENT: 192.0.2.8]</Data><Binary>18</Binary>";
+        assert_eq!(read(&xml(18456, "Application", server)), failed_at_ten("sa", "192.0.2.8"));
+        let sshd = "<Data Name='process'>sshd</Data><Data Name='payload'>Failed password for eve from 192.0.2.7 port 1 ssh2</Data>";
+        assert_eq!(read(&xml(4, "OpenSSH/Operational", sshd)), failed_at_ten("eve", "192.0.2.7"));
+        assert_eq!(read(&xml(4672, "Security", data)).unwrap().2, Action::Other);
+    }
+
+    #[test]
+    fn a_failed_login_in_json_is_one() {
+        let fields = r#""TargetUserName":"eve","LogonType":"3","IpAddress":"192.0.2.7""#;
+        let (zulu, local) = ("2026-11-20T10:00:05.123Z", "2026-11-20 11:00:05");
+        for line in [
+            format!(
+                r##"{{"Event":{{"#attributes":{{"xmlns":"x"}},"System":{{"EventID":4625,"Level":0,"Channel":"Security","Computer":"WIN-1","TimeCreated":{{"#attributes":{{"SystemTime":"{zulu}"}}}}}},"EventData":{{{fields}}}}}}}"##
+            ),
+            format!(
+                r##"{{"Event":{{"System":{{"EventID":{{"#attributes":{{"Qualifiers":0}},"#text":4625}},"Channel":"Security","Computer":"WIN-1","TimeCreated":{{"#attributes":{{"SystemTime":"{zulu}"}}}}}},"EventData":{{{fields}}}}}}}"##
+            ),
+            format!(
+                r#"{{"@timestamp":"{zulu}","event":{{"code":"4625"}},"message":"An account failed to log on.","winlog":{{"channel":"Security","computer_name":"WIN-1","event_id":"4625","event_data":{{{fields}}}}}}}"#
+            ),
+            format!(r#"{{"EventTime":"{local}","Hostname":"WIN-1","EventID":4625,"Channel":"Security",{fields}}}"#),
+        ] {
+            assert_eq!(read(&line), failed_at_ten("eve", "192.0.2.7"), "{line}");
+        }
+        let server = format!(
+            r#"{{"@timestamp":"{zulu}","winlog":{{"channel":"Application","computer_name":"WIN-1","event_id":18456,"event_data":{{"param1":"x [CLIENT: 203.0.113.9]","param2":" Reason: no.","param3":" [CLIENT: 192.0.2.8]"}}}}}}"#
+        );
+        assert_eq!(read(&server), failed_at_ten("x [CLIENT: 203.0.113.9]", "192.0.2.8"));
+    }
+
+    #[test]
+    fn what_is_no_event_is_not_understood() {
+        let line = xml(4625, "Security", "<Data Name='TargetUserName'>eve</Data>");
+        for line in [
+            // Of two the second would be passed over.
+            [&*line, &*line].concat(),
+            line.replace("</Event>", ""),
+            line.replace("SystemTime", "x"),
+            line.replace("EventID", "x"),
+            "<Event>".to_owned(),
+            "<Event></Event>".to_owned(),
+            r#"{"EventID":4625,"EventTime":"2026-11-20 10:00:05"}"#.to_owned(),
+            r#"{"EventID":4625,"Channel":"Security","EventTime":"yesterday"}"#.to_owned(),
+            r#"{"time":"2026-11-20T10:00:05Z","body":{"EventID":4625,"Channel":"Security"}}"#.to_owned(),
+        ] {
+            assert_eq!(read(&line), None, "{line}");
+        }
+    }
+}
