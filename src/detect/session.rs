@@ -18,7 +18,6 @@ use smallvec::SmallVec;
 use super::{KeptLine, Sighting};
 use crate::model::event::Shape;
 use crate::model::short::ShortBytes;
-use crate::model::untrusted;
 use crate::model::{Action, Address, Category, Event, Peer};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
@@ -161,6 +160,11 @@ impl Held {
             && (user.is_none() || event.user.is_none() || user == event.user)
     }
 
+    /// Whether somebody was refused without an address, which other lines of the process may tell, or with the name that one has.
+    fn lacks_address(&self) -> bool {
+        self.shape == Shape::Refused && self.ip().is_none()
+    }
+
     /// Whether it is from this event's address, or a name was written in its place and the account is the same.
     fn is_from_or_names(&self, event: &Event<'_>) -> bool {
         let peer = self.peer.as_ref().map(Address::peer);
@@ -217,10 +221,8 @@ impl Sessions {
         if !is_of_its_own(shape) && session.explicit.iter().any(|(known, _)| is_same(*known, ip)) {
             return 0;
         }
-        if session.repeats_other_module(event, shape, times, time) {
-            return 0;
-        }
-        if shape == Shape::Refused && session.repeats_other_process(sighting, event) {
+        session.tell_address(event, time);
+        if session.repeats_another(event, shape, times, time) {
             return 0;
         }
         if times > 1 && shape == Shape::Pam {
@@ -234,7 +236,15 @@ impl Sessions {
         if session.held.len() >= MAX_HELD || sighting.line.len() > MAX_HELD_LINE {
             return times;
         }
-        session.held.push(Held::new(sighting, event, shape, times));
+        let mut held = Held::new(sighting, event, shape, times);
+        if held.lacks_address() {
+            let known = session
+                .held
+                .iter()
+                .rfind(|other| other.ip().is_some() && other.is_attempt_of(event, time, ONE_ATTEMPT));
+            held.peer = known.and_then(|known| known.peer.clone()).or(held.peer);
+        }
+        session.held.push(held);
         0
     }
 
@@ -264,7 +274,9 @@ impl Sessions {
             session.expire(time, &mut self.over);
             let peer = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer;
             // What two modules have said was refused by both.
-            let is_its = |held: &Held| !by_module || !held.repeated && peer(held);
+            let is_its = |held: &Held| {
+                if by_module { !held.repeated && peer(held) } else { held.user.is_some() || held.peer.is_none() }
+            };
             session.forget_attempt(event, time, if by_module { CHILD } else { NEXT_MODULE }, is_its);
         }
     }
@@ -334,31 +346,33 @@ impl Sessions {
 }
 
 impl Session {
-    /// Whether another of PAM's modules has just said the same.
-    fn repeats_other_module(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+    /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same.
+    fn repeats_another(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
         let other = match shape {
             Shape::Pam => Shape::PamSecond,
             Shape::PamSecond => Shape::Pam,
+            Shape::Refused => Shape::RefusedSecond,
+            Shape::RefusedSecond => Shape::Refused,
             _ => return false,
+        };
+        let seconds = |held: &Held| match (strength(shape), &held.user) {
+            (Shape::Refused, _) => NEXT_MODULE,
+            (_, Some(_)) => ONE_ATTEMPT,
+            (_, None) => ONE_NAMELESS_ATTEMPT,
         };
         let same = self.held.iter_mut().find(|held| {
             (held.shape, held.times, held.repeated) == (other, times, false)
                 && held.peer.as_ref().map(Address::peer) == event.peer
-                && held.is_attempt_of(event, time, if held.user.is_some() { ONE_ATTEMPT } else { ONE_NAMELESS_ATTEMPT })
+                && held.is_attempt_of(event, time, seconds(held))
         });
         same.map(|held| held.repeated = true).is_some()
     }
 
-    /// Whether sshd's other process has just said the same: both look whether an account may log in, and the one that talks with the client
-    /// writes `[preauth]` behind it.
-    fn repeats_other_process(&mut self, sighting: &Sighting<'_>, event: &Event<'_>) -> bool {
-        let (said, is_preauth) = said(sighting.line);
-        let same = self.held.iter_mut().find(|held| {
-            let (_, line) = held.kept.place();
-            let is_other = !held.repeated && self::said(line) == (said, !is_preauth);
-            is_other && held.shape == Shape::Refused && held.is_attempt_of(event, sighting.time, NEXT_MODULE)
-        });
-        event.pid != 0 && same.map(|held| held.repeated = true).is_some()
+    /// Who was refused without an address just before came from where this line of the same attempt tells.
+    fn tell_address(&mut self, event: &Event<'_>, time: i64) {
+        let Some(ip) = event.peer.and_then(|peer| peer.ip()) else { return };
+        let is_its = |held: &&mut Held| held.lacks_address() && held.is_attempt_of(event, time, ONE_ATTEMPT);
+        self.held.iter_mut().filter(is_its).for_each(|held| held.peer = Some(Address::Ip(ip)));
     }
 
     /// Takes out what other modules said of attempts that pam_unix tells of in one line.
@@ -425,14 +439,10 @@ impl Session {
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
             let counts = counting(&self.held.iter().filter(|held| belongs(held)));
-            for mut held in std::mem::take(&mut self.held) {
+            for held in std::mem::take(&mut self.held) {
                 if !belongs(&held) {
                     self.held.push(held);
                 } else if Some(strength(held.shape)) == counts {
-                    // A process that refuses an account serves one client, whatever name it knows of that.
-                    if held.shape == Shape::Refused && held.ip().is_none() {
-                        held.peer = any.map(Address::Ip).or(held.peer);
-                    }
                     over.push(held);
                 }
             }
@@ -455,13 +465,6 @@ fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> Option<Shape
     keys.filter(|_| are_more).or(others).map(|(_, shape)| shape)
 }
 
-/// What a line of sshd says, and whether it was said on behalf of a client that is not let in yet.
-fn said(line: &[u8]) -> (&[u8], bool) {
-    let line = untrusted::without_line_break(line);
-    let said = memmem::find(line, b"]: ").map_or(line, |at| &line[at + 3..]);
-    said.strip_suffix(b" [preauth]").map_or((said, false), |said| (said, true))
-}
-
 fn is_key(shape: Shape) -> bool {
     matches!(shape, Shape::Key | Shape::KeyElsewhere)
 }
@@ -471,9 +474,13 @@ fn is_of_its_own(shape: Shape) -> bool {
     is_key(shape) || shape == Shape::PamTold
 }
 
-/// PAM's modules are told apart only to see who repeats whom.
+/// PAM's modules, and sshd's processes, are told apart only to see who repeats whom.
 fn strength(shape: Shape) -> Shape {
-    if shape == Shape::PamSecond { Shape::Pam } else { shape }
+    match shape {
+        Shape::PamSecond => Shape::Pam,
+        Shape::RefusedSecond => Shape::Refused,
+        shape => shape,
+    }
 }
 
 /// Whether two lines of one process may be about the same client: PAM may tell its name instead of its address.

@@ -69,18 +69,25 @@ impl Plan {
         let replaced = (lines.identity.device, lines.identity.inode) != (known.device, known.inode);
         // Copied and truncated since it was planned, or a copy that is still being written: the next scan sorts it out.
         let truncated = self.position.head_len > 0 && !begins_with(lines.head(), &self.position);
-        let shrunk = lines.is_plain() && lines.identity.size < self.position.offset;
-        if replaced || truncated || shrunk && self.rotated {
+        if replaced || truncated {
             return Ok(None);
         }
-        refresh_head(lines.identity, lines.head(), &mut self.position);
+        let (identity, head) = (lines.identity, lines.head().to_vec());
+        lines.skip_to(self.position.offset)?;
+        // Of a text that was converted only its end tells how long it is.
+        let end = if lines.is_plain() { identity.size } else { lines.offset };
+        let shrunk = !lines.compressed && end < self.position.offset;
+        if shrunk && self.rotated {
+            return Ok(None);
+        }
+        refresh_head(identity, &head, &mut self.position);
         if shrunk {
-            let lost = self.position.offset - lines.identity.size;
+            let lost = self.position.offset - end;
             let path = self.path.display();
             notes.push(format!("{path} lost its last {lost} bytes since it was read; going on at its end"));
-            self.position.offset = lines.identity.size;
+            self.position.offset = end;
+            lines.skip_to(end)?;
         }
-        lines.skip_to(self.position.offset)?;
         Ok(Some(lines))
     }
 

@@ -10,7 +10,7 @@ use rustix::buffer::spare_capacity;
 
 use super::evtx::{self, Records};
 use super::unpacking::Unpacking;
-use super::utf16::{self, Utf16};
+use super::utf16::{self, Decoded};
 use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::packed::{MAGIC, Packing};
@@ -105,9 +105,9 @@ impl Lines {
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
         let input = match Packing::of(&magic[..got]) {
-            Some(packing) => Input::Packed(Unpacking::new(packing.reader(file)?)),
+            Some(packing) => Input::Packed(Unpacking::new(Box::new(Decoded::new(packing.reader(file)?)))),
             None if magic == evtx::MAGIC => Input::Packed(Unpacking::new(Box::new(Records::new(file)?))),
-            None if utf16::is_marked(&magic) => Input::Packed(Unpacking::new(Box::new(Utf16::new(file)))),
+            None if utf16::is_marked(&magic) => Input::Packed(Unpacking::new(Box::new(Decoded::new(file)))),
             None => Input::Plain(file),
         };
         // To text in UTF-16 something may yet be added.
@@ -145,9 +145,9 @@ impl Lines {
         let input = match packing {
             Some(packing) => {
                 let counted = Counted { input: whole, read: packed.clone() };
-                Input::Packed(Unpacking::new(packing.reader(counted)?))
+                Input::Packed(Unpacking::new(Box::new(Decoded::new(packing.reader(counted)?))))
             }
-            None if is_utf16 => Input::Packed(Unpacking::new(Box::new(Utf16::new(whole)))),
+            None if is_utf16 => Input::Packed(Unpacking::new(Box::new(Decoded::new(whole)))),
             None => Input::Stream(Box::new(whole)),
         };
         let lines = Self::new(input, crate::fs::identity(&meta), packing.is_some());

@@ -7,60 +7,82 @@ use super::lines::read_fully;
 /// How much is read at a time, in bytes.
 const BLOCK: usize = 64 << 10;
 
-/// Whether a file begins with the mark of UTF-16.
+/// How many bytes tell whether a text is in UTF-16.
+const MARK: usize = 4;
+
+/// Whether a file begins with the mark of UTF-16 and a letter as all logs begin with, so that no name that a visitor chose does.
 pub fn is_marked(start: &[u8]) -> bool {
-    start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff")
+    matches!(start, [0xff, 0xfe, 1..=0x7f, 0, ..] | [0xfe, 0xff, 0, 1..=0x7f, ..])
 }
 
-/// Reads such a text, without its mark. What is no character is a replacement character, and half a character at the end, which may
-/// yet be written, is nothing.
-pub struct Utf16<R> {
+/// Reads a text in UTF-8, whichever it is in: without its mark where that is UTF-16, else as it is. What is no character is a replacement
+/// character, and half a character at the end, which may yet be written, is nothing.
+pub struct Decoded<R> {
     input: R,
-    is_little_endian: bool,
-    /// Whether the mark was read.
-    has_begun: bool,
+    /// None before anything was read.
+    encoding: Option<Encoding>,
     /// What was read and not converted.
     bytes: Vec<u8>,
     text: io::Cursor<Vec<u8>>,
 }
 
-impl<R: Read> Utf16<R> {
-    /// Reads from this, from its mark on.
+#[derive(Clone, Copy)]
+enum Encoding {
+    AsItIs,
+    Utf16 { unit: fn([u8; 2]) -> u16 },
+}
+
+impl<R: Read> Decoded<R> {
+    /// Reads from this, from its beginning on.
     pub fn new(input: R) -> Self {
-        Self { input, is_little_endian: true, has_begun: false, bytes: Vec::new(), text: io::Cursor::default() }
+        Self { input, encoding: None, bytes: Vec::new(), text: io::Cursor::default() }
+    }
+
+    fn begin(&mut self) -> io::Result<Encoding> {
+        let mut start = vec![0; MARK];
+        let (got, failure) = read_fully(&mut self.input, &mut start);
+        failure.filter(|_| got == 0).map_or(Ok(()), Err)?;
+        start.truncate(got);
+        let encoding = if is_marked(&start) {
+            self.bytes = start.split_off(2);
+            Encoding::Utf16 { unit: if start[0] == 0xff { u16::from_le_bytes } else { u16::from_be_bytes } }
+        } else {
+            self.text = io::Cursor::new(start);
+            Encoding::AsItIs
+        };
+        self.encoding = Some(encoding);
+        Ok(encoding)
     }
 
     /// Converts what follows; false at the end.
-    fn convert_more(&mut self) -> io::Result<bool> {
+    fn convert_more(&mut self, unit: fn([u8; 2]) -> u16) -> io::Result<bool> {
         let kept = self.bytes.len();
         self.bytes.resize(kept + BLOCK, 0);
         let (got, failure) = read_fully(&mut self.input, &mut self.bytes[kept..]);
         self.bytes.truncate(kept + got);
-        if !std::mem::replace(&mut self.has_begun, true) {
-            self.is_little_endian = self.bytes.starts_with(b"\xff\xfe");
-            self.bytes.drain(..self.bytes.len().min(2));
-        }
         let (pairs, _) = self.bytes.as_chunks::<2>();
-        let from = if self.is_little_endian { u16::from_le_bytes } else { u16::from_be_bytes };
-        let is_first_half = |unit: &[u8; 2]| (0xd800..0xdc00).contains(&from(*unit));
+        let is_first_half = |pair: &[u8; 2]| (0xd800..0xdc00).contains(&unit(*pair));
         let whole = pairs.len() - usize::from(pairs.last().is_some_and(is_first_half));
-        let text = std::mem::take(&mut self.text).into_inner();
-        let mut text = String::from_utf8(text).unwrap_or_default();
-        text.clear();
-        let units = pairs[..whole].iter().map(|unit| from(*unit));
-        text.extend(char::decode_utf16(units).map(|decoded| decoded.unwrap_or(char::REPLACEMENT_CHARACTER)));
+        let decoded = char::decode_utf16(pairs[..whole].iter().map(|pair| unit(*pair)));
+        let text: String = decoded.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
         self.text = io::Cursor::new(text.into_bytes());
         self.bytes.drain(..2 * whole);
-        failure.map_or(Ok(got > 0), Err)
+        failure.map_or(Ok(got > 0 || whole > 0), Err)
     }
 }
 
-impl<R: Read> Read for Utf16<R> {
+impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let encoding = self.encoding.map_or_else(|| self.begin(), Ok)?;
         loop {
             let got = self.text.read(buffer)?;
-            if got > 0 || buffer.is_empty() || !self.convert_more()? {
+            if got > 0 || buffer.is_empty() {
                 return Ok(got);
+            }
+            match encoding {
+                Encoding::AsItIs => return self.input.read(buffer),
+                Encoding::Utf16 { unit } if self.convert_more(unit)? => {}
+                Encoding::Utf16 { .. } => return Ok(0),
             }
         }
     }
@@ -71,16 +93,15 @@ mod tests {
     use super::*;
 
     fn read(bytes: &[u8]) -> String {
-        let mut text = String::new();
-        assert!(is_marked(bytes));
-        Utf16::new(bytes).read_to_string(&mut text).unwrap();
-        text
+        let mut text = Vec::new();
+        Decoded::new(bytes).read_to_end(&mut text).unwrap();
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     #[test]
     fn text_in_utf_16_is_the_same_in_utf_8() {
         let long = "a\u{e4}\u{1f600}\r\n".repeat(BLOCK / 5);
-        for text in ["", "x", "caf\u{e9} \u{1f600}\n", &long] {
+        for text in ["x", "caf\u{e9} \u{1f600}\n", &long] {
             let units = || [0xfeff].into_iter().chain(text.encode_utf16());
             assert_eq!(read(&units().flat_map(u16::to_le_bytes).collect::<Vec<_>>()), text);
             assert_eq!(read(&units().flat_map(u16::to_be_bytes).collect::<Vec<_>>()), text);
@@ -90,15 +111,15 @@ mod tests {
     #[test]
     fn what_is_cut_is_how_the_whole_begins() {
         let whole: Vec<u8> = "\u{feff}a\u{1f600}b\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let texts = (2..=whole.len()).map(|end| read(&whole[..end]));
+        let texts = (4..=whole.len()).map(|end| read(&whole[..end]));
         assert_eq!(
             texts.collect::<Vec<_>>(),
-            ["", "", "a", "a", "a", "a", "a\u{1f600}", "a\u{1f600}", "a\u{1f600}b", "a\u{1f600}b", "a\u{1f600}b\n"]
+            ["a", "a", "a", "a", "a\u{1f600}", "a\u{1f600}", "a\u{1f600}b", "a\u{1f600}b", "a\u{1f600}b\n"]
         );
     }
 
     #[test]
     fn half_a_character_before_another_is_replaced() {
-        assert_eq!(read(b"\xff\xfe\x00\xd8a\x00\x00\xdcb\x00"), "\u{fffd}a\u{fffd}b");
+        assert_eq!(read(b"\xff\xfea\x00\x00\xd8b\x00\x00\xdc"), "a\u{fffd}b\u{fffd}");
     }
 }

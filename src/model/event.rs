@@ -291,6 +291,8 @@ pub enum Shape {
     InvalidUser,
     /// Not even let try: "not allowed because", "too many attempts".
     Refused,
+    /// The same of the process in which sshd talks with the client: it may repeat what the other one said.
+    RefusedSecond,
     /// A web server's error log, at level `error`: its access log tells of the same failure as a 401.
     ErrorLog,
 }

@@ -34,7 +34,8 @@ impl Parser for Access {
             _ => self.time(stamp),
         }?;
         let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
-        if holds_stamp(rest) {
+        // Who writes stamps without a zone writes requests as they come.
+        if holds_stamp(rest) || stamp.len() == ZONELESS && !rest.trim_ascii().iter().all(u8::is_ascii_digit) {
             return None;
         }
         let action = Action::Request { status };
@@ -305,30 +306,35 @@ fn holds_stamp(text: &[u8]) -> bool {
 /// Where the text of the first stamp from there on begins that a quoted request follows.
 fn stamp_start(line: &[u8], from: usize) -> Option<usize> {
     let mut starts = memmem::find_iter(&line[from..], b" [").map(|at| from + at + 2);
-    starts.find(|at| stamp_length(line, *at).is_some())
+    // One without a zone may be part of a name.
+    starts.clone().find(|at| zoned_length(line, *at).is_some()).or_else(|| starts.find(|at| is_zoneless(line, *at)))
 }
 
 /// The length of the stamp that begins there, if one does and a quoted request follows.
 fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
+    zoned_length(line, at).or_else(|| is_zoneless(line, at).then_some(ZONELESS))
+}
+
+/// The same of one with a zone.
+fn zoned_length(line: &[u8], at: usize) -> Option<usize> {
     let is_numbered = || {
         line.get(at..at + NUMBERED + BEFORE_REQUEST).is_some_and(|s| {
             s[2] == b'/' && s[5] == b'/' && s[10] == b':' && s[16] == b':' && s[19] == b' ' && s.ends_with(b"] \"")
         })
     };
-    let is_zoneless = || {
-        line.get(at..at + ZONELESS + BEFORE_REQUEST).is_some_and(|s| {
-            s[2] == b'/'
-                && s[6] == b'/'
-                && matches!(s[11], b':' | b' ')
-                && s[14] == b':'
-                && s[17] == b':'
-                && s.ends_with(b"] \"")
-        })
-    };
-    if is_stamp(line, at) {
-        return Some(STAMP - BEFORE_REQUEST);
-    }
-    is_numbered().then_some(NUMBERED).or_else(|| is_zoneless().then_some(ZONELESS))
+    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_numbered().then_some(NUMBERED) }
+}
+
+/// Whether a stamp without a zone begins there, followed by a quoted request.
+fn is_zoneless(line: &[u8], at: usize) -> bool {
+    line.get(at..at + ZONELESS + BEFORE_REQUEST).is_some_and(|s| {
+        s[2] == b'/'
+            && s[6] == b'/'
+            && matches!(s[11], b':' | b' ')
+            && s[14] == b':'
+            && s[17] == b':'
+            && s.ends_with(b"] \"")
+    })
 }
 
 /// Whether the text of a stamp begins there, followed by a quoted request.
@@ -439,13 +445,21 @@ mod tests {
         let mut parser = Access::new(context);
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
         for stamp in ["20/Nov/2026:10:05:03", "20/Nov/2026 10:05:03", "20/Nov/2026:10:05:03 +0100"] {
-            for rest in [r#" 5 "-" "x" 588"#, " -", ""] {
+            for rest in [r#" 5 "-" "x" 588"#, " 5 \"-\" \"x\"", " -", ""] {
                 let line = format!(r#"192.0.2.1 - eve [{stamp}] "GET / HTTP 1.1" 401{rest}"#);
                 let event = parser.parse(line.as_bytes()).unwrap();
                 let (action, user) = (Action::Request { status: 401 }, Some(&b"eve"[..]));
                 assert_eq!((event.time, event.action, event.user), (Some(want), action, user), "{line}");
             }
         }
+        // Python writes requests as they come.
+        for end in ["200 5 HTTP/1.1\" 401 -", "200 5 \"a HTTP/1.1\" 401 -", "200 5 \"a\" \"b HTTP/1.1\" 401 -"] {
+            let line = format!(r#"192.0.2.1 - - [20/Nov/2026 10:05:03] "GET /" {end}"#);
+            assert_eq!(parser.parse(line.as_bytes()), None, "{end}");
+        }
+        let name = r#"x [20/Nov/2026:10:05:03] "GET / HTTP/1.1" 200 5"#;
+        let line = format!(r#"192.0.2.1 - {name} [20/Nov/2026:10:05:04 +0000] "GET / HTTP/1.1" 401 5"#);
+        assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 401 });
         for end in ["4011", "40", "401x", "401 ", "401 \"-\""] {
             let line = format!(r#"192.0.2.1 - - [20/Nov/2026:10:05:03] "GET /" {end}"#);
             assert_eq!(parser.parse(line.as_bytes()), None, "{end}");

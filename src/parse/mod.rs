@@ -13,6 +13,7 @@ mod local;
 mod marks;
 mod nginx_error;
 mod pam;
+mod snare;
 mod sshd;
 mod sshd_file;
 mod syslog;

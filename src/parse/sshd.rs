@@ -92,12 +92,17 @@ fn user_from_address<'a>(text: &'a [u8], method: &[u8]) -> Option<(&'a [u8], Opt
         memmem::find_iter(text, b" from ").filter_map(|at| place(&text[at + 6..]).map(|(peer, _)| (&text[..at], peer)));
     let mut places = first.into_iter().chain(others);
     let Some((user, peer)) = places.next() else {
-        // Some leave out the port, and then nothing follows.
-        let last = last_from(text)?;
+        // Some leave out the port, and then nothing follows. Where the line was cut, that may stand in the name: sshd writes 100 bytes of
+        // that, and more only where it has to escape some.
+        let last =
+            last_from(text).filter(|_| text.len() <= LONGEST_PORTLESS && memchr::memchr(b'\\', text).is_none())?;
         return Some((&text[..last], Some(Peer::Ip(parse_ip(&text[last + 6..])?))));
     };
     Some(if places.next().is_some() { (&text[..0], None) } else { (user, Some(peer)) })
 }
+
+/// The longest account and address without a port that are believed, in bytes.
+const LONGEST_PORTLESS: usize = 160;
 
 /// Whether a message by this method, of which this is the end, may end with what the client chose: sshd writes the first 1023 bytes of a
 /// message, so the identity of a certificate may be all that is left at its end; and what a client calls itself ends those of `hostbased`.
@@ -120,7 +125,9 @@ fn place(text: &[u8]) -> Option<(Peer<'_>, bool)> {
 fn place_by_words(text: &[u8]) -> Option<(Peer<'_>, bool)> {
     let mut words = text.split(|b| *b == b' ');
     let peer = Peer::read(words.next()?)?;
-    let port_follows = words.next() == Some(b"port") && number(words.next()?).is_some();
+    if words.next() != Some(b"port") || number(words.next()?).is_none() {
+        return None;
+    }
     // Old versions stop here; newer ones add "ssh2" and, for keys, ": TYPE FINGERPRINT".
     let protocol = words.next().unwrap_or(b"ssh2");
     let left = words.filter(|word| *word != b"[preauth]").count();
@@ -129,7 +136,7 @@ fn place_by_words(text: &[u8]) -> Option<(Peer<'_>, bool)> {
         b"ssh1:" | b"ssh2:" => (true, left <= 2),
         _ => (false, false),
     };
-    (port_follows && well_formed).then_some((peer, alone))
+    well_formed.then_some((peer, alone))
 }
 
 /// `ADDRESS port N` of an IPv4 address, and what follows: what most lines hold, in a fraction of the time.
@@ -168,6 +175,7 @@ const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
 /// `[error: ]maximum authentication attempts exceeded for [invalid user ]U from ADDRESS port N ssh2`, and
 /// `error: PAM: REASON for [illegal user ]U from ADDRESS`.
 fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
+    let is_before_login = message.ends_with(b"[preauth]");
     let message = without_preauth(message);
     let told = |user, peer, shape| Some(Found { action: Action::LoginFailed { times, shape }, peer, user: Some(user) });
     let found = |user, peer, shape| told(user, Some(peer), shape);
@@ -183,7 +191,9 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
         return told(rest.strip_suffix(b" by PAM account configuration")?, None, Shape::Refused);
     }
     if let Some(rest) = message.strip_prefix(b"ROOT LOGIN REFUSED FROM ") {
-        return found(b"root", first_address(rest)?, Shape::Refused);
+        // Both of sshd's processes look at that.
+        let shape = if is_before_login { Shape::RefusedSecond } else { Shape::Refused };
+        return found(b"root", first_address(rest)?, shape);
     }
     let error = message.strip_prefix(b"error: ").unwrap_or(message);
     if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {

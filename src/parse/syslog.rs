@@ -11,7 +11,7 @@ use super::sshd;
 use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
-use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, windows};
+use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
 use crate::model::event::{PRINTED, Shape, WebServer, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
@@ -213,6 +213,10 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         }
     } else if program == b"windows" {
         windows::read(message, &mut event);
+    } else if matches!(program, b"" | b"-")
+        && let Some(record) = snare::record(message)
+    {
+        windows::read_record(&record, &mut event);
     }
     event
 }

@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::Context;
 use super::syslog::number;
-use super::syslog_head::{is_priority, plain_head, word};
+use super::syslog_head::{head, is_priority, plain_head, word};
 use super::time::{WallClock, clock, four, month, month_elsewhere, offset, rfc3339, two};
 use chrono::NaiveDate;
 
@@ -33,6 +33,7 @@ impl Stamps {
         if let Some((minute, start)) = &self.minute
             && let Some(&[s1, s2, b' ', ref rest @ ..]) = line.strip_prefix(minute)
             && let Some(second) = two([s1, s2]).filter(|second| *second <= 60)
+            && !begins_with_year(rest)
         {
             return Some((start + i64::from(second), rest));
         }
@@ -77,7 +78,7 @@ impl Stamps {
     }
 
     /// `Nov 20 10:00:00 `, with a fraction of the second as well, and `Nov 20 2026 10:00:00 `. A year behind the clock is part of other
-    /// programs' stamps, where a weekday stands in front, unless a line of syslog follows.
+    /// programs' stamps, as is a weekday in front, unless a line of syslog follows.
     fn bsd<'a>(&mut self, line: &'a [u8], year: Option<i32>, has_weekday: bool) -> Option<(i64, &'a [u8])> {
         // Some daemons do not pad the day.
         let padded = line.get(5) != Some(&b' ');
@@ -96,14 +97,17 @@ impl Stamps {
         });
         let clock = clock(rest.get(1..9)?)?;
         let mut after = &rest[9..];
-        let year = match year_in_front(after).filter(|_| year.is_none()) {
-            Some((year, text)) if plain_head(text).is_some() => {
+        let year = match after.strip_prefix(b" ") {
+            Some(text) if year.is_none() && begins_with_year(text) && plain_head(&text[5..]).is_some() => {
                 after = &after[5..];
-                Some(year)
+                four(&text[..4])
             }
-            Some(_) if has_weekday => return None,
             _ => year,
         };
+        let has_program = |text| head(text).is_some_and(|head| !head.said.program.is_empty());
+        if has_weekday && !after.strip_prefix(b" ").is_some_and(has_program) {
+            return None;
+        }
         let time = match year {
             Some(year) => self.wall.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)?,
             None => self.wall.yearless(month, day, clock)?,
@@ -157,10 +161,9 @@ impl Stamps {
     }
 }
 
-/// ` 2026 `, and what follows it.
-fn year_in_front(text: &[u8]) -> Option<(i32, &[u8])> {
-    let (year, rest) = word(text.strip_prefix(b" ")?)?;
-    Some((four(year).filter(|_| year.len() == 4)?, rest))
+/// `2026 `
+fn begins_with_year(text: &[u8]) -> bool {
+    text.get(4) == Some(&b' ') && four(&text[..4]).is_some()
 }
 
 /// `.123456`
@@ -211,6 +214,8 @@ mod tests {
         for other in [
             "Fri Jan 19 12:20:33 2007 [pid 7] x",
             "Fri Nov 20 10:00:05 2026 web1 y",
+            "Fri Nov 20 10:00:05 CET 2026 sshd[7]: x",
+            "Fri Nov 20 10:00:05 web1 y",
             "13月 20 10:00:05 web1 y",
             "+11月 20 10:00:05 web1 y",
             // What a visitor wrote may stand in a line that goes on.

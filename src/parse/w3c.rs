@@ -19,6 +19,9 @@ const NOT_HTTP: &[u8] = b"ABOR ACCT ALLO APPE AUTH BDAT CCC CDUP CLNT CWD DATA D
 LIST MAIL MDTM MFMT MKD MLSD MLST MODE NLST NOOP OPTS PASS PASV PBSZ PORT PROT PWD QUIT RCPT REST RETR RMD RNFR RNTO RSET SITE SIZE \
 STARTTLS STAT STOR STOU STRU SYST TYPE USER VRFY XCWD XPWD DataChannelOpened ControlChannelOpened";
 
+/// The command of SMTP by which clients log in.
+const MAIL_LOGIN: &[u8] = b"AUTH";
+
 /// The columns that IIS writes where nobody chose others: up to version 7, since 7.5, and all that there are. So lines are
 /// understood also where the header was cut off.
 const USUAL: [&[u8]; 3] = [
@@ -142,14 +145,20 @@ impl Parser for W3c {
         };
         event.is_post = method == Some(b"POST");
         let status = value(columns.status).and_then(status);
+        let is_web = matches!(value(columns.port), Some(b"80" | b"443" | b"8080" | b"8443"));
+        if method == Some(MAIL_LOGIN) {
+            // There stands what the client calls itself.
+            event.user = None;
+        }
         event.action = match (method.map(without_session), status) {
-            (Some(b"PASS"), Some(530)) | (Some(b"AUTH"), Some(535)) => {
+            (Some(b"PASS"), Some(530)) | (Some(MAIL_LOGIN), Some(535)) => {
                 Action::LoginFailed { times: 1, shape: Shape::Explicit }
             }
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
-            // No reply of theirs has these numbers, and a request may be called as their commands are.
+            // No reply of theirs has these numbers, nor do web servers listen for them; a request may be called as their commands are.
             (Some(method), status)
-                if words(NOT_HTTP, false).any(|command| command == method)
+                if !is_web
+                    && words(NOT_HTTP, false).any(|command| command == method)
                     && !matches!(status, Some(401 | 403 | 404)) =>
             {
                 Action::Other
@@ -365,6 +374,9 @@ mod tests {
         assert_eq!(last(&text("[31]PASS", 530)).unwrap().1, failed);
         assert_eq!(last(&text("PASS", 230)).unwrap().1, Action::LoginSucceeded);
         assert_eq!(last(&text("AUTH", 535)).unwrap().1, failed, "of a server of mail");
+        assert_eq!(last(&text("AUTH", 535)).unwrap().3, None, "the client may call itself anything");
+        let web = "#Fields: date time c-ip s-port cs-method cs-uri-stem sc-status\n2026-11-20 10:00:05 192.0.2.7 443 DATA /x 500";
+        assert_eq!(last(web).unwrap().1, Action::Request { status: 500 });
         for (command, reply) in [("STOR", 550), ("SIZE", 550), ("ControlChannelOpened", 500), ("RCPT", 554)] {
             assert_eq!(last(&text(command, reply)).unwrap().1, Action::Other, "{command}");
         }

@@ -22,11 +22,13 @@ const ANONYMOUS: &[u8] = b"S-1-5-7";
 
 /// An event as Windows keeps it, however it is written down.
 pub struct Record<'a, F> {
-    /// The log it stands in.
+    /// What it is, together with the log it stands in.
+    pub id: u32,
+    /// The log.
     pub channel: &'a [u8],
     /// The severity: 1 critical, 2 error, 3 warning, 4 information, 0 always logged.
     pub level: &'a [u8],
-    /// All of it.
+    /// All of it, as far as no client can have written what stands last.
     pub text: &'a [u8],
     /// The values of its fields by their names.
     pub field: F,
@@ -37,17 +39,20 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     let mut words = message.split(|byte| *byte == b' ');
     let channel = words.next().unwrap_or_default();
     let level = words.next().and_then(|word| word.strip_prefix(b"level=")).unwrap_or_default();
-    read_record(&Record { channel, level, text: message, field: |name: &str| field(message, name) }, event);
+    read_record(
+        &Record { id: event.pid, channel, level, text: message, field: |name: &str| field(message, name) },
+        event,
+    );
 }
 
-/// Reads a record into the event, whose process number is the record's id.
+/// Reads a record into the event.
 pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, event: &mut Event<'a>) {
     let field = |name| (record.field)(name);
     let user = field("TargetUserName").filter(|user| !matches!(*user, b"" | b"-"));
     let status = field("Status").unwrap_or_default();
     let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
     // Numbers mean something only together with the log they stand in.
-    let action = match (record.channel, event.pid) {
+    let action = match (record.channel, record.id) {
         (b"Security", 4625) => failed,
         (b"Security", 4771) if !NO_GUESS.contains(&status) => failed,
         // The server that checks a password knows only the name of the machine it came from.

@@ -31,8 +31,9 @@ struct Places {
     process: &'static str,
     /// Below what its own fields stand, with a dot.
     fields: &'static str,
-    /// The first of those that have no name.
+    /// The first and the last of those that have no name.
     first: &'static str,
+    last: &'static str,
 }
 
 const PLACES: [Places; 3] = [
@@ -45,6 +46,7 @@ const PLACES: [Places; 3] = [
         process: "Event.System.Execution.#attributes.ProcessID",
         fields: "Event.EventData.",
         first: "",
+        last: "Event.EventData.Data.#text",
     },
     Places {
         id: &["winlog.event_id", "event.code"],
@@ -55,6 +57,7 @@ const PLACES: [Places; 3] = [
         process: "winlog.process.pid",
         fields: "winlog.event_data.",
         first: "winlog.event_data.param1",
+        last: "winlog.event_data.param3",
     },
     Places {
         id: &["EventID"],
@@ -65,6 +68,7 @@ const PLACES: [Places; 3] = [
         process: "ExecutionProcessID",
         fields: "",
         first: "",
+        last: "",
     },
 ];
 
@@ -76,13 +80,12 @@ impl WindowsExport {
 
     fn event<'a>(
         &mut self,
-        id: &[u8],
         time: &[u8],
         host: &'a [u8],
         record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>,
     ) -> Option<Event<'a>> {
         let time = rfc3339(time).or_else(|| self.wall.zoneless(time))?;
-        let mut event = Event { pid: number(id)?, host, ..Event::plain(Some(time), Category::System) };
+        let mut event = Event { host, ..Event::plain(Some(time), Category::System) };
         read_record(record, &mut event);
         Some(event)
     }
@@ -99,26 +102,29 @@ impl WindowsExport {
             _ => content(data, |tag| attribute(tag, "Name") == Some(name.as_bytes())),
         };
         let part = |name| text_of(system, name).unwrap_or_default();
-        let record = Record { channel: part("Channel"), level: part("Level"), text: data, field };
+        let id = number(part("EventID"))?;
+        let record = Record { id, channel: part("Channel"), level: part("Level"), text: data, field };
         let time = attribute(opening(system, "TimeCreated")?.0, "SystemTime")?;
-        self.event(part("EventID"), time, part("Computer"), &record)
+        self.event(time, part("Computer"), &record)
     }
 
     fn json<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         // Most objects are none, and reading one takes its time.
-        [&b"EventID"[..], b"event_id"].iter().find(|name| memmem::find(line, name).is_some())?;
+        [&b"EventID"[..], b"winlog"].iter().find(|name| memmem::find(line, name).is_some())?;
         let object: Object<'a> = object(std::str::from_utf8(line).ok()?)?;
         let part = |place: &str| value(&object, place).map(str::as_bytes);
         PLACES.iter().find_map(|places| {
-            let id = places.id.iter().find_map(|place| part(place))?;
+            let id = places.id.iter().find_map(|place| number(part(place)?))?;
             let field = |name: &str| match name {
                 "ProcessID" => part(places.process),
                 "Data" => part(places.first),
                 _ => part(&[places.fields, name].concat()),
             };
             let level = part(places.level).unwrap_or_default();
-            let record = Record { channel: part(places.channel)?, level, text: line, field };
-            self.event(id, part(places.time)?, part(places.host).unwrap_or_default(), &record)
+            // Fields come in any order, and others than the last may hold whatever a client sent.
+            let text = part(places.last).unwrap_or_default();
+            let record = Record { id, channel: part(places.channel)?, level, text, field };
+            self.event(part(places.time)?, part(places.host).unwrap_or_default(), &record)
         })
     }
 }
@@ -243,6 +249,9 @@ mod tests {
             r#"{{"@timestamp":"{zulu}","winlog":{{"channel":"Application","computer_name":"WIN-1","event_id":18456,"event_data":{{"param1":"x [CLIENT: 203.0.113.9]","param2":" Reason: no.","param3":" [CLIENT: 192.0.2.8]"}}}}}}"#
         );
         assert_eq!(read(&server), failed_at_ten("x [CLIENT: 203.0.113.9]", "192.0.2.8"));
+        let (first, last) = (r#""param1":"x [CLIENT: 203.0.113.9]""#, r#""param3":" [CLIENT: 192.0.2.8]""#);
+        let turned = server.replace(first, "FIRST").replace(last, first).replace("FIRST", last);
+        assert_eq!(read(&turned).unwrap().4, "192.0.2.8", "in any order: {turned}");
     }
 
     #[test]

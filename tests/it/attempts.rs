@@ -197,6 +197,78 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
 }
 
 #[test]
+fn what_both_of_sshds_processes_say_of_a_refused_account_counts_once() {
+    let refused = |second: u32, end: &str| (second, format!("sshd[7]: ROOT LOGIN REFUSED FROM 192.0.2.7 port 22{end}"));
+    let (plain, before_login) = (|second| refused(second, ""), |second| refused(second, " [preauth]"));
+    let closed = (9, "sshd[7]: Connection closed by authenticating user root 192.0.2.7 port 22 [preauth]".to_owned());
+    assert_eq!(of(&[plain(0), before_login(0), closed.clone()]), 1);
+    assert_eq!(of(&[before_login(0), plain(1), closed.clone()]), 1);
+    assert_eq!(of(&[plain(0), before_login(0), before_login(3), plain(3), closed.clone()]), 2);
+    assert_eq!(of(&[plain(0), plain(0), closed.clone()]), 2);
+    assert_eq!(of(&[before_login(0), closed]), 1);
+    // However the line comes.
+    let lines = ["", " [preauth]"].map(|end| {
+        format!("<38>1 2026-11-20T10:00:00Z web1 sshd 7 - - ROOT LOGIN REFUSED FROM 192.0.2.7 port 22{end}")
+    });
+    assert_eq!(failures("auth.log", &[&lines[0], &lines[1]]).0, 1);
+}
+
+#[test]
+fn a_refusal_without_an_address_is_told_with_that_of_its_process() {
+    let key = at(0, "sshd[7]: Failed publickey for invalid user bob from 192.0.2.7 port 22 ssh2: RSA SHA256:c");
+    let locked = at(0, "sshd[7]: User bob not allowed because account is locked");
+    assert_eq!(failures("auth.log", &[&locked, &key]), (1, vec!["192.0.2.7 1".to_owned()]));
+    // A name is whatever the owner of an address says that it is called.
+    let named = at(0, "sshd[7]: User bob from evil.example.org not allowed because not listed in AllowUsers");
+    assert_eq!(failures("auth.log", &[&named, &key]), (1, vec!["192.0.2.7 1".to_owned()]));
+    assert_eq!(failures("auth.log", &[&key, &locked]), (1, vec!["192.0.2.7 1".to_owned()]));
+    let somebody_else = key.replace("bob", "eve");
+    assert_eq!(failures("auth.log", &[&locked, &somebody_else]).1, Vec::<String>::new());
+    let later = key.replace("10:00:00", "10:01:01");
+    assert_eq!(failures("auth.log", &[&locked, &later]).1, Vec::<String>::new());
+    let other = key.replace("sshd[7]", "sshd[8]");
+    assert_eq!(failures("auth.log", &[&locked, &other]), (2, vec!["192.0.2.7 1".to_owned()]));
+}
+
+#[test]
+fn whoever_gets_in_by_a_module_that_says_nothing_did_not_fail_anywhere() {
+    let said = |service: &str| PAM.replace("tty=ssh", &format!("tty={service}"));
+    for service in ["vsftpd", "cockpit", "gdm-password", "lightdm"] {
+        let failed = |second: u32| (second, format!("{service}[7]: pam_unix({service}:auth): {}", said(service)));
+        let opened = |second: u32, user: &str| {
+            (
+                second,
+                format!("{service}[7]: pam_unix({service}:session): session opened for user {user}(uid=7) by (uid=0)"),
+            )
+        };
+        assert_eq!(of(&[failed(0), opened(0, "eve")]), 0, "{service}");
+        assert_eq!(of(&[failed(0), failed(5), opened(5, "eve")]), 1, "{service}");
+        assert_eq!(of(&[failed(0), opened(5, "eve")]), 1, "who types again has failed before");
+        assert_eq!(of(&[failed(0), opened(0, "bob")]), 1, "somebody else");
+        let nameless = (0, failed(0).1.replace("  user=eve", ""));
+        assert_eq!(of(&[nameless, opened(0, "bob")]), 1, "who has an account hides no guess at names");
+    }
+}
+
+#[test]
+fn words_of_sshd_that_somebody_wrote_otherwise_are_known() {
+    let from = |said: &str| failures("auth.log", &[&at(0, &format!("sshd[7]: {said}"))]);
+    for said in [
+        "Failed password for root from 192.0.2.7",
+        "Failed password for invalid user admin from 192.0.2.7",
+        "failed password for root from 192.0.2.7 port 1175 ssh2",
+        "Invalid user admin from 192.0.2.7 port 22 ssh2",
+        "Invalid user admin from 192.0.2.7 port 22 [preauth]",
+        "message repeated 1 times: [ Failed password for root from 192.0.2.7]",
+        "Failed password for invalid user a from 203.0.113.9 from 192.0.2.7",
+    ] {
+        assert_eq!(from(said), (1, vec!["192.0.2.7 1".to_owned()]), "{said}");
+    }
+    let escaped = "Failed password for invalid user \\001\\001 from 203.0.113.9";
+    assert_eq!(from(escaped).1, Vec::<String>::new(), "which may have been cut");
+}
+
+#[test]
 fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
     let refused = "Authentication tried for root with correct key but not from a permitted host (host=a.example.org, ip=192.0.2.7, required=10.0.0.0/8).";
     for said in [format!("sshd[9]: {refused}"), format!("sshd[9]: /root/.ssh/authorized_keys:3: {refused}")] {

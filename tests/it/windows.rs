@@ -76,8 +76,44 @@ fn a_log_in_utf_16_is_read_once_and_goes_on_where_it_ended() {
         assert_eq!(bed.store().findings(&Default::default()).unwrap().len(), found);
     }
     let found = bed.store().findings(&Default::default()).unwrap();
+    // Rotated and compressed it is the same log.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &text).unwrap();
+    bed.bytes("sshd.log.1.gz", &packed.finish().unwrap());
+    bed.bytes("sshd.log", b"");
+    let ended = bed.run_job("scan", "2026-11-20T10:06:30Z");
+    assert!(ended.notes.iter().chain([&ended.summary]).any(|line| line.contains("read 0 lines")), "{ended:?}");
     assert_eq!((found[0].finding.count, found[0].finding.evidence[0].text.contains("\u{672a}\u{77e5}")), (5, true));
     assert!(bed.run_job("scan", "2026-11-20T10:07:00Z").summary.contains("nothing"));
+}
+
+#[test]
+fn a_log_in_utf_16_that_lost_its_end_goes_on_there_and_a_mark_alone_hides_nothing() {
+    let bed = TestBed::new();
+    bed.main("[sources.windows]\nfiles = [\"DIR/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"failed-logins\"]\n");
+    let text = |lines: std::ops::Range<u32>| -> Vec<u8> {
+        let line =
+            |n: u32| format!("9000 2026-11-20 10:00:{n:02}.010 Failed password for eve from 192.0.2.7 port 1 ssh2\r\n");
+        let text: String = lines.map(line).collect();
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let with_mark = |lines: &[u8]| [&b"\xff\xfe"[..], lines].concat();
+    for (lines, at, read) in [
+        (with_mark(&text(0..40)), "2026-11-20T10:05:00Z", "read 40 lines"),
+        (with_mark(&text(0..20)), "2026-11-20T10:06:00Z", "lost its last 1620 bytes"),
+        (with_mark(&text(0..30)), "2026-11-20T10:07:00Z", "read 10 lines"),
+    ] {
+        bed.bytes("sshd.log", &lines);
+        let ended = bed.run_job("scan", at);
+        assert!(ended.notes.iter().chain([&ended.summary]).any(|line| line.contains(read)), "{read}: {ended:?}");
+    }
+    // Whoever writes the first bytes of a log by his name hides no line of it.
+    let line = "\u{e9}.example.org 192.0.2.7 - - [20/Nov/2026:10:05:03 +0100] \"GET / HTTP/1.1\" 401 5\n"
+        .replace('\u{e9}', "x");
+    bed.bytes("web", &[&b"\xff\xfe"[..], line.repeat(3).as_bytes()].concat());
+    let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("web").to_str().unwrap()]);
+    assert_eq!(scanned["files"][0]["lines"], 3, "{scanned}");
 }
 
 #[test]
