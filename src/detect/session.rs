@@ -162,7 +162,7 @@ impl Held {
 
     /// Whether somebody was refused without an address, which other lines of the process may tell, or with the name that one has.
     fn lacks_address(&self) -> bool {
-        self.shape == Shape::Refused && self.ip().is_none()
+        strength(self.shape) == Shape::Refused && self.ip().is_none()
     }
 
     /// Whether it is from this event's address, or a name was written in its place and the account is the same.
@@ -360,9 +360,14 @@ impl Session {
             (_, Some(_)) => ONE_ATTEMPT,
             (_, None) => ONE_NAMELESS_ATTEMPT,
         };
+        let is_from = |held: &Held| match strength(shape) {
+            // Another line may have told the address of one of them.
+            Shape::Refused => is_same(held.ip(), event.peer.and_then(|peer| peer.ip())),
+            _ => held.peer.as_ref().map(Address::peer) == event.peer,
+        };
         let same = self.held.iter_mut().find(|held| {
             (held.shape, held.times, held.repeated) == (other, times, false)
-                && held.peer.as_ref().map(Address::peer) == event.peer
+                && is_from(held)
                 && held.is_attempt_of(event, time, seconds(held))
         });
         same.map(|held| held.repeated = true).is_some()

@@ -24,6 +24,8 @@ pub struct Decoded<R> {
     /// What was read and not converted.
     bytes: Vec<u8>,
     text: io::Cursor<Vec<u8>>,
+    /// Why what follows that can't be read.
+    failure: Option<io::Error>,
 }
 
 #[derive(Clone, Copy)]
@@ -35,13 +37,13 @@ enum Encoding {
 impl<R: Read> Decoded<R> {
     /// Reads from this, from its beginning on.
     pub fn new(input: R) -> Self {
-        Self { input, encoding: None, bytes: Vec::new(), text: io::Cursor::default() }
+        Self { input, encoding: None, bytes: Vec::new(), text: io::Cursor::default(), failure: None }
     }
 
-    fn begin(&mut self) -> io::Result<Encoding> {
+    fn begin(&mut self) -> Encoding {
         let mut start = vec![0; MARK];
         let (got, failure) = read_fully(&mut self.input, &mut start);
-        failure.filter(|_| got == 0).map_or(Ok(()), Err)?;
+        self.failure = failure;
         start.truncate(got);
         let encoding = if is_marked(&start) {
             self.bytes = start.split_off(2);
@@ -51,11 +53,12 @@ impl<R: Read> Decoded<R> {
             Encoding::AsItIs
         };
         self.encoding = Some(encoding);
-        Ok(encoding)
+        encoding
     }
 
     /// Converts what follows; false at the end.
     fn convert_more(&mut self, unit: fn([u8; 2]) -> u16) -> io::Result<bool> {
+        self.failure.take().map_or(Ok(()), Err)?;
         let kept = self.bytes.len();
         self.bytes.resize(kept + BLOCK, 0);
         let (got, failure) = read_fully(&mut self.input, &mut self.bytes[kept..]);
@@ -67,20 +70,21 @@ impl<R: Read> Decoded<R> {
         let text: String = decoded.map(|character| character.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
         self.text = io::Cursor::new(text.into_bytes());
         self.bytes.drain(..2 * whole);
-        failure.map_or(Ok(got > 0 || whole > 0), Err)
+        self.failure = failure;
+        Ok(got > 0 || whole > 0 || self.failure.is_some())
     }
 }
 
 impl<R: Read> Read for Decoded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let encoding = self.encoding.map_or_else(|| self.begin(), Ok)?;
+        let encoding = self.encoding.unwrap_or_else(|| self.begin());
         loop {
             let got = self.text.read(buffer)?;
             if got > 0 || buffer.is_empty() {
                 return Ok(got);
             }
             match encoding {
-                Encoding::AsItIs => return self.input.read(buffer),
+                Encoding::AsItIs => return self.failure.take().map_or_else(|| self.input.read(buffer), Err),
                 Encoding::Utf16 { unit } if self.convert_more(unit)? => {}
                 Encoding::Utf16 { .. } => return Ok(0),
             }
@@ -116,6 +120,22 @@ mod tests {
             texts.collect::<Vec<_>>(),
             ["a", "a", "a", "a", "a\u{1f600}", "a\u{1f600}", "a\u{1f600}b", "a\u{1f600}b", "a\u{1f600}b\n"]
         );
+    }
+
+    #[test]
+    fn what_could_be_read_is_told_before_why_the_rest_could_not() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("damaged"))
+            }
+        }
+        for (bytes, told) in [(&b"ab"[..], "ab"), (b"a long text", "a long text"), (b"\xff\xfea\0b\0", "ab"), (b"", "")]
+        {
+            let mut text = Vec::new();
+            let failure = Decoded::new(bytes.chain(Failing)).read_to_end(&mut text).unwrap_err();
+            assert_eq!((String::from_utf8(text).unwrap().as_str(), failure.to_string().as_str()), (told, "damaged"));
+        }
     }
 
     #[test]

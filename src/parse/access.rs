@@ -33,7 +33,9 @@ impl Parser for Access {
             ZONELESS => self.zoneless(stamp),
             _ => self.time(stamp),
         }?;
-        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
+        let text = &line[stamp_end + BEFORE_REQUEST..];
+        let as_it_came = || if stamp.len() == ZONELESS { as_it_came(text) } else { None };
+        let (request, status, rest) = as_it_came().or_else(|| answered(text))?;
         // Who writes stamps without a zone writes requests as they come.
         if holds_stamp(rest) || stamp.len() == ZONELESS && !rest.trim_ascii().iter().all(u8::is_ascii_digit) {
             return None;
@@ -209,7 +211,9 @@ const STAMP: usize = 26 + BEFORE_REQUEST;
 /// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
 /// request. The user before it may hold anything but a quote, which both servers escape.
 fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
-    if let Some(start) = plain_stamp(line, host_end) {
+    let zoneless = host_end + 6;
+    let is_plain = line[host_end..].starts_with(b" - - [") && is_zoneless(line, zoneless);
+    if let Some(start) = plain_stamp(line, host_end).or_else(|| is_plain.then_some(zoneless)) {
         return Some((None, start));
     }
     let start = stamp_start(line, host_end)?;
@@ -253,6 +257,13 @@ fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
         rest = marks.quote().and_then(|_| marks.quote())? + 1;
     }
     Some((request, status, &text[rest..]))
+}
+
+/// The same of a line that ends with status and size, whose request may hold quotation marks: Python's http.server writes it as it came.
+fn as_it_came(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+    let (request, answer) = text.split_at(memchr::memrchr(b'"', text)?);
+    let (status, length) = status(answer)?;
+    (answer.len() == length).then_some((request, status, &answer[length..]))
 }
 
 /// What a line of the combined format holds from the request on.
@@ -453,9 +464,13 @@ mod tests {
             }
         }
         // Python writes requests as they come.
-        for end in ["200 5 HTTP/1.1\" 401 -", "200 5 \"a HTTP/1.1\" 401 -", "200 5 \"a\" \"b HTTP/1.1\" 401 -"] {
-            let line = format!(r#"192.0.2.1 - - [20/Nov/2026 10:05:03] "GET /" {end}"#);
-            assert_eq!(parser.parse(line.as_bytes()), None, "{end}");
+        for request in [
+            "/x\" 200 5 HTTP/1.1",
+            "/\"x HTTP/1.1",
+            "/ [20/Nov/2026:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"x",
+        ] {
+            let line = format!(r#"192.0.2.1 - - [20/Nov/2026 10:05:03] "GET {request}" 401 -"#);
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 401 }, "{line}");
         }
         let name = r#"x [20/Nov/2026:10:05:03] "GET / HTTP/1.1" 200 5"#;
         let line = format!(r#"192.0.2.1 - {name} [20/Nov/2026:10:05:04 +0000] "GET / HTTP/1.1" 401 5"#);

@@ -25,47 +25,71 @@ pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Optio
         let end = memmem::find(rest, tab)?;
         (*column, rest) = (&rest[..end], &rest[end + tab.len()..]);
     }
-    let [_, channel, _, _, id, ..] = columns;
-    let id = number(id)?;
-    Some(Record { id, channel, level: b"", text: rest, field: move |name: &str| field(rest, id, name) })
+    let [_, channel, _, _, id, _, _, _, result, ..] = columns;
+    let (id, words) = (number(id)?, Words::new(rest, tab, result));
+    Some(Record { id, channel, level: b"", text: rest, field: move |name: &str| words.field(id, name) })
 }
 
-/// What the words say of a field.
-fn field<'a>(words: &'a [u8], id: u32, name: &str) -> Option<&'a [u8]> {
-    let account = match id {
-        4624 => &b"New Logon:"[..],
-        4625 => b"Account For Which Logon Failed:",
-        4740 => b"Account That Was Locked Out:",
-        4771 => b"Account Information:",
-        _ => b"",
-    };
-    let of_account = || memmem::find(words, account).map(|at| &words[at + account.len()..]);
-    match (name, id) {
-        ("TargetUserName", 4776) => behind(words, b"Logon Account:"),
-        ("TargetUserName", _) => behind(of_account()?, b"Account Name:"),
-        ("TargetUserSid", _) => behind(of_account()?, b"Security ID:"),
-        ("LogonType", _) => behind(words, b"Logon Type:"),
-        ("Status", 4771) => behind(words, b"Failure Code:"),
-        ("Status", _) => behind(words, b"Error Code:"),
-        ("IpAddress", 4771) => alone(words, b"Client Address:", b"Client Port:"),
-        ("IpAddress", _) => alone(words, b"Source Network Address:", b"Source Port:"),
-        _ => None,
+/// What an event says of itself.
+struct Words<'a> {
+    text: &'a [u8],
+    /// Whether a number stands behind them, as it does where nothing was cut off.
+    are_whole: bool,
+    is_success: bool,
+}
+
+impl<'a> Words<'a> {
+    fn new(rest: &'a [u8], tab: &[u8], result: &[u8]) -> Self {
+        let end = memmem::rfind(rest, tab).filter(|end| {
+            let number = rest[end + tab.len()..].trim_ascii_end();
+            !number.is_empty() && number.iter().all(u8::is_ascii_hexdigit)
+        });
+        let is_success = result.starts_with(b"Success") || result == b"AUDIT_SUCCESS";
+        Self { text: end.map_or(rest, |end| &rest[..end]), are_whole: end.is_some(), is_success }
+    }
+
+    /// What they say of a field. In other languages nothing is understood, because there an account's name may be all that is English.
+    fn field(&self, id: u32, name: &str) -> Option<&'a [u8]> {
+        let (sentences, account): (&[&[u8]], &[u8]) = match id {
+            4624 => (&[b"An account was successfully logged on."], b"New Logon:"),
+            4625 => (&[b"An account failed to log on."], b"Account For Which Logon Failed:"),
+            4740 => (&[b"A user account was locked out."], b"Account That Was Locked Out:"),
+            4771 => (&[b"Kerberos pre-authentication failed."], b"Account Information:"),
+            4776 => (&[b"The computer attempted to validate ", b"The domain controller attempted to validate "], b""),
+            _ => return None,
+        };
+        if (name, id) == ("Status", 4776) {
+            // Its code stands behind names that a client chose.
+            return self.is_success.then_some(b"0x0");
+        }
+        sentences.iter().any(|sentence| self.text.starts_with(sentence)).then_some(())?;
+        let of_account = || memmem::find(self.text, account).map(|at| &self.text[at + account.len()..]);
+        match (name, id) {
+            ("TargetUserName", 4776) => behind(self.text, b"Logon Account:"),
+            ("TargetUserName", _) => behind(of_account()?, b"Account Name:"),
+            ("TargetUserSid", _) => behind(of_account()?, b"Security ID:"),
+            ("LogonType", _) => behind(self.text, b"Logon Type:"),
+            ("Status", 4771) => self.alone(b"Failure Code:", b"Pre-Authentication Type:"),
+            ("IpAddress", 4771) => self.alone(b"Client Address:", b"Client Port:"),
+            ("IpAddress", _) => self.alone(b"Source Network Address:", b"Source Port:"),
+            _ => None,
+        }
+    }
+
+    /// What stands behind a label that is told once only, and before the next one, in words that are whole: an account's name may hold both.
+    fn alone(&self, label: &[u8], next: &[u8]) -> Option<&'a [u8]> {
+        let mut places = memmem::find_iter(self.text, label);
+        let start = places.next().filter(|_| places.next().is_none() && self.are_whole)?;
+        let rest = &self.text[start + label.len()..];
+        Some(rest[..memmem::find(rest, next)?].trim_ascii())
     }
 }
 
-/// What stands behind a label.
+/// What stands behind a label; nothing where that is the next label.
 fn behind<'a>(words: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
     let rest = words[memmem::find(words, label)? + label.len()..].trim_ascii_start();
-    let value = &rest[..memmem::find(rest, b"  ").unwrap_or(rest.len())];
-    Some(value.trim_ascii_end()).filter(|value| !value.is_empty())
-}
-
-/// The same, where the label is told once only, and the next one follows: an account's name may hold both.
-fn alone<'a>(words: &'a [u8], label: &[u8], next: &[u8]) -> Option<&'a [u8]> {
-    let mut places = memmem::find_iter(words, label);
-    let rest = &words[places.next().filter(|_| places.next().is_none())? + label.len()..];
-    let end = memmem::find(rest, next)?;
-    Some(rest[..end].trim_ascii())
+    let value = rest[..memmem::find(rest, b"  ").unwrap_or(rest.len())].trim_ascii_end();
+    (!value.is_empty() && !value.ends_with(b":")).then_some(value)
 }
 
 #[cfg(test)]
@@ -78,10 +102,12 @@ mod tests {
     const FAILED: Action = Action::LoginFailed { times: 1, shape: Shape::Explicit };
 
     fn read_line(id: u32, words: &str) -> (Action, String, String) {
+        read_result(id, "Failure Audit", &format!("{words}\t733"))
+    }
+
+    fn read_result(id: u32, result: &str, words: &str) -> (Action, String, String) {
         let head = format!("MSWinEventLog\t1\tSecurity\t7\tFri Nov 20 10:00:05 2026\t{id}");
-        let line = format!(
-            "{head}\tMicrosoft-Windows-Security-Auditing\tN/A\tN/A\tFailure Audit\tWIN-1\tLogon\t\t{words}\t733"
-        );
+        let line = format!("{head}\tMicrosoft-Windows-Security-Auditing\tN/A\tN/A\t{result}\tWIN-1\tLogon\t\t{words}");
         let read_it = |line: &str| {
             let mut event = Event::plain(None, Category::System);
             read_record(&record(line.as_bytes()).unwrap(), &mut event);
@@ -110,7 +136,10 @@ mod tests {
         let ntlm = "The computer attempted to validate the credentials for an account.    Authentication Package: X   Logon Account: eve   \
                     Source Workstation: PC   Error Code: ";
         assert_eq!(read_line(4776, &format!("{ntlm}0xc000006a    ")), (FAILED, "eve".into(), "".into()));
-        assert_eq!(read_line(4776, &format!("{ntlm}0x0    ")).0, Action::Other);
+        assert_eq!(read_line(4776, &format!("{}0xc000006a", ntlm.replace("PC", "PC   Error Code:  0x0"))).0, FAILED);
+        assert_eq!(read_result(4776, "Success Audit", &format!("{ntlm}0x0    \t7")).0, Action::Other);
+        let nameless = failed("", "192.0.2.7");
+        assert_eq!(read_line(4625, &nameless), (FAILED, "".into(), "192.0.2.7".into()));
         let kerberos = |code: &str| {
             format!(
                 "Kerberos pre-authentication failed.    Account Information:   Security ID:  S-1   Account Name:  eve    Service Information:   \
@@ -120,7 +149,11 @@ mod tests {
         };
         assert_eq!(read_line(4771, &kerberos("0x18")), (FAILED, "eve".into(), "192.0.2.7".into()));
         assert_eq!(read_line(4771, &kerberos("0x25")).0, Action::Other);
-        let good = failed("eve", "192.0.2.7").replace("Account For Which Logon Failed:", "New Logon:");
+        let expired = kerberos("0x18").replace("eve", "eve   Failure Code:  0x25   Pre-Authentication Type: 2");
+        assert_eq!(read_line(4771, &expired).0, FAILED);
+        let good = failed("eve", "192.0.2.7")
+            .replace("An account failed to log on.", "An account was successfully logged on.");
+        let good = good.replace("Account For Which Logon Failed:", "New Logon:");
         assert_eq!(read_line(4624, &good), (Action::LoginSucceeded, "eve".into(), "192.0.2.7".into()));
         assert_eq!(read_line(4624, &good.replace("S-1-0-0", "S-1-5-7")).0, Action::Other, "nobody");
     }
@@ -129,9 +162,13 @@ mod tests {
     fn an_account_name_forges_no_address_and_what_is_cut_has_none() {
         let forged = failed("a   Source Network Address: 203.0.113.9   Source Port:  1", "192.0.2.7");
         assert_eq!(read_line(4625, &forged), (FAILED, "a".into(), "".into()));
-        let whole = failed("eve", "192.0.2.7");
-        let cut = &whole[..whole.find("Source Port").unwrap()];
-        assert_eq!(read_line(4625, cut), (FAILED, "eve".into(), "".into()));
+        let cut = forged.split_at(forged.find("Workstation Name").unwrap()).0;
+        assert_eq!(read_result(4625, "Failure Audit", cut), (FAILED, "a".into(), "".into()));
+        let german = forged.replace("An account failed to log on.", "Fehler beim Anmelden eines Kontos.");
+        let german = german.replace("Source Network Address: 192", "Quellnetzwerkadresse: 192");
+        assert_eq!(read_line(4625, &german), (FAILED, "".into(), "".into()));
+        let unknown = "Es wurde versucht, die Anmeldeinformationen zu pruefen.";
+        assert_eq!(read_result(4776, "AUDIT_SUCCESS", unknown).0, Action::Other);
         for line in ["MSWinEventLog", "MSWinEventLog\t1\tSecurity\t7\tx\t4625", "MSWinEventLogs\t1", "x"] {
             assert!(record(line.as_bytes()).is_none(), "{line}");
         }

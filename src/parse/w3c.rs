@@ -17,7 +17,7 @@ use crate::model::{Action, Category, Event, Peer};
 /// Commands of FTP (RFC 959, 2228, 2389, 3659, 7151) and of SMTP (RFC 5321, 4954), whose replies are no HTTP statuses.
 const NOT_HTTP: &[u8] = b"ABOR ACCT ALLO APPE AUTH BDAT CCC CDUP CLNT CWD DATA DELE EHLO EPRT EPSV ETRN EXPN FEAT HELO HELP HOST LANG \
 LIST MAIL MDTM MFMT MKD MLSD MLST MODE NLST NOOP OPTS PASS PASV PBSZ PORT PROT PWD QUIT RCPT REST RETR RMD RNFR RNTO RSET SITE SIZE \
-STARTTLS STAT STOR STOU STRU SYST TYPE USER VRFY XCWD XPWD DataChannelOpened ControlChannelOpened";
+STARTTLS STAT STOR STOU STRU SYST TYPE USER VRFY XCWD XPWD";
 
 /// The command of SMTP by which clients log in.
 const MAIL_LOGIN: &[u8] = b"AUTH";
@@ -145,8 +145,8 @@ impl Parser for W3c {
         };
         event.is_post = method == Some(b"POST");
         let status = value(columns.status).and_then(status);
-        let is_web = matches!(value(columns.port), Some(b"80" | b"443" | b"8080" | b"8443"));
-        if method == Some(MAIL_LOGIN) {
+        let is_web = !matches!(value(columns.port), None | Some(b"20" | b"21" | b"25" | b"465" | b"587" | b"990"));
+        if !is_web && method == Some(MAIL_LOGIN) {
             // There stands what the client calls itself.
             event.user = None;
         }
@@ -155,6 +155,7 @@ impl Parser for W3c {
                 Action::LoginFailed { times: 1, shape: Shape::Explicit }
             }
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
+            (Some(b"DataChannelOpened" | b"ControlChannelOpened"), _) => Action::Other,
             // No reply of theirs has these numbers, nor do web servers listen for them; a request may be called as their commands are.
             (Some(method), status)
                 if !is_web

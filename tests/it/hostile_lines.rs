@@ -6,7 +6,7 @@ use crate::cuts::Random;
 use crate::support::{self, TestBed};
 
 /// Lines of every format that is known.
-const SAMPLES: [&str; 32] = [
+const SAMPLES: [&str; 38] = [
     r#"192.0.2.7 - eve [20/Nov/2026:10:00:05 +0100] "GET /a?b=\"c\" HTTP/1.1" 404 12 "-" "curl/8""#,
     r#"www.example.org:443 2001:db8::7 - - [20/Nov/2026:10:00:05 +0000] "-" 408 - "-" "-""#,
     "Nov 20 10:00:05 web1 sshd[7]: Failed password for invalid user a b from 192.0.2.7 port 22 ssh2",
@@ -38,6 +38,12 @@ const SAMPLES: [&str; 32] = [
     "[Fri Nov 20 10:00:05 2026] [error] mod_auth_basic.c(312): (13)Permission denied: [client 192.0.2.7:4711] AH01618: user eve not found: /a",
     "20.11.2026 10:00:05 WARN wrong password for eve from 192.0.2.7",
     "Nov 20 10:00:05 <auth.info> web1 sshd[7]: error: PAM: Authentication failure for root from 192.0.2.7",
+    "Nov 20 10:00:05 2026 web1 sshd[7]: ROOT LOGIN REFUSED FROM 192.0.2.7 port 22 [preauth]",
+    "Fri Nov 20 2026 10:00:05 web1 sshd[7]: failed password for eve from 192.0.2.7",
+    r#"192.0.2.7 - - [20/Nov/2026:10:00:05] "GET /a HTTP 1.1" 401"#,
+    "<Event xmlns='x'><System><EventID Qualifiers='0'>4625</EventID><TimeCreated SystemTime='2026-11-20T10:00:05.1Z'/><Channel>Security</Channel><Computer>WIN-1</Computer></System><EventData><Data Name='TargetUserName'>eve</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>",
+    r##"{"Event":{"System":{"EventID":{"#text":4625},"Channel":"Security","Computer":"WIN-1","TimeCreated":{"#attributes":{"SystemTime":"2026-11-20T10:00:05.1Z"}}},"EventData":{"TargetUserName":"eve","IpAddress":"192.0.2.7"}}}"##,
+    "Nov 20 10:00:05 WIN-1 MSWinEventLog\t1\tSecurity\t7\tFri Nov 20 10:00:05 2026\t4625\ta\tb\tc\tFailure Audit\tWIN-1\tLogon\t\tAn account failed to log on.  Account For Which Logon Failed:  Account Name:  eve   Source Network Address:  192.0.2.7   Source Port:  1\t733",
     "",
 ];
 
