@@ -25,6 +25,9 @@ pub struct Access {
 impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let (peer, host_end) = peer(line)?;
+        if let Some(told) = self.as_it_came(line, host_end) {
+            return Some(Event { peer, ..told });
+        }
         let (user, stamp_start) = user(line, host_end)?;
         let stamp_end = stamp_start + stamp_length(line, stamp_start)?;
         let stamp = &line[stamp_start..stamp_end];
@@ -33,10 +36,8 @@ impl Parser for Access {
             ZONELESS => self.zoneless(stamp),
             _ => self.time(stamp),
         }?;
-        let text = &line[stamp_end + BEFORE_REQUEST..];
-        let as_it_came = || if stamp.len() == ZONELESS { as_it_came(text) } else { None };
-        let (request, status, rest) = as_it_came().or_else(|| answered(text))?;
-        // Who writes stamps without a zone writes requests as they come.
+        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
+        // Who writes stamps without a zone may write requests as they come.
         if holds_stamp(rest) || stamp.len() == ZONELESS && !rest.trim_ascii().iter().all(u8::is_ascii_digit) {
             return None;
         }
@@ -74,7 +75,20 @@ impl Access {
         Self { wall: Some(WallClock::new(context)), ..Self::default() }
     }
 
-    /// Reads `17/May/2015:10:05:03` and `17/May/2015 10:05:03`, as Python's http.server writes it.
+    /// What a line of Python's http.server tells but for the client. Its request came as it is written, quotation marks and all, so that the
+    /// answer stands at the end. Where it looks like another stamp, nobody knows whether that is a request or the stamp behind a name.
+    fn as_it_came<'a>(&mut self, line: &'a [u8], host_end: usize) -> Option<Event<'a>> {
+        let start = host_end + 6;
+        let is_it = line[host_end..].starts_with(b" - - [") && is_zoneless(line, start) && line[start + 11] == b' ';
+        let text = &line[is_it.then_some(start + ZONELESS + BEFORE_REQUEST)?..];
+        let (request, answer) = text.split_at(memchr::memrchr(b'"', text)?);
+        let (status, length) = status(answer)?;
+        let time = if holds_stamp(request) { None } else { Some(self.zoneless(&line[start..start + ZONELESS])?) };
+        let action = Action::Request { status };
+        (answer.len() == length).then(|| Event { action, request, ..Event::plain(time, Category::Access) })
+    }
+
+    /// Reads `17/May/2015:10:05:03` and `17/May/2015 10:05:03`.
     fn zoneless(&mut self, stamp: &[u8]) -> Option<i64> {
         let &[d1, d2, b'/', _, _, _, b'/', ..] = stamp else { return None };
         let date = NaiveDate::from_ymd_opt(four(&stamp[7..11])?, month(&stamp[3..6])?, two([d1, d2])?)?;
@@ -211,9 +225,7 @@ const STAMP: usize = 26 + BEFORE_REQUEST;
 /// The user, and where the text of the stamp begins: after the first `[` that is followed by one and then by the quoted
 /// request. The user before it may hold anything but a quote, which both servers escape.
 fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
-    let zoneless = host_end + 6;
-    let is_plain = line[host_end..].starts_with(b" - - [") && is_zoneless(line, zoneless);
-    if let Some(start) = plain_stamp(line, host_end).or_else(|| is_plain.then_some(zoneless)) {
+    if let Some(start) = plain_stamp(line, host_end) {
         return Some((None, start));
     }
     let start = stamp_start(line, host_end)?;
@@ -257,13 +269,6 @@ fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
         rest = marks.quote().and_then(|_| marks.quote())? + 1;
     }
     Some((request, status, &text[rest..]))
-}
-
-/// The same of a line that ends with status and size, whose request may hold quotation marks: Python's http.server writes it as it came.
-fn as_it_came(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
-    let (request, answer) = text.split_at(memchr::memrchr(b'"', text)?);
-    let (status, length) = status(answer)?;
-    (answer.len() == length).then_some((request, status, &answer[length..]))
 }
 
 /// What a line of the combined format holds from the request on.
@@ -464,14 +469,18 @@ mod tests {
             }
         }
         // Python writes requests as they come.
-        for request in [
-            "/x\" 200 5 HTTP/1.1",
-            "/\"x HTTP/1.1",
-            "/ [20/Nov/2026:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"x",
-        ] {
+        let zoned = "/ [20/Nov/2026:10:05:03 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"x";
+        for (request, time) in [("/x\" 200 5 HTTP/1.1", Some(want)), ("/\"x HTTP/1.1", Some(want)), (zoned, None)] {
             let line = format!(r#"192.0.2.1 - - [20/Nov/2026 10:05:03] "GET {request}" 401 -"#);
-            assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 401 }, "{line}");
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!((event.action, event.time), (Action::Request { status: 401 }, time), "{line}");
         }
+        let two = r#"192.0.2.1 - - [20/Nov/2026:10:05:03] "GET /" 200 5 "http://a" "x" 401 120"#;
+        assert_eq!(parser.parse(two.as_bytes()), None);
+        let name = r#"[20/Nov/2020 10:05:03] "x"#;
+        let line = format!(r#"192.0.2.1 - - {name} [20/Nov/2026:10:05:03 +0100] "GET /" 401 5 "-" "curl""#);
+        let event = parser.parse(line.as_bytes()).unwrap();
+        assert_eq!((event.action, event.time), (Action::Request { status: 401 }, Some(want)));
         let name = r#"x [20/Nov/2026:10:05:03] "GET / HTTP/1.1" 200 5"#;
         let line = format!(r#"192.0.2.1 - {name} [20/Nov/2026:10:05:04 +0000] "GET / HTTP/1.1" 401 5"#);
         assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Request { status: 401 });

@@ -33,9 +33,10 @@ pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Optio
 /// What an event says of itself.
 struct Words<'a> {
     text: &'a [u8],
-    /// Whether a number stands behind them, as it does where nothing was cut off.
+    /// Whether a number stands behind them, as it does where nothing was cut off, and no name can have put it there: agents make blanks of
+    /// tabs in them.
     are_whole: bool,
-    is_success: bool,
+    is_failure: bool,
 }
 
 impl<'a> Words<'a> {
@@ -44,8 +45,9 @@ impl<'a> Words<'a> {
             let number = rest[end + tab.len()..].trim_ascii_end();
             !number.is_empty() && number.iter().all(u8::is_ascii_hexdigit)
         });
-        let is_success = result.starts_with(b"Success") || result == b"AUDIT_SUCCESS";
-        Self { text: end.map_or(rest, |end| &rest[..end]), are_whole: end.is_some(), is_success }
+        let are_whole = end.is_some() && tab != ESCAPED_TAB;
+        let is_failure = matches!(result, b"Failure Audit" | b"Audit Failure" | b"AUDIT_FAILURE");
+        Self { text: end.map_or(rest, |end| &rest[..end]), are_whole, is_failure }
     }
 
     /// What they say of a field. In other languages nothing is understood, because there an account's name may be all that is English.
@@ -60,7 +62,7 @@ impl<'a> Words<'a> {
         };
         if (name, id) == ("Status", 4776) {
             // Its code stands behind names that a client chose.
-            return self.is_success.then_some(b"0x0");
+            return (!self.is_failure).then_some(b"0x0");
         }
         sentences.iter().any(|sentence| self.text.starts_with(sentence)).then_some(())?;
         let of_account = || memmem::find(self.text, account).map(|at| &self.text[at + account.len()..]);
@@ -70,26 +72,31 @@ impl<'a> Words<'a> {
             ("TargetUserSid", _) => behind(of_account()?, b"Security ID:"),
             ("LogonType", _) => behind(self.text, b"Logon Type:"),
             ("Status", 4771) => self.alone(b"Failure Code:", b"Pre-Authentication Type:"),
+            ("IpAddress", _) if !self.are_whole => None,
             ("IpAddress", 4771) => self.alone(b"Client Address:", b"Client Port:"),
             ("IpAddress", _) => self.alone(b"Source Network Address:", b"Source Port:"),
             _ => None,
         }
     }
 
-    /// What stands behind a label that is told once only, and before the next one, in words that are whole: an account's name may hold both.
+    /// What stands behind a label that is told once only, and before the next one: an account's name may hold both.
     fn alone(&self, label: &[u8], next: &[u8]) -> Option<&'a [u8]> {
         let mut places = memmem::find_iter(self.text, label);
-        let start = places.next().filter(|_| places.next().is_none() && self.are_whole)?;
+        let start = places.next().filter(|_| places.next().is_none())?;
         let rest = &self.text[start + label.len()..];
         Some(rest[..memmem::find(rest, next)?].trim_ascii())
     }
 }
 
+/// What may follow an empty name.
+const NEXT_LABELS: [&[u8]; 4] =
+    [b"Account Domain:", b"Source Workstation:", b"Service Information:", b"Additional Information:"];
+
 /// What stands behind a label; nothing where that is the next label.
 fn behind<'a>(words: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
     let rest = words[memmem::find(words, label)? + label.len()..].trim_ascii_start();
     let value = rest[..memmem::find(rest, b"  ").unwrap_or(rest.len())].trim_ascii_end();
-    (!value.is_empty() && !value.ends_with(b":")).then_some(value)
+    (!value.is_empty() && !NEXT_LABELS.contains(&value)).then_some(value)
 }
 
 #[cfg(test)]
@@ -115,7 +122,9 @@ mod tests {
             (event.action, user.unwrap_or_default(), event.peer.map(|peer| peer.to_string()).unwrap_or_default())
         };
         let told = read_it(&line);
-        assert_eq!(read_it(&line.replace('\t', "#011")), told);
+        // What rsyslog makes of a tab may be part of a name as well.
+        let (action, user, _) = told.clone();
+        assert_eq!(read_it(&line.replace('\t', "#011")), (action, user, String::new()));
         told
     }
 
@@ -168,7 +177,9 @@ mod tests {
         let german = german.replace("Source Network Address: 192", "Quellnetzwerkadresse: 192");
         assert_eq!(read_line(4625, &german), (FAILED, "".into(), "".into()));
         let unknown = "Es wurde versucht, die Anmeldeinformationen zu pruefen.";
-        assert_eq!(read_result(4776, "AUDIT_SUCCESS", unknown).0, Action::Other);
+        for result in ["AUDIT_SUCCESS", "Audit Success", "N/A"] {
+            assert_eq!(read_result(4776, result, unknown).0, Action::Other, "{result}");
+        }
         for line in ["MSWinEventLog", "MSWinEventLog\t1\tSecurity\t7\tx\t4625", "MSWinEventLogs\t1", "x"] {
             assert!(record(line.as_bytes()).is_none(), "{line}");
         }

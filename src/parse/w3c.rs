@@ -22,6 +22,10 @@ STARTTLS STAT STOR STOU STRU SYST TYPE USER VRFY XCWD XPWD";
 /// The command of SMTP by which clients log in.
 const MAIL_LOGIN: &[u8] = b"AUTH";
 
+/// What IIS' FTP server writes in the place of a command.
+const CHANNELS: [&[u8]; 4] =
+    [b"DataChannelOpened", b"DataChannelClosed", b"ControlChannelOpened", b"ControlChannelClosed"];
+
 /// The columns that IIS writes where nobody chose others: up to version 7, since 7.5, and all that there are. So lines are
 /// understood also where the header was cut off.
 const USUAL: [&[u8]; 3] = [
@@ -73,6 +77,9 @@ struct Columns {
     time: Option<usize>,
     server: Option<usize>,
     port: Option<usize>,
+    site: Option<usize>,
+    /// Whether there is one for sessions, as FTP's has.
+    has_session: bool,
     client: Option<usize>,
     user: Option<usize>,
     method: Option<usize>,
@@ -92,6 +99,8 @@ impl Columns {
             time: column(&[b"time"]),
             server: column(&[b"s-ip"]),
             port: column(&[b"s-port"]),
+            site: column(&[b"s-sitename"]),
+            has_session: column(&[b"x-session"]).is_some(),
             client: column(&[b"c-ip"]),
             user: column(&[b"cs-username", b"c-auth-id"]),
             method: column(&[b"cs-method"]),
@@ -145,7 +154,9 @@ impl Parser for W3c {
         };
         event.is_post = method == Some(b"POST");
         let status = value(columns.status).and_then(status);
-        let is_web = !matches!(value(columns.port), None | Some(b"20" | b"21" | b"25" | b"465" | b"587" | b"990"));
+        let is_web = !columns.has_session
+            && !value(columns.site).is_some_and(is_of_files_or_mail)
+            && !matches!(value(columns.port), None | Some(b"0" | b"20" | b"21" | b"25" | b"465" | b"587" | b"990"));
         if !is_web && method == Some(MAIL_LOGIN) {
             // There stands what the client calls itself.
             event.user = None;
@@ -155,7 +166,7 @@ impl Parser for W3c {
                 Action::LoginFailed { times: 1, shape: Shape::Explicit }
             }
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
-            (Some(b"DataChannelOpened" | b"ControlChannelOpened"), _) => Action::Other,
+            (Some(method), _) if CHANNELS.contains(&method) => Action::Other,
             // No reply of theirs has these numbers, nor do web servers listen for them; a request may be called as their commands are.
             (Some(method), status)
                 if !is_web
@@ -268,6 +279,11 @@ fn words(line: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
     })
 }
 
+/// Whether it is the name of one of IIS' servers of FTP or SMTP: `MSFTPSVC1`, `FTPSVC2`, `SMTPSVC1`.
+fn is_of_files_or_mail(site: &[u8]) -> bool {
+    [&b"MSFTPSVC"[..], b"FTPSVC", b"SMTPSVC"].iter().any(|name| site.starts_with(name))
+}
+
 /// A command without the number of its session, as IIS 6 has it: `[12]PASS`.
 fn without_session(method: &[u8]) -> &[u8] {
     let inner = method.strip_prefix(b"[").and_then(|rest| Some(&rest[memchr(b']', rest)? + 1..]));
@@ -378,6 +394,11 @@ mod tests {
         assert_eq!(last(&text("AUTH", 535)).unwrap().3, None, "the client may call itself anything");
         let web = "#Fields: date time c-ip s-port cs-method cs-uri-stem sc-status\n2026-11-20 10:00:05 192.0.2.7 443 DATA /x 500";
         assert_eq!(last(web).unwrap().1, Action::Request { status: 500 });
+        for (column, value) in [("s-port", "0"), ("s-sitename", "SMTPSVC1"), ("x-session", "7a")] {
+            let mail = web.replace(" s-port", &format!(" s-port {column}")).replace(" 443", &format!(" 2525 {value}"));
+            let mail = if column == "s-port" { web.replace(" 443", " 0") } else { mail };
+            assert_eq!(last(&mail).unwrap().1, Action::Other, "{column}");
+        }
         for (command, reply) in [("STOR", 550), ("SIZE", 550), ("ControlChannelOpened", 500), ("RCPT", 554)] {
             assert_eq!(last(&text(command, reply)).unwrap().1, Action::Other, "{command}");
         }
