@@ -314,7 +314,7 @@ impl Sessions {
         let mut has_tried = session.explicit.iter().any(|(known, _)| is_same(*known, ip));
         for held in session.held.iter_mut().filter(|held| is_same(held.ip(), ip)) {
             has_tried = true;
-            if held.shape == Shape::Refused && held.peer.is_none() {
+            if held.lacks_address() {
                 held.peer = event.peer.map(Address::from);
             }
         }

@@ -222,6 +222,8 @@ fn a_refusal_without_an_address_is_told_with_that_of_its_process() {
     let named = at(0, "sshd[7]: User bob from evil.example.org not allowed because not listed in AllowUsers");
     assert_eq!(failures("auth.log", &[&named, &key]), (1, vec!["192.0.2.7 1".to_owned()]));
     assert_eq!(failures("auth.log", &[&key, &locked]), (1, vec!["192.0.2.7 1".to_owned()]));
+    let gone = at(1, "sshd[7]: Connection closed by invalid user bob 192.0.2.7 port 22 [preauth]");
+    assert_eq!(failures("auth.log", &[&named, &gone]), (1, vec!["192.0.2.7 1".to_owned()]));
     let somebody_else = key.replace("bob", "eve");
     assert_eq!(failures("auth.log", &[&locked, &somebody_else]).1, Vec::<String>::new());
     let later = key.replace("10:00:00", "10:01:01");

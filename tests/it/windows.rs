@@ -109,8 +109,7 @@ fn a_log_in_utf_16_that_lost_its_end_goes_on_there_and_a_mark_alone_hides_nothin
         assert!(ended.notes.iter().chain([&ended.summary]).any(|line| line.contains(read)), "{read}: {ended:?}");
     }
     // Whoever writes the first bytes of a log by his name hides no line of it.
-    let line = "\u{e9}.example.org 192.0.2.7 - - [20/Nov/2026:10:05:03 +0100] \"GET / HTTP/1.1\" 401 5\n"
-        .replace('\u{e9}', "x");
+    let line = "x.example.org 192.0.2.7 - - [20/Nov/2026:10:05:03 +0100] \"GET / HTTP/1.1\" 401 5\n";
     bed.bytes("web", &[&b"\xff\xfe"[..], line.repeat(3).as_bytes()].concat());
     let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("web").to_str().unwrap()]);
     assert_eq!(scanned["files"][0]["lines"], 3, "{scanned}");
