@@ -87,6 +87,9 @@ struct Session {
     explicit: SmallVec<[(Option<IpAddr>, i64); 1]>,
     /// Lines that wait, in the order in which they came; most have one only.
     held: SmallVec<[Held; 1]>,
+    /// When its client didn't greet as it should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_greeted: Option<i64>,
     /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
     #[serde(skip)]
     earliest: i64,
@@ -321,6 +324,25 @@ impl Sessions {
         has_tried
     }
 
+    /// Takes in that a client of a process didn't greet as it should.
+    pub fn note_not_greeted(&mut self, event: &Event<'_>, time: i64) {
+        let key = self.key(event);
+        if key.pid == 0 || self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
+            return;
+        }
+        let session = self.open.entry(key).or_default();
+        session.expire(time, &mut self.over);
+        session.earliest = session.earliest.min(time);
+        session.not_greeted = Some(time);
+    }
+
+    /// Whether the client that goes is one of a process whose client didn't greet just before.
+    pub fn had_not_greeted(&mut self, event: &Event<'_>, time: i64) -> bool {
+        let key = self.key(event);
+        let since = self.open.get_mut(&key).and_then(|session| session.not_greeted.take());
+        since.is_some_and(|since| (0..=ONE_ATTEMPT).contains(&time.saturating_sub(since)))
+    }
+
     fn key(&mut self, event: &Event<'_>) -> Key {
         let known = self.hosts.iter().position(|host| **host == *event.host);
         let host = known.unwrap_or_else(|| {
@@ -339,7 +361,7 @@ impl Sessions {
         settled.append(&mut self.over);
         self.open.retain(|_, session| {
             session.expire(now, settled);
-            !(session.held.is_empty() && session.explicit.is_empty())
+            !(session.held.is_empty() && session.explicit.is_empty() && session.not_greeted.is_none())
         });
         settled.sort_unstable_by_key(|held| (held.time, held.number));
     }
@@ -436,6 +458,7 @@ impl Session {
             return;
         }
         self.explicit.retain(|(_, last)| !is_over(*last));
+        self.not_greeted = self.not_greeted.filter(|since| !is_over(*since));
         while let Some(first) = self.held.iter().min_by_key(|held| held.time).filter(|held| is_over(held.time)) {
             // Lines are merged with those of their address, or all where no two addresses are known.
             let mut known = self.held.iter().filter_map(Held::ip);
@@ -453,7 +476,7 @@ impl Session {
             }
         }
         let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
-        self.earliest = times.min().unwrap_or(i64::MAX);
+        self.earliest = times.chain(self.not_greeted).min().unwrap_or(i64::MAX);
     }
 }
 

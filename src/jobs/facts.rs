@@ -78,6 +78,8 @@ impl<'a> Facts<'a> {
             Action::ErrorLogged
             | Action::LoginFailed { .. }
             | Action::Probed
+            | Action::Gone
+            | Action::NotGreeted
             | Action::Granted { .. }
             | Action::LockedOut
             | Action::LogCleared

@@ -1,4 +1,4 @@
-//! How many failed logins a line tells of, given what its stream told before and which other logs are read.
+//! How many failed logins a line tells of, and what else it is, given what its stream told before and which other logs are read.
 
 use super::scanner::{Input, StreamState};
 use crate::detect::Sighting;
@@ -24,6 +24,21 @@ pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, 
             0
         }
         _ => 0,
+    }
+}
+
+/// What an event turns out to be, given what its stream told before.
+pub fn settled_action(stream: &mut StreamState, event: &Event<'_>, time: i64) -> Action {
+    match event.action {
+        // Who tried and then went is no scanner.
+        Action::Probed if stream.sessions.went(event, time) => Action::Other,
+        Action::Gone if stream.sessions.had_not_greeted(event, time) => Action::Probed,
+        Action::NotGreeted => {
+            stream.sessions.note_not_greeted(event, time);
+            Action::Other
+        }
+        Action::Gone => Action::Other,
+        action => action,
     }
 }
 

@@ -77,7 +77,7 @@ impl Interests {
             Action::LockedOut => STATUSES + 4,
             Action::LogCleared => STATUSES + 5,
             Action::ErrorLogged => STATUSES + 6,
-            Action::Granted { .. } | Action::Other => STATUSES + 7 + failures,
+            Action::Gone | Action::NotGreeted | Action::Granted { .. } | Action::Other => STATUSES + 7 + failures,
         };
         self.at(place) | urgent
     }

@@ -16,7 +16,7 @@ use super::access_logs::{AccessLogs, RequestHosts};
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
 use super::facts::{CATEGORIES, Facts, category_index};
-use super::failures::{failures, is_left_to_access_log, note_request};
+use super::failures::{failures, is_left_to_access_log, note_request, settled_action};
 use super::interests::Interests;
 use super::parsed::{Parsed, ParsedLine};
 use super::rule_texts::RuleTexts;
@@ -259,9 +259,12 @@ impl Scanner {
         let mut facts = Facts::unparsed(time, late);
         let Some((category, action)) = line.what() else { return Some(facts) };
         match action {
-            Action::LoginFailed { .. } | Action::LoginSucceeded | Action::Granted { .. } | Action::Probed => {
-                return None;
-            }
+            Action::LoginFailed { .. }
+            | Action::LoginSucceeded
+            | Action::Granted { .. }
+            | Action::Probed
+            | Action::Gone
+            | Action::NotGreeted => return None,
             Action::Request { status } if input.web_logins.may_be_failure(status) => return None,
             _ => {}
         }
@@ -282,11 +285,8 @@ impl Scanner {
         let is_left = is_left_to_access_log(stream, input, event, sighting.time);
         self.left_to_access_logs += u64::from(is_left && !input.provisional);
         sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
-        // Who tried and then went is no scanner.
-        if let Some(event) = sighting.event.as_mut().filter(|event| event.action == Action::Probed)
-            && stream.sessions.went(event, sighting.time)
-        {
-            event.action = Action::Other;
+        if let Some(event) = sighting.event.as_mut() {
+            event.action = settled_action(stream, event, sighting.time);
         }
     }
 

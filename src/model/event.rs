@@ -258,6 +258,10 @@ pub enum Action {
     },
     /// Somebody connected without trying to log in, or broke off: a scanner's trace.
     Probed,
+    /// A client of sshd went, of which this line tells nothing but the address: a scanner, if it hadn't greeted.
+    Gone,
+    /// A client of sshd didn't greet as it should; its address is told when it goes.
+    NotGreeted,
     /// An account was locked because of too many failed logins.
     LockedOut,
     /// Somebody emptied a log, as intruders do.

@@ -220,11 +220,24 @@ fn not_from_there(message: &[u8], times: u32) -> Option<Found<'_>> {
     Some(Found { action, peer: Peer::read(ip), user: Some(&rest[..end]) })
 }
 
+/// How lines about the end of a connection begin; those of the first two may tell of one on which nobody greeted.
+const CLOSINGS: [&[u8]; 4] =
+    [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Disconnecting "];
+
 /// Connections without an attempt, or broken off before one was over.
 fn probe(message: &[u8]) -> Option<Found<'_>> {
     let before_login = message.ends_with(b"[preauth]");
     let message = without_preauth(message);
     let fatal = message.strip_prefix(b"fatal: ").or_else(|| message.strip_prefix(b"error: ")).unwrap_or(message);
+    if fatal.starts_with(b"kex_exchange_identification: ") {
+        return Some(Found { action: Action::NotGreeted, peer: None, user: None });
+    }
+    if let Some((peer @ Peer::Ip(_), true)) =
+        CLOSINGS[..2].iter().find_map(|start| place(message.strip_prefix(*start)?))
+        && !before_login
+    {
+        return Some(Found { action: Action::Gone, peer: Some(peer), user: None });
+    }
     let peer = if let Some(rest) = fatal.strip_prefix(b"Unable to negotiate with ") {
         first_address(rest)
     } else if let Some(rest) = fatal.strip_prefix(b"banner exchange: Connection from ") {
@@ -258,9 +271,7 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
 /// `Connection closed by[ invalid user U| authenticating user U] ADDRESS[ port N]`, and the like with `reset by`,
 /// `Disconnected from`, `Disconnecting`: whatever U is, the address is before the port or last.
 fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
-    let closings: [&[u8]; 4] =
-        [b"Connection closed by ", b"Connection reset by ", b"Disconnected from ", b"Disconnecting "];
-    address_before_port(closings.iter().find_map(|start| message.strip_prefix(*start))?)
+    address_before_port(CLOSINGS.iter().find_map(|start| message.strip_prefix(*start))?)
 }
 
 static PORT: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(" port "));

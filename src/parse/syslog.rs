@@ -428,7 +428,7 @@ mod tests {
         assert_eq!(action("<2>1 2026-11-20T10:00:01Z web1 kernel - - - EXT4-fs error"), Action::ErrorLogged);
         assert_eq!(action("<27>Nov 20 10:00:01 web1 app[7]: can't go on"), Action::ErrorLogged);
         assert_eq!(action("<30>Nov 20 10:00:01 web1 app[7]: goes on"), Action::Other);
-        assert_eq!(action("<83>Nov 20 10:00:01 web1 sshd[7]: error: kex_exchange_identification: x"), Action::Other);
+        assert_eq!(action("<83>Nov 20 10:00:01 web1 sshd[7]: error: Could not load host key: x"), Action::Other);
     }
 
     #[test]

@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(by("sshd-session", 4, failed), FAILED);
         assert_eq!(by("sftp-server", 4, failed), Action::Other, "so may sshd's helpers");
         assert_eq!(by("sftp-server", 2, failed), Action::ErrorLogged);
-        assert_eq!(by("sshd", 2, "error: kex_exchange_identification: x"), Action::Other);
+        assert_eq!(by("sshd", 2, "error: Could not load host key: x"), Action::Other);
         let forged =
             "Failed password for invalid user payload='x from 203.0.113.1 port 22 ssh2' from 192.0.2.7 port 4711 ssh2";
         assert_eq!(said("OpenSSH/Operational", forged).2, some("192.0.2.7"));

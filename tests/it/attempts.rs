@@ -197,6 +197,44 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
 }
 
 #[test]
+fn who_does_not_greet_is_a_scanner_and_who_only_goes_is_none() {
+    let greeting = |pid: u32, reason: &str| format!("sshd[{pid}]: error: kex_exchange_identification: {reason}");
+    let gone = |pid: u32, ip: &str, how: &str| format!("sshd-session[{pid}]: Connection {how} by {ip} port 4711");
+    let probes = |lines: &[String]| {
+        let bed = TestBed::new();
+        let lines: Vec<String> = lines.iter().map(|said| at(0, said)).collect();
+        bed.file("auth.log", &(lines.join("\n") + "\n"));
+        let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", bed.path("auth.log").to_str().unwrap()]);
+        assert_eq!(scanned["failed_logins"], 0, "{lines:?}");
+        let named = scanned["addresses"].as_array().unwrap().iter();
+        named.map(|known| format!("{} {}", known["address"].as_str().unwrap(), known["events"])).collect::<Vec<_>>()
+    };
+    for (reason, how) in
+        [("Connection closed by remote host", "closed"), ("read: Connection reset by peer", "reset"), ("x", "closed")]
+    {
+        for ip in ["192.0.2.7", "2001:db8::7"] {
+            let lines = [greeting(7, reason), gone(7, ip, how)];
+            assert_eq!(probes(&lines), [format!("{ip} 1")], "{lines:?}");
+        }
+    }
+    // Others' lines may stand between them; each client counts once.
+    let (first, second) = (greeting(7, "x"), greeting(8, "x"));
+    let lines = [first, second, gone(8, "192.0.2.8", "closed"), gone(7, "192.0.2.7", "closed")];
+    assert_eq!(probes(&lines), ["192.0.2.7 1", "192.0.2.8 1"]);
+    assert_eq!(probes(&[greeting(7, "x"), gone(7, "192.0.2.7", "closed"), gone(7, "192.0.2.7", "closed")]).len(), 1);
+    // With LogLevel VERBOSE whoever was let in goes in the same words.
+    let known = |said: &str| said.replace(" by ", " by user eve ");
+    for lines in [
+        vec![gone(7, "192.0.2.7", "closed")],
+        vec![greeting(8, "x"), gone(7, "192.0.2.7", "closed")],
+        vec![greeting(7, "x"), known(&gone(7, "192.0.2.7", "closed"))],
+        vec![greeting(7, "Connection from 192.0.2.7 port 22")],
+    ] {
+        assert_eq!(probes(&lines), Vec::<String>::new(), "{lines:?}");
+    }
+}
+
+#[test]
 fn what_both_of_sshds_processes_say_of_a_refused_account_counts_once() {
     let refused = |second: u32, end: &str| (second, format!("sshd[7]: ROOT LOGIN REFUSED FROM 192.0.2.7 port 22{end}"));
     let (plain, before_login) = (|second| refused(second, ""), |second| refused(second, " [preauth]"));
