@@ -38,9 +38,14 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str) -> Option<Format> {
 
 fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
     let (tells, category) = (table.parsed("tells"), table.parsed("category"));
+    let mut time = None;
+    let mut pasted = |pasted: layout::Pasted| {
+        time = pasted.time;
+        Layout::Regex(pasted.regex)
+    };
     let layout = match table.present(&LAYOUTS).as_slice() {
-        ["apache"] => table.made("apache", layout::apache).map(Layout::Regex),
-        ["nginx"] => table.made("nginx", layout::nginx).map(Layout::Regex),
+        ["apache"] => table.made("apache", layout::apache).map(&mut pasted),
+        ["nginx"] => table.made("nginx", layout::nginx).map(&mut pasted),
         ["regex"] => table.made("regex", named_groups).map(Layout::Regex),
         ["json"] => table.table("json").and_then(read_json).map(Layout::Json),
         [] => table.required("regex", None, "write nginx = '…', apache = '…', regex = '…' or json = { … }"),
@@ -52,7 +57,7 @@ fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
     };
     let conditions = read_conditions(&mut table, layout.as_ref());
     table.finish();
-    Some(LineFormat { layout: layout?, conditions, category, tells })
+    Some(LineFormat { layout: layout?, time, conditions, category, tells })
 }
 
 fn read_json(mut table: Fields<'_, '_>) -> Option<BTreeMap<Part, Vec<String>>> {

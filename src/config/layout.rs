@@ -2,29 +2,56 @@
 //! [LogFormat](https://httpd.apache.org/docs/2.4/mod/mod_log_config.html) and nginx'
 //! [log_format](https://nginx.org/en/docs/http/ngx_http_log_module.html).
 
+use std::fmt::Write as _;
+
 use crate::model::Problem;
 use crate::model::format::Part;
+
+/// What was pasted, understood.
+pub struct Pasted {
+    /// The expression for a whole line.
+    pub regex: String,
+    /// How the stamp is written, in strftime's words, where that is known.
+    pub time: Option<String>,
+}
 
 /// A piece of a line.
 enum Piece {
     Literal(String),
     Value(Value),
+    Stamp(Stamp),
 }
 
 /// What stands at a place of a line.
 struct Value {
     /// None for what is not looked at.
     part: Option<Part>,
-    /// Whether whoever asks chooses it freely, blanks included.
-    is_clients: bool,
+    written: Written,
+}
+
+/// Who or what writes a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Whoever asks chooses it freely, blanks included, or nobody knows.
+    ByClients,
+    /// The server, as a number.
+    AsNumber,
+    /// The server, otherwise.
+    ByServer,
+}
+
+/// A stamp, or one of the pieces that it is written in.
+struct Stamp {
+    regex: String,
+    /// In strftime's words; none where these don't know it.
+    time: Option<String>,
 }
 
 /// The expression for lines that Apache writes with this LogFormat.
-pub fn apache(text: &str) -> Result<String, Problem> {
+pub fn apache(text: &str) -> Result<Pasted, Problem> {
     let mut pieces = Vec::new();
-    // As pasted, with the quotation marks escaped as the configuration wants them.
-    let text = text.replace("\\\"", "\"").replace("\\t", "\t");
-    refuse_directive(&text, "LogFormat")?;
+    let text = apache_text(text)?;
+    let has_client = text.contains("%h") || text.contains("%a");
     let mut rest = text.as_str();
     while let Some(at) = rest.find('%') {
         pieces.push(Piece::Literal(rest[..at].to_owned()));
@@ -46,16 +73,35 @@ pub fn apache(text: &str) -> Result<String, Problem> {
         let Some(directive) = rest.get(..letters) else { return Err(unclosed("a letter", "%h")) };
         rest = &rest[letters..];
         if directive == "t" && !argument.is_empty() {
-            pieces.push(value(Some(Part::Time), false));
+            pieces.push(Piece::Stamp(apache_stamp(argument)));
         } else if directive == "t" {
-            pieces.extend([Piece::Literal("[".into()), value(Some(Part::Time), false), Piece::Literal("]".into())]);
+            pieces.extend([Piece::Literal("[".into()), Piece::Stamp(Stamp::of(ACCESS)), Piece::Literal("]".into())]);
         } else {
-            let is_clients = matches!(directive, "i" | "C" | "u" | "r" | "U" | "q" | "l");
-            pieces.push(value(apache_part(directive, argument), is_clients));
+            // The other end of the connection may be a proxy.
+            let is_proxy = directive == "a" && argument == "c" && has_client;
+            let part = apache_part(directive, argument).filter(|_| !is_proxy);
+            pieces.push(Piece::Value(Value { part, written: apache_written(directive) }));
         }
     }
     pieces.push(Piece::Literal(rest.to_owned()));
     expression(pieces)
+}
+
+/// The stamp of both servers' usual logs, and nginx' other one.
+const ACCESS: &str = "%d/%b/%Y:%H:%M:%S %z";
+const ISO_8601: &str = "%Y-%m-%dT%H:%M:%S%:z";
+
+/// `%{FORMAT}t`
+fn apache_stamp(argument: &str) -> Stamp {
+    let format = argument.strip_prefix("begin:").or_else(|| argument.strip_prefix("end:")).unwrap_or(argument);
+    match format {
+        "sec" => Stamp::of("%s"),
+        "msec" => Stamp { regex: r"\d{13}".to_owned(), time: None },
+        "usec" => Stamp { regex: r"\d{16}".to_owned(), time: None },
+        "msec_frac" => Stamp { regex: r"\d{3}".to_owned(), time: Some("%3f".to_owned()) },
+        "usec_frac" => Stamp { regex: r"\d{6}".to_owned(), time: Some("%6f".to_owned()) },
+        format => Stamp::of(format),
+    }
 }
 
 fn apache_part(directive: &str, argument: &str) -> Option<Part> {
@@ -72,11 +118,69 @@ fn apache_part(directive: &str, argument: &str) -> Option<Part> {
     }
 }
 
+fn apache_written(directive: &str) -> Written {
+    match directive {
+        "b" | "B" | "D" | "I" | "k" | "O" | "S" | "T" => Written::AsNumber,
+        "a" | "A" | "h" | "H" | "L" | "m" | "p" | "P" | "R" | "s" | "v" | "V" | "X" => Written::ByServer,
+        // Notes, variables and headers of answers may hold what was asked for.
+        _ => Written::ByClients,
+    }
+}
+
+/// The format alone: pasted as it is, with its quotation marks escaped, between these, with the format's name, or as the whole directive.
+fn apache_text(text: &str) -> Result<String, Problem> {
+    let joined = text.replace("\\\r\n", "").replace("\\\n", "");
+    let mut rest = joined.trim();
+    let directive = ["LogFormat", "TransferLog", "CustomLog"].iter().find_map(|name| rest.strip_prefix(name));
+    if let Some(after) = directive {
+        // What is between two quotation marks last is the format; the file's name may be quoted, too.
+        let after = after.trim_start();
+        let is_format = !rest.starts_with("CustomLog");
+        rest = if is_format { after } else { without_word(after).trim_start() };
+        if !rest.starts_with('"') {
+            let help = "paste the LogFormat of that name";
+            return Err(Problem::new("this only names a format", "holds no format", help));
+        }
+    }
+    let quoted = rest.strip_prefix('"').and_then(|inner| {
+        let end = closing_mark(inner, '"')?;
+        let is_name = |text: &str| !text.contains(['"', '%']) && text.split_whitespace().count() <= 1;
+        (directive.is_some() || is_name(&inner[end + 1..])).then_some(&inner[..end])
+    });
+    in_one_line(quoted.unwrap_or(rest).replace("\\\"", "\"").replace("\\t", "\t"))
+}
+
+/// What follows the first word, which may stand between quotation marks.
+fn without_word(text: &str) -> &str {
+    let end = match text.strip_prefix('"') {
+        Some(inner) => closing_mark(inner, '"').map(|end| end + 2),
+        None => text.find(char::is_whitespace),
+    };
+    &text[end.unwrap_or(text.len())..]
+}
+
+/// Where the quotation mark stands that ends a text.
+fn closing_mark(text: &str, mark: char) -> Option<usize> {
+    let mut is_escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let is_end = c == mark && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end.then_some(at)
+    })
+}
+
+fn in_one_line(text: String) -> Result<String, Problem> {
+    if text.contains(['\n', '\r']) {
+        let help = "write the format in one line, as the server writes its lines";
+        return Err(Problem::new("there is a line break in this format", "in several lines", help));
+    }
+    Ok(text)
+}
+
 /// The expression for lines that nginx writes with this log_format.
-pub fn nginx(text: &str) -> Result<String, Problem> {
+pub fn nginx(text: &str) -> Result<Pasted, Problem> {
     let mut pieces = Vec::new();
-    let text = text.replace("\\t", "\t");
-    refuse_directive(&text, "log_format")?;
+    let text = nginx_text(text)?;
     let mut rest = text.as_str();
     while let Some(at) = rest.find('$') {
         pieces.push(Piece::Literal(rest[..at].to_owned()));
@@ -89,14 +193,12 @@ pub fn nginx(text: &str) -> Result<String, Problem> {
             let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
             (name, rest) = rest.split_at(end);
         }
-        let starts = ["http_", "cookie_", "arg_", "request", "sent_http_", "upstream_http_"];
-        let is_clients = name != "request_method"
-            && name != "request_time"
-            && name != "request_length"
-            && name != "request_id"
-            && (starts.iter().any(|start| name.starts_with(start))
-                || matches!(name, "uri" | "args" | "query_string" | "remote_user"));
-        pieces.push(value(nginx_part(name), is_clients));
+        pieces.push(match name {
+            "time_local" => Piece::Stamp(Stamp::of(ACCESS)),
+            "time_iso8601" => Piece::Stamp(Stamp::of(ISO_8601)),
+            "msec" => Piece::Stamp(Stamp { regex: r"\d+\.\d{3}".to_owned(), time: None }),
+            name => Piece::Value(Value { part: nginx_part(name), written: nginx_written(name) }),
+        });
     }
     pieces.push(Piece::Literal(rest.to_owned()));
     expression(pieces)
@@ -106,7 +208,6 @@ fn nginx_part(name: &str) -> Option<Part> {
     match name {
         "remote_addr" => Some(Part::SourceIp),
         "remote_user" => Some(Part::UserName),
-        "time_local" | "time_iso8601" | "msec" => Some(Part::Time),
         "request" => Some(Part::Request),
         "request_method" => Some(Part::Method),
         "request_uri" | "uri" => Some(Part::Path),
@@ -117,33 +218,200 @@ fn nginx_part(name: &str) -> Option<Part> {
     }
 }
 
-fn value(part: Option<Part>, is_clients: bool) -> Piece {
-    Piece::Value(Value { part, is_clients })
+fn nginx_written(name: &str) -> Written {
+    const NUMBERS: [&str; 14] = [
+        "body_bytes_sent",
+        "bytes_received",
+        "bytes_sent",
+        "connection",
+        "connection_requests",
+        "connection_time",
+        "gzip_ratio",
+        "pid",
+        "remote_port",
+        "request_length",
+        "request_time",
+        "server_port",
+        "session_time",
+        "realip_remote_port",
+    ];
+    const WORDS: [&str; 22] = [
+        "binary_remote_addr",
+        "host",
+        "hostname",
+        "https",
+        "nginx_version",
+        "pipe",
+        "protocol",
+        "proxy_host",
+        "proxy_port",
+        "realip_remote_addr",
+        "remote_addr",
+        "request_id",
+        "request_method",
+        "scheme",
+        "server_addr",
+        "server_name",
+        "server_protocol",
+        "ssl_cipher",
+        "ssl_protocol",
+        "ssl_session_id",
+        "ssl_session_reused",
+        "status",
+    ];
+    let of_upstream = name.strip_prefix("upstream_");
+    if NUMBERS.contains(&name) {
+        Written::AsNumber
+    } else if WORDS.contains(&name)
+        || name.starts_with("tcpinfo_")
+        || of_upstream.is_some_and(|rest| !["http_", "cookie_", "trailer_"].iter().any(|of| rest.starts_with(of)))
+    {
+        Written::ByServer
+    } else {
+        // Others may hold whatever was asked for, as those that a configuration makes of a header.
+        Written::ByClients
+    }
 }
 
-/// What is pasted is the format alone.
-fn refuse_directive(text: &str, directive: &str) -> Result<(), Problem> {
-    if !text.trim_start().starts_with(directive) {
-        return Ok(());
+/// The format alone: pasted as it is, as its pieces between quotation marks, or as the whole directive.
+fn nginx_text(text: &str) -> Result<String, Problem> {
+    let mut rest = text.trim();
+    let directive = rest.strip_prefix("log_format").filter(|after| after.starts_with(char::is_whitespace));
+    if let Some(after) = directive {
+        rest = without_word(after.trim_start()).trim_start();
     }
-    let help = "paste what stands between its quotation marks, without the directive and the format's name";
-    Err(Problem::new(format!("this is the whole {directive} directive"), "more than the format", help))
+    if rest.starts_with("escape=") {
+        rest = without_word(rest).trim_start();
+    }
+    let pieces =
+        quoted_pieces(rest).filter(|pieces| directive.is_some() || rest.starts_with('\'') || pieces.len() == 1);
+    in_one_line(unescaped(&pieces.map_or(rest.to_owned(), |pieces| pieces.concat())))
+}
+
+/// The texts between quotation marks, where there is nothing else but a semicolon at the end.
+fn quoted_pieces(text: &str) -> Option<Vec<&str>> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some(mark) = rest.chars().next().filter(|mark| matches!(mark, '"' | '\'')) {
+        let end = closing_mark(&rest[1..], mark)?;
+        pieces.push(&rest[1..=end]);
+        rest = rest[end + 2..].trim_start();
+    }
+    (!pieces.is_empty() && matches!(rest, "" | ";")).then_some(pieces)
+}
+
+/// What nginx makes of backslashes in its configuration.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let meant = match letters.peek().filter(|_| letter == '\\') {
+            Some(mark @ ('"' | '\'' | '\\')) => Some(*mark),
+            Some('t') => Some('\t'),
+            Some('r') => Some('\r'),
+            Some('n') => Some('\n'),
+            _ => None,
+        };
+        plain.push(meant.unwrap_or(letter));
+        if meant.is_some() {
+            letters.next();
+        }
+    }
+    plain
 }
 
 fn unclosed(what: &str, example: &str) -> Problem {
     Problem::new(format!("{what} is missing"), "is not complete", format!("it looks like {example}"))
 }
 
+impl Stamp {
+    /// One that is written so, in strftime's words.
+    fn of(format: &str) -> Self {
+        let mut regex = String::new();
+        let mut letters = format.chars();
+        let mut is_known = true;
+        while let Some(letter) = letters.next() {
+            if letter != '%' {
+                regex.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4])));
+                continue;
+            }
+            let expression = directive_expression(letters.next(), &mut letters);
+            is_known &= expression.is_some();
+            regex.push_str(expression.unwrap_or(r#"[^"\[\]]*?"#));
+        }
+        Self { regex, time: is_known.then(|| format.to_owned()) }
+    }
+
+    /// Whether it tells the day, and the time of day.
+    fn is_whole(&self) -> bool {
+        let holds = |letters: &str| {
+            self.time.as_ref().is_none_or(|time| {
+                time.match_indices('%').any(|(at, _)| time[at + 1..].starts_with(|c| letters.contains(c)))
+            })
+        };
+        holds("dejFDcsx+") && holds("HIkTRcsXr+")
+    }
+
+    fn tells_zone(&self) -> bool {
+        self.time.as_ref().is_none_or(|time| ["%z", "%:z", "%#z", "%Z", "%s"].iter().any(|zone| time.contains(zone)))
+    }
+
+    /// Whether it only adds to a stamp: the zone, or a fraction of the second.
+    fn is_addition(&self) -> bool {
+        self.time.as_ref().is_some_and(|time| matches!(time.as_str(), "%z" | "%:z" | "%Z" | "%3f" | "%6f"))
+    }
+
+    /// This one and another one as one, with what stands between them.
+    fn joined(self, between: &str, next: Self) -> Self {
+        let time = self.time.zip(next.time).map(|(first, second)| first + &between.replace('%', "%%") + &second);
+        Self { regex: self.regex + &regex::escape(between) + &next.regex, time }
+    }
+}
+
+/// What a directive of strftime may write; none for those that aren't known.
+fn directive_expression(letter: Option<char>, rest: &mut std::str::Chars<'_>) -> Option<&'static str> {
+    Some(match letter? {
+        'Y' => r"\d{4}",
+        'd' | 'm' | 'y' | 'H' | 'I' | 'M' | 'S' => r"\d{2}",
+        'e' | 'k' | 'l' => r"[ \d]\d",
+        'j' => r"\d{3}",
+        'a' | 'A' | 'b' | 'B' | 'h' => r#"[^\s\d"\[\]:/]+"#,
+        'T' | 'X' => r"\d{2}:\d{2}:\d{2}",
+        'R' => r"\d{2}:\d{2}",
+        'F' => r"\d{4}-\d{2}-\d{2}",
+        'D' | 'x' => r"\d{2}/\d{2}/\d{2}",
+        'r' => r"\d{2}:\d{2}:\d{2} [AP]M",
+        'c' => r"[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}",
+        'p' => "[AP]M",
+        's' => r"\d+",
+        'z' => r"[+-]\d{4}",
+        ':' if rest.next() == Some('z') => r"[+-]\d{2}:\d{2}",
+        'Z' => r"[A-Za-z0-9+-]+",
+        '%' => "%",
+        _ => return None,
+    })
+}
+
 /// The whole line. Each part is named once: of several, as the address before and after a proxy's, the first counts.
-fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
+fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
     let mut named = Vec::new();
-    let mut expression = "(?s-u)^".to_owned();
+    let mut regex = "(?s-u)^".to_owned();
     let merged = merged(pieces);
-    let mut is_forgeable = false;
+    let (mut is_forgeable, mut time) = (false, None);
     for (index, piece) in merged.iter().enumerate() {
-        let Value { part, is_clients } = match piece {
+        let Value { part, written } = match piece {
             Piece::Literal(text) => {
-                expression.push_str(&regex::escape(text));
+                regex.push_str(&regex::escape(text));
+                continue;
+            }
+            Piece::Stamp(stamp) if named.contains(&Part::Time) => {
+                regex.push_str(&stamp.regex);
+                continue;
+            }
+            Piece::Stamp(stamp) => {
+                // Writing to a String can't fail.
+                let _ = write!(regex, "(?<{}>{})", Part::Time, stamp.regex);
+                time.clone_from(&stamp.time);
+                named.push(Part::Time);
                 continue;
             }
             Piece::Value(value) => value,
@@ -157,7 +425,7 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
         // Both servers escape quotation marks, so nobody can forge the end of what stands between them.
         let is_quoted = before.ends_with('"') && after.starts_with('"');
         let marks: usize = (0..index).map(|at| literal(Some(at)).matches('"').count()).sum();
-        is_forgeable |= *is_clients && marks.is_multiple_of(2);
+        is_forgeable |= *written == Written::ByClients && marks.is_multiple_of(2);
         if is_forgeable && part == Some(Part::SourceIp) {
             return Err(forgeable());
         }
@@ -166,25 +434,29 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
         let is_last = index + 1 == merged.len();
         let value = match part {
             Some(Part::Status) => r"\d{3}|-",
-            Some(Part::SourceIp | Part::Method) => r"[^\s,]+?",
+            Some(Part::SourceIp) => r"[^\s,]+?",
+            Some(Part::Method) if !is_quoted => r"[^\s,]+?",
             // What follows at once, as the part behind a question mark, belongs to it.
             Some(Part::Path) if !is_quoted && after.is_empty() && !is_last => r#"/[^"\s]*|[^"\s/]*"#,
             Some(Part::Path) if !is_quoted => r#"/(?:[^"\\]|\\.)*?|[^"\s/]*"#,
             Some(Part::HostName) if !is_quoted => r#"[^"\s/]*?"#,
-            Some(Part::Time) if before.ends_with('[') => r#"[^"\[\]]*"#,
             // Apache writes a name that is empty as two quotation marks.
             Some(Part::UserName) if !is_quoted => r##"""|(?:[^"\\]|\\.)*?"##,
+            Some(Part::UserName) => r##"""|(?:[^"\\]|\\.)*"##,
+            // What follows the protocol is none of the visitor's.
+            Some(Part::Request) if !is_quoted => r#"(?:[^"\\]|\\.)*? HTTP/\d(?:\.\d)?|(?:[^"\\]|\\.)*?"#,
             _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
+            _ if *written == Written::AsNumber => r"[0-9.]+|-",
             _ if is_last => ".*",
-            _ if *is_clients => r#"(?:[^"\\]|\\.)*?"#,
+            _ if *written == Written::ByClients => r#"(?:[^"\\]|\\.)*?"#,
             // Several upstream servers stand with commas or colons between them.
             _ if after.starts_with(' ') => r#"[^"\s]*(?:(?:,| :) [^"\s]+)*"#,
             _ => r#"[^"]*?"#,
         };
-        match part {
-            Some(part) => expression.push_str(&format!("(?<{part}>{value})")),
-            None => expression.push_str(&format!("(?:{value})")),
-        }
+        let _ = match part {
+            Some(part) => write!(regex, "(?<{part}>{value})"),
+            None => write!(regex, "(?:{value})"),
+        };
         named.extend(part);
     }
     for (part, help) in [(Part::Time, "add %t, or [$time_local]"), (Part::SourceIp, "add %h, or $remote_addr")] {
@@ -193,7 +465,9 @@ fn expression(pieces: Vec<Piece>) -> Result<String, Problem> {
             return Err(Problem::new(message, format!("holds no {part}"), help));
         }
     }
-    Ok(expression + "$")
+    // These are known anyway, and read faster.
+    let time = time.filter(|time| ![ACCESS, ISO_8601].contains(&time.as_str()) && !time.starts_with("%s"));
+    Ok(Pasted { regex: regex + "$", time })
 }
 
 fn forgeable() -> Problem {
@@ -201,15 +475,37 @@ fn forgeable() -> Problem {
     Problem::new("what visitors choose stands before their address without quotation marks", "could be forged", help)
 }
 
-/// With neighbouring literals in one piece, and no empty ones.
+/// With neighbouring literals in one piece, and no empty ones, and the pieces of a stamp together.
 fn merged(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut merged: Vec<Piece> = Vec::new();
     for piece in pieces {
-        match (merged.last_mut(), piece) {
-            (_, Piece::Literal(text)) if text.is_empty() => {}
-            (Some(Piece::Literal(last)), Piece::Literal(text)) => last.push_str(&text),
-            (_, piece) => merged.push(piece),
-        }
+        let piece = match (merged.pop(), piece) {
+            (last, Piece::Literal(text)) if text.is_empty() => {
+                merged.extend(last);
+                continue;
+            }
+            (Some(Piece::Literal(last)), Piece::Literal(text)) => Piece::Literal(last + &text),
+            (Some(Piece::Stamp(first)), Piece::Stamp(next)) => Piece::Stamp(first.joined("", next)),
+            (Some(Piece::Literal(between)), Piece::Stamp(next)) => match merged.pop() {
+                Some(Piece::Stamp(first)) if !first.is_whole() || next.is_addition() => {
+                    Piece::Stamp(first.joined(&between, next))
+                }
+                before => {
+                    merged.extend(before.into_iter().chain([Piece::Literal(between)]));
+                    Piece::Stamp(next)
+                }
+            },
+            (Some(Piece::Stamp(stamp)), Piece::Literal(text)) if text.starts_with('Z') && !stamp.tells_zone() => {
+                let utc = Stamp { regex: "Z".to_owned(), time: Some("%#z".to_owned()) };
+                merged.push(Piece::Stamp(stamp.joined("", utc)));
+                Piece::Literal(text[1..].to_owned())
+            }
+            (last, piece) => {
+                merged.extend(last);
+                piece
+            }
+        };
+        merged.push(piece);
     }
     merged
 }

@@ -57,6 +57,8 @@ impl Format {
 pub struct LineFormat {
     /// How it looks.
     pub layout: Layout,
+    /// How its stamp is written, as [`Format::time`], where the layout tells.
+    pub time: Option<String>,
     /// Which JSON objects are such lines: what each of these places holds (of a list the last) is one of the values, of which those
     /// that end in `*` are beginnings.
     pub conditions: BTreeMap<String, Vec<String>>,

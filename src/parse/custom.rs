@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use regex::bytes::{CaptureLocations, Regex};
 
 use super::access::stamp;
-use super::json::{Object, object, value};
+use super::json::{Object, mended as mended_json, object, value};
 use super::time::{WallClock, rfc3339};
 use super::{Context, Parser, joined};
 use crate::model::event::{Shape, parse_ip};
@@ -18,7 +18,6 @@ use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
 pub struct Custom {
-    time: Option<String>,
     trusted: Vec<IpNet>,
     zone: Tz,
     wall: WallClock,
@@ -30,6 +29,8 @@ pub struct Custom {
 /// A kind of line.
 struct Line {
     kind: Kind,
+    /// How the stamp is written; any known way where this is absent.
+    time: Option<String>,
     /// Places of a JSON object, and what they hold in such lines.
     conditions: Vec<(String, Vec<String>)>,
     reader: Reader,
@@ -69,10 +70,10 @@ impl Custom {
             let conditions = known.conditions.clone().into_iter().collect();
             let category = known.category.unwrap_or(format.category);
             let kind = Kind { tells: known.tells, category, is_told: !known.conditions.is_empty() };
-            Some(Line { kind, conditions, reader: Reader::new(&known.layout)? })
+            let time = format.time.as_ref().or(known.time.as_ref()).cloned();
+            Some(Line { kind, time, conditions, reader: Reader::new(&known.layout)? })
         };
         Self {
-            time: format.time.clone(),
             trusted: format.trusted_proxies.clone(),
             zone: context.zone,
             wall: WallClock::new(context),
@@ -81,7 +82,8 @@ impl Custom {
         }
     }
 
-    fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, kind: Kind) -> Option<Event<'a>> {
+    fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, index: usize) -> Option<Event<'a>> {
+        let kind = self.lines[index].kind;
         let part = |part: Part| parts[part as usize].filter(|value| is_something(value));
         let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let status = status.filter(|status| (100..600).contains(status));
@@ -114,7 +116,7 @@ impl Custom {
             request,
             is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),
-            ..Event::plain(Some(self.instant(part(Part::Time)?)?), kind.category)
+            ..Event::plain(Some(self.instant(part(Part::Time)?, index)?), kind.category)
         })
     }
 
@@ -133,8 +135,8 @@ impl Custom {
         Some(client)
     }
 
-    fn instant(&mut self, text: &[u8]) -> Option<i64> {
-        let Some(format) = &self.time else { return self.known_stamp(text) };
+    fn instant(&mut self, text: &[u8], index: usize) -> Option<i64> {
+        let Some(format) = &self.lines[index].time else { return self.known_stamp(text) };
         let text = std::str::from_utf8(text).ok()?;
         if let Ok(instant) = DateTime::parse_from_str(text, format) {
             return Some(instant.timestamp());
@@ -152,20 +154,32 @@ impl Custom {
 
 impl Parser for Custom {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let known = OnceCell::new();
-        let object = || known.get_or_init(|| std::str::from_utf8(line).ok().and_then(object)).as_ref();
+        let (strict, mended, lenient) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let object = || {
+            let strict = strict.get_or_init(|| std::str::from_utf8(line).ok().and_then(object)).as_ref();
+            let mended = || mended.get_or_init(|| mended_json(line)).as_deref();
+            strict.or_else(|| lenient.get_or_init(|| mended().and_then(object)).as_ref())
+        };
+        // What was mended stands where it stood.
+        let in_line = |text: &str| {
+            let within = |whole: &[u8]| {
+                let start = text.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+                line.get(start..start + text.len())
+            };
+            within(line).or_else(|| within(mended.get()?.as_ref()?.as_bytes())).unwrap_or_default()
+        };
         for index in 0..self.lines.len() {
             let mut parts = Parts::default();
-            let Line { kind, conditions, reader } = &mut self.lines[index];
+            let Line { conditions, reader, .. } = &mut self.lines[index];
             let holds = |(place, values): &(String, Vec<String>)| {
                 let found = object().and_then(|object| value(object, place));
                 found.is_some_and(|found| values.iter().any(|value| is_value(found, value)))
             };
-            if conditions.iter().all(holds) && reader.read(line, object, &mut parts) {
-                let kind = *kind;
-                if let Some(event) = self.event(line, &parts, kind) {
-                    return Some(event);
-                }
+            if conditions.iter().all(holds)
+                && reader.read(line, object, in_line, &mut parts)
+                && let Some(event) = self.event(line, &parts, index)
+            {
+                return Some(event);
             }
         }
         None
@@ -186,16 +200,14 @@ impl Reader {
         })
     }
 
-    /// Finds the parts of a line; false where it is no such line.
+    /// Finds the parts of a line; false where it is no such line. `in_line` gives a text of the object as it stands in the line.
     fn read<'a, 'o>(
         &mut self,
         line: &'a [u8],
-        object: impl Fn() -> Option<&'o Object<'a>>,
+        object: impl Fn() -> Option<&'o Object<'o>>,
+        in_line: impl Fn(&str) -> &'a [u8],
         parts: &mut Parts<'a>,
-    ) -> bool
-    where
-        'a: 'o,
-    {
+    ) -> bool {
         match self {
             Self::Regex { regex, groups, found } => {
                 if regex.captures_read(found, line).is_none() {
@@ -212,7 +224,7 @@ impl Reader {
                     parts[*part as usize] = places
                         .iter()
                         .filter_map(|place| value(object, place))
-                        .map(str::as_bytes)
+                        .map(&in_line)
                         .find(|value| is_something(value));
                 }
                 true

@@ -27,6 +27,92 @@ pub fn object(text: &str) -> Option<Object<'_>> {
     text.trim_start().starts_with('{').then(|| serde_json::from_str(text).ok())?
 }
 
+/// What servers write that is nearly a JSON object, because their formats are lines of text, made one without moving anything in it: bytes
+/// that are no text and escapes that JSON doesn't know (`\xff`) become question marks; members without a value (`"x":,`) blanks; a `-`
+/// for a number, and zeros before one, lose their meaning; and an empty text in Apache's quotation marks (`""""`) is one. Nothing for
+/// what begins otherwise.
+///
+/// Quotation marks in texts are escaped by all servers, so nobody can end a text who only chose what stands in it.
+pub fn mended(line: &[u8]) -> Option<String> {
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    let mut text = Vec::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        text.extend_from_slice(chunk.valid().as_bytes());
+        text.resize(text.len() + chunk.invalid().len(), b'?');
+    }
+    // Where the last text begins, and the last comma stands.
+    let (mut at, mut name, mut comma) = (0, 0, 0);
+    while at < text.len() {
+        let is_value_missing = |at: usize| matches!(text[at..].trim_ascii_start().first(), Some(b',' | b'}'));
+        match text[at] {
+            b'"' => {
+                let is_value = text[..at].trim_ascii_end().ends_with(b":");
+                if is_value && text[at..].starts_with(b"\"\"\"\"") && is_value_missing(at + 4) {
+                    text[at + 2..at + 4].fill(b' ');
+                }
+                name = at;
+                at = mend_text(&mut text, at + 1);
+            }
+            b':' if is_value_missing(at + 1) => {
+                let end = at + 1 + text[at + 1..].iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(0);
+                // Either the comma behind it goes, or the one before.
+                let is_before =
+                    text.get(comma) == Some(&b',') && text[comma + 1..name.max(comma + 1)].trim_ascii().is_empty();
+                let (start, end) = match text[end] {
+                    b',' => (name, end + 1),
+                    _ if is_before => (comma, end),
+                    _ => (name, end),
+                };
+                text[start..end].fill(b' ');
+                at = end;
+            }
+            b',' => {
+                comma = at;
+                at += 1;
+            }
+            b'-' if is_value_missing(at + 1) => {
+                text[at] = b'0';
+                at += 1;
+            }
+            b'0'..=b'9' | b'-' => at = mend_number(&mut text, at),
+            _ => at += 1,
+        }
+    }
+    String::from_utf8(text).ok()
+}
+
+/// Mends a text from behind its first quotation mark; returns where what follows its last one begins.
+fn mend_text(text: &mut [u8], mut at: usize) -> usize {
+    while let Some(byte) = text.get(at).copied() {
+        let next = text.get(at + 1).copied();
+        match (byte, next) {
+            (b'"', _) => return at + 1,
+            (b'\\', Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => at += 2,
+            (b'\\', Some(b'u')) if unit(&text[at..]).is_some() => at += 2,
+            (b'\\' | 0..=31, _) => {
+                text[at] = b'?';
+                at += 1;
+            }
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+/// Takes the zeros before a number away; returns where what follows it begins.
+fn mend_number(text: &mut [u8], start: usize) -> usize {
+    let end = start
+        + text[start..]
+            .iter()
+            .take_while(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            .count();
+    let zeros = text[start..end].windows(2).take_while(|two| two[0] == b'0' && two[1].is_ascii_digit()).count();
+    text[start..start + zeros].fill(b' ');
+    end
+}
+
 /// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
 /// the last. A name may itself hold dots.
 pub fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
@@ -152,6 +238,34 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_servers_write_that_is_nearly_json_is_read_where_it_stands() {
+        for (line, want) in [
+            (
+                &b"{\"a\": \"x\\xff\", \"b\": 000, \"c\": -, \"d\":, \"e\": \"\"\"\", \"f\": \"y\"}"[..],
+                "a=x?xff b=0 c=0 e= f=y",
+            ),
+            (b"{\"a\":\"\xff\xfe\\u00e4\\u12\\\"\",\"b\":}", "a=??\\u00e4?u12\\\""),
+            (b"{\"a\":,\"b\":,\"c\":}", ""),
+            (b"{\"a\":{\"b\":,\"c\":0012},\"d\":0.500,\"e\":-7}", "a.c=12 d=0.500 e=-7"),
+            (b"{\"a\":\"\",\"b\":\"\\\\\",\"c\":[1,02]}", "a= b=\\\\ c=2"),
+            (b"{\"a\":\"x\ty\"}", "a=x?y"),
+        ] {
+            let text = mended(line).unwrap();
+            assert_eq!(text.len(), line.len());
+            let object = object(&text).unwrap_or_else(|| panic!("{text}"));
+            let places = ["a", "a.b", "a.c", "b", "c", "d", "e", "f"];
+            let found = places.iter().filter_map(|place| Some(format!("{place}={}", value(&object, place)?)));
+            assert_eq!(found.collect::<Vec<_>>().join(" "), want, "{text}");
+        }
+        assert_eq!(mended(b"x{"), None);
+        for nothing in
+            [&b"{"[..], b"{\"", b"{\"a\":", b"{:,}", b"{:}", b"{,:}", b"{\"a\":\"\\", b"{-", b"{0", b"{\"a\":\"\"\"\""]
+        {
+            assert_eq!(mended(nothing).unwrap().len(), nothing.len());
         }
     }
 

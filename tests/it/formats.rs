@@ -117,6 +117,146 @@ fn whatever_visitors_choose_forges_no_address() {
     assert_eq!(scan(&caddy, line), (vec!["198.51.100.7 1 1".to_owned()], 0));
 }
 
+/// What a scan of a line by a pasted layout, in the zone of Tokyo, says of the time and the only address.
+fn pasted(server: &str, layout: &str, line: &str) -> Result<String, String> {
+    let bed = TestBed::new();
+    let quoted = Value::from(layout);
+    bed.main("").file("config/formats/own.toml", &format!("category = \"access\"\n[lines.all]\n{server} = {quoted}\n"));
+    bed.file("own.log", &format!("{line}\n").repeat(5));
+    let log = bed.path("own.log");
+    let ran = bed.run(&["scan", "--format", "own", "--zone", "Asia/Tokyo", "--json", log.to_str().unwrap()]);
+    if ran.code != 0 {
+        return Err(ran.stderr);
+    }
+    let scanned: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(scanned["files"][0]["unparsed"], 0, "{layout}\n{line}");
+    let (address, found) = (&scanned["addresses"][0], &scanned["findings"][0]);
+    Ok(format!("{} {} {}", address["address"].as_str().unwrap(), address["failures"], found["first"].as_str().unwrap()))
+}
+
+#[test]
+fn stamps_are_read_as_the_layout_says_in_one_piece_or_in_several() {
+    let utc = "198.51.100.7 5 2026-11-28T07:18:13+09:00";
+    for (server, layout, line) in [
+        (
+            "apache",
+            r#"%h [%{%Y-%m-%dT%H:%M:%S}t.%{msec_frac}t%{%z}t] "%r" %>s"#,
+            r#"[2026-11-27T22:18:13.176+0000] "GET /" 401"#,
+        ),
+        (
+            "apache",
+            r#"%h [%{%d/%b/%Y %T}t.%{msec_frac}t %{%z}t] "%r" %>s"#,
+            r#"[27/Nov/2026 22:18:13.176 +0000] "GET /" 401"#,
+        ),
+        ("apache", r#"%h %{%Y-%m-%d %H:%M:%S}t %m %>s"#, "2026-11-28 07:18:13 GET 401"),
+        ("apache", r#"%h %{%c}t %m %>s"#, "Sat Nov 28 07:18:13 2026 GET 401"),
+        ("apache", r#"%h %{%Y-%m-%d}tT%{%T}t.%{msec_frac}tZ "%r" %>s"#, r#"2026-11-27T22:18:13.176Z "GET /" 401"#),
+        ("apache", r#"%h %{%Y-%m-%dT%X}t "%{%z}t" %>s"#, r#"2026-11-27T22:18:13 "+0000" 401"#),
+        ("apache", r#"%h %{sec}t.%{usec_frac}t %>s"#, "1795817893.000017 401"),
+        ("apache", r#"%h %u %{%Y-%m-%dT%X}t %>s"#, "John Doe 2026-11-28T07:18:13 401"),
+        ("nginx", "$remote_addr $time_local $status $body_bytes_sent", "27/Nov/2026:22:18:13 +0000 401 5"),
+        ("nginx", "$remote_addr $time_iso8601 $status", "2026-11-27T22:18:13+00:00 401"),
+    ] {
+        assert_eq!(pasted(server, layout, &format!("198.51.100.7 {line}")).as_deref(), Ok(utc), "{layout}");
+    }
+}
+
+#[test]
+fn a_layout_is_pasted_as_it_stands() {
+    let line = r#"198.51.100.7 - eve [27/Nov/2026:22:18:13 +0000] "GET / HTTP/1.1" 401"#;
+    let found = "198.51.100.7 5 2026-11-28T07:18:13+09:00";
+    for layout in [
+        "'$remote_addr - $remote_user [$time_local] '\n    '\"$request\" $status'",
+        "log_format main '$remote_addr - $remote_user [$time_local] '\n    '\"$request\" $status';",
+        "log_format main escape=json '$remote_addr - $remote_user [$time_local] \"$request\" $status';",
+        "escape=default \"$remote_addr - $remote_user [$time_local] \\\"$request\\\" $status\"",
+        "$remote_addr - $remote_user [$time_local] \\\"$request\\\" $status",
+    ] {
+        assert_eq!(pasted("nginx", layout, line).as_deref(), Ok(found), "{layout}");
+    }
+    for layout in [
+        "\"%h %l %u %t \\\"%r\\\" %>s\" own",
+        "LogFormat \"%h %l %u %t \\\"%r\\\" %>s\" own",
+        "CustomLog \"logs/own log\" \"%h %l %u %t \\\"%r\\\" %>s\" env=!x",
+        "%h %l %u %t \\\"%r\\\" \\\n%>s",
+    ] {
+        assert_eq!(pasted("apache", layout, line).as_deref(), Ok(found), "{layout}");
+    }
+    for (server, layout, complaint) in [
+        ("apache", "CustomLog logs/access.log combined", "this only names a format"),
+        ("apache", "%h %t\n%>s", "line break"),
+        ("nginx", "$remote_addr [$time_local]\n$status", "line break"),
+    ] {
+        assert!(pasted(server, layout, line).unwrap_err().contains(complaint), "{layout}");
+    }
+}
+
+#[test]
+fn what_a_configuration_or_a_client_fills_in_forges_neither_address_nor_status() {
+    let stamp = "27/Nov/2026:22:18:13 +0000";
+    for (server, layout) in [
+        ("nginx", "$proxy_add_x_forwarded_for - $remote_addr - $remote_user [$time_local] $status"),
+        ("nginx", "$real_ip $remote_addr [$time_local] $status"),
+        ("nginx", "$content_type $remote_addr [$time_local] $status"),
+        ("nginx", "$document_uri $remote_addr [$time_local] $status"),
+        ("apache", "%{XFF}e %h %t %>s"),
+        ("apache", "%f %h %t %>s"),
+        ("apache", "%{note}n %h %t %>s"),
+    ] {
+        let refused = pasted(server, layout, "").unwrap_err();
+        assert!(refused.contains("without quotation marks"), "{layout}: {refused}");
+    }
+    let found = Ok("198.51.100.7 5 2026-11-28T07:18:13+09:00");
+    let city = format!("198.51.100.7 New York {stamp} 401");
+    assert_eq!(pasted("nginx", "$remote_addr $geoip_city $time_local $status", &city).as_deref(), found);
+    // A visitor asks for what looks like the rest of a line.
+    let bars = "$remote_addr|$time_local|$request|$status|$body_bytes_sent|$http_user_agent";
+    let line = format!("198.51.100.7|{stamp}|GET /private/|200|1|x HTTP/1.1|401|195|curl");
+    assert_eq!(pasted("nginx", bars, &line).as_deref(), found);
+    let line = format!("198.51.100.7 [{stamp}] \"GET /\" x 200 y 401 195");
+    assert_eq!(pasted("apache", "%h %t \"%r\" %u %>s %b", &line).as_deref(), found);
+    // Behind mod_remoteip the other end of the connection is a proxy.
+    let line = format!("10.0.0.1 198.51.100.7 [{stamp}] 401");
+    assert_eq!(pasted("apache", "%{c}a %a %t %>s", &line).as_deref(), found);
+    for (server, layout, line) in [
+        (
+            "apache",
+            r#"{"a":"%h","t":"%t","u":"%u","s":"%>s"}"#,
+            r#"{"a":"198.51.100.7","t":"[STAMP]","u":"""","s":"401"}"#,
+        ),
+        (
+            "nginx",
+            r#"{"a":"$remote_addr","t":"$time_local","m":"$request_method","s":"$status"}"#,
+            r#"{"a":"198.51.100.7","t":"STAMP","m":"","s":"401"}"#,
+        ),
+    ] {
+        assert_eq!(pasted(server, layout, &line.replace("STAMP", stamp)).as_deref(), found, "{layout}");
+    }
+}
+
+#[test]
+fn no_byte_that_a_client_sends_hides_its_line_of_json() {
+    let line = |agent: &[u8], rest: &[u8]| {
+        let start = br#"{"time_local":"27/Nov/2026:22:18:13 +0000","remote_addr":"198.51.100.7","request":"GET / HTTP/1.1","status":"401","agent":""#;
+        [&start[..], agent, b"\"", rest, b"}\n"].concat()
+    };
+    let bed = TestBed::new();
+    for (agent, rest) in [
+        (&b"x"[..], &b""[..]),
+        (b"\xff", b""),
+        (b"Mozilla \\xff", b""),
+        (b"\\\" \\x22", b",\"remote_user\":\"\"\"\""),
+        (b"\x01", b",\"upstream_status\":"),
+        (b"x", b",\"upstream_status\":,\"n\":000,\"bytes\":-"),
+        ("m\u{fc}ller".as_bytes(), b",\"n\": 007"),
+    ] {
+        std::fs::write(bed.path("a.log"), line(agent, rest).repeat(5)).unwrap();
+        let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("a.log").to_str().unwrap()]);
+        let known = (&scanned["files"][0]["unparsed"], &scanned["addresses"][0]["failures"]);
+        assert_eq!(known, (&0.into(), &5.into()), "{} {}", agent.escape_ascii(), rest.escape_ascii());
+    }
+}
+
 /// The shipped format for what Caddy writes.
 const CADDY: &str = include_str!("../../config/formats/caddy.toml");
 
