@@ -397,7 +397,9 @@ fn read_stream<'a>(
         })?;
         input.number += lines.overlong - passed_over;
         let tail = lines.tail().to_vec();
-        if rotated || lines.compressed {
+        let is_left_alone = is_left_alone(modified, context);
+        let is_whole = lines.compressed || rotated && is_left_alone;
+        if is_whole {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
                 scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.clone(), &mut parser), None);
@@ -405,7 +407,7 @@ fn read_stream<'a>(
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
             }
-        } else if !tail.is_empty() {
+        } else if !tail.is_empty() && is_left_alone {
             let (stream, number) = (work.name.clone(), input.number + 1);
             let (file, host, line, header) = (file.clone(), host.clone(), tail.clone(), parser.header());
             tails.push(Tail { source, stream, file, host, line, number, modified, header });
@@ -418,7 +420,7 @@ fn read_stream<'a>(
         {
             problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
         }
-        let finished = tail.is_empty() || rotated || lines.compressed || lines.ending() != Ending::Whole;
+        let finished = tail.is_empty() || is_whole || lines.ending() != Ending::Whole;
         stream.header = parser.header();
         let (line, header) = (input.number, stream.header.clone());
         let position = Position { offset, line, header, finished, ..plan.position.clone() };
@@ -476,6 +478,15 @@ fn read_journal(
     }
 }
 
+/// How long nothing may be added to a log before its last line is looked at without a line break, in seconds: until then it may be the
+/// beginning of one that says something else.
+const QUIET: i64 = 60;
+
+/// Whether nothing was added for so long to a log that was changed then. A time in the future says nothing about how long ago it was.
+fn is_left_alone(modified: i64, context: &Context<'_>) -> bool {
+    !(0..QUIET).contains(&context.clock.now().timestamp().saturating_sub(modified))
+}
+
 fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], access_logs: &AccessLogs) {
     for tail in tails {
         let context = parse::Context { zone: tail.source.zone, year: YearRule::Before(tail.modified) };
@@ -494,7 +505,7 @@ fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], a
             access_logs: Some(access_logs),
             provisional: true,
         };
-        scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.line.clone(), &mut parser), None);
+        scanner.text(&mut stream.state, &mut input, &Parsed::of_unfinished(tail.line.clone(), &mut parser), None);
     }
 }
 

@@ -308,6 +308,64 @@ fn an_unfinished_line_counts_no_attempt_twice() {
     assert_eq!(counts(&bed), [5]);
 }
 
+/// The time of the last change of a log, so many seconds before the runs.
+fn changed(bed: &TestBed, name: &str, seconds: u64) {
+    let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_262_400 - seconds);
+    std::fs::File::options().append(true).open(bed.path(name)).unwrap().set_modified(at).unwrap();
+}
+
+/// What runs say of four failed logins of an address and the beginnings of lines of another one, whose address begins alike.
+const BEGINNINGS: [&str; 4] = [
+    "Failed password for root from 198.51.100.1",
+    "Accepted password for backup from 198.51.100.1",
+    "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.51.100.1",
+    "Invalid user x from 198.51.100.1",
+];
+
+#[test]
+fn the_beginning_of_a_line_accuses_nobody() {
+    for beginning in BEGINNINGS {
+        for seconds in [1, 59, 60, 3600] {
+            let bed = bed();
+            let attempts = if beginning.starts_with("Accepted") { 5 } else { 4 };
+            append(&bed, "auth.log", &(failures(0..attempts) + "Nov 20 10:01:02 web1 sshd[200]: " + beginning));
+            changed(&bed, "log/auth.log", seconds);
+            bed.run_job("scan", AT);
+            let found = bed.store().findings(&FindingFilter::default()).unwrap();
+            let breach = found.iter().any(|stored| stored.finding.breach.is_some());
+            assert!(counts(&bed).len() == attempts as usize - 4 && !breach, "{beginning}, {seconds} s: {found:?}");
+        }
+    }
+    // What can't change any more is looked at once nobody writes.
+    let bed = bed();
+    append(&bed, "auth.log", failures(0..5).trim_end());
+    for (seconds, want) in [(1, &[][..]), (60, &[5][..])] {
+        changed(&bed, "log/auth.log", seconds);
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), want, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_log_that_is_renamed_while_its_last_line_is_written_loses_nothing() {
+    for cut in ["Nov 20 10:00:04 web1 ssh", "Nov 20 10:00:04 web1 sshd[104]: Failed password for root from 198.51.100."]
+    {
+        let bed = bed();
+        let line = failures(4..5);
+        let begun = line.find("198.51.100.").map_or(0, |at| cut.len().min(at + 11));
+        append(&bed, "auth.log", &(failures(0..4) + &line[..begun]));
+        changed(&bed, "log/auth.log", 1);
+        bed.run_job("scan", AT);
+        std::fs::rename(bed.path("log/auth.log"), bed.path("log/auth.log.1")).unwrap();
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), Vec::<u64>::new());
+        append(&bed, "auth.log.1", &line[begun..]);
+        changed(&bed, "log/auth.log.1", 0);
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), [5], "{cut}");
+    }
+}
+
 #[test]
 fn a_line_from_the_future_blinds_nobody() {
     let bed = bed();
