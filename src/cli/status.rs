@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::jobs::counted;
 use crate::model::channel::MAIL;
 use crate::model::untrusted::printable;
-use crate::model::{DeliveryState, Run};
+use crate::model::{DeliveryState, Outcome, Run};
 use crate::store::{DeliveryRow, Store};
 
 /// How many messages that were given up are told one by one.
@@ -118,7 +118,8 @@ fn failing(config: &Config, store: &Store) -> anyhow::Result<Vec<Trouble>> {
     let mut found = Vec::new();
     for job in config.jobs.values() {
         let Some(run) = store.last_ended_run(job.id.as_str())? else { continue };
-        let Some(outcome) = run.outcome.filter(|outcome| outcome.is_failure()) else { continue };
+        let is_trouble = |outcome: &Outcome| outcome.is_failure() || *outcome == Outcome::Partial;
+        let Some(outcome) = run.outcome.filter(is_trouble) else { continue };
         let when = output::stamp(run.finished.unwrap_or(run.requested), config.zone);
         let summary = printable(run.summary.as_bytes());
         found.push(Trouble {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use globset::GlobBuilder;
 
 use super::fields::{Fields, Placed, Text};
 use super::main_file::{Main, unsafe_secret};
@@ -111,6 +112,8 @@ pub struct Known {
     state: PathBuf,
     defaults: Defaults,
     sources: Option<BTreeSet<String>>,
+    /// The patterns of each source.
+    patterns: BTreeMap<String, Vec<String>>,
     recipients: Option<BTreeSet<String>>,
     groups: Option<BTreeSet<String>>,
     copies: Option<BTreeSet<String>>,
@@ -127,6 +130,7 @@ impl Known {
             state: main.map_or_else(|| root.to_owned(), |main| main.state().to_owned()),
             defaults: main.map_or_else(Defaults::default, |main| main.defaults.clone()),
             sources: main.map(|main| main.sources.keys().cloned().collect()),
+            patterns: main.map(Main::patterns).unwrap_or_default(),
             recipients: main.map(Main::told),
             copies: main.map(|main| main.copies.keys().cloned().collect()),
             groups: main.map(|main| main.groups.keys().cloned().collect()),
@@ -320,6 +324,15 @@ fn read_scan(mut table: Fields<'_, '_>, known: &Known) -> Option<Work> {
     let rules = names(&mut table, "rules", "rule", Some(&known.rules));
     let alert = optional_names(&mut table, "alert", RECIPIENTS, known.recipients.as_ref());
     let record = table.parsed::<AbsolutePath>("record").map(|path| path.0);
+    let read = sources.iter().flatten().filter_map(|source| known.patterns.get(source)).flatten();
+    if let Some(path) = &record
+        && read
+            .filter_map(|pattern| GlobBuilder::new(pattern).literal_separator(true).build().ok())
+            .any(|glob| glob.compile_matcher().is_match(path))
+    {
+        let help = "name a file that is none of the job's logs";
+        table.refuse_key("record", Problem::new("the job would read its own records", "is one of its logs", help));
+    }
     let follow = table.value("follow").unwrap_or(false);
     table.finish();
     Some(Work::Scan(ScanSpec { sources: sources?, rules: rules?, alert: alert?, follow, record }))

@@ -54,6 +54,11 @@ impl Main {
         self.recipients.keys().chain(channels).cloned().collect()
     }
 
+    /// The patterns of each source's files.
+    pub fn patterns(&self) -> BTreeMap<String, Vec<String>> {
+        self.sources.iter().map(|(name, source)| (name.clone(), source.files.clone())).collect()
+    }
+
     /// The state folder.
     pub fn state(&self) -> &Path {
         &self.state

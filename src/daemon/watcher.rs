@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use notify::event::{CreateKind, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -55,8 +57,8 @@ pub async fn watch(app: Arc<App>) {
 
 /// Scans after each change, one scan after the other.
 async fn follow(app: Arc<App>, job: Arc<Job>, sources: Arc<[Source]>) {
-    let changed = Arc::new(Notify::new());
-    let mut eyes = Eyes::new(job.clone(), sources, changed.clone());
+    let news = Arc::new(News::default());
+    let mut eyes = Eyes::new(job.clone(), sources, news.clone());
     let mut due = false;
     loop {
         // A panic in there is in the log, and would come again.
@@ -70,10 +72,10 @@ async fn follow(app: Arc<App>, job: Arc<Job>, sources: Arc<[Source]>) {
             tokio::time::sleep(pause).await;
         }
         let look = if eyes.is_unaided() { LOOK_UNAIDED } else { LOOK };
-        if tokio::time::timeout(look, changed.notified()).await.is_ok() {
-            due = true;
+        if tokio::time::timeout(look, news.come.notified()).await.is_ok() {
             tokio::time::sleep(COLLECT).await;
         }
+        due |= news.log_changed.swap(false, Ordering::Relaxed);
     }
 }
 
@@ -110,6 +112,37 @@ async fn scan(app: &Arc<App>, job: &Arc<Job>) -> Option<Duration> {
     (run.finished? - run.started?).to_std().ok()
 }
 
+/// What the system tells.
+#[derive(Default)]
+struct News {
+    come: Notify,
+    /// Whether it is about a log.
+    log_changed: AtomicBool,
+    /// Folders that came, went or were renamed: their watches may be gone with them.
+    moved: Mutex<Vec<PathBuf>>,
+}
+
+impl News {
+    fn hear(&self, event: notify::Result<notify::Event>, patterns: &logs::Patterns) {
+        // An error, or too many events at once, may mean that one was lost.
+        let is_of_log = event.as_ref().map_or(true, |event| {
+            event.need_rescan() || !event.kind.is_access() && event.paths.iter().any(|path| patterns.may_hold(path))
+        });
+        let moves = |event: &notify::Event| {
+            matches!(
+                event.kind,
+                EventKind::Create(CreateKind::Folder) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+            )
+        };
+        let moved = event.ok().filter(moves).map(|event| event.paths).unwrap_or_default();
+        if is_of_log || !moved.is_empty() {
+            self.log_changed.fetch_or(is_of_log, Ordering::Relaxed);
+            self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(moved);
+            self.come.notify_one();
+        }
+    }
+}
+
 /// What sees that logs change.
 struct Eyes {
     job: Arc<Job>,
@@ -120,22 +153,14 @@ struct Eyes {
     watched: BTreeMap<PathBuf, (u64, u64)>,
     /// The logs as they were when they were looked at last.
     seen: Vec<(PathBuf, Identity)>,
+    news: Arc<News>,
 }
 
 impl Eyes {
-    fn new(job: Arc<Job>, sources: Arc<[Source]>, changed: Arc<Notify>) -> Self {
-        let patterns = logs::Patterns::new(&sources);
-        let tell = move |event: notify::Result<notify::Event>| {
-            // An error, or too many events at once, may mean that one was lost.
-            let counts = event.as_ref().map_or(true, |event| {
-                event.need_rescan() || !event.kind.is_access() && event.paths.iter().any(|path| patterns.may_hold(path))
-            });
-            if counts {
-                changed.notify_one();
-            }
-        };
-        let watcher = notify::recommended_watcher(tell);
-        let mut eyes = Self { job, sources, watcher: None, watched: BTreeMap::new(), seen: Vec::new() };
+    fn new(job: Arc<Job>, sources: Arc<[Source]>, news: Arc<News>) -> Self {
+        let (patterns, hears) = (logs::Patterns::new(&sources), news.clone());
+        let watcher = notify::recommended_watcher(move |event| hears.hear(event, &patterns));
+        let mut eyes = Self { job, sources, watcher: None, watched: BTreeMap::new(), seen: Vec::new(), news };
         match watcher {
             Ok(watcher) => eyes.watcher = Some(watcher),
             Err(error) => eyes.go_unaided(&error),
@@ -158,7 +183,8 @@ impl Eyes {
         let mut seen = Vec::new();
         let folders: Vec<PathBuf> = self.sources.iter().flat_map(logs::folders).collect();
         // One that comes back gets a new watch, also where it gets the old number.
-        self.watched.retain(|folder, _| folders.contains(folder));
+        let moved = std::mem::take(&mut *self.news.moved.lock().unwrap_or_else(PoisonError::into_inner));
+        self.watched.retain(|folder, _| folders.contains(folder) && !moved.contains(folder));
         folders.into_iter().for_each(|folder| self.watch(folder));
         for source in self.sources.iter() {
             seen.extend(logs::files(source).into_iter().filter_map(|path| {

@@ -1,6 +1,8 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,7 @@ use super::parsed::Parsed;
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
 use super::{Context, JobError, JobKind, counted};
 use crate::config::Config;
-use crate::logs::{self, Cursor, Ending, Plan, Position};
+use crate::logs::{self, Cursor, Ending, LogFile, Plan, Position};
 use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
@@ -78,7 +80,12 @@ impl JobKind for ScanSpec {
         let found = collect(self, context, &mut state.streams, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
         let (counts, outcome) = if found.works.is_empty() && !first_scan && !listens {
-            let outcome = context.store.record_idle_scan(context.run, context.job.id.as_str(), context.clock.now())?;
+            let outcome = context.store.record_idle_scan(
+                context.run,
+                context.job.id.as_str(),
+                context.clock.now(),
+                !problems.is_empty(),
+            )?;
             (READ_NOTHING.to_owned(), outcome)
         } else {
             let (record, outcome) =
@@ -207,6 +214,7 @@ impl ScanSpec {
             tops: &scanner.tops(),
             record: &record,
             continued: &continued,
+            unread: !problems.is_empty(),
             alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
         };
@@ -305,15 +313,21 @@ fn collect<'a>(
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
     let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::on(&context.config.host) };
+    // Each file counts once, by whatever names and patterns it is found.
+    let mut names: HashMap<(u64, u64), PathBuf> = HashMap::new();
+    let places = places(known);
     for source in context.config.sources_named(&spec.sources) {
         let before = problems.len();
         let (streams, troubles) = logs::streams(source);
         problems.extend(troubles);
         let none = streams.is_empty();
-        for stream in streams {
+        for mut stream in streams {
             context.check()?;
+            let Some(files) = read_once(&stream.files, &mut names, notes) else { continue };
+            stream.files = files;
             let name = stream.path.to_string_lossy().into_owned();
             let known = known.entry(name.clone()).or_default();
+            take_over(&stream.files, known, &places);
             let plans = logs::plan(&stream, &mut known.cursor, problems);
             let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, &source.formats));
             known.is_access_log = known.is_access_log.or_else(looked_at);
@@ -342,6 +356,45 @@ fn collect<'a>(
         }
     }
     Ok(found)
+}
+
+/// Those of a stream's files that are not read under another name already; none where there are no such.
+fn read_once(
+    files: &[LogFile],
+    names: &mut HashMap<(u64, u64), PathBuf>,
+    notes: &mut Vec<String>,
+) -> Option<Vec<LogFile>> {
+    let is_first = |file: &&LogFile| {
+        // What can't be looked at is told where it is opened.
+        let Ok(meta) = std::fs::symlink_metadata(&file.path) else { return true };
+        let known = names.entry((meta.dev(), meta.ino())).or_insert_with(|| file.path.clone());
+        if *known != file.path {
+            notes.push(format!("{} is {} under another name and is read once", file.path.display(), known.display()));
+        }
+        *known == file.path
+    };
+    let files: Vec<LogFile> = files.iter().filter(is_first).cloned().collect();
+    (!files.is_empty()).then_some(files)
+}
+
+/// Where files were read to, by device and inode.
+fn places(known: &BTreeMap<String, Stream>) -> HashMap<(u64, u64), Position> {
+    let positions = known.values().flat_map(|stream| &stream.cursor.positions);
+    positions.map(|position| ((position.identity.device, position.identity.inode), position.clone())).collect()
+}
+
+/// Takes over what is known of files that belonged to other streams before, as a log does that was rotated to a name of its own.
+fn take_over(files: &[LogFile], stream: &mut Stream, places: &HashMap<(u64, u64), Position>) {
+    for file in files {
+        let place = std::fs::symlink_metadata(&file.path).ok().and_then(|meta| places.get(&(meta.dev(), meta.ino())));
+        let is_known = |position: &Position| {
+            stream.cursor.positions.iter().any(|known| {
+                (known.identity.device, known.identity.inode) == (position.identity.device, position.identity.inode)
+            })
+        };
+        let new = place.filter(|position| !is_known(position)).cloned();
+        stream.cursor.positions.extend(new);
+    }
 }
 
 fn read_stream<'a>(

@@ -156,10 +156,15 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
         let same = |path: &Path, position: &Position| {
             file.rotated && begins_with(&file.head, position) && same_text(path, file.path)
         };
-        if let Some((_, position)) = settled.iter().find(|(path, position)| same(path, position)) {
+        // Of several copies the one that was read furthest, or may be read furthest, tells what is known.
+        let known =
+            settled.iter().filter(|(path, position)| same(path, position)).max_by_key(|(_, known)| known.offset);
+        if let Some((_, position)) = known {
             plans.push(planned(file, as_far_as(position, file.identity)));
-        } else if let Some(plan) =
-            plans.iter_mut().find(|plan| plan.may_have_copies() && same(&plan.path, &plan.position))
+        } else if let Some(plan) = plans
+            .iter_mut()
+            .filter(|plan| plan.may_have_copies() && same(&plan.path, &plan.position))
+            .max_by_key(|plan| plan.position.offset)
         {
             plan.twins.push(file.identity);
         } else {

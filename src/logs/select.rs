@@ -49,7 +49,9 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
         let Ok(glob) = GlobBuilder::new(pattern).literal_separator(true).build() else { continue };
         let matcher = glob.compile_matcher();
         let (folder, depth) = literal_folder(pattern);
-        for entry in WalkDir::new(&folder).max_depth(depth).sort_by_file_name() {
+        let is_read =
+            |entry: &walkdir::DirEntry| entry.depth() == 0 || !is_hidden(entry.path()) || names_hidden(pattern);
+        for entry in WalkDir::new(&folder).max_depth(depth).sort_by_file_name().into_iter().filter_entry(is_read) {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) if error.io_error().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound) => continue,
@@ -120,7 +122,8 @@ pub fn files(source: &Source) -> Vec<PathBuf> {
 
 /// Tells logs of sources from other files by their paths.
 pub struct Patterns {
-    files: Vec<GlobMatcher>,
+    /// Each with whether it names hidden files.
+    files: Vec<(GlobMatcher, bool)>,
     journals: Vec<PathBuf>,
 }
 
@@ -129,15 +132,23 @@ impl Patterns {
     pub fn new(sources: &[Source]) -> Self {
         let patterns = sources.iter().flat_map(|source| &source.files);
         // A pattern that isn't one was refused when the configuration was read.
-        let globs = patterns.filter_map(|pattern| GlobBuilder::new(pattern).literal_separator(true).build().ok());
+        let globs = patterns.filter_map(|pattern| {
+            Some((
+                GlobBuilder::new(pattern).literal_separator(true).build().ok()?.compile_matcher(),
+                names_hidden(pattern),
+            ))
+        });
         let journals = sources.iter().flat_map(journal_folders).collect();
-        Self { files: globs.map(|glob| glob.compile_matcher()).collect(), journals }
+        Self { files: globs.collect(), journals }
     }
 
     /// Whether a file of that path could be such a log, live or rotated.
     pub fn may_hold(&self, path: &Path) -> bool {
         let base = path.file_name().and_then(|name| name.to_str()).map(|name| path.with_file_name(rotation_of(name).0));
-        let fits = |glob: &GlobMatcher| glob.is_match(path) || base.as_ref().is_some_and(|base| glob.is_match(base));
+        let fits = |(glob, names_hidden): &(GlobMatcher, bool)| {
+            (*names_hidden || !is_hidden(path))
+                && (glob.is_match(path) || base.as_ref().is_some_and(|base| glob.is_match(base)))
+        };
         self.files.iter().any(fits) || self.journals.iter().any(|folder| path.starts_with(folder))
     }
 }
@@ -149,6 +160,17 @@ fn journal_folders(source: &Source) -> Vec<PathBuf> {
         Some(folder) => vec![folder.clone()],
         None => JOURNALS.map(PathBuf::from).to_vec(),
     }
+}
+
+/// Whether a file's name begins with a dot, as that of one which is still being copied: a pattern has to say so that it means such.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Whether a pattern does.
+fn names_hidden(pattern: &str) -> bool {
+    let wild = Path::new(pattern).components().skip(literal_folder(pattern).0.components().count());
+    wild.map(|part| Path::new(part.as_os_str()).to_owned()).any(|part| is_hidden(&part))
 }
 
 /// Splits a file name into the live file's name and how it was rotated.

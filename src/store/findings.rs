@@ -126,6 +126,8 @@ struct Known {
     breached: bool,
     /// Whether somebody was told.
     told: bool,
+    /// When the last event was.
+    last: i64,
 }
 
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
@@ -136,7 +138,9 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     tx.execute_batch("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY); DELETE FROM seen;")?;
     for finding in commit.findings {
         let subject = to_json(&finding.subject);
-        let known = known(tx, commit, finding, &subject)?;
+        // What is settled has been forgotten, so that more of what lies beside it is another finding, and adds nothing to it.
+        let is_other = |known: &Known| !known.open && finding.count > known.count && finding.first > known.last;
+        let known = known(tx, commit, finding, &subject)?.filter(|known| !is_other(known));
         let id = match &known {
             // It was counted by a rule that has started afresh since, and never shrinks.
             Some(known)
@@ -155,7 +159,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         // That somebody got in can't wait for any cooldown.
         let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
-        let told = alerted_since(tx, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
+        let told = alerted_since(tx, commit.job, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
         if !finding.can_wait && (got_in || grew && !told) {
             let looks_back = commit.alert.first_scan || finding.last < now - NEWS;
             let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
@@ -187,14 +191,14 @@ fn known(
     subject: &str,
 ) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL FROM findings
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last FROM findings
                WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
         let breach: Option<crate::model::Breach> = json(row, 3)?;
         let (open, told) = (row.get(2)?, row.get(4)?);
-        Ok(Known { id: row.get(0)?, count: count as u64, open, breached: breach.is_some(), told })
+        Ok(Known { id: row.get(0)?, count: count as u64, open, breached: breach.is_some(), told, last: row.get(5)? })
     };
     tx.prepare_cached(sql)?.query_row(params![commit.job, finding.rule, subject, to, from], read).optional()
 }
@@ -205,9 +209,10 @@ pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> r
     tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
 }
 
-fn alerted_since(tx: &Connection, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM findings WHERE rule = ?1 AND subject = ?2 AND alerted > ?3 LIMIT 1";
-    Ok(tx.prepare_cached(sql)?.query_row(params![rule, subject, since], |_| Ok(())).optional()?.is_some())
+/// Whether this job told of the subject: each has recipients of its own.
+fn alerted_since(tx: &Connection, job: &str, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4 LIMIT 1";
+    Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, since], |_| Ok(())).optional()?.is_some())
 }
 
 fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {

@@ -69,6 +69,8 @@ pub struct ScanCommit<'a> {
     pub record: &'a ScanRecord,
     /// The rules whose detectors went on from their stored state, so that they know all that is open.
     pub continued: &'a [String],
+    /// Whether not all could be read.
+    pub unread: bool,
     /// Whom to tell.
     pub alert: &'a AlertPolicy,
     /// The instant the run is about.
@@ -141,18 +143,18 @@ impl Store {
             let reconciled = findings::reconcile(tx, commit)?;
             let new = reconciled.new;
             let alerted = intend(tx, commit, reconciled.told)?;
-            let verdict = verdict(commit.record, new, commit.findings.len());
+            let verdict = verdict(commit, new);
             insert_record(tx, commit, new, &verdict)?;
             Ok(ScanOutcome { new, alerted, verdict })
         })
     }
 
-    /// Records a scan that found nothing new to read.
+    /// Records a scan that found nothing new to read; `unread`: not all of it could be read.
     ///
     /// # Errors
     /// Fails where the database can't be written.
-    pub fn record_idle_scan(&self, run: RunId, job: &str, at: DateTime<Utc>) -> Result<ScanOutcome> {
-        let verdict = "no activity detected: nothing new in the logs".to_owned();
+    pub fn record_idle_scan(&self, run: RunId, job: &str, at: DateTime<Utc>, unread: bool) -> Result<ScanOutcome> {
+        let verdict = nothing_new(unread).to_owned();
         let sql = "INSERT INTO scans (run, at, job, files, lines, unparsed, urgent, failed_logins, findings, verdict)
                    VALUES (?1, ?2, ?3, 0, 0, 0, 0, 0, 0, ?4)";
         self.write(|tx| tx.execute(sql, params![run, at.timestamp(), job, verdict]).map(drop))?;
@@ -210,14 +212,23 @@ fn intend(tx: &Connection, commit: &ScanCommit<'_>, told: Vec<ToTell>) -> rusqli
     Ok(alerted.len())
 }
 
-fn verdict(record: &ScanRecord, new: usize, known: usize) -> String {
+fn nothing_new(unread: bool) -> &'static str {
+    if unread {
+        "nothing new in what could be read of the logs"
+    } else {
+        "no activity detected: nothing new in the logs"
+    }
+}
+
+fn verdict(commit: &ScanCommit<'_>, new: usize) -> String {
+    let known = commit.findings.len();
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     if new > 0 {
         format!("{new} new finding{}", plural(new))
     } else if known > 0 {
         format!("{known} known finding{} still open", plural(known))
-    } else if record.lines == 0 {
-        "no activity detected: nothing new in the logs".to_owned()
+    } else if commit.record.lines == 0 {
+        nothing_new(commit.unread).to_owned()
     } else {
         "no activity detected: no threshold was crossed".to_owned()
     }

@@ -308,6 +308,118 @@ fn an_unfinished_line_counts_no_attempt_twice() {
     assert_eq!(counts(&bed), [5]);
 }
 
+#[test]
+fn a_file_counts_once_by_whatever_names_it_is_found() {
+    let bed = bed();
+    append(&bed, "auth.log", &failures(0..3));
+    std::fs::hard_link(bed.path("log/auth.log"), bed.path("log/other.log")).unwrap();
+    std::fs::copy(bed.path("log/auth.log"), bed.path("log/.auth.log.Xy12ab")).unwrap();
+    bed.main(
+        "[sources.logs]\nfiles = [\"DIR/log/*\", \"DIR/log/../log/auth.log\"]\n[sources.again]\nfiles = [\"DIR/log/au*.log\"]\n",
+    );
+    bed.file("jobs/scan.toml", &JOB.replace("[\"logs\"]", "[\"logs\", \"again\"]"));
+    let ended = bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new(), "{ended:?}");
+    assert!(ended.notes.iter().any(|note| note.contains("under another name and is read once")), "{ended:?}");
+    append(&bed, "auth.log", &failures(3..5));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn a_log_that_gets_a_name_of_its_own_when_it_is_rotated_is_not_read_again() {
+    let bed = bed();
+    append(&bed, "auth.log", &failures(0..3));
+    bed.run_job("scan", AT);
+    for name in ["auth-20261120.log", "auth.1.log"] {
+        std::fs::rename(bed.path("log/auth.log"), bed.path("log").join(name)).unwrap();
+        append(&bed, "auth.log", "");
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), Vec::<u64>::new(), "{name}");
+        // What its writer added meanwhile.
+        std::fs::rename(bed.path("log").join(name), bed.path("log/auth.log")).unwrap();
+    }
+    append(&bed, "auth.log", &failures(3..5));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn copies_that_are_made_again_and_again_without_truncating_count_once() {
+    let bed = bed();
+    for round in 0..5_u32 {
+        append(&bed, "auth.log", &failures(round..round + 1));
+        bed.run_job("scan", AT);
+        for n in (1..5).rev() {
+            let [from, to] = [n, n + 1].map(|n| bed.path("log").join(format!("auth.log.{n}")));
+            let _ = std::fs::rename(from, to);
+        }
+        std::fs::copy(bed.path("log/auth.log"), bed.path("log/auth.log.1")).unwrap();
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), if round < 4 { vec![] } else { vec![5] }, "round {round}");
+    }
+}
+
+#[test]
+fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
+    let bed = bed();
+    append(&bed, "auth.log", "Nov 21 11:00:00 web1 CRON[1]: (root) CMD (true)\n");
+    bed.run_job("scan", AT);
+    let late = |from: u32, until: u32| {
+        let line =
+            |n| format!("Nov 20 10:{n:02}:00 web1 sshd[{n}]: Failed password for root from 198.51.100.1 port 1 ssh2\n");
+        (from..until).map(line).collect::<String>()
+    };
+    for (from, until) in [(0, 10), (10, 25)] {
+        append(&bed, "auth.log", &late(from, until));
+        bed.run_job("scan", AT);
+    }
+    let mut counts = counts(&bed);
+    counts.sort_unstable();
+    assert_eq!(counts, [10, 15]);
+}
+
+#[test]
+fn each_job_tells_its_own_recipients() {
+    let bed = bed();
+    bed.file("jobs/second.toml", &JOB.replace("admins", "book"));
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n[channels.book.file]\npath = \"DIR/book.log\"\n");
+    append(&bed, "auth.log", &failures(0..5));
+    for job in ["scan", "second", "scan", "second"] {
+        bed.run_job(job, AT);
+    }
+    let told = bed.store().findings(&FindingFilter::default()).unwrap();
+    let mut told: Vec<(String, bool)> = told
+        .into_iter()
+        .filter(|stored| stored.finding.rule == "failed-logins")
+        .map(|stored| (stored.job, stored.alerted.is_some()))
+        .collect();
+    told.sort();
+    assert_eq!(told, [("scan".to_owned(), true), ("second".to_owned(), true)]);
+}
+
+#[test]
+fn what_cannot_be_read_is_no_lack_of_activity_and_its_job_is_in_trouble() {
+    let bed = bed();
+    append(&bed, "auth.log", &failures(0..1));
+    bed.run_job("scan", AT);
+    // Nobody can read a folder as text, whoever he is; its place was a log's.
+    std::fs::write(bed.path("log/bad.log.1.gz"), b"\x1f\x8bxxxx").unwrap();
+    let ended = bed.run_job("scan", AT);
+    assert_eq!(ended.outcome, logkeeper::model::Outcome::Partial);
+    assert!(!ended.summary.contains("no activity"), "{ended:?}");
+    let status = bed.run(&["status"]);
+    assert!(status.stdout.contains("scan: partial"), "{status:?}");
+}
+
+#[test]
+fn a_job_does_not_read_its_own_records() {
+    let bed = bed();
+    bed.file("jobs/scan.toml", &(JOB.to_owned() + &format!("record = \"{}\"\n", bed.path("log/scan.log").display())));
+    let checked = bed.run(&["check"]);
+    assert!(checked.code == 2 && checked.stderr.contains("would read its own records"), "{checked:?}");
+}
+
 /// The time of the last change of a log, so many seconds before the runs.
 fn changed(bed: &TestBed, name: &str, seconds: u64) {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_262_400 - seconds);

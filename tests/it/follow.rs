@@ -143,3 +143,31 @@ fn without_watches_logs_are_looked_at() {
     wait_until("the attack is told", SOON, || is_told_of(&bed, "203.0.113.8"));
     assert_eq!(daemon.end(), 0);
 }
+
+#[test]
+fn a_folder_that_is_made_again_is_followed_at_once() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*/auth.log\"]\n").file("jobs/scan.toml", JOB);
+    bed.file("log/web1/auth.log", "2026-11-20T10:00:00Z web1 sshd[1]: Server listening on :: port 22.\n");
+    let daemon = following(&bed);
+    // What only looking every few seconds would see comes too late.
+    for (round, folder) in ["web1", "web1", "web2"].into_iter().enumerate() {
+        let place = bed.path("log").join(folder);
+        if place.exists() {
+            std::fs::remove_dir_all(&place).unwrap();
+        }
+        std::fs::create_dir(&place).unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        let ip = format!("203.0.113.{round}");
+        let (log, started) = (place.join("auth.log"), Instant::now());
+        std::fs::write(&log, attack(&ip)).unwrap();
+        wait_until("the attack is on record", SOON, || {
+            let found = bed.store().findings(&Default::default()).unwrap();
+            found.iter().any(|stored| stored.finding.subject_words() == ip)
+        });
+        println!("{folder}: found {} ms after it was written", started.elapsed().as_millis());
+        let watched = bed.store().runs(&Default::default()).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(3), "{folder} was only looked at: {watched:?}");
+    }
+    assert_eq!(daemon.end(), 0);
+}
