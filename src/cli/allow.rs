@@ -22,7 +22,7 @@ pub struct Args {
     /// For how long from now on
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
     period: Duration,
-    /// Why, for whoever reads the list later
+    /// Why, for whoever reads the list later; it has to be said
     #[arg(long, requires = "who")]
     why: Option<String>,
     /// End it now
@@ -44,8 +44,19 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             let help = "\"logkeeper allow\" lists whom they let alone";
             return Err(Problem::new(format!("the rules don't let {who} alone"), "", help).into());
         }
-        output::print(&format!("{who}: the rules look at it again\n"));
+        let others = store.exemptions()?;
+        let also = others.iter().find(|other| other.until > now.timestamp() && covers(&other.who, who));
+        output::print(&match also {
+            None => format!("{who}: the rules look at it again\n"),
+            Some(also) => {
+                let until = output::stamp(DateTime::from_timestamp(also.until, 0).unwrap_or_default(), config.zone);
+                format!("{who}: that is over, but {} is let alone until {until}, and it is part of that\n", also.who)
+            }
+        });
         return Ok(ExitCode::SUCCESS);
+    }
+    if args.period < Duration::from_secs(1) {
+        return Err(Problem::new("that is no time at all", "", "write for example --for 7d").into());
     }
     let until = TimeDelta::from_std(args.period).ok().and_then(|period| now.checked_add_signed(period));
     let until = until.ok_or_else(|| Problem::new("that is too long", "", "write for example --for 7d"))?;
@@ -59,10 +70,27 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         let until = output::stamp(until, config.zone);
         output::print(&format!(
-            "{who}: no rule counts what it does until {until}; end it with \"logkeeper allow {who} --end\"\n"
+            "{who}: no rule counts what it does until {until}; end it with: logkeeper allow {} --end\n",
+            argument(who)
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether letting the one alone lets the other alone.
+fn covers(one: &Who, other: &Who) -> bool {
+    match (one, other) {
+        (Who::Network(network), Who::Network(part)) => network.contains(part),
+        _ => one == other,
+    }
+}
+
+/// As a shell wants it.
+fn argument(who: &Who) -> String {
+    match who {
+        Who::Network(_) => who.to_string(),
+        Who::Account(_) => format!("'{}'", who.to_string().replace('\'', "'\\''")),
+    }
 }
 
 fn list(root: &Path, as_json: bool) -> anyhow::Result<ExitCode> {

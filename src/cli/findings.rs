@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use ipnet::IpNet;
+
 use super::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::logs::Lines;
+use crate::model::rule::network_or_address;
 use crate::model::untrusted::{self, csv, printable};
 use crate::model::{Evidence, Problem, Severity, StoredFinding};
 use crate::store::FindingFilter;
@@ -20,18 +23,18 @@ pub struct Args {
     /// Only of this rule
     #[arg(long)]
     rule: Option<String>,
-    /// Only about this address
-    #[arg(long)]
-    ip: Option<String>,
-    /// Only about this account
+    /// Only about this address, or the addresses of this network
+    #[arg(long, value_parser = network)]
+    ip: Option<IpNet>,
+    /// Only about this account, or those that got in as that
     #[arg(long)]
     user: Option<String>,
     /// Only those that matter at least so much: low, medium, high or critical
     #[arg(long, value_parser = severity)]
     severity: Option<Severity>,
-    /// How many to show
-    #[arg(short = 'n', long, default_value_t = 50)]
-    count: usize,
+    /// How many to show; of a table 50, unless it is said, and of what is printed for programs all
+    #[arg(short = 'n', long)]
+    count: Option<usize>,
     /// Print JSON
     #[arg(long, conflicts_with_all = ["csv", "ecs"])]
     json: bool,
@@ -54,6 +57,10 @@ enum What {
     },
 }
 
+fn network(text: &str) -> Result<IpNet, String> {
+    network_or_address(text).ok_or_else(|| "an address, or a network such as 192.0.2.0/24".to_owned())
+}
+
 fn severity(text: &str) -> Result<Severity, String> {
     text.parse().map_err(|_| "one of low, medium, high and critical".to_owned())
 }
@@ -68,17 +75,27 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let since = args.since.map(|since| SystemClock.now() - since);
+    let is_known = |rule: &String| config.rules.contains_key(rule);
     let filter = FindingFilter {
         rule: args.rule.clone(),
-        ip: args.ip.clone(),
         user: args.user.clone(),
         severity: args.severity,
         since,
         until: None,
-        limit: Some(args.count),
-        without_evidence: false,
+        limit: None,
+        without_evidence: !args.json,
     };
-    let found = store.findings(&filter)?;
+    let mut found = store.findings(&filter)?;
+    found.retain(|stored| args.ip.is_none_or(|network| is_about(stored, network)));
+    if found.is_empty()
+        && let Some(rule) = args.rule.as_ref().filter(|rule| !is_known(rule))
+    {
+        let help = "logkeeper rules list lists them";
+        return Err(Problem::new(format!("there is no rule {rule:?}, and nothing found by one"), "", help).into());
+    }
+    let all = found.len();
+    let is_table = !(args.json || args.csv || args.ecs);
+    found.truncate(args.count.unwrap_or(if is_table { SHOWN } else { usize::MAX }));
     if args.json {
         output::print_json(&found.iter().map(|found| json(found, &config)).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
@@ -92,18 +109,33 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&lines.collect::<String>());
         return Ok(ExitCode::SUCCESS);
     }
-    let stamp = |seconds| {
-        let instant = chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-        output::stamp(instant, config.zone)
-    };
+    let stamp = |seconds| output::time(seconds, config.zone);
     let rows = found.into_iter().map(|stored| {
         let f = stored.finding;
         let (first, last, subject) = (stamp(f.first), stamp(f.last), f.subject_words());
         let remark = f.remark();
         vec![stored.id.to_string(), f.severity.to_string(), f.rule, subject, f.count.to_string(), first, last, remark]
     });
-    output::print_table(&["ID", "SEVERITY", "RULE", "SUBJECT", "COUNT", "FIRST", "LAST", ""], rows.collect());
+    let rows: Vec<Vec<String>> = rows.collect();
+    let shown = rows.len();
+    output::print_times(config.zone);
+    output::print_table(&["ID", "SEVERITY", "RULE", "SUBJECT", "COUNT", "FIRST", "LAST", ""], rows);
+    if all == 0 {
+        output::print("none\n");
+    } else if shown < all {
+        output::print(&format!("and {} more; -n {all} lists all\n", all - shown));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How many a table shows unless it is said.
+const SHOWN: usize = 50;
+
+/// Whether a finding is about an address of a network, or about a network that has one of its addresses.
+fn is_about(stored: &StoredFinding, network: IpNet) -> bool {
+    let of = |field: &str| stored.finding.subject.get(field).and_then(|text| network_or_address(text));
+    let found = of("source.ip").or_else(|| of("source.network"));
+    found.is_some_and(|found| network.contains(&found) || found.contains(&network))
 }
 
 fn json(found: &StoredFinding, config: &Config) -> serde_json::Value {
@@ -116,7 +148,7 @@ fn json(found: &StoredFinding, config: &Config) -> serde_json::Value {
 }
 
 fn as_csv(found: &[StoredFinding], config: &Config) -> String {
-    let mut out = "id,severity,rule,subject,count,counted,first,last,job\r\n".to_owned();
+    let mut out = "id,severity,rule,subject,count,counted,first,last,job,reached,got_in,got_in_as,note\r\n".to_owned();
     for stored in found {
         let f = &stored.finding;
         let time = |seconds| output::rfc3339(seconds, config.zone);
@@ -130,6 +162,10 @@ fn as_csv(found: &[StoredFinding], config: &Config) -> String {
             time(f.first),
             time(f.last),
             stored.job.clone(),
+            time(f.reached),
+            f.breach.as_ref().map_or_else(String::new, |breach| time(breach.time)),
+            f.breach.as_ref().map_or_else(String::new, |breach| breach.user.clone()),
+            f.note.clone().unwrap_or_default(),
         ];
         out.push_str(&(fields.map(|field| csv(&field)).join(",") + "\r\n"));
     }

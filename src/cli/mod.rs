@@ -126,7 +126,13 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(code) => code,
+        Ok(code) => match output::failure() {
+            None => code,
+            Some(error) => {
+                output::complain(&anyhow::anyhow!("not all could be printed: {error}"));
+                ExitCode::from(FAILED)
+            }
+        },
         Err(error) => {
             output::complain(&error);
             ExitCode::from(code_of(&error))

@@ -1,10 +1,11 @@
 //! What the subcommands share in showing things.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::config::ConfigErrors;
 use crate::model::Problem;
@@ -13,9 +14,24 @@ use crate::model::untrusted::printable;
 /// In a narrower window a fitted table can't be read any more.
 const NARROWEST: u16 = 60;
 
-/// Prints lines on standard output. A reader that went away (`| head`) is no error.
+/// Why not all could be printed.
+static FAILURE: OnceLock<String> = OnceLock::new();
+
+/// Prints lines on standard output. A reader that went away (`| head`) is no error; what else goes wrong is told at the end
+/// ([`failure`]).
 pub fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        // The first says most.
+        let _ = FAILURE.set(error.to_string());
+    }
+}
+
+/// Why not all of what was printed could be written, as where the disk is full.
+pub fn failure() -> Option<&'static str> {
+    FAILURE.get().map(String::as_str)
 }
 
 /// Prints a value as JSON.
@@ -37,15 +53,59 @@ pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
         && let Ok(window) = rustix::termios::tcgetwinsize(std::io::stdout())
         && window.ws_col >= NARROWEST
     {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col);
+        // The blanks at both ends are not printed.
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col.saturating_add(2));
     }
-    table.set_header(header.to_vec());
+    // A remark that nobody has needs no room.
+    let is_used = |at: &usize| {
+        !header[*at].is_empty() || rows.iter().any(|row| row.get(*at).is_some_and(|cell| !cell.is_empty()))
+    };
+    let used: Vec<usize> = (0..header.len()).filter(is_used).collect();
+    table.set_header(used.iter().map(|at| header[*at]));
     for row in rows {
-        table.add_row(row.into_iter().map(|cell| printable(cell.as_bytes())));
+        let cells = row.into_iter().enumerate().filter(|(at, _)| used.contains(at));
+        table.add_row(cells.map(|(_, cell)| printable(cell.as_bytes())));
     }
+    keep_words_whole(&mut table);
     for line in table.lines() {
         print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
     }
+}
+
+/// Has a table that is fitted break lines between words only, if the window has room for all words.
+fn keep_words_whole(table: &mut Table) {
+    let Some(window) = table.width() else { return };
+    let mut longest: Vec<u16> = Vec::new();
+    for cell in table.header().into_iter().chain(table.row_iter()).flat_map(|row| row.cell_iter().enumerate()) {
+        let (column, cell) = cell;
+        let word = cell.content().split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+        if longest.len() <= column {
+            longest.resize(column + 1, 0);
+        }
+        // A blank stands on each side.
+        longest[column] = longest[column].max(u16::try_from(word + 2).unwrap_or(u16::MAX));
+    }
+    if longest.iter().map(|width| u32::from(*width)).sum::<u32>() <= u32::from(window) {
+        for (column, width) in table.column_iter_mut().zip(longest) {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+    }
+}
+
+/// Says in which zone times are, for a person: to them they are shown without.
+pub fn print_times(zone: Tz) {
+    if std::io::stdout().is_terminal() {
+        print(&format!("times in {zone}\n"));
+    }
+}
+
+/// Seconds since 1970 in a table: short for a person, as RFC 3339 for a program.
+pub fn time(seconds: i64, zone: Tz) -> String {
+    if std::io::stdout().is_terminal() {
+        let instant = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        return instant.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S").to_string();
+    }
+    rfc3339(seconds, zone)
 }
 
 /// Prints an error with what to do about it.
@@ -54,11 +114,16 @@ pub fn complain(error: &anyhow::Error) {
     let text = if let Some(errors) = error.downcast_ref::<ConfigErrors>() {
         errors.render(color)
     } else if let Some(problem) = error.downcast_ref::<Problem>() {
-        format!("error: {}\nhelp: {}", problem.message, problem.help)
+        without_controls(&format!("error: {}\nhelp: {}", problem.message, problem.help))
     } else {
-        format!("error: {error:#}")
+        without_controls(&format!("error: {error:#}"))
     };
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A message whose names, as of files, move nothing on a terminal.
+fn without_controls(text: &str) -> String {
+    text.split('\n').map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n")
 }
 
 /// An instant on the wall clock of a zone.

@@ -30,7 +30,7 @@ enum What {
     },
     /// Run all rules over log files, and tell how many lines each of them counts and what it finds
     Test {
-        /// Log files, plain or gzipped
+        /// Log files, plain or compressed (gzip, zstd, xz, bzip2), or event logs of Windows; - is standard input
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Only this rule

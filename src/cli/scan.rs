@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -27,12 +28,13 @@ use crate::parse::{AutoParser, Context, YearRule};
 /// The rules that say of each address, account and minute at most one thing.
 const BASIC: [&str; 5] = ["failed-logins", "failed-logins-account", "error-spikes", "urgent-lines", "urgent-bursts"];
 
-/// How many addresses the text shows.
+/// How many addresses, and how many findings, the text shows.
 const SHOWN: usize = 20;
+const SHOWN_FINDINGS: usize = 100;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Log files, plain or gzipped
+    /// Log files, plain or compressed (gzip, zstd, xz, bzip2), or event logs of Windows; - is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Apply all rules that come with logkeeper, not only those for failed logins, error spikes and urgent lines
@@ -190,8 +192,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.count_addresses();
     let mut files = Vec::new();
     let access_logs = reading.access_logs(&args.files);
-    for (index, path) in args.files.iter().enumerate() {
-        if index + 1 == args.files.len() {
+    let paths = once(&args.files);
+    for (index, path) in paths.iter().enumerate() {
+        if index + 1 == paths.len() {
             scanner.last_stream(std::iter::empty());
         }
         files.push(scan_file(&mut scanner, path, &reading, &access_logs, saver.as_mut()));
@@ -239,6 +242,23 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }
 
+/// Each file once, by whatever names it is given.
+fn once(paths: &[PathBuf]) -> Vec<&PathBuf> {
+    let (mut known, mut first) = (BTreeMap::new(), Vec::new());
+    for path in paths {
+        // What can't be read is told where it is opened.
+        let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
+        match file.and_then(|file| known.insert((file.dev(), file.ino()), path)) {
+            None => first.push(path),
+            Some(other) => {
+                let message = format!("{} is {} once more", path.display(), other.display());
+                output::complain(&Problem::new(message, "", "it is scanned once").into());
+            }
+        }
+    }
+    first
+}
+
 /// The configuration, where there is one.
 pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
     let exists = root.join("config/logkeeper.toml").exists();
@@ -254,11 +274,17 @@ pub(super) fn scan_file(
     saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
-    let mut lines = match Lines::open_named(path) {
+    let opened = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
+    let mut lines = match Lines::open_named(opened) {
         Ok(lines) => lines,
         Err(error) => {
             let message = format!("can't read {}: {error}", path.display());
-            output::complain(&Problem::new(message, "", "check the name and your right to read it").into());
+            let help = match error.kind() {
+                std::io::ErrorKind::IsADirectory => "name its files, as FOLDER/*",
+                std::io::ErrorKind::NotSeekable => "event logs of Windows can't come through a pipe: name the file",
+                _ => "check the name and your right to read it",
+            };
+            output::complain(&Problem::new(message, "", help).into());
             let error = Some(error.to_string());
             return FileResult { path: shown, format: "unknown".to_owned(), lines: 0, parsed: 0, unparsed: 0, error };
         }
@@ -433,23 +459,24 @@ impl Results {
             output::print("No threshold was crossed.\n");
             return;
         }
-        let time = |seconds| output::rfc3339(seconds, self.zone);
-        let findings = self.findings.iter().map(|f| {
+        let time = |seconds| output::time(seconds, self.zone);
+        let findings = self.findings.iter().take(SHOWN_FINDINGS).map(|f| {
             vec![
                 f.severity.to_string(),
                 f.rule.clone(),
                 f.subject_words(),
                 f.count.to_string(),
-                time(f.reached),
                 time(f.first),
                 time(f.last),
                 printable(f.remark().as_bytes()),
             ]
         });
-        output::print_table(
-            &["SEVERITY", "RULE", "OFFENDER", "COUNT", "REACHED", "FIRST", "LAST", ""],
-            findings.collect(),
-        );
+        output::print_times(self.zone);
+        output::print_table(&["SEVERITY", "RULE", "OFFENDER", "COUNT", "FIRST", "LAST", ""], findings.collect());
+        if self.findings.len() > SHOWN_FINDINGS {
+            let more = self.findings.len() - SHOWN_FINDINGS;
+            output::print(&format!("and {more} more findings; --json lists all\n"));
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Diagnostic {
 
     /// The mistake as text, with colours if `color`.
     pub fn render(&self, color: bool) -> String {
-        let path = self.file.to_string_lossy();
+        let path = printable(self.file.as_os_str().as_encoded_bytes());
         let empty: Arc<str> = Arc::from("");
         let (text, span) = self.place.clone().unwrap_or((empty, 0..0));
         let label = printable(self.problem.label.as_bytes());

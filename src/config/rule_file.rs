@@ -91,7 +91,12 @@ fn list<T: std::str::FromStr<Err = Problem>>(fields: &mut Fields<'_, '_>, key: &
     if fields.present(&[key]).is_empty() {
         return Some(Vec::new());
     }
-    Some(fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect())
+    let list: Vec<T> = fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect();
+    if list.is_empty() {
+        fields.refuse_key(key, Problem::new(format!("{key} is empty"), "holds nothing", "name one, or leave it out"));
+        return None;
+    }
+    Some(list)
 }
 
 /// Answers with these statuses, or else the events named, or else failed logins.
@@ -179,7 +184,7 @@ fn read_silent(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 }
 
 fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {
-    let statuses = table.parsed_list::<StatusClass>("statuses");
+    let statuses = list::<StatusClass>(&mut table, "statuses").filter(|statuses| !statuses.is_empty());
     let statuses = table.required("statuses", statuses, "write statuses = [\"401\", \"403\", \"404\", \"5xx\"]");
     let threshold = positive(&mut table, "per_minute", 5);
     let report_factor = positive(&mut table, "report_factor", 6);
@@ -192,9 +197,8 @@ fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {
         table.refuse_key("mail_factor", Problem::new(message, "less than report_factor", help));
     }
     table.finish();
-    let statuses = statuses?.into_iter().map(|placed| placed.value).collect();
     let (report_factor, mail_factor) = (report_factor?, mail_factor?);
-    Some(RuleKind::Spike { statuses, threshold: threshold?, report_factor, mail_factor })
+    Some(RuleKind::Spike { statuses: statuses?, threshold: threshold?, report_factor, mail_factor })
 }
 
 fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {

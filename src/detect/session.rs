@@ -343,6 +343,11 @@ impl Sessions {
         since.is_some_and(|since| (0..=ONE_ATTEMPT).contains(&time.saturating_sub(since)))
     }
 
+    /// Whether nothing waits to be settled.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty() && self.over.is_empty()
+    }
+
     fn key(&mut self, event: &Event<'_>) -> Key {
         let known = self.hosts.iter().position(|host| **host == *event.host);
         let host = known.unwrap_or_else(|| {

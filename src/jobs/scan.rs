@@ -48,6 +48,8 @@ struct Found<'a> {
     unread: Vec<&'a str>,
     /// Hosts with an access log.
     access_logs: AccessLogs,
+    /// Streams with sessions of which no more will be told, each with its source.
+    left_open: Vec<(String, &'a str)>,
 }
 
 /// A stream with something to read.
@@ -79,7 +81,7 @@ impl JobKind for ScanSpec {
         let mut state = restored(stored, &mut problems);
         let found = collect(self, context, &mut state.streams, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
-        let (counts, outcome) = if found.works.is_empty() && !first_scan && !listens {
+        let (counts, outcome) = if found.works.is_empty() && found.left_open.is_empty() && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(
                 context.run,
                 context.job.id.as_str(),
@@ -131,7 +133,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        Found { works, unread, access_logs }: Found<'_>,
+        Found { works, unread, access_logs, left_open }: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -165,6 +167,11 @@ impl ScanSpec {
             read_stream(&mut scanner, stream, work, &access_logs, context, &mut tails, problems)?;
             if problems.len() > troubles {
                 scanner.unread(&source.name);
+            }
+        }
+        for (stream, source) in left_open {
+            if let Some(stream) = state.streams.get_mut(&stream) {
+                scanner.flush_sessions(&mut stream.state, source, false);
             }
         }
         let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
@@ -312,7 +319,12 @@ fn collect<'a>(
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
-    let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::on(&context.config.host) };
+    let mut found = Found {
+        works: Vec::new(),
+        unread: Vec::new(),
+        access_logs: AccessLogs::on(&context.config.host),
+        left_open: Vec::new(),
+    };
     // Each file counts once, by whatever names and patterns it is found.
     let mut names: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let places = places(known);
@@ -336,7 +348,9 @@ fn collect<'a>(
             if known.is_access_log == Some(true) && is_written {
                 found.access_logs.add(&source.host_of(&stream.path));
             }
-            if !plans.is_empty() {
+            if plans.is_empty() && known.state.is_left_open(context.at.timestamp()) {
+                found.left_open.push((name, source.name.as_str()));
+            } else if !plans.is_empty() {
                 found.works.push(Work { source, name, plans, journal: None });
             }
         }

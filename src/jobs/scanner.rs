@@ -50,6 +50,11 @@ impl StreamState {
     pub fn is_active(&self, now: i64) -> bool {
         self.active >= now - ACTIVE
     }
+
+    /// Whether something waits for lines that won't come, because nothing was written for so long.
+    pub fn is_left_open(&self, now: i64) -> bool {
+        !self.sessions.is_empty() && !self.is_active(now)
+    }
 }
 
 /// Detectors and counts of one scan.

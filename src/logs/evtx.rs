@@ -21,11 +21,62 @@ pub const MAGIC: &[u8] = b"ElfFil";
 const MAX_VALUE: usize = 1100;
 const MAX_RECORD: usize = 32 * 1024;
 
-/// Reads the records as text, a chunk of 64 KiB at a time.
+/// How long the header is, and a chunk of records.
+const HEADER: u64 = 4096;
+const CHUNK: u64 = 65_536;
+
+/// Reads the records as text, a chunk at a time.
 pub struct Records<R: Read + Seek> {
-    chunks: IntoIterChunks<R>,
+    chunks: IntoIterChunks<Whole<R>>,
     settings: Arc<ParserSettings>,
     text: io::Cursor<Vec<u8>>,
+    /// Whether the last chunk is not whole, which is told at the end.
+    is_cut: bool,
+}
+
+/// A file with zeros for what is missing of its last chunk, so that the records before are read.
+struct Whole<R> {
+    file: R,
+    at: u64,
+    size: u64,
+    /// The size with all of the last chunk.
+    whole: u64,
+}
+
+impl<R: Read + Seek> Whole<R> {
+    fn new(mut file: R) -> io::Result<Self> {
+        let size = file.seek(io::SeekFrom::End(0))?;
+        file.seek(io::SeekFrom::Start(0))?;
+        let whole = HEADER + size.saturating_sub(HEADER).next_multiple_of(CHUNK);
+        Ok(Self { file, at: 0, size, whole: if size < HEADER { size } else { whole } })
+    }
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let got = if self.at < self.size {
+            self.file.read(buffer)?
+        } else {
+            let missing = usize::try_from(self.whole - self.at.min(self.whole)).unwrap_or(usize::MAX);
+            let zeros = missing.min(buffer.len());
+            buffer[..zeros].fill(0);
+            zeros
+        };
+        self.at += got as u64;
+        Ok(got)
+    }
+}
+
+impl<R: Seek> Seek for Whole<R> {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.at = match to {
+            io::SeekFrom::Start(at) => at,
+            io::SeekFrom::End(from) => self.whole.saturating_add_signed(from),
+            io::SeekFrom::Current(from) => self.at.saturating_add_signed(from),
+        };
+        self.file.seek(io::SeekFrom::Start(self.at.min(self.size)))?;
+        Ok(self.at)
+    }
 }
 
 impl<R: Read + Seek> Records<R> {
@@ -34,8 +85,11 @@ impl<R: Read + Seek> Records<R> {
     /// # Errors
     /// Fails where the file's header can't be read.
     pub fn new(file: R) -> io::Result<Self> {
+        let file = Whole::new(file)?;
+        let is_cut = file.size < file.whole;
         let parser = guarded(|| EvtxParser::from_read_seek(file))?.map_err(io::Error::other)?;
         Ok(Self {
+            is_cut,
             chunks: parser.into_chunks(),
             settings: Arc::new(ParserSettings::new()),
             text: io::Cursor::default(),
@@ -51,7 +105,10 @@ impl<R: Read + Seek> Read for Records<R> {
                 return Ok(got);
             }
             let (chunks, settings) = (&mut self.chunks, &self.settings);
-            let Some(text) = guarded(|| chunks.next().map(|chunk| text_of(chunk, settings)))? else { return Ok(0) };
+            let Some(text) = guarded(|| chunks.next().map(|chunk| text_of(chunk, settings)))? else {
+                let cut = "it ends within a chunk of records, as what was not copied to its end";
+                return if std::mem::take(&mut self.is_cut) { Err(io::Error::other(cut)) } else { Ok(0) };
+            };
             self.text = io::Cursor::new(text);
         }
     }

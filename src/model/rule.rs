@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::event::Shape;
 use super::{Action, Category, Counted, Event, Problem, Severity};
@@ -371,10 +371,12 @@ impl Who {
     }
 }
 
-/// Reads a network, or an address as a network of its own.
+/// Reads a network, or an address as a network of its own. IPv4-mapped IPv6 is IPv4, as in events.
 pub fn network_or_address(text: &str) -> Option<IpNet> {
-    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-    network.map(|network| network.trunc())
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?.trunc();
+    let IpNet::V6(v6) = network else { return Some(network) };
+    let mapped = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    Some(mapped.and_then(|(v4, length)| Ipv4Net::new(v4, length).ok()).map_or(network, IpNet::V4))
 }
 
 impl FromStr for Who {

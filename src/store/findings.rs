@@ -15,9 +15,7 @@ const COLUMNS: &str =
 pub struct FindingFilter {
     /// Only of this rule.
     pub rule: Option<String>,
-    /// Only about this address.
-    pub ip: Option<String>,
-    /// Only about this account.
+    /// Only about this account, or those that got in as that.
     pub user: Option<String>,
     /// Only those that matter at least so much.
     pub severity: Option<Severity>,
@@ -40,8 +38,7 @@ impl Store {
         let columns = if filter.without_evidence { COLUMNS.replace("evidence", "'[]'") } else { COLUMNS.to_owned() };
         let sql = format!(
             "SELECT {columns} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
-             AND (:ip IS NULL OR subject ->> '$.\"source.ip\"' = :ip)
-             AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user)
+             AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user OR breach ->> '$.user' = :user)
              AND severity IN (SELECT value FROM json_each(:severities))
              ORDER BY last DESC, id DESC LIMIT :limit"
         );
@@ -52,7 +49,7 @@ impl Store {
         let since = filter.since.map_or(i64::MIN, |instant| instant.timestamp());
         let until = filter.until.map_or(i64::MAX, |instant| instant.timestamp());
         self.read(|db| {
-            let values = named_params! { ":rule": filter.rule, ":ip": filter.ip, ":user": filter.user,
+            let values = named_params! { ":rule": filter.rule, ":user": filter.user,
             ":severities": severities, ":since": since, ":until": until, ":limit": limit };
             db.prepare(&sql)?.query_map(values, read_finding)?.collect()
         })

@@ -420,6 +420,24 @@ fn a_job_does_not_read_its_own_records() {
     assert!(checked.code == 2 && checked.stderr.contains("would read its own records"), "{checked:?}");
 }
 
+#[test]
+fn sessions_of_a_log_that_is_no_longer_written_are_settled_after_a_day() {
+    let bed = bed();
+    let line = |n: u32| format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: Invalid user x{n} from 198.51.100.1 port 22\n");
+    append(&bed, "auth.log", &(0..5).map(line).collect::<String>());
+    let failed = || {
+        let (from, to) = ("2000-01-01T00:00:00Z".parse().unwrap(), "2100-01-01T00:00:00Z".parse().unwrap());
+        let tallies = bed.store().tallies(from, to).unwrap();
+        tallies.iter().map(|tally| tally.tally.failed_logins).sum::<u64>()
+    };
+    for (at, want) in [("2026-11-21T12:00:00Z", 0), ("2026-11-22T12:00:00Z", 0), ("2026-11-22T12:00:01Z", 5)] {
+        bed.run_job("scan", at);
+        assert_eq!((counts(&bed), failed()), (vec![5], want), "{at}");
+    }
+    bed.run_job("scan", "2026-11-25T12:00:00Z");
+    assert_eq!((counts(&bed), failed()), (vec![5], 5));
+}
+
 /// The time of the last change of a log, so many seconds before the runs.
 fn changed(bed: &TestBed, name: &str, seconds: u64) {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_262_400 - seconds);
