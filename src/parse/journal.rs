@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use crate::model::Event;
 use crate::model::event::{PRINTED, web_server};
+use crate::model::{Event, Peer};
 
 /// The parser.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub struct Journal {
     unescaped: Unescaped,
 }
 
-/// The fields of interest. A text that is not UTF-8 comes as a list of bytes, and nothing is made of it.
+/// The fields of interest.
 #[derive(Deserialize)]
 struct Entry<'a> {
     #[serde(borrow, rename = "__REALTIME_TIMESTAMP")]
@@ -51,9 +51,24 @@ impl Parser for Journal {
         let is_printed = !matches!(text(entry.transport), b"" | b"syslog") && web_server(program).is_some();
         let printed = is_printed.then(|| [program, PRINTED.as_bytes()].concat());
         let program = printed.as_deref().unwrap_or(program);
-        let told = self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?;
+        let told = match bytes(entry.message) {
+            Some(message) => without_texts(event(time, b"", program, pid, &message)),
+            None => self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?,
+        };
         Some(of_severity(severity, Event { host, ..told }))
     }
+}
+
+/// The bytes of a message that comes as a list of them, because it is no UTF-8 or holds what can't be printed.
+fn bytes(message: &RawValue) -> Option<Vec<u8>> {
+    message.get().starts_with('[').then(|| serde_json::from_str(message.get()).ok())?
+}
+
+/// The event without texts, which don't stand in the line as they are.
+fn without_texts(event: Event<'_>) -> Event<'static> {
+    let Event { time, category, action, peer, is_post, is_challenge, pid, .. } = event;
+    let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
+    Event { action, peer, is_post, is_challenge, pid, ..Event::plain(time, category) }
 }
 
 #[cfg(test)]
@@ -83,6 +98,11 @@ mod tests {
     fn what_is_no_text_or_no_entry_costs_only_itself() {
         let line = r#"{"MESSAGE":[70,255],"__REALTIME_TIMESTAMP":"1795168805123456","SYSLOG_IDENTIFIER":"sshd"}"#;
         assert_eq!(Journal::default().parse(line.as_bytes()).unwrap().category, Category::Auth);
+        let said = b"Failed password for invalid user \xff from 192.0.2.7 port 22 ssh2".map(|byte| byte.to_string());
+        let event = line.replace("70,255", &said.join(","));
+        let event = Journal::default().parse(event.as_bytes()).unwrap();
+        assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
+        assert_eq!((event.peer.unwrap().to_string(), event.user), ("192.0.2.7".to_owned(), None));
         let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
         assert_eq!(Journal::default().parse(deep.as_bytes()), None);
         let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));

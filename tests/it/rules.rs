@@ -210,7 +210,10 @@ fn findings_are_listed_by_address_account_and_severity() {
     assert_eq!(count(&["--user", "root", "--ip", "192.0.2.7"]), 1);
     assert_eq!(count(&["--severity", "high"]), 3);
     assert_eq!(count(&["--severity", "critical"]), 0);
-    assert_eq!(bed.run(&["findings", "--severity", "worst"]).code, 2);
+    assert_eq!(count(&["--ip", "192.0.2.0/24"]), 3);
+    for wrong in [["--severity", "worst"], ["--ip", "nonsense"], ["--rule", "nosuch"]] {
+        assert_eq!(bed.run(&["findings", wrong[0], wrong[1]]).code, 2, "{wrong:?}");
+    }
     let csv = bed.run(&["findings", "--csv", "--ip", "192.0.2.8"]).stdout;
     assert!(csv.contains(",high,failed-logins,192.0.2.8,6,failed logins,2026-11-19T10:00:20+00:00,"), "{csv}");
     let ecs = bed.run(&["findings", "--ecs", "--ip", "192.0.2.8"]).stdout;
@@ -225,6 +228,29 @@ fn findings_are_listed_by_address_account_and_severity() {
     let told = bed.run(&["findings", "show", &id]).stdout;
     assert!(told.contains("  > 2026-11-19T10:00:20Z") && !told.contains("something else"), "{told}");
     assert_eq!(bed.run(&["findings", "show", "999"]).code, 2);
+}
+
+#[test]
+fn all_that_was_found_is_printed_for_programs_and_a_table_says_what_it_leaves_out() {
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\"]\n");
+    let line = |ip: u32, n: u32, what: &str| {
+        format!("2026-11-19T10:00:{n:02}Z web1 sshd[{ip}{n}]: {what} password for eve from 192.0.2.{ip} port 22 ssh2\n")
+    };
+    let text: String = (0..60).flat_map(|ip| (0..5).map(move |n| line(ip, n, "Failed"))).collect();
+    bed.file("log/auth.log", &(text + &line(7, 9, "Accepted")));
+    bed.run_job("scan", "2026-11-19T12:00:00Z");
+    let table = bed.run(&["findings"]).stdout;
+    assert!(table.ends_with("and 10 more; -n 60 lists all\n"), "{table}");
+    assert_eq!(bed.json(&["findings"]).as_array().unwrap().len(), 60);
+    let csv = bed.run(&["findings", "--csv"]).stdout;
+    assert_eq!(csv.lines().count(), 61);
+    assert!(csv.contains(",2026-11-19T10:00:09+00:00,eve,"), "{csv}");
+    assert_eq!(bed.run(&["findings", "-n", "3", "--csv"]).stdout.lines().count(), 4);
+    // Who got in is found by the account that was got in as.
+    let of_eve = bed.json(&["findings", "--user", "eve"]);
+    assert_eq!((of_eve.as_array().unwrap().len(), &of_eve[0]["subject"]["source.ip"]), (1, &"192.0.2.7".into()));
 }
 
 const FIRST: &str = "2026-10-26T00:00:00Z";
@@ -383,4 +409,35 @@ fn a_rule_is_told_in_words() {
     assert!(told.contains("10 % answers 5xx among at least 50 within a clock period of 5m"), "{told}");
     let told = bed.run(&["rules", "explain", "nothing"]);
     assert!(told.code != 0 && told.stderr.contains("one of: "), "{told:?}");
+}
+
+#[test]
+fn who_is_let_alone_is_so_however_it_is_written_and_what_else_lets_it_alone_is_told() {
+    let bed = TestBed::new();
+    bed.main("");
+    let allow = |args: &[&str]| bed.run(&[&["allow"], args].concat());
+    assert_eq!(allow(&["::ffff:192.0.2.7", "--why", "x"]).code, 0);
+    assert_eq!(bed.json(&["allow"])[0]["who"], "192.0.2.7");
+    assert_eq!(allow(&["192.0.2.0/24", "--why", "x"]).code, 0);
+    let ended = allow(&["192.0.2.7", "--end"]).stdout;
+    assert!(ended.contains("192.0.2.0/24 is let alone until"), "{ended}");
+    assert_eq!(allow(&["192.0.2.9", "--why", "x", "--for", "0s"]).code, 2);
+    let told = allow(&["account it's me", "--why", "x"]).stdout;
+    assert!(told.ends_with("logkeeper allow 'account it'\\''s me' --end\n"), "{told}");
+}
+
+#[test]
+fn lists_in_rules_that_hold_nothing_are_refused() {
+    for kind in [
+        "ratio]\npercent = 10",
+        "spike]",
+        "count]\nby = \"source.ip\"",
+        "distinct]\nby = \"source.ip\"\nvalues = \"url.path\"",
+    ] {
+        let bed = TestBed::new();
+        let rule = format!("severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[{kind}\nstatuses = []\n");
+        bed.main("").file("config/rules/mine.toml", &rule);
+        let checked = bed.run(&["check"]);
+        assert!(checked.code == 2 && checked.stderr.contains("statuses is empty"), "{kind}: {checked:?}");
+    }
 }

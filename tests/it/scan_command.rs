@@ -292,3 +292,50 @@ fn keys_that_were_refused_before_the_right_one_are_no_failed_logins() {
     let accused = scanned["findings"].to_string();
     assert!(!accused.contains("198.51.100.1") && accused.contains("198.51.100.2"), "{accused}");
 }
+
+#[test]
+fn a_file_given_by_several_names_is_scanned_once() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    let log = bed.path("access.log");
+    std::os::unix::fs::symlink(&log, bed.path("link.log")).unwrap();
+    let log = log.to_str().unwrap();
+    let ran = bed.run(&["scan", "--json", log, bed.path("link.log").to_str().unwrap(), log]);
+    let scanned: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(scanned["status"]["404"], 2);
+    assert_eq!(ran.stderr.matches("it is scanned once").count(), 2, "{ran:?}");
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    for option in ["--csv", "--json", "--zone=UTC"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logkeeper"));
+        let ran = command.args(["scan", option]).arg(bed.path("access.log")).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(ran.status.code() == Some(1) && told.contains("No space left"), "{option}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_name_of_a_file_moves_nothing_on_the_terminal() {
+    let bed = TestBed::new();
+    let ran = bed.run(&["scan", bed.path("no\x1b[31msuch").to_str().unwrap()]);
+    assert!(ran.stderr.contains("can't read") && !ran.stderr.contains('\x1b'), "{ran:?}");
+    bed.main("").file("jobs/\x1b[31mred.toml", "x\n");
+    let ran = bed.run(&["check"]);
+    assert!(ran.code == 2 && !ran.stderr.contains('\x1b'), "{ran:?}");
+}
+
+#[test]
+fn standard_input_is_scanned_where_a_dash_stands_for_it() {
+    let bed = TestBed::new();
+    bed.file("access.log", ACCESS);
+    let input = std::fs::File::open(bed.path("access.log")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_logkeeper"));
+    let ran = command.args(["scan", "--json", "-"]).stdin(input).output().unwrap();
+    let scanned: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(scanned["files"][0]["lines"], 6);
+}

@@ -248,3 +248,24 @@ fn a_broken_event_log_costs_only_itself() {
     }
     assert!(opened > 100 && lines > 100, "{opened} were opened, {lines} lines read");
 }
+
+#[test]
+fn an_event_log_that_was_not_copied_to_its_end_is_read_as_far_as_it_goes_and_told() {
+    let name = "an_event_log_that_was_not_copied_to_its_end_is_read_as_far_as_it_goes_and_told";
+    let Some(shared) = support::shared() else { return support::skip(name, "../shared") };
+    let whole = std::fs::read(shared.join("corpora/evtx/Security_short_selected.evtx")).unwrap();
+    let bed = TestBed::new();
+    bed.bytes("whole.evtx", &whole).bytes("cut.evtx", &whole[..whole.len() - 1]).bytes("half.evtx", &whole[..8192]);
+    let scan = |name: &str| bed.run(&["scan", "--json", bed.path(name).to_str().unwrap()]);
+    let lines = |stdout: &str| {
+        let scanned: serde_json::Value = serde_json::from_str(stdout).unwrap();
+        scanned["files"][0]["parsed"].as_u64().unwrap()
+    };
+    let all = lines(&scan("whole.evtx").stdout);
+    assert!(all > 1);
+    for (name, least) in [("cut.evtx", all), ("half.evtx", 1)] {
+        let ran = scan(name);
+        assert!(ran.stderr.contains("ends within a chunk of records"), "{name}: {ran:?}");
+        assert!((least..=all).contains(&lines(&ran.stdout)), "{name}: {}", ran.stdout);
+    }
+}
