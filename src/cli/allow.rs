@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(value_name = "WHO")]
     who: Option<Who>,
     /// For how long from now on
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration, default_value = "7d")]
+    #[arg(long = "for", value_name = "TIME", value_parser = output::period, default_value = "7d")]
     period: Duration,
     /// Why, for whoever reads the list later; it has to be said
     #[arg(long, requires = "who")]

@@ -18,7 +18,7 @@ use crate::store::FindingFilter;
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// Only those whose last event is at most so long ago, as "7d" or "12h"
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = output::period)]
     since: Option<std::time::Duration>,
     /// Only of this rule
     #[arg(long)]
@@ -200,6 +200,8 @@ fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
     document
 }
 
+const DAY: i64 = 24 * 60 * 60;
+
 /// How many lines before and after a line of evidence are shown.
 const CONTEXT: u64 = 2;
 
@@ -217,7 +219,10 @@ fn tell(found: &StoredFinding, config: &Config) {
     }
     lines.push(format!("  first       {}", stamp(f.first)));
     lines.push(format!("  reached     {}", stamp(f.reached)));
-    lines.push(format!("  last        {}{}", stamp(f.last), if f.open { " (may go on)" } else { "" }));
+    // Of a log that nobody writes to any more nothing is heard that would end it.
+    let merge = config.rules.get(&f.rule).map_or(0, |rule| rule.merge.as_secs() as i64);
+    let goes_on = f.open && f.last + merge + DAY > SystemClock.now().timestamp();
+    lines.push(format!("  last        {}{}", stamp(f.last), if goes_on { " (may go on)" } else { "" }));
     lines.push(format!("  found by    {} (run {})", found.job, found.run));
     lines.push(format!("  told        {}", found.alerted.map_or("nobody yet".to_owned(), stamp)));
     for evidence in &f.evidence {

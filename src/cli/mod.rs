@@ -184,9 +184,18 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 /// The configuration and, for reading, its store.
 fn open(root: &std::path::Path) -> anyhow::Result<(Config, Store)> {
-    let config = Config::load(&absolute(root))?;
+    let config = readable(root)?;
     let store = Store::open_for_reading(&config.state)?;
     Ok((config, store))
+}
+
+/// The configuration, for reading: a mistake in a rule or a job is told, and hides nothing else.
+fn readable(root: &std::path::Path) -> anyhow::Result<Config> {
+    let (config, errors) = Config::load_for_reading(&absolute(root))?;
+    if let Some(errors) = errors {
+        output::complain(&errors.into());
+    }
+    Ok(config)
 }
 
 /// The root as a full path, so that it stays right wherever jobs run.

@@ -126,6 +126,14 @@ fn without_controls(text: &str) -> String {
     text.split('\n').map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n")
 }
 
+/// Reads a length of time, as an argument gives it.
+///
+/// # Errors
+/// Says how one is written.
+pub fn period(text: &str) -> Result<std::time::Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a number with its unit: 90s, 30m, 12h, 7d".to_owned())
+}
+
 /// An instant on the wall clock of a zone.
 pub fn stamp(instant: DateTime<Utc>, zone: Tz) -> String {
     instant.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z").to_string()

@@ -262,7 +262,7 @@ fn once(paths: &[PathBuf]) -> Vec<&PathBuf> {
 /// The configuration, where there is one.
 pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
     let exists = root.join("config/logkeeper.toml").exists();
-    Ok(exists.then(|| super::absolute(root)).map(|root| Config::load(&root)).transpose()?)
+    exists.then(|| super::readable(root)).transpose()
 }
 
 /// Scans one file; what is wrong with it is told at once. These access logs are read with it, and may be of the same server.

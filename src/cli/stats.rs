@@ -20,10 +20,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "status")]
     by: By,
     /// How far to look back, as "7d" or "12h"
-    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = output::period)]
     since: std::time::Duration,
     /// Up to how long ago, as "1d"
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = output::period)]
     until: std::time::Duration,
     /// Only of this source
     #[arg(long)]
@@ -85,10 +85,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let now = SystemClock.now();
     let ago = |age| TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
     let (from, to) = (ago(args.since).unwrap_or_default(), ago(args.until).unwrap_or_default());
-    // The hour that goes on counts.
-    let to = to
-        .duration_trunc(TimeDelta::hours(1))
-        .map_or(to, |hour| if hour == to { to } else { hour + TimeDelta::hours(1) });
+    // Whole hours are counted, and the one that goes on.
+    let begun = |time: DateTime<Utc>| time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time);
+    let (from, hour) = (begun(from), begun(to));
+    let to = if args.until.is_zero() && hour < to { hour + TimeDelta::hours(1) } else { hour };
     if from >= to {
         return Err(Problem::new("nothing lies between", "", "--since reaches further back than --until").into());
     }

@@ -201,7 +201,9 @@ impl<'a, 'i> Fields<'a, 'i> {
     }
 
     /// Refuses every key that was not asked for.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
+        // Some are asked for twice in a row.
+        self.asked.dedup();
         for (key, _) in self.table {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {

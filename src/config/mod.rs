@@ -134,6 +134,18 @@ impl Config {
     /// # Errors
     /// Every mistake of every file, each with its place.
     pub fn load(root: &Path) -> Result<Self, ConfigErrors> {
+        match Self::load_for_reading(root)? {
+            (config, None) => Ok(config),
+            (_, Some(errors)) => Err(errors),
+        }
+    }
+
+    /// The same for whoever only wants to see what is on record: a mistake in the file of a rule or a job costs that alone. The mistakes
+    /// come beside it.
+    ///
+    /// # Errors
+    /// Every mistake where the main file is not right.
+    pub fn load_for_reading(root: &Path) -> Result<(Self, Option<ConfigErrors>), ConfigErrors> {
         let mut errors = Vec::new();
         let whole = root.canonicalize().unwrap_or_else(|_| root.to_owned());
         if let Some(open) = whole.ancestors().find(|part| is_open_to_all(part)) {
@@ -164,9 +176,10 @@ impl Config {
             }
         }
         errors.extend(circles(&jobs));
-        match main {
-            Some(main) if errors.is_empty() => Ok(main.into_config(root, rules, jobs)),
-            _ => Err(ConfigErrors(errors)),
+        let errors = Some(ConfigErrors(errors)).filter(|errors| !errors.0.is_empty());
+        match (main, errors) {
+            (Some(main), errors) => Ok((main.into_config(root, rules, jobs), errors)),
+            (None, errors) => Err(errors.unwrap_or(ConfigErrors(Vec::new()))),
         }
     }
 

@@ -243,9 +243,9 @@ fn positive(table: &mut Fields<'_, '_>, key: &'static str, default: u32) -> Opti
     if table.present(&[key]).is_empty() {
         return Some(default);
     }
-    let value: u32 = table.value(key)?;
+    let value: i64 = table.value(key)?;
     if (1..=10_000).contains(&value) {
-        return Some(value);
+        return u32::try_from(value).ok();
     }
     let problem = Problem::new(format!("{key} is {value}"), "1 to 10000", format!("the usual is {key} = {default}"));
     table.refuse_key(key, problem);

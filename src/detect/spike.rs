@@ -189,12 +189,12 @@ impl Spike {
     }
 }
 
-/// "12 in one minute; usual for Thursdays at 14:00 is 1, limit 7".
+/// "12 in one minute; usual for Thursdays around 14:00 is 1, limit 7".
 fn in_words(count: u64, hour: i64, usual: u64, limit: u64) -> String {
     let clock = DateTime::from_timestamp(hour * 3600, 0).unwrap_or_default();
     let day = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"]
         [clock.weekday().num_days_from_monday() as usize];
-    format!("{count} in one minute; usual for {day} at {} is {usual}, limit {limit}", clock.format("%H:%M"))
+    format!("{count} in one minute; usual for {day} around {} is {usual}, limit {limit}", clock.format("%H:%M"))
 }
 
 /// Hours on the wall clock of a zone.

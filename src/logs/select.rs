@@ -64,6 +64,12 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
                 problems
                     .push(format!("{} is a link and is not read; name the file it points to", entry.path().display()));
             }
+            if entry.path_is_symlink() && leads_to_other_logs(&entry, &folder, depth - entry.depth(), &matcher) {
+                problems.push(format!(
+                    "{} is a link and is not looked into; name the folder it points to",
+                    entry.path().display()
+                ));
+            }
             let Some(name) = entry.file_name().to_str().filter(|_| entry.file_type().is_file()) else { continue };
             let (base, rotation) = rotation_of(name);
             let base = entry.path().with_file_name(base);
@@ -88,6 +94,14 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
         Stream { path, files: files.collect() }
     });
     (streams.collect(), problems)
+}
+
+/// Whether a link leads out of the folder that is looked into, to a folder with logs that the pattern names.
+fn leads_to_other_logs(link: &walkdir::DirEntry, folder: &Path, depth: usize, pattern: &GlobMatcher) -> bool {
+    let Ok(target) = link.path().canonicalize() else { return false };
+    let is_inside = folder.canonicalize().is_ok_and(|folder| target.starts_with(folder));
+    let mut inside = WalkDir::new(link.path()).max_depth(depth).into_iter().filter_map(Result::ok);
+    target.is_dir() && !is_inside && inside.any(|entry| entry.file_type().is_file() && pattern.is_match(entry.path()))
 }
 
 /// Where the systemd journal is, on the disk or in memory.
@@ -261,6 +275,24 @@ mod tests {
         };
         let access = streams.iter().find(|s| s.path.ends_with("access.log")).unwrap();
         assert_eq!(names(access), ["access.log.10.gz", "access.log.2.gz", "access.log.1", "access.log"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_to_logs_elsewhere_is_told_and_one_to_what_is_read_anyway_is_not() {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let link = |to: &Path, name: &str| std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        for host in [folder.path().join("web1"), elsewhere.path().join("web2"), elsewhere.path().join("other")] {
+            std::fs::create_dir(&host).unwrap();
+            std::fs::write(host.join(if host.ends_with("other") { "x" } else { "auth.log" }), "x\n").unwrap();
+        }
+        link(&folder.path().join("web1"), "again");
+        link(&elsewhere.path().join("other"), "other");
+        let source = source(format!("{}/*/auth.log", folder.path().display()));
+        assert_eq!(streams(&source).1, Vec::<String>::new());
+        link(&elsewhere.path().join("web2"), "web2");
+        let (streams, problems) = streams(&source);
+        assert_eq!(streams.len(), 1);
+        assert!(problems.len() == 1 && problems[0].contains("web2 is a link"), "{problems:?}");
     }
 
     #[test]

@@ -247,3 +247,27 @@ fn the_shipped_configuration_is_flawless_as_it_is() {
         assert!(ran.stdout.contains(job), "{}", ran.stdout);
     }
 }
+
+#[test]
+fn a_mistake_in_a_rule_hides_nothing_of_what_is_on_record() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    let line = |n: u32| {
+        format!("2026-11-20T10:00:{n:02}Z web1 sshd[{n}]: Failed password for eve from 192.0.2.7 port 22 ssh2\n")
+    };
+    let log = bed.file("auth.log", &(0..5).map(line).collect::<String>()).path("auth.log");
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    bed.file("config/rules/mine.toml", "severity = 7\n");
+    for command in
+        [&["findings"][..], &["findings", "show", "1"], &["history"], &["stats"], &["scan", log.to_str().unwrap()]]
+    {
+        let ran = bed.run(command);
+        assert!(ran.code == 0 && ran.stderr.contains("config/rules/mine.toml:1"), "{command:?}: {ran:?}");
+    }
+    assert!(bed.run(&["findings"]).stdout.contains("192.0.2.7"));
+    // What does something refuses to, and so does all where the main file is wrong.
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 2);
+    bed.main("zone = 7\n");
+    assert_eq!(bed.run(&["findings"]).code, 2);
+}

@@ -213,7 +213,7 @@ fn a_busy_thursday_is_usual_and_a_busy_tuesday_night_is_not() {
     // In the first two weeks nothing is usual yet.
     assert_eq!(days, ["10-01", "10-08", "11-10"], "{found:#?}");
     let night = &found[2].finding;
-    assert_eq!(night.note.as_deref(), Some("12 in one minute; usual for Tuesdays at 03:00 is 0, limit 6"));
+    assert_eq!(night.note.as_deref(), Some("12 in one minute; usual for Tuesdays around 03:00 is 0, limit 6"));
 }
 
 #[test]
