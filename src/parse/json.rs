@@ -214,6 +214,7 @@ fn unit(text: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::random::Random;
     use crate::model::Category;
 
     #[test]
@@ -266,6 +267,29 @@ mod tests {
             [&b"{"[..], b"{\"", b"{\"a\":", b"{:,}", b"{:}", b"{,:}", b"{\"a\":\"\\", b"{-", b"{0", b"{\"a\":\"\"\"\""]
         {
             assert_eq!(mended(nothing).unwrap().len(), nothing.len());
+        }
+    }
+
+    #[test]
+    fn whatever_bytes_come_mending_moves_none_and_leaves_what_is_right() {
+        let mut random = Random::new(1);
+        let right = br#"{"a":"x\"y\\","b":{"c":[1,-2.5e3,null],"d":""},"e":0,"f":"\u00e4"}"#;
+        assert_eq!(mended(right).unwrap().as_bytes(), right);
+        for _ in 0..20_000 {
+            let mut line = right.to_vec();
+            for _ in 0..1 + random.below(6) {
+                let (at, letters) = (1 + random.below(line.len() - 1), br#"{}[]":,\-0x u"#);
+                match random.below(3) {
+                    0 => line[at] = letters[random.below(letters.len())],
+                    1 => line.insert(at, [letters[random.below(letters.len())], 0xff][random.below(2)]),
+                    _ => drop(line.remove(at)),
+                }
+            }
+            let text = mended(&line).unwrap();
+            assert_eq!(text.len(), line.len(), "{}", line.escape_ascii());
+            if std::str::from_utf8(&line).is_ok_and(|line| serde_json::from_str::<&RawValue>(line).is_ok()) {
+                assert_eq!(text.as_bytes(), line, "what is right stays as it is");
+            }
         }
     }
 
