@@ -91,17 +91,34 @@ fn list<T: std::str::FromStr<Err = Problem>>(fields: &mut Fields<'_, '_>, key: &
     if fields.present(&[key]).is_empty() {
         return Some(Vec::new());
     }
-    let list: Vec<T> = fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect();
-    if list.is_empty() {
-        fields.refuse_key(key, Problem::new(format!("{key} is empty"), "holds nothing", "name one, or leave it out"));
+    Some(fields.parsed_list::<T>(key)?.into_iter().map(|placed| placed.value).collect())
+}
+
+/// Statuses, none where the key is missing; a list of none would be a mistake.
+fn statuses(fields: &mut Fields<'_, '_>) -> Option<Vec<StatusClass>> {
+    let statuses = list(fields, "statuses")?;
+    if statuses.is_empty() && !fields.present(&["statuses"]).is_empty() {
+        let problem =
+            Problem::new("statuses is empty", "holds nothing", "name one, as \"404\" or \"5xx\", or leave it out");
+        fields.refuse_key("statuses", problem);
         return None;
     }
-    Some(list)
+    Some(statuses)
+}
+
+/// The fields that make a subject, each once.
+fn subject(table: &mut Fields<'_, '_>, help: &str) -> Option<Vec<Field>> {
+    let by: Option<Vec<Field>> = table.one_or_more("by");
+    let by = table.required("by", by, help)?;
+    if (1..by.len()).any(|at| by[..at].contains(&by[at])) {
+        table.refuse_key("by", Problem::new("a field is named twice", "twice the same", "name each once"));
+    }
+    Some(by)
 }
 
 /// Answers with these statuses, or else the events named, or else failed logins.
 fn selection(table: &mut Fields<'_, '_>) -> Option<Selection> {
-    let statuses = list::<StatusClass>(table, "statuses")?;
+    let statuses = statuses(table)?;
     let named = !table.present(&["events"]).is_empty();
     let events: Option<Selection> = table.parsed("events");
     if named && !statuses.is_empty() {
@@ -127,8 +144,11 @@ fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let of = selection(&mut table);
     let value: Option<Field> = table.parsed("values");
     let value = table.required("values", value, "write values = \"user.name\": what is told apart");
-    let by: Option<Vec<Field>> = table.one_or_more("by");
-    let by = table.required("by", by, "write by = \"source.ip\"");
+    let by = subject(&mut table, "write by = \"source.ip\"");
+    if by.as_ref().zip(value).is_some_and(|(by, value)| by.contains(&value)) {
+        let help = "of one subject it is always the same: count another field";
+        table.refuse_key("values", Problem::new("values is one of the fields of by", "one of by", help));
+    }
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     table.finish();
@@ -136,7 +156,7 @@ fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 }
 
 fn read_ratio(mut table: Fields<'_, '_>) -> Option<RuleKind> {
-    let statuses = list::<StatusClass>(&mut table, "statuses").filter(|statuses| !statuses.is_empty());
+    let statuses = statuses(&mut table).filter(|statuses| !statuses.is_empty());
     let statuses = table.required("statuses", statuses, "write statuses = [\"5xx\"]");
     let percent = table.number("percent", 1..=100);
     let percent = table.required("percent", percent, "write percent = 10");
@@ -159,8 +179,7 @@ fn read_sequence(table: Fields<'_, '_>) -> Option<RuleKind> {
 /// So many events of one subject within a time.
 fn read_window(mut table: Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32, Duration)> {
     let of = selection(&mut table);
-    let by: Option<Vec<Field>> = table.one_or_more("by");
-    let by = table.required("by", by, "write by = \"source.ip\" or by = \"user.name\"");
+    let by = subject(&mut table, "write by = \"source.ip\" or by = \"user.name\"");
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     table.finish();
@@ -169,10 +188,13 @@ fn read_window(mut table: Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32,
 
 fn read_new(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let of = selection(&mut table);
-    let by: Option<Vec<Field>> = table.one_or_more("by");
-    let by = table.required("by", by, "write by = \"source.ip\" or by = [\"user.name\", \"source.ip\"]");
+    let by = subject(&mut table, "write by = \"source.ip\" or by = [\"user.name\", \"source.ip\"]");
     let learn = table.parsed::<Period>("learn").map_or(Duration::from_secs(14 * DAY), |period| period.0);
     let forget = table.parsed::<Period>("forget").map_or(Duration::from_secs(90 * DAY), |period| period.0);
+    if forget < learn {
+        let help = "what was learnt would be forgotten before: write forget = \"90d\", or leave both out";
+        table.refuse_key("forget", Problem::new("forget is shorter than learn", "at least as long as learn", help));
+    }
     table.finish();
     Some(RuleKind::New { of: of?, by: by?, learn, forget })
 }
@@ -184,7 +206,7 @@ fn read_silent(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 }
 
 fn read_spike(mut table: Fields<'_, '_>) -> Option<RuleKind> {
-    let statuses = list::<StatusClass>(&mut table, "statuses").filter(|statuses| !statuses.is_empty());
+    let statuses = statuses(&mut table).filter(|statuses| !statuses.is_empty());
     let statuses = table.required("statuses", statuses, "write statuses = [\"401\", \"403\", \"404\", \"5xx\"]");
     let threshold = positive(&mut table, "per_minute", 5);
     let report_factor = positive(&mut table, "report_factor", 6);

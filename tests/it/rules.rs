@@ -427,6 +427,23 @@ fn who_is_let_alone_is_so_however_it_is_written_and_what_else_lets_it_alone_is_t
 }
 
 #[test]
+fn rules_that_contradict_themselves_are_refused() {
+    for (kind, complaint) in [
+        ("count]\nby = [\"source.ip\", \"source.ip\"]", "named twice"),
+        ("distinct]\nby = \"source.ip\"\nvalues = \"source.ip\"", "one of the fields of by"),
+        ("new]\nby = \"source.ip\"\nlearn = \"14d\"\nforget = \"1d\"", "shorter than learn"),
+        ("count]\nby = \"source.ip\"\nthreshold = 99999999999", "threshold is 99999999999"),
+    ] {
+        let bed = TestBed::new();
+        let rule = format!("severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\nallow = []\n[{kind}\n");
+        bed.main("").file("config/rules/mine.toml", &rule);
+        let checked = bed.run(&["check"]);
+        assert!(checked.code == 2 && checked.stderr.contains(complaint), "{kind}: {checked:?}");
+        assert!(checked.stderr.ends_with("1 error in 1 file; nothing was started or changed\n"), "{}", checked.stderr);
+    }
+}
+
+#[test]
 fn lists_in_rules_that_hold_nothing_are_refused() {
     for kind in [
         "ratio]\npercent = 10",
