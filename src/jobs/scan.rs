@@ -1,5 +1,6 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -381,11 +382,16 @@ fn read_once(
     let is_first = |file: &&LogFile| {
         // What can't be looked at is told where it is opened.
         let Ok(meta) = std::fs::symlink_metadata(&file.path) else { return true };
-        let known = names.entry((meta.dev(), meta.ino())).or_insert_with(|| file.path.clone());
-        if *known != file.path {
-            notes.push(format!("{} is {} under another name and is read once", file.path.display(), known.display()));
-        }
-        *known == file.path
+        let known = match names.entry((meta.dev(), meta.ino())) {
+            Entry::Vacant(new) => {
+                new.insert(file.path.clone());
+                return true;
+            }
+            Entry::Occupied(known) => known,
+        };
+        let (path, known) = (file.path.display(), known.get().display());
+        notes.push(format!("{path} is found twice, as {known} before, and is read once"));
+        false
     };
     let files: Vec<LogFile> = files.iter().filter(is_first).cloned().collect();
     (!files.is_empty()).then_some(files)

@@ -41,11 +41,41 @@ pub struct StreamState {
     latest: Option<i64>,
     /// The run that last read something, seconds since 1970 UTC.
     active: i64,
+    /// How late lines came lately, if some came later than all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late: Option<Late>,
     #[serde(default, skip_serializing_if = "RequestHosts::is_empty")]
     pub(super) request_hosts: RequestHosts,
 }
 
+/// How late lines of a stream come, as those of a host whose clock or zone is another one.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Late {
+    /// By how many seconds at most.
+    by: i64,
+    /// How far the stream had come when the last of these lines was read.
+    seen: i64,
+}
+
 impl StreamState {
+    /// How far it has come, given that lines will come as late as they did within a day before, beyond what all may be late.
+    fn reached(&self) -> Option<i64> {
+        let latest = self.latest?;
+        let late = self.late.filter(|late| late.seen >= latest.saturating_sub(ACTIVE)).map_or(0, |late| late.by);
+        Some(latest.saturating_sub(late))
+    }
+
+    /// Takes in that a line was written at a time long before others that were read.
+    fn note_late(&mut self, time: i64) {
+        let Some(latest) = self.latest else { return };
+        let by = latest.saturating_sub(time);
+        // What is older still is an old log, or a clock gone wrong.
+        if by <= ACTIVE {
+            let known = self.late.filter(|late| late.seen >= latest.saturating_sub(ACTIVE)).map_or(0, |late| late.by);
+            self.late = Some(Late { by: by.max(known), seen: latest });
+        }
+    }
+
     /// Whether something of it was read within a day before `now`, seconds since 1970 UTC.
     pub fn is_active(&self, now: i64) -> bool {
         self.active >= now - ACTIVE
@@ -353,6 +383,9 @@ impl Scanner {
     fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, stamp: Option<i64>) -> (i64, bool) {
         let time = stamp.or(stream.latest).unwrap_or(input.fallback);
         let late = stream.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
+        if late && !input.provisional {
+            stream.note_late(time);
+        }
         if let Some(stamp) = stamp.filter(|_| !input.provisional) {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
@@ -411,7 +444,7 @@ impl Scanner {
 
     /// How far a stream has come. A stamp ahead of the run is a clock gone wrong.
     fn latest(&self, stream: &StreamState) -> i64 {
-        stream.latest.map_or(i64::MIN, |latest| latest.min(self.now))
+        stream.reached().map_or(i64::MIN, |reached| reached.min(self.now))
     }
 
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be
@@ -439,7 +472,7 @@ impl Scanner {
     fn horizon<'s>(&self, streams: impl Iterator<Item = &'s StreamState>) -> Option<i64> {
         let active = streams.filter(|stream| stream.is_active(self.now));
         // A stamp ahead of the run is a clock gone wrong, and settles nothing.
-        active.filter_map(|stream| stream.latest).min().map(|horizon| horizon.min(self.now))
+        active.filter_map(StreamState::reached).min().map(|horizon| horizon.min(self.now))
     }
 
     /// The findings that further lines may still change.

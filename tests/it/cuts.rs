@@ -315,12 +315,12 @@ fn a_file_counts_once_by_whatever_names_it_is_found() {
     std::fs::hard_link(bed.path("log/auth.log"), bed.path("log/other.log")).unwrap();
     std::fs::copy(bed.path("log/auth.log"), bed.path("log/.auth.log.Xy12ab")).unwrap();
     bed.main(
-        "[sources.logs]\nfiles = [\"DIR/log/*\", \"DIR/log/../log/auth.log\"]\n[sources.again]\nfiles = [\"DIR/log/au*.log\"]\n",
+        "[sources.logs]\nfiles = [\"DIR/log/*\", \"DIR/log/../log/auth.log\"]\n[sources.again]\nfiles = [\"DIR/log/au*.log\", \"DIR/log/../log/*.log\"]\n",
     );
     bed.file("jobs/scan.toml", &JOB.replace("[\"logs\"]", "[\"logs\", \"again\"]"));
     let ended = bed.run_job("scan", AT);
     assert_eq!(counts(&bed), Vec::<u64>::new(), "{ended:?}");
-    assert!(ended.notes.iter().any(|note| note.contains("under another name and is read once")), "{ended:?}");
+    assert!(ended.notes.iter().any(|note| note.contains("is found twice")), "{ended:?}");
     append(&bed, "auth.log", &failures(3..5));
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [5]);
@@ -377,6 +377,27 @@ fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
     let mut counts = counts(&bed);
     counts.sort_unstable();
     assert_eq!(counts, [10, 15]);
+}
+
+#[test]
+fn a_host_whose_clock_is_an_hour_behind_is_watched_like_the_others() {
+    for behind in [14, 60, 23 * 60] {
+        let bed = bed();
+        let at = |minutes: i64| {
+            let noon: chrono::DateTime<chrono::Utc> = "2026-11-20T12:00:00Z".parse().unwrap();
+            (noon + chrono::TimeDelta::minutes(minutes)).format("%b %d %H:%M:%S").to_string()
+        };
+        for run in 0..6 {
+            let current = format!("{} web1 CRON[1]: (root) CMD (true)\n", at(run));
+            let late = format!(
+                "{} web2 sshd[{run}]: Failed password for root from 198.51.100.1 port 1 ssh2\n",
+                at(run - behind)
+            );
+            append(&bed, "auth.log", &(current + &late));
+            bed.run_job("scan", AT);
+        }
+        assert_eq!(counts(&bed), [6], "{behind} min");
+    }
 }
 
 #[test]
