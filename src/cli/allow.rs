@@ -45,12 +45,13 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             return Err(Problem::new(format!("the rules don't let {who} alone"), "", help).into());
         }
         let others = store.exemptions()?;
-        let also = others.iter().find(|other| other.until > now.timestamp() && covers(&other.who, who));
+        let mut others = others.iter().filter(|other| other.until > now.timestamp());
+        let also = others.find(|other| covers(&other.who, who) || covers(who, &other.who));
         output::print(&match also {
             None => format!("{who}: the rules look at it again\n"),
             Some(also) => {
                 let until = output::stamp(DateTime::from_timestamp(also.until, 0).unwrap_or_default(), config.zone);
-                format!("{who}: that is over, but {} is let alone until {until}, and it is part of that\n", also.who)
+                format!("{who}: that is over, but {} is let alone until {until}\n", also.who)
             }
         });
         return Ok(ExitCode::SUCCESS);

@@ -191,8 +191,10 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
-    let access_logs = reading.access_logs(&args.files);
-    let paths = once(&args.files);
+    let named = |path: &PathBuf| if path.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { path.clone() };
+    let all: Vec<PathBuf> = args.files.iter().map(named).collect();
+    let access_logs = reading.access_logs(&all);
+    let paths = once(&all);
     for (index, path) in paths.iter().enumerate() {
         if index + 1 == paths.len() {
             scanner.last_stream(std::iter::empty());
@@ -274,8 +276,7 @@ pub(super) fn scan_file(
     saver: Option<&mut Saver>,
 ) -> FileResult {
     let shown = path.to_string_lossy().into_owned();
-    let opened = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
-    let mut lines = match Lines::open_named(opened) {
+    let mut lines = match Lines::open_named(path) {
         Ok(lines) => lines,
         Err(error) => {
             let message = format!("can't read {}: {error}", path.display());
@@ -295,19 +296,9 @@ pub(super) fn scan_file(
     let mut parser = AutoParser::new(Context { zone: reading.zone, year }, &reading.formats).named(path);
     let mut stream = StreamState::default();
     let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
-    let (host, provisional) = ("", false);
+    let host = "";
     let requests_are_read = access_logs.iter().any(|other| **other != path);
-    let mut input = Input {
-        source,
-        file,
-        number: 0,
-        fallback,
-        host,
-        web_logins,
-        requests_are_read,
-        access_logs: None,
-        provisional,
-    };
+    let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, access_logs: None };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));
     let mut passed_over = 0;
     let read = each_block(&mut lines, &mut parser, None, |parsed, overlong| {

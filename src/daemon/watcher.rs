@@ -3,7 +3,7 @@
 //! The system says when a file in one of the logs' folders changes. What it can't say, because its watches are used up or
 //! the folder is on another machine, is seen by looking at sizes and times every now and then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,8 +118,10 @@ struct News {
     come: Notify,
     /// Whether it is about a log.
     log_changed: AtomicBool,
-    /// Folders that came, went or were renamed: their watches may be gone with them.
-    moved: Mutex<Vec<PathBuf>>,
+    /// The folders that are watched.
+    watched: Mutex<BTreeSet<PathBuf>>,
+    /// Folders that came, went or were renamed: watches may be gone with them.
+    moved: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl News {
@@ -128,18 +130,25 @@ impl News {
         let is_of_log = event.as_ref().map_or(true, |event| {
             event.need_rescan() || !event.kind.is_access() && event.paths.iter().any(|path| patterns.may_hold(path))
         });
-        let moves = |event: &notify::Event| {
-            matches!(
-                event.kind,
-                EventKind::Create(CreateKind::Folder) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
-            )
-        };
-        let moved = event.ok().filter(moves).map(|event| event.paths).unwrap_or_default();
+        let moved = event.map(|event| self.moved_folders(&event)).unwrap_or_default();
         if is_of_log || !moved.is_empty() {
             self.log_changed.fetch_or(is_of_log, Ordering::Relaxed);
             self.moved.lock().unwrap_or_else(PoisonError::into_inner).extend(moved);
             self.come.notify_one();
         }
+    }
+
+    /// The folders of an event that came, or that are watched, or have such in them, and went. Beside logs other files come and go often.
+    fn moved_folders(&self, event: &notify::Event) -> Vec<PathBuf> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_watched = |path: &PathBuf| watched.iter().any(|folder| folder.starts_with(path));
+        let counts = |path: &&PathBuf| match event.kind {
+            EventKind::Create(CreateKind::Folder) => true,
+            EventKind::Remove(_) => is_watched(path),
+            EventKind::Modify(ModifyKind::Name(_)) => is_watched(path) || path.is_dir(),
+            _ => false,
+        };
+        event.paths.iter().filter(counts).cloned().collect()
     }
 }
 
@@ -184,7 +193,9 @@ impl Eyes {
         let folders: Vec<PathBuf> = self.sources.iter().flat_map(logs::folders).collect();
         // One that comes back gets a new watch, also where it gets the old number.
         let moved = std::mem::take(&mut *self.news.moved.lock().unwrap_or_else(PoisonError::into_inner));
-        self.watched.retain(|folder, _| folders.contains(folder) && !moved.contains(folder));
+        let has_moved = |folder: &PathBuf| moved.iter().any(|moved| folder.starts_with(moved));
+        self.watched.retain(|folder, _| folders.contains(folder) && !has_moved(folder));
+        *self.news.watched.lock().unwrap_or_else(PoisonError::into_inner) = folders.iter().cloned().collect();
         folders.into_iter().for_each(|folder| self.watch(folder));
         for source in self.sources.iter() {
             seen.extend(logs::files(source).into_iter().filter_map(|path| {

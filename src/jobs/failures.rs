@@ -45,7 +45,7 @@ pub fn settled_action(stream: &mut StreamState, event: &Event<'_>, time: i64) ->
 /// A request was read of the host that its line names, if it names one.
 pub fn note_request(stream: &mut StreamState, input: &Input<'_>, named: &[u8], time: i64) {
     // What was said just before may be this.
-    if !input.provisional && stream.request_hosts.add(named, time) {
+    if stream.request_hosts.add(named, time) {
         stream.sessions.leave_error_logs(if named.is_empty() { input.host.as_bytes() } else { named }, time);
     }
 }

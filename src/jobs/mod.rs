@@ -20,6 +20,7 @@ mod live;
 mod log_times;
 mod notice;
 mod outgoing;
+mod owners;
 pub mod parsed;
 mod report;
 mod rotate;

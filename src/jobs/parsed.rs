@@ -8,7 +8,7 @@ use memchr::memchr;
 use super::top_counts::Digests;
 use crate::logs::MAX_LINE;
 use crate::model::event::path;
-use crate::model::{Action, Address, Category, Event, Peer};
+use crate::model::{Action, Category, Event, Peer};
 use crate::parse::{AutoParser, PlainRequest};
 
 /// Whole lines and what was made of them.
@@ -82,18 +82,6 @@ impl Parsed {
         let mut parsed = Self::default();
         parsed.parse(&text, parser, usize::MAX, None);
         Self { text, ..parsed }
-    }
-
-    /// A line that has no line break yet. What one more letter at its end would change isn't known yet, so that nothing is made of it: the
-    /// last address or name may be the beginning of another.
-    pub fn of_unfinished(line: Vec<u8>, parser: &mut AutoParser) -> Self {
-        let more = [&line[..], b"7"].concat();
-        let who = |event: Option<Event<'_>>| {
-            event.map(|event| (event.peer.map(Address::from), event.user.map(<[u8]>::to_vec), event.action))
-        };
-        let (now, then) = (who(parser.parse(&line)), who(parser.parse(&more)));
-        let is_settled = now == then || then.is_none_or(|(peer, _, action)| peer.is_none() && action == Action::Other);
-        if is_settled { Self::of(line, parser) } else { Self::default() }
     }
 
     /// Parses at most so many lines from the front of a text, which the caller makes those of this one; returns their length.

@@ -1,9 +1,6 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +9,9 @@ use super::access_logs::{AccessLogs, is_access_log};
 use super::ahead::each_block;
 use super::parsed::Parsed;
 use super::scanner::{Input, SavedDetector, Scanner, StreamState};
-use super::{Context, JobError, JobKind, counted};
+use super::{Context, JobError, JobKind, counted, owners};
 use crate::config::Config;
-use crate::logs::{self, Cursor, Ending, LogFile, Plan, Position};
+use crate::logs::{self, Cursor, Ending, Plan, Position};
 use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
@@ -30,9 +27,14 @@ struct State {
     detectors: BTreeMap<String, SavedDetector>,
 }
 
+/// What is remembered of a stream.
 #[derive(Default, Serialize, Deserialize)]
-struct Stream {
-    cursor: Cursor,
+pub(super) struct Stream {
+    /// How far it was read.
+    pub(super) cursor: Cursor,
+    /// Its source.
+    #[serde(default)]
+    source: String,
     journal: Option<String>,
     /// Lines read last that say how the next ones are to be read, for files without such lines of their own.
     #[serde(default)]
@@ -49,8 +51,6 @@ struct Found<'a> {
     unread: Vec<&'a str>,
     /// Hosts with an access log.
     access_logs: AccessLogs,
-    /// Streams with sessions of which no more will be told, each with its source.
-    left_open: Vec<(String, &'a str)>,
 }
 
 /// A stream with something to read.
@@ -59,18 +59,6 @@ struct Work<'a> {
     name: String,
     plans: Vec<Plan>,
     journal: Option<logs::JournalEntries>,
-}
-
-/// The unfinished last line of a live file: looked at now, read when it is whole.
-struct Tail<'a> {
-    source: &'a Source,
-    stream: String,
-    file: Arc<str>,
-    host: String,
-    line: Vec<u8>,
-    number: u64,
-    modified: i64,
-    header: String,
 }
 
 impl JobKind for ScanSpec {
@@ -82,7 +70,9 @@ impl JobKind for ScanSpec {
         let mut state = restored(stored, &mut problems);
         let found = collect(self, context, &mut state.streams, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
-        let (counts, outcome) = if found.works.is_empty() && found.left_open.is_empty() && !first_scan && !listens {
+        let now = context.at.timestamp();
+        let is_settled = !state.streams.values().any(|stream| stream.state.is_left_open(now));
+        let (counts, outcome) = if found.works.is_empty() && is_settled && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(
                 context.run,
                 context.job.id.as_str(),
@@ -134,7 +124,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        Found { works, unread, access_logs, left_open }: Found<'_>,
+        Found { works, unread, access_logs }: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -153,10 +143,11 @@ impl ScanSpec {
         }));
         let files =
             works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
-        let mut tails = Vec::new();
         for source in unread {
             scanner.unread(source);
         }
+        // Before others are read, so that what they end is not forgotten yet.
+        settle_left_open(&mut scanner, &mut state, context, |name| !works.iter().any(|work| work.name == name));
         let last = works.len().saturating_sub(1);
         for (index, work) in works.into_iter().enumerate() {
             if index == last {
@@ -165,22 +156,17 @@ impl ScanSpec {
             }
             let stream = state.streams.entry(work.name.clone()).or_default();
             let (source, troubles) = (work.source, problems.len());
-            read_stream(&mut scanner, stream, work, &access_logs, context, &mut tails, problems)?;
+            read_stream(&mut scanner, stream, work, &access_logs, context, problems)?;
             if problems.len() > troubles {
                 scanner.unread(&source.name);
             }
         }
-        for (stream, source) in left_open {
-            if let Some(stream) = state.streams.get_mut(&stream) {
-                scanner.flush_sessions(&mut stream.state, source, false);
-            }
-        }
+        settle_left_open(&mut scanner, &mut state, context, |_| true);
         let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
         let unstorable = |error| JobError::Failed(format!("what is to be remembered can't be stored: {error}"));
         state.detectors = scanner.save().map_err(unstorable)?;
         let saved = stored(&mut state).map_err(unstorable)?;
         // From here on everything is provisional: known to the findings, forgotten by the state.
-        look_at_tails(&mut scanner, &mut state, &tails, &access_logs);
         for stream in state.streams.values_mut() {
             scanner.flush_sessions(&mut stream.state, "", true);
         }
@@ -320,101 +306,55 @@ fn collect<'a>(
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<Found<'a>, JobError> {
-    let mut found = Found {
-        works: Vec::new(),
-        unread: Vec::new(),
-        access_logs: AccessLogs::on(&context.config.host),
-        left_open: Vec::new(),
-    };
-    // Each file counts once, by whatever names and patterns it is found.
-    let mut names: HashMap<(u64, u64), PathBuf> = HashMap::new();
-    let places = places(known);
+    let mut found = Found { works: Vec::new(), unread: Vec::new(), access_logs: AccessLogs::on(&context.config.host) };
+    let (mut streams, mut without) = (Vec::new(), Vec::new());
     for source in context.config.sources_named(&spec.sources) {
-        let before = problems.len();
-        let (streams, troubles) = logs::streams(source);
+        let (its, troubles) = logs::streams(source);
+        if its.is_empty() {
+            without.push(source);
+        }
+        found.unread.extend((!troubles.is_empty()).then_some(source.name.as_str()));
         problems.extend(troubles);
-        let none = streams.is_empty();
-        for mut stream in streams {
-            context.check()?;
-            let Some(files) = read_once(&stream.files, &mut names, notes) else { continue };
-            stream.files = files;
-            let name = stream.path.to_string_lossy().into_owned();
-            let known = known.entry(name.clone()).or_default();
-            take_over(&stream.files, known, &places);
-            let plans = logs::plan(&stream, &mut known.cursor, problems);
-            let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, &source.formats));
-            known.is_access_log = known.is_access_log.or_else(looked_at);
-            // One that is no longer written tells of nothing.
-            let is_written = !plans.is_empty() || known.state.is_active(context.at.timestamp());
-            if known.is_access_log == Some(true) && is_written {
-                found.access_logs.add(&source.host_of(&stream.path));
-            }
-            if plans.is_empty() && known.state.is_left_open(context.at.timestamp()) {
-                found.left_open.push((name, source.name.as_str()));
-            } else if !plans.is_empty() {
-                found.works.push(Work { source, name, plans, journal: None });
-            }
+        streams.extend(its.into_iter().map(|stream| (source, stream)));
+    }
+    owners::settle(&mut streams, known, notes);
+    for (source, stream) in streams {
+        context.check()?;
+        let name = stream.path.to_string_lossy().into_owned();
+        let known = known.entry(name.clone()).or_default();
+        known.source.clone_from(&source.name);
+        let before = problems.len();
+        let plans = logs::plan(&stream, &mut known.cursor, problems);
+        found.unread.extend((problems.len() > before).then_some(source.name.as_str()));
+        let looked_at = || plans.iter().find_map(|plan| is_access_log(&plan.path, &source.formats));
+        known.is_access_log = known.is_access_log.or_else(looked_at);
+        // One that is no longer written tells of nothing.
+        let is_written = !plans.is_empty() || known.state.is_active(context.at.timestamp());
+        if known.is_access_log == Some(true) && is_written {
+            found.access_logs.add(&source.host_of(&stream.path));
         }
-        if none && source.journal.is_empty() {
+        if !plans.is_empty() {
+            found.works.push(Work { source, name, plans, journal: None });
+        }
+    }
+    for source in without {
+        if source.journal.is_empty() {
             notes.push(format!("source {}: no file matches {}", source.name, source.files.join(" ")));
-        } else if none {
-            let name = format!("journal {}", source.name);
-            let after = known.entry(name.clone()).or_default().journal.clone();
-            match logs::read_journal(source, after.as_deref()) {
-                Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
-                Ok(entries) => found.works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
-                Err(error) => problems.push(format!("source {}: {error}", source.name)),
-            }
+            continue;
         }
-        if problems.len() > before {
-            found.unread.push(source.name.as_str());
+        let name = format!("journal {}", source.name);
+        let known = known.entry(name.clone()).or_default();
+        known.source.clone_from(&source.name);
+        match logs::read_journal(source, known.journal.as_deref()) {
+            Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
+            Ok(entries) => found.works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
+            Err(error) => {
+                problems.push(format!("source {}: {error}", source.name));
+                found.unread.push(source.name.as_str());
+            }
         }
     }
     Ok(found)
-}
-
-/// Those of a stream's files that are not read under another name already; none where there are no such.
-fn read_once(
-    files: &[LogFile],
-    names: &mut HashMap<(u64, u64), PathBuf>,
-    notes: &mut Vec<String>,
-) -> Option<Vec<LogFile>> {
-    let is_first = |file: &&LogFile| {
-        // What can't be looked at is told where it is opened.
-        let Ok(meta) = std::fs::symlink_metadata(&file.path) else { return true };
-        let known = match names.entry((meta.dev(), meta.ino())) {
-            Entry::Vacant(new) => {
-                new.insert(file.path.clone());
-                return true;
-            }
-            Entry::Occupied(known) => known,
-        };
-        let (path, known) = (file.path.display(), known.get().display());
-        notes.push(format!("{path} is found twice, as {known} before, and is read once"));
-        false
-    };
-    let files: Vec<LogFile> = files.iter().filter(is_first).cloned().collect();
-    (!files.is_empty()).then_some(files)
-}
-
-/// Where files were read to, by device and inode.
-fn places(known: &BTreeMap<String, Stream>) -> HashMap<(u64, u64), Position> {
-    let positions = known.values().flat_map(|stream| &stream.cursor.positions);
-    positions.map(|position| ((position.identity.device, position.identity.inode), position.clone())).collect()
-}
-
-/// Takes over what is known of files that belonged to other streams before, as a log does that was rotated to a name of its own.
-fn take_over(files: &[LogFile], stream: &mut Stream, places: &HashMap<(u64, u64), Position>) {
-    for file in files {
-        let place = std::fs::symlink_metadata(&file.path).ok().and_then(|meta| places.get(&(meta.dev(), meta.ino())));
-        let is_known = |position: &Position| {
-            stream.cursor.positions.iter().any(|known| {
-                (known.identity.device, known.identity.inode) == (position.identity.device, position.identity.inode)
-            })
-        };
-        let new = place.filter(|position| !is_known(position)).cloned();
-        stream.cursor.positions.extend(new);
-    }
 }
 
 fn read_stream<'a>(
@@ -423,7 +363,6 @@ fn read_stream<'a>(
     work: Work<'a>,
     access_logs: &AccessLogs,
     context: &Context<'_>,
-    tails: &mut Vec<Tail<'a>>,
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
     let source = work.source;
@@ -457,7 +396,6 @@ fn read_stream<'a>(
             web_logins: &source.web_logins,
             requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
             access_logs: Some(access_logs),
-            provisional: false,
         };
         let mut passed_over = 0;
         each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
@@ -470,8 +408,7 @@ fn read_stream<'a>(
         })?;
         input.number += lines.overlong - passed_over;
         let tail = lines.tail().to_vec();
-        let is_left_alone = is_left_alone(modified, context);
-        let is_whole = lines.compressed || rotated && is_left_alone;
+        let is_whole = lines.compressed || rotated && is_left_alone(modified, context);
         if is_whole {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {
@@ -480,10 +417,6 @@ fn read_stream<'a>(
             if lines.ending() == Ending::Whole {
                 lines.take_tail();
             }
-        } else if !tail.is_empty() && is_left_alone {
-            let (stream, number) = (work.name.clone(), input.number + 1);
-            let (file, host, line, header) = (file.clone(), host.clone(), tail.clone(), parser.header());
-            tails.push(Tail { source, stream, file, host, line, number, modified, header });
         }
         scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
         // A compressed copy that is still being written may end before what was read already.
@@ -528,7 +461,6 @@ fn read_journal(
         web_logins: &source.web_logins,
         requests_are_read: access_logs.any_besides(false, ""),
         access_logs: Some(access_logs),
-        provisional: false,
     };
     let mut entries = first;
     loop {
@@ -551,34 +483,20 @@ fn read_journal(
     }
 }
 
-/// How long nothing may be added to a log before its last line is looked at without a line break, in seconds: until then it may be the
-/// beginning of one that says something else.
+/// How long nothing may be added to a log that was rotated before its last line is taken for whole without a line break, in seconds.
 const QUIET: i64 = 60;
 
-/// Whether nothing was added for so long to a log that was changed then. A time in the future says nothing about how long ago it was.
+/// Whether nothing was added for so long to a log that was changed then. Clocks differ by minutes; a time farther in the future says nothing.
 fn is_left_alone(modified: i64, context: &Context<'_>) -> bool {
-    !(0..QUIET).contains(&context.clock.now().timestamp().saturating_sub(modified))
+    !(-QUIET * 10..QUIET).contains(&context.clock.now().timestamp().saturating_sub(modified))
 }
 
-fn look_at_tails(scanner: &mut Scanner, state: &mut State, tails: &[Tail<'_>], access_logs: &AccessLogs) {
-    for tail in tails {
-        let context = parse::Context { zone: tail.source.zone, year: YearRule::Before(tail.modified) };
-        let mut parser = AutoParser::new(context, &tail.source.formats)
-            .named(tail.file.as_ref().as_ref())
-            .continuing(&tail.header, true);
-        let Some(stream) = state.streams.get_mut(&tail.stream) else { continue };
-        let mut input = Input {
-            source: &tail.source.name,
-            file: tail.file.clone(),
-            number: tail.number - 1,
-            fallback: tail.modified,
-            host: &tail.host,
-            web_logins: &tail.source.web_logins,
-            requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &tail.host),
-            access_logs: Some(access_logs),
-            provisional: true,
-        };
-        scanner.text(&mut stream.state, &mut input, &Parsed::of_unfinished(tail.line.clone(), &mut parser), None);
+/// Settles the sessions of these streams, of those that nobody has written to for a day.
+fn settle_left_open(scanner: &mut Scanner, state: &mut State, context: &Context<'_>, of: impl Fn(&str) -> bool) {
+    for (_, Stream { source, state, .. }) in state.streams.iter_mut().filter(|(name, _)| of(name)) {
+        if state.is_left_open(context.at.timestamp()) {
+            scanner.flush_sessions(state, source, false);
+        }
     }
 }
 

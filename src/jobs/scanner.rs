@@ -153,8 +153,6 @@ pub struct Input<'a> {
     pub requests_are_read: bool,
     /// The access logs that are read, for lines that name another host; `None` where all are taken for one server's.
     pub access_logs: Option<&'a AccessLogs>,
-    /// Whether lines are only looked at and not counted, because they will be read again.
-    pub provisional: bool,
 }
 
 impl<'a> Triaged<'a> {
@@ -261,19 +259,18 @@ impl Scanner {
                 if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
                     event.host = host;
                 }
-                let urgent = event.is_some_and(|event| self.triage.is_urgent(event.action));
                 let line = untrusted::without_filling(line.line);
                 let (file, number, kept) = (&file, input.number, OnceCell::new());
-                let mut sighting = Sighting { time, event, failures: 0, urgent, late, line, file, number, kept };
+                let (failures, urgent) = (0, false);
+                let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
                 self.settle_failures(stream, input, &mut sighting);
+                sighting.urgent = sighting.event.is_some_and(|event| self.triage.is_urgent(event.action));
                 facts.push(Facts::of(&sighting));
                 sightings.push(sighting);
             }
             self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
-            if !input.provisional {
-                self.count(input.source, &facts);
-                self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
-            }
+            self.count(input.source, &facts);
+            self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
             self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show_rules(&mut sightings);
             if let Some(told) = &mut told {
@@ -318,7 +315,7 @@ impl Scanner {
     fn settle_failures(&mut self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
         let Some(event) = &sighting.event else { return };
         let is_left = is_left_to_access_log(stream, input, event, sighting.time);
-        self.left_to_access_logs += u64::from(is_left && !input.provisional);
+        self.left_to_access_logs += u64::from(is_left);
         sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
         if let Some(event) = sighting.event.as_mut() {
             event.action = settled_action(stream, event, sighting.time);
@@ -383,10 +380,10 @@ impl Scanner {
     fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, stamp: Option<i64>) -> (i64, bool) {
         let time = stamp.or(stream.latest).unwrap_or(input.fallback);
         let late = stream.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
-        if late && !input.provisional {
+        if late {
             stream.note_late(time);
         }
-        if let Some(stamp) = stamp.filter(|_| !input.provisional) {
+        if let Some(stamp) = stamp {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
         }

@@ -143,9 +143,24 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
         *position = take_same_head(&file.head, &mut old);
     }
     let mut plans: Vec<Plan> = Vec::new();
-    for (file, known) in found.iter().zip(&positions) {
-        let Some(position) = known.clone() else { continue };
-        plans.push(planned(file, position));
+    let mut known: Vec<(&Found<'_>, Position)> =
+        found.iter().zip(&positions).filter_map(|(file, position)| Some((file, position.clone()?))).collect();
+    // Of copies the one that was read furthest comes first, and a live one before those that were rotated.
+    known.sort_by_key(|(file, position)| (std::cmp::Reverse(position.offset), file.rotated));
+    for (file, position) in known {
+        let is_copy = |of: &Path, other: &Position| {
+            file.rotated
+                && other.offset >= position.offset
+                && (other.head_len, &other.head) == (position.head_len, &position.head)
+                && same_text(of, file.path)
+        };
+        if let Some(plan) = plans.iter_mut().find(|plan| is_copy(&plan.path, &plan.position)) {
+            plan.twins.push(file.identity);
+        } else if let Some((_, other)) = settled.iter().find(|(path, other)| is_copy(path, other)) {
+            plans.push(planned(file, as_far_as(other, file.identity)));
+        } else {
+            plans.push(planned(file, position));
+        }
     }
     let unknown = found.iter().zip(&positions).filter(|(_, known)| known.is_none());
     let mut unknown: Vec<&Found<'_>> = unknown.map(|(file, _)| file).collect();
@@ -210,6 +225,12 @@ fn take_same_inode(file: &Found<'_>, old: &mut [Option<Position>]) -> Option<Pos
 fn take_same_head(head: &[u8], old: &mut [Option<Position>]) -> Option<Position> {
     let candidates = old.iter_mut().filter(|slot| slot.as_ref().is_some_and(|p| begins_with(head, p)));
     candidates.max_by_key(|slot| slot.as_ref().map(|p| (p.head_len, p.offset)))?.take()
+}
+
+/// Whether a file, which has the number of this one, is this one: uncompressed, beginning alike, and no shorter than what was read.
+pub fn is_of(path: &Path, position: &Position) -> bool {
+    let Ok(mut lines) = Lines::open(path) else { return false };
+    lines.is_plain() && lines.identity.size >= position.offset && begins_with(lines.head(), position)
 }
 
 fn begins_with(head: &[u8], position: &Position) -> bool {

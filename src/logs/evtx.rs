@@ -27,56 +27,11 @@ const CHUNK: u64 = 65_536;
 
 /// Reads the records as text, a chunk at a time.
 pub struct Records<R: Read + Seek> {
-    chunks: IntoIterChunks<Whole<R>>,
+    chunks: IntoIterChunks<R>,
     settings: Arc<ParserSettings>,
     text: io::Cursor<Vec<u8>>,
-    /// Whether the last chunk is not whole, which is told at the end.
+    /// Whether the last chunk is not whole, which is told at the end; nothing of it is read.
     is_cut: bool,
-}
-
-/// A file with zeros for what is missing of its last chunk, so that the records before are read.
-struct Whole<R> {
-    file: R,
-    at: u64,
-    size: u64,
-    /// The size with all of the last chunk.
-    whole: u64,
-}
-
-impl<R: Read + Seek> Whole<R> {
-    fn new(mut file: R) -> io::Result<Self> {
-        let size = file.seek(io::SeekFrom::End(0))?;
-        file.seek(io::SeekFrom::Start(0))?;
-        let whole = HEADER + size.saturating_sub(HEADER).next_multiple_of(CHUNK);
-        Ok(Self { file, at: 0, size, whole: if size < HEADER { size } else { whole } })
-    }
-}
-
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let got = if self.at < self.size {
-            self.file.read(buffer)?
-        } else {
-            let missing = usize::try_from(self.whole - self.at.min(self.whole)).unwrap_or(usize::MAX);
-            let zeros = missing.min(buffer.len());
-            buffer[..zeros].fill(0);
-            zeros
-        };
-        self.at += got as u64;
-        Ok(got)
-    }
-}
-
-impl<R: Seek> Seek for Whole<R> {
-    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
-        self.at = match to {
-            io::SeekFrom::Start(at) => at,
-            io::SeekFrom::End(from) => self.whole.saturating_add_signed(from),
-            io::SeekFrom::Current(from) => self.at.saturating_add_signed(from),
-        };
-        self.file.seek(io::SeekFrom::Start(self.at.min(self.size)))?;
-        Ok(self.at)
-    }
 }
 
 impl<R: Read + Seek> Records<R> {
@@ -84,9 +39,11 @@ impl<R: Read + Seek> Records<R> {
     ///
     /// # Errors
     /// Fails where the file's header can't be read.
-    pub fn new(file: R) -> io::Result<Self> {
-        let file = Whole::new(file)?;
-        let is_cut = file.size < file.whole;
+    pub fn new(mut file: R) -> io::Result<Self> {
+        let size = file.seek(io::SeekFrom::End(0))?;
+        file.seek(io::SeekFrom::Start(0))?;
+        // What there is of it may end within a name or an address, and will be read with the rest.
+        let is_cut = size > HEADER && !(size - HEADER).is_multiple_of(CHUNK);
         let parser = guarded(|| EvtxParser::from_read_seek(file))?.map_err(io::Error::other)?;
         Ok(Self {
             is_cut,

@@ -184,7 +184,8 @@ fn is_hidden(path: &Path) -> bool {
 /// Whether a pattern does.
 fn names_hidden(pattern: &str) -> bool {
     let wild = Path::new(pattern).components().skip(literal_folder(pattern).0.components().count());
-    wild.map(|part| Path::new(part.as_os_str()).to_owned()).any(|part| is_hidden(&part))
+    wild.map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .any(|part| part.starts_with('.') || ["{.", ",.", "[."].iter().any(|start| part.contains(start)))
 }
 
 /// Splits a file name into the live file's name and how it was rotated.

@@ -142,6 +142,10 @@ impl Custom {
             return Some(instant.timestamp());
         }
         let local = NaiveDateTime::parse_from_str(text, format).ok()?;
+        // chrono reads these, and makes nothing of them.
+        if ["Z", "UTC", "GMT", "+0000", "+00:00"].iter().any(|zone| text.ends_with(zone)) {
+            return Some(local.and_utc().timestamp());
+        }
         self.zone.from_local_datetime(&local).earliest().map(|instant| instant.timestamp())
     }
 

@@ -42,14 +42,14 @@ pub fn mended(line: &[u8]) -> Option<String> {
         text.extend_from_slice(chunk.valid().as_bytes());
         text.resize(text.len() + chunk.invalid().len(), b'?');
     }
-    // Where the last text begins, and the last comma stands.
-    let (mut at, mut name, mut comma) = (0, 0, 0);
+    // Where the last text begins, where the last comma stands, and what stood there last that is no blank.
+    let (mut at, mut name, mut comma, mut last) = (0, 0, 0, b' ');
     while at < text.len() {
         let is_value_missing = |at: usize| matches!(text[at..].trim_ascii_start().first(), Some(b',' | b'}'));
-        match text[at] {
+        let byte = text[at];
+        match byte {
             b'"' => {
-                let is_value = text[..at].trim_ascii_end().ends_with(b":");
-                if is_value && text[at..].starts_with(b"\"\"\"\"") && is_value_missing(at + 4) {
+                if last == b':' && text[at..].starts_with(b"\"\"\"\"") && is_value_missing(at + 4) {
                     text[at + 2..at + 4].fill(b' ');
                 }
                 name = at;
@@ -66,7 +66,7 @@ pub fn mended(line: &[u8]) -> Option<String> {
                     _ => (name, end),
                 };
                 text[start..end].fill(b' ');
-                at = end;
+                (at, name) = (end, end);
             }
             b',' => {
                 comma = at;
@@ -78,6 +78,9 @@ pub fn mended(line: &[u8]) -> Option<String> {
             }
             b'0'..=b'9' | b'-' => at = mend_number(&mut text, at),
             _ => at += 1,
+        }
+        if !byte.is_ascii_whitespace() {
+            last = byte;
         }
     }
     String::from_utf8(text).ok()

@@ -136,7 +136,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     for finding in commit.findings {
         let subject = to_json(&finding.subject);
         // What is settled has been forgotten, so that more of what lies beside it is another finding, and adds nothing to it.
-        let is_other = |known: &Known| !known.open && finding.count > known.count && finding.first > known.last;
+        let is_other =
+            |known: &Known| !known.open && finding.first > known.last && commit.continued.contains(&finding.rule);
         let known = known(tx, commit, finding, &subject)?.filter(|known| !is_other(known));
         let id = match &known {
             // It was counted by a rule that has started afresh since, and never shrinks.
@@ -173,7 +174,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
 
 /// Closes a finding that counted more than is known now; a break-in is noted all the same. Returns its number.
 fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
-    tx.execute("UPDATE findings SET open = 0 WHERE id = ?1", [known.id])?;
+    // What it counts from now on belongs to it.
+    tx.execute("UPDATE findings SET open = 0, last = max(last, ?2) WHERE id = ?1", params![known.id, finding.last])?;
     if finding.breach.is_some() && !known.breached {
         let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
         tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;

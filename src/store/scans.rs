@@ -229,6 +229,8 @@ fn verdict(commit: &ScanCommit<'_>, new: usize) -> String {
         format!("{known} known finding{} still open", plural(known))
     } else if commit.record.lines == 0 {
         nothing_new(commit.unread).to_owned()
+    } else if commit.unread {
+        "no threshold was crossed in what could be read of the logs".to_owned()
     } else {
         "no activity detected: no threshold was crossed".to_owned()
     }

@@ -320,7 +320,7 @@ fn a_file_counts_once_by_whatever_names_it_is_found() {
     bed.file("jobs/scan.toml", &JOB.replace("[\"logs\"]", "[\"logs\", \"again\"]"));
     let ended = bed.run_job("scan", AT);
     assert_eq!(counts(&bed), Vec::<u64>::new(), "{ended:?}");
-    assert!(ended.notes.iter().any(|note| note.contains("is found twice")), "{ended:?}");
+    assert!(ended.notes.iter().any(|note| note.contains("once more, and is read once")), "{ended:?}");
     append(&bed, "auth.log", &failures(3..5));
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [5]);
@@ -362,6 +362,13 @@ fn copies_that_are_made_again_and_again_without_truncating_count_once() {
 
 #[test]
 fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
+    for (first, second) in [((0, 10), (10, 25)), ((0, 15), (15, 25))] {
+        late_ones_are_found(first, second);
+    }
+}
+
+/// Failures of some minutes, and of others after them, all of a day before.
+fn late_ones_are_found(first: (u32, u32), second: (u32, u32)) {
     let bed = bed();
     append(&bed, "auth.log", "Nov 21 11:00:00 web1 CRON[1]: (root) CMD (true)\n");
     bed.run_job("scan", AT);
@@ -370,13 +377,15 @@ fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
             |n| format!("Nov 20 10:{n:02}:00 web1 sshd[{n}]: Failed password for root from 198.51.100.1 port 1 ssh2\n");
         (from..until).map(line).collect::<String>()
     };
-    for (from, until) in [(0, 10), (10, 25)] {
+    for (from, until) in [first, second] {
         append(&bed, "auth.log", &late(from, until));
         bed.run_job("scan", AT);
     }
     let mut counts = counts(&bed);
     counts.sort_unstable();
-    assert_eq!(counts, [10, 15]);
+    let mut want = [first, second].map(|(from, until)| u64::from(until - from));
+    want.sort_unstable();
+    assert_eq!(counts, want);
 }
 
 #[test]
@@ -487,14 +496,99 @@ fn the_beginning_of_a_line_accuses_nobody() {
             assert!(counts(&bed).len() == attempts as usize - 4 && !breach, "{beginning}, {seconds} s: {found:?}");
         }
     }
-    // What can't change any more is looked at once nobody writes.
+    // Nor does a whole one before its end.
     let bed = bed();
     append(&bed, "auth.log", failures(0..5).trim_end());
-    for (seconds, want) in [(1, &[][..]), (60, &[5][..])] {
-        changed(&bed, "log/auth.log", seconds);
-        bed.run_job("scan", AT);
-        assert_eq!(counts(&bed), want, "{seconds} s");
-    }
+    changed(&bed, "log/auth.log", 3600);
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new());
+    append(&bed, "auth.log", "\n");
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn the_last_line_of_a_rotated_log_counts_once_also_where_a_copy_lies_beside_it() {
+    let bed = bed();
+    append(&bed, "auth.log.1", failures(0..4).trim_end());
+    changed(&bed, "log/auth.log.1", 1);
+    let packed = |text: &str, file: &str| {
+        let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+        packer.write_all(text.as_bytes()).unwrap();
+        std::fs::write(bed.path("log").join(file), packer.finish().unwrap()).unwrap();
+    };
+    bed.run_job("scan", AT);
+    packed(failures(0..4).trim_end(), "auth.log.1.gz");
+    bed.run_job("scan", AT);
+    bed.run_job("scan", AT);
+    changed(&bed, "log/auth.log.1", 3600);
+    bed.run_job("scan", AT);
+    append(&bed, "auth.log", &failures(10..11));
+    bed.run_job("scan", AT);
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn what_is_written_while_a_log_is_copied_counts_once() {
+    let bed = bed();
+    let (log, copy) = (bed.path("log/auth.log"), bed.path("log/auth.log.1"));
+    let banner = "Nov 20 09:00:00 web1 CRON[1]: (root) CMD (true)\n".repeat(100);
+    append(&bed, "auth.log", &(banner + &failures(0..2)));
+    bed.run_job("scan", AT);
+    let half = std::fs::read(&log).unwrap();
+    std::fs::write(&copy, &half[..half.len() / 2]).unwrap();
+    append(&bed, "auth.log", &failures(2..4));
+    bed.run_job("scan", AT);
+    std::fs::copy(&log, &copy).unwrap();
+    bed.run_job("scan", AT);
+    std::fs::write(&log, "").unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new());
+    append(&bed, "auth.log", &failures(4..5));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn a_file_with_the_number_of_one_that_is_gone_is_another_one() {
+    let bed = bed();
+    std::fs::create_dir_all(bed.path("log/c1")).unwrap();
+    std::fs::create_dir_all(bed.path("log/c2")).unwrap();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*/app.log\"]\n");
+    let banner = "Nov 20 09:00:00 web1 CRON[1]: (root) CMD (true)\n".repeat(30);
+    append(&bed, "c1/app.log", &(banner.clone() + &banner + &banner));
+    bed.run_job("scan", AT);
+    // As if its number were given again: it stays, and the text is another one.
+    std::fs::rename(bed.path("log/c1/app.log"), bed.path("log/c2/app.log")).unwrap();
+    std::fs::write(bed.path("log/c2/app.log"), banner + &failures(0..5)).unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
+}
+
+#[test]
+fn a_log_whose_names_follow_one_another_is_read_once_under_all_of_them() {
+    let bed = bed();
+    let rename = |from: &str, to: &str| std::fs::rename(bed.path("log").join(from), bed.path("log").join(to)).unwrap();
+    append(&bed, "auth.log", &failures(0..3));
+    bed.run_job("scan", AT);
+    append(&bed, "auth.log", &failures(3..4));
+    rename("auth.log", "auth.1.log");
+    append(&bed, "auth.log", "");
+    bed.run_job("scan", AT);
+    rename("auth.1.log", "auth.2.log");
+    rename("auth.log", "auth.1.log");
+    append(&bed, "auth.log", "");
+    bed.run_job("scan", AT);
+    // A second name, and the first one goes.
+    std::fs::hard_link(bed.path("log/auth.2.log"), bed.path("log/aaa.log")).unwrap();
+    bed.run_job("scan", AT);
+    std::fs::remove_file(bed.path("log/auth.2.log")).unwrap();
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), Vec::<u64>::new());
+    append(&bed, "auth.log", &failures(4..5));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5]);
 }
 
 #[test]

@@ -255,17 +255,21 @@ fn an_event_log_that_was_not_copied_to_its_end_is_read_as_far_as_it_goes_and_tol
     let Some(shared) = support::shared() else { return support::skip(name, "../shared") };
     let whole = std::fs::read(shared.join("corpora/evtx/Security_short_selected.evtx")).unwrap();
     let bed = TestBed::new();
-    bed.bytes("whole.evtx", &whole).bytes("cut.evtx", &whole[..whole.len() - 1]).bytes("half.evtx", &whole[..8192]);
-    let scan = |name: &str| bed.run(&["scan", "--json", bed.path(name).to_str().unwrap()]);
-    let lines = |stdout: &str| {
-        let scanned: serde_json::Value = serde_json::from_str(stdout).unwrap();
-        scanned["files"][0]["parsed"].as_u64().unwrap()
-    };
-    let all = lines(&scan("whole.evtx").stdout);
-    assert!(all > 1);
-    for (name, least) in [("cut.evtx", all), ("half.evtx", 1)] {
-        let ran = scan(name);
-        assert!(ran.stderr.contains("ends within a chunk of records"), "{name}: {ran:?}");
-        assert!((least..=all).contains(&lines(&ran.stdout)), "{name}: {}", ran.stdout);
+    bed.main("[sources.windows]\nfiles = [\"DIR/*.evtx\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"failed-logins\"]\n");
+    // Within an address, and anywhere else.
+    for length in [10_121, 10_123, 5000, 8192, whole.len() - 1] {
+        bed.bytes("log.evtx", &whole[..length]);
+        let ran = bed.run(&["scan", "--json", bed.path("log.evtx").to_str().unwrap()]);
+        assert!(ran.stderr.contains("ends within a chunk of records"), "{length}: {ran:?}");
+        let scanned: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!((&scanned["addresses"], &scanned["files"][0]["lines"]), (&serde_json::json!([]), &0.into()));
+        let notes = |at: &str| bed.run_job("scan", at).notes.join("\n");
+        let cut = notes("2026-11-21T12:00:00Z");
+        assert!(cut.contains("ends within a chunk of records"), "{length}: {cut}");
+        bed.bytes("log.evtx", &whole);
+        let read = notes("2026-11-21T13:00:00Z");
+        assert!(read.contains("read 7 lines") && read.contains(" 0 not parsed"), "{length}: {read}");
+        std::fs::remove_dir_all(bed.path("state")).unwrap();
     }
 }

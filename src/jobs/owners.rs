@@ -1,0 +1,95 @@
+//! Which stream each log of a scan job belongs to: a file counts once, by whatever patterns and names it is found.
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::scan::Stream;
+use crate::logs::{self, Position};
+use crate::model::Source;
+
+/// Device and inode.
+type Number = (u64, u64);
+
+/// Leaves each file to one of the streams that were found, the one that knows it where there is such, and tells of the others. What another
+/// stream knows of a file that belongs to it no more, as of a log that got a name of its own when it was rotated, goes with the file.
+pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<String, Stream>, notes: &mut Vec<String>) {
+    let mut knowing: HashMap<Number, Vec<String>> = HashMap::new();
+    for (name, stream) in known.iter() {
+        for position in &stream.cursor.positions {
+            knowing.entry(number_of(position)).or_default().push(name.clone());
+        }
+    }
+    let knows = |name: &str, number: &Number| knowing.get(number).is_some_and(|names| names.iter().any(|n| n == name));
+    let mut owners: HashMap<Number, (usize, usize)> = HashMap::new();
+    for first in [true, false] {
+        for (at, (_, stream)) in found.iter().enumerate() {
+            let name = stream.path.to_string_lossy();
+            // The live one first.
+            for (place, file) in stream.files.iter().enumerate().rev() {
+                if let Some(number) = number(&file.path).filter(|number| knows(&name, number) == first) {
+                    owners.entry(number).or_insert((at, place));
+                }
+            }
+        }
+    }
+    let paths: HashMap<Number, String> = owners
+        .iter()
+        .map(|(number, (at, place))| (*number, found[*at].1.files[*place].path.display().to_string()))
+        .collect();
+    for (at, (_, stream)) in found.iter_mut().enumerate() {
+        let mut place = 0;
+        stream.files.retain(|file| {
+            let this = (at, place);
+            place += 1;
+            // What can't be looked at is told where it is opened.
+            let Some(number) = number(&file.path) else { return true };
+            let is_owner = owners.get(&number) == Some(&this);
+            if !is_owner {
+                let other = paths.get(&number).map_or("", String::as_str);
+                notes.push(format!("{} is {other} once more, and is read once", file.path.display()));
+            }
+            is_owner
+        });
+    }
+    found.retain(|(_, stream)| !stream.files.is_empty());
+    for (_, stream) in found.iter() {
+        let name = stream.path.to_string_lossy();
+        for file in &stream.files {
+            let Some(number) = number(&file.path).filter(|number| !knows(&name, number)) else { continue };
+            if let Some(position) = take_furthest(known, knowing.get(&number), number, &file.path) {
+                known.entry(name.clone().into_owned()).or_default().cursor.positions.push(position);
+            }
+        }
+    }
+}
+
+/// Takes what these streams know of a file; of several places the furthest.
+fn take_furthest(
+    known: &mut BTreeMap<String, Stream>,
+    names: Option<&Vec<String>>,
+    number: Number,
+    path: &Path,
+) -> Option<Position> {
+    let mut furthest: Option<Position> = None;
+    for name in names.into_iter().flatten() {
+        let Some(stream) = known.get_mut(name) else { continue };
+        stream.cursor.positions.retain(|position| {
+            // A number may be given again to another file.
+            let is_its = number_of(position) == number && logs::is_of(path, position);
+            if is_its && furthest.as_ref().is_none_or(|known| known.offset < position.offset) {
+                furthest = Some(position.clone());
+            }
+            !is_its
+        });
+    }
+    furthest
+}
+
+fn number_of(position: &Position) -> Number {
+    (position.identity.device, position.identity.inode)
+}
+
+fn number(path: &Path) -> Option<Number> {
+    std::fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
