@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::scan::Stream;
 use crate::logs::{self, Position};
@@ -33,11 +33,9 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
             }
         }
     }
-    let paths: HashMap<Number, String> = owners
-        .iter()
-        .map(|(number, (at, place))| (*number, found[*at].1.files[*place].path.display().to_string()))
-        .collect();
-    for (at, (_, stream)) in found.iter_mut().enumerate() {
+    let paths: HashMap<Number, PathBuf> =
+        owners.iter().map(|(number, (at, place))| (*number, found[*at].1.files[*place].path.clone())).collect();
+    for (at, (source, stream)) in found.iter_mut().enumerate() {
         let mut place = 0;
         stream.files.retain(|file| {
             let this = (at, place);
@@ -46,8 +44,9 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
             let Some(number) = number(&file.path) else { return true };
             let is_owner = owners.get(&number) == Some(&this);
             if !is_owner {
-                let other = paths.get(&number).map_or("", String::as_str);
-                notes.push(format!("{} is {other} once more, and is read once", file.path.display()));
+                let other = paths.get(&number).unwrap_or(&file.path).display();
+                let (path, source) = (file.path.display(), &source.name);
+                notes.push(format!("source {source}: {path} is {other} once more, and is read once"));
             }
             is_owner
         });
@@ -57,11 +56,34 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
         let name = stream.path.to_string_lossy();
         for file in &stream.files {
             let Some(number) = number(&file.path).filter(|number| !knows(&name, number)) else { continue };
-            if let Some(position) = take_furthest(known, knowing.get(&number), number, &file.path) {
+            let its = known.get(&*name).is_some_and(|stream| !stream.cursor.positions.is_empty());
+            let position = take_furthest(known, knowing.get(&number), number, &file.path)
+                .or_else(|| if its { None } else { take_of_gone(known, &paths, &file.path) });
+            if let Some(position) = position {
                 known.entry(name.clone().into_owned()).or_default().cursor.positions.push(position);
             }
         }
     }
+}
+
+/// Takes what is known of the log beside it that a file was compressed from, once that is gone.
+fn take_of_gone(
+    known: &mut BTreeMap<String, Stream>,
+    paths: &HashMap<Number, PathBuf>,
+    path: &Path,
+) -> Option<Position> {
+    let beside = known.iter_mut().filter(|(name, _)| Path::new(name).parent() == path.parent());
+    for (_, stream) in beside {
+        let positions = &mut stream.cursor.positions;
+        let is_its = |position: &Position| {
+            let is_there = paths.get(&number_of(position)).is_some_and(|other| logs::is_of(other, position));
+            !is_there && logs::is_compressed_of(path, position)
+        };
+        if let Some(at) = positions.iter().rposition(is_its) {
+            return Some(positions.remove(at));
+        }
+    }
+    None
 }
 
 /// Takes what these streams know of a file; of several places the furthest.

@@ -151,7 +151,7 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
         let is_copy = |of: &Path, other: &Position| {
             file.rotated
                 && other.offset >= position.offset
-                && (other.head_len, &other.head) == (position.head_len, &position.head)
+                && (other.head_len > position.head_len || other.head == position.head)
                 && same_text(of, file.path)
         };
         if let Some(plan) = plans.iter_mut().find(|plan| is_copy(&plan.path, &plan.position)) {
@@ -231,6 +231,11 @@ fn take_same_head(head: &[u8], old: &mut [Option<Position>]) -> Option<Position>
 pub fn is_of(path: &Path, position: &Position) -> bool {
     let Ok(mut lines) = Lines::open(path) else { return false };
     lines.is_plain() && lines.identity.size >= position.offset && begins_with(lines.head(), position)
+}
+
+/// Whether a file is compressed and begins as this one does.
+pub fn is_compressed_of(path: &Path, position: &Position) -> bool {
+    Lines::open(path).is_ok_and(|mut lines| lines.compressed && begins_with(lines.head(), position))
 }
 
 fn begins_with(head: &[u8], position: &Position) -> bool {

@@ -345,6 +345,22 @@ fn a_log_that_gets_a_name_of_its_own_when_it_is_rotated_is_not_read_again() {
 }
 
 #[test]
+fn a_log_that_is_compressed_under_a_name_of_its_own_is_not_read_again() {
+    let bed = bed();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    append(&bed, "auth.log", &failures(0..3));
+    append(&bed, "other.log", &failures(0..1));
+    bed.run_job("scan", AT);
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    packer.write_all((failures(0..3) + &failures(3..4)).as_bytes()).unwrap();
+    std::fs::write(bed.path("log/auth-20261120.log.gz"), packer.finish().unwrap()).unwrap();
+    std::fs::remove_file(bed.path("log/auth.log")).unwrap();
+    append(&bed, "auth.log", "Nov 20 10:01:00 web1 CRON[1]: (root) CMD (true)\n");
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [5], "three, one of the other log, and what was written before it was compressed");
+}
+
+#[test]
 fn copies_that_are_made_again_and_again_without_truncating_count_once() {
     let bed = bed();
     for round in 0..5_u32 {
