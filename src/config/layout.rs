@@ -34,6 +34,8 @@ struct Value {
 enum Written {
     /// Whoever asks chooses it freely, blanks included, or nobody knows.
     ByClients,
+    /// Whoever asks, but without blanks and control characters.
+    AsWord,
     /// The server, as a number.
     AsNumber,
     /// The server, otherwise.
@@ -78,7 +80,7 @@ pub fn apache(text: &str) -> Result<Pasted, Problem> {
             pieces.extend([Piece::Literal("[".into()), Piece::Stamp(Stamp::of(ACCESS)), Piece::Literal("]".into())]);
         } else {
             // The other end of the connection may be a proxy.
-            let is_proxy = directive == "a" && argument == "c" && has_client;
+            let is_proxy = argument == "c" && has_client;
             let part = apache_part(directive, argument).filter(|_| !is_proxy);
             pieces.push(Piece::Value(Value { part, written: apache_written(directive) }));
         }
@@ -120,8 +122,9 @@ fn apache_part(directive: &str, argument: &str) -> Option<Part> {
 
 fn apache_written(directive: &str) -> Written {
     match directive {
-        "b" | "B" | "D" | "I" | "k" | "O" | "S" | "T" => Written::AsNumber,
-        "a" | "A" | "h" | "H" | "L" | "m" | "p" | "P" | "R" | "s" | "v" | "V" | "X" => Written::ByServer,
+        "b" | "B" | "D" | "I" | "k" | "O" | "p" | "S" | "T" => Written::AsNumber,
+        "a" | "A" | "h" | "H" | "L" | "P" | "R" | "s" | "v" | "X" => Written::ByServer,
+        "m" | "V" => Written::AsWord,
         // Notes, variables and headers of answers may hold what was asked for.
         _ => Written::ByClients,
     }
@@ -131,29 +134,31 @@ fn apache_written(directive: &str) -> Written {
 fn apache_text(text: &str) -> Result<String, Problem> {
     let joined = text.replace("\\\r\n", "").replace("\\\n", "");
     let mut rest = joined.trim();
-    let directive = ["LogFormat", "TransferLog", "CustomLog"].iter().find_map(|name| rest.strip_prefix(name));
-    if let Some(after) = directive {
-        // What is between two quotation marks last is the format; the file's name may be quoted, too.
-        let after = after.trim_start();
-        let is_format = !rest.starts_with("CustomLog");
-        rest = if is_format { after } else { without_word(after).trim_start() };
-        if !rest.starts_with('"') {
+    let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let is_one_of = |names: [&str; 2]| names.iter().any(|name| name.eq_ignore_ascii_case(word));
+    let (is_format, is_log) = (is_one_of(["LogFormat", "TransferLog"]), is_one_of(["CustomLog", "GlobalLog"]));
+    let directive = is_format || is_log;
+    if directive {
+        // Of a log the name of its file comes first.
+        rest = if is_format { after.trim_start() } else { without_word(after.trim_start()).trim_start() };
+        if !rest.starts_with(['"', '\'']) {
             let help = "paste the LogFormat of that name";
             return Err(Problem::new("this only names a format", "holds no format", help));
         }
     }
-    let quoted = rest.strip_prefix('"').and_then(|inner| {
-        let end = closing_mark(inner, '"')?;
-        let is_name = |text: &str| !text.contains(['"', '%']) && text.split_whitespace().count() <= 1;
-        (directive.is_some() || is_name(&inner[end + 1..])).then_some(&inner[..end])
+    let quoted = rest.chars().next().filter(|mark| matches!(mark, '"' | '\'')).and_then(|mark| {
+        let inner = &rest[1..];
+        let end = closing_mark(inner, mark)?;
+        let is_name = |text: &str| !text.contains(['"', '\'', '%']) && text.split_whitespace().count() <= 1;
+        (directive || is_name(&inner[end + 1..])).then_some(&inner[..end])
     });
-    in_one_line(quoted.unwrap_or(rest).replace("\\\"", "\"").replace("\\t", "\t"))
+    in_one_line(unescaped(quoted.unwrap_or(rest)))
 }
 
 /// What follows the first word, which may stand between quotation marks.
 fn without_word(text: &str) -> &str {
-    let end = match text.strip_prefix('"') {
-        Some(inner) => closing_mark(inner, '"').map(|end| end + 2),
+    let end = match text.chars().next().filter(|mark| matches!(mark, '"' | '\'')) {
+        Some(mark) => closing_mark(&text[1..], mark).map(|end| end + 2),
         None => text.find(char::is_whitespace),
     };
     &text[end.unwrap_or(text.len())..]
@@ -235,9 +240,8 @@ fn nginx_written(name: &str) -> Written {
         "session_time",
         "realip_remote_port",
     ];
-    const WORDS: [&str; 22] = [
+    const WORDS: [&str; 20] = [
         "binary_remote_addr",
-        "host",
         "hostname",
         "https",
         "nginx_version",
@@ -248,7 +252,6 @@ fn nginx_written(name: &str) -> Written {
         "realip_remote_addr",
         "remote_addr",
         "request_id",
-        "request_method",
         "scheme",
         "server_addr",
         "server_name",
@@ -262,6 +265,8 @@ fn nginx_written(name: &str) -> Written {
     let of_upstream = name.strip_prefix("upstream_");
     if NUMBERS.contains(&name) {
         Written::AsNumber
+    } else if matches!(name, "host" | "request_method" | "request_uri") {
+        Written::AsWord
     } else if WORDS.contains(&name)
         || name.starts_with("tcpinfo_")
         || of_upstream.is_some_and(|rest| !["http_", "cookie_", "trailer_"].iter().any(|of| rest.starts_with(of)))
@@ -275,16 +280,26 @@ fn nginx_written(name: &str) -> Written {
 
 /// The format alone: pasted as it is, as its pieces between quotation marks, or as the whole directive.
 fn nginx_text(text: &str) -> Result<String, Problem> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let text = lines.collect::<Vec<_>>().join("\n");
     let mut rest = text.trim();
     let directive = rest.strip_prefix("log_format").filter(|after| after.starts_with(char::is_whitespace));
     if let Some(after) = directive {
         rest = without_word(after.trim_start()).trim_start();
+    }
+    if rest.starts_with("escape=none") {
+        let help = "have nginx write it with escape=default or escape=json";
+        return Err(Problem::new("visitors can end what stands in quotation marks", "could be forged", help));
     }
     if rest.starts_with("escape=") {
         rest = without_word(rest).trim_start();
     }
     let pieces =
         quoted_pieces(rest).filter(|pieces| directive.is_some() || rest.starts_with('\'') || pieces.len() == 1);
+    if directive.is_some() && pieces.is_none() {
+        let help = "put each piece between quotation marks: '$remote_addr …' '\"$request\" …'";
+        return Err(Problem::new("not all of the format stands between quotation marks", "is not complete", help));
+    }
     in_one_line(unescaped(&pieces.map_or(rest.to_owned(), |pieces| pieces.concat())))
 }
 
@@ -299,7 +314,7 @@ fn quoted_pieces(text: &str) -> Option<Vec<&str>> {
     (!pieces.is_empty() && matches!(rest, "" | ";")).then_some(pieces)
 }
 
-/// What nginx makes of backslashes in its configuration.
+/// What both servers make of backslashes in their configuration.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
@@ -352,12 +367,20 @@ impl Stamp {
     }
 
     fn tells_zone(&self) -> bool {
-        self.time.as_ref().is_none_or(|time| ["%z", "%:z", "%#z", "%Z", "%s"].iter().any(|zone| time.contains(zone)))
+        self.time.as_ref().is_none_or(|time| ["%z", "%:z", "%Z", "%s"].iter().any(|zone| time.contains(zone)))
     }
 
     /// Whether it only adds to a stamp: the zone, or a fraction of the second.
     fn is_addition(&self) -> bool {
         self.time.as_ref().is_some_and(|time| matches!(time.as_str(), "%z" | "%:z" | "%Z" | "%3f" | "%6f"))
+    }
+
+    /// Whether the next one, with what stands between them, belongs to it.
+    fn takes(&self, between: &str, next: &Self) -> bool {
+        // Seconds since 1970 have their fraction behind a dot, and no zone.
+        let is_since_1970 = self.time.as_ref().is_none_or(|time| time == "%s");
+        let is_fraction = || matches!(next.time.as_deref(), Some("%3f" | "%6f")) && matches!(between, "" | ".");
+        if is_since_1970 { self.time.is_some() && is_fraction() } else { !self.is_whole() || next.is_addition() }
     }
 
     /// This one and another one as one, with what stands between them.
@@ -396,12 +419,20 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
     let mut named = Vec::new();
     let mut regex = "(?s-u)^".to_owned();
     let merged = merged(pieces);
-    let (mut is_forgeable, mut time) = (false, None);
+    // Whether what a visitor chose may have passed for what follows it, and whether nothing since then shows where that ends.
+    let (mut is_forgeable, mut is_loose, mut is_open_word, mut time) = (false, false, false, None);
     for (index, piece) in merged.iter().enumerate() {
         let Value { part, written } = match piece {
             Piece::Literal(text) => {
                 regex.push_str(&regex::escape(text));
+                is_loose = is_loose && !text.contains(['"', '\t']);
+                is_open_word = is_open_word && !text.contains(['"', '\t', ' ']);
                 continue;
+            }
+            Piece::Stamp(_)
+                if (is_loose || is_open_word) && !named.contains(&Part::Time) && takes_anything(&merged, index + 1) =>
+            {
+                return Err(forgeable("the time"));
             }
             Piece::Stamp(stamp) if named.contains(&Part::Time) => {
                 regex.push_str(&stamp.regex);
@@ -425,15 +456,27 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
         // Both servers escape quotation marks, so nobody can forge the end of what stands between them.
         let is_quoted = before.ends_with('"') && after.starts_with('"');
         let marks: usize = (0..index).map(|at| literal(Some(at)).matches('"').count()).sum();
-        is_forgeable |= *written == Written::ByClients && marks.is_multiple_of(2);
-        if is_forgeable && part == Some(Part::SourceIp) {
-            return Err(forgeable());
+        // Nor a tab, and a request ends with its protocol.
+        let ends_surely = !marks.is_multiple_of(2)
+            || after.starts_with('\t')
+            || part == Some(Part::Request) && after.starts_with(['|', ';', ' ']);
+        let is_free = *written == Written::ByClients && !ends_surely;
+        is_forgeable |= is_free;
+        if part == Some(Part::SourceIp) && (is_forgeable || is_open_word) {
+            return Err(forgeable("their address"));
         }
+        if part == Some(Part::Status) && (is_loose || is_open_word) && takes_anything(&merged, index + 1) {
+            return Err(forgeable("the status"));
+        }
+        is_loose |= is_free;
+        is_open_word |= *written == Written::AsWord && !ends_surely;
         // One that a visitor may have ended is not believed.
         part = part.filter(|part| *part != Part::ForwardedFor || is_quoted);
         let is_last = index + 1 == merged.len();
         let value = match part {
             Some(Part::Status) => r"\d{3}|-",
+            Some(Part::SourceIp | Part::Method) if !is_quoted && after.starts_with('|') => r"[^\s,|]+?",
+            Some(Part::SourceIp | Part::Method) if !is_quoted && after.starts_with(';') => r"[^\s,;]+?",
             Some(Part::SourceIp) => r"[^\s,]+?",
             Some(Part::Method) if !is_quoted => r"[^\s,]+?",
             // What follows at once, as the part behind a question mark, belongs to it.
@@ -446,7 +489,8 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
             // What follows the protocol is none of the visitor's.
             Some(Part::Request) if !is_quoted => r#"(?:[^"\\]|\\.)*? HTTP/\d(?:\.\d)?|(?:[^"\\]|\\.)*?"#,
             _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
-            _ if *written == Written::AsNumber => r"[0-9.]+|-",
+            // Where there is none it may be nothing at all.
+            _ if *written == Written::AsNumber => "-?[0-9.]*",
             _ if is_last => ".*",
             _ if *written == Written::ByClients => r#"(?:[^"\\]|\\.)*?"#,
             // Several upstream servers stand with commas or colons between them.
@@ -470,9 +514,23 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
     Ok(Pasted { regex: regex + "$", time })
 }
 
-fn forgeable() -> Problem {
-    let help = "log it in quotation marks, as \\\"%{User-Agent}i\\\" or \"$http_user_agent\", or behind the address";
-    Problem::new("what visitors choose stands before their address without quotation marks", "could be forged", help)
+/// Whether something from there on may be taken for whatever a visitor likes, before a quotation mark or a tab, which he can't write.
+fn takes_anything(pieces: &[Piece], from: usize) -> bool {
+    for (at, piece) in pieces.iter().enumerate().skip(from) {
+        match piece {
+            Piece::Literal(text) if text.contains(['"', '\t']) => return false,
+            Piece::Value(value) if value.written == Written::ByClients => return true,
+            Piece::Value(Value { part: None, written: Written::ByServer }) if at + 1 == pieces.len() => return true,
+            _ => {}
+        }
+    }
+    false
+}
+
+fn forgeable(what: &str) -> Problem {
+    let help = "log it in quotation marks, as \\\"%{User-Agent}i\\\" or \"$http_user_agent\", or behind that";
+    let message = format!("what visitors choose stands before {what} without quotation marks");
+    Problem::new(message, "could be forged", help)
 }
 
 /// With neighbouring literals in one piece, and no empty ones, and the pieces of a stamp together.
@@ -485,19 +543,18 @@ fn merged(pieces: Vec<Piece>) -> Vec<Piece> {
                 continue;
             }
             (Some(Piece::Literal(last)), Piece::Literal(text)) => Piece::Literal(last + &text),
-            (Some(Piece::Stamp(first)), Piece::Stamp(next)) => Piece::Stamp(first.joined("", next)),
+            (Some(Piece::Stamp(first)), Piece::Stamp(next)) if first.takes("", &next) => {
+                Piece::Stamp(first.joined("", next))
+            }
             (Some(Piece::Literal(between)), Piece::Stamp(next)) => match merged.pop() {
-                Some(Piece::Stamp(first)) if !first.is_whole() || next.is_addition() => {
-                    Piece::Stamp(first.joined(&between, next))
-                }
+                Some(Piece::Stamp(first)) if first.takes(&between, &next) => Piece::Stamp(first.joined(&between, next)),
                 before => {
                     merged.extend(before.into_iter().chain([Piece::Literal(between)]));
                     Piece::Stamp(next)
                 }
             },
             (Some(Piece::Stamp(stamp)), Piece::Literal(text)) if text.starts_with('Z') && !stamp.tells_zone() => {
-                let utc = Stamp { regex: "Z".to_owned(), time: Some("%#z".to_owned()) };
-                merged.push(Piece::Stamp(stamp.joined("", utc)));
+                merged.push(Piece::Stamp(stamp.joined("", Stamp::of("Z"))));
                 Piece::Literal(text[1..].to_owned())
             }
             (last, piece) => {

@@ -153,6 +153,10 @@ fn stamps_are_read_as_the_layout_says_in_one_piece_or_in_several() {
         ("apache", r#"%h %{%Y-%m-%d}tT%{%T}t.%{msec_frac}tZ "%r" %>s"#, r#"2026-11-27T22:18:13.176Z "GET /" 401"#),
         ("apache", r#"%h %{%Y-%m-%dT%X}t "%{%z}t" %>s"#, r#"2026-11-27T22:18:13 "+0000" 401"#),
         ("apache", r#"%h %{sec}t.%{usec_frac}t %>s"#, "1795817893.000017 401"),
+        ("apache", r#"%h %{sec}t,%{msec_frac}t %{%z}t %>s"#, "1795817893,017 +0000 401"),
+        ("apache", r#"%h %{%Y-%m-%dT%H:%M:%SZ}t %>s"#, "2026-11-27T22:18:13Z 401"),
+        ("apache", r#"%h %{%F %T %Z}t %>s"#, "2026-11-27 22:18:13 UTC 401"),
+        ("apache", r#"%h %{%F %T +0000}t %>s"#, "2026-11-27 22:18:13 +0000 401"),
         ("apache", r#"%h %u %{%Y-%m-%dT%X}t %>s"#, "John Doe 2026-11-28T07:18:13 401"),
         ("nginx", "$remote_addr $time_local $status $body_bytes_sent", "27/Nov/2026:22:18:13 +0000 401 5"),
         ("nginx", "$remote_addr $time_iso8601 $status", "2026-11-27T22:18:13+00:00 401"),
@@ -171,6 +175,7 @@ fn a_layout_is_pasted_as_it_stands() {
         "log_format main escape=json '$remote_addr - $remote_user [$time_local] \"$request\" $status';",
         "escape=default \"$remote_addr - $remote_user [$time_local] \\\"$request\\\" $status\"",
         "$remote_addr - $remote_user [$time_local] \\\"$request\\\" $status",
+        "log_format main '$remote_addr - $remote_user '\n# the time\n'[$time_local] \"$request\" $status';",
     ] {
         assert_eq!(pasted("nginx", layout, line).as_deref(), Ok(found), "{layout}");
     }
@@ -179,6 +184,8 @@ fn a_layout_is_pasted_as_it_stands() {
         "LogFormat \"%h %l %u %t \\\"%r\\\" %>s\" own",
         "CustomLog \"logs/own log\" \"%h %l %u %t \\\"%r\\\" %>s\" env=!x",
         "%h %l %u %t \\\"%r\\\" \\\n%>s",
+        "logformat '%h %l %u %t \"%r\" %>s' own",
+        "GlobalLog logs/own.log '%h %l %u %t \"%r\" %>s'",
     ] {
         assert_eq!(pasted("apache", layout, line).as_deref(), Ok(found), "{layout}");
     }
@@ -186,6 +193,7 @@ fn a_layout_is_pasted_as_it_stands() {
         ("apache", "CustomLog logs/access.log combined", "this only names a format"),
         ("apache", "%h %t\n%>s", "line break"),
         ("nginx", "$remote_addr [$time_local]\n$status", "line break"),
+        ("nginx", "log_format main $remote_addr' [$time_local] ' '$status';", "between quotation marks"),
     ] {
         assert!(pasted(server, layout, line).unwrap_err().contains(complaint), "{layout}");
     }
@@ -202,11 +210,32 @@ fn what_a_configuration_or_a_client_fills_in_forges_neither_address_nor_status()
         ("apache", "%{XFF}e %h %t %>s"),
         ("apache", "%f %h %t %>s"),
         ("apache", "%{note}n %h %t %>s"),
+        ("nginx", "$host|$remote_addr|$time_local|\"$request\"|$status"),
+        ("apache", "%m|%h|%t|%>s"),
+        ("nginx", "$remote_addr|$time_local|$request_method|$request_uri|$status|$http_user_agent"),
+        ("apache", "%h %t %m %U %>s %b %{User-Agent}i"),
+        ("nginx", "$remote_addr,$http_referer,$msec,$request_method,$status,$http_user_agent"),
     ] {
         let refused = pasted(server, layout, "").unwrap_err();
         assert!(refused.contains("without quotation marks"), "{layout}: {refused}");
     }
+    let none = "log_format main escape=none '\"$http_user_agent\" $remote_addr [$time_local] \"$request\" $status'";
+    assert!(pasted("nginx", none, "").unwrap_err().contains("visitors can end what stands in quotation marks"));
     let found = Ok("198.51.100.7 5 2026-11-28T07:18:13+09:00");
+    // Where a blank or a tab shows where it ends it may stand there; of a proxy's name and its port the address is behind both.
+    for (server, layout, line) in [
+        ("apache", "%V:%p %h %t \"%r\" %>s %{User-Agent}i", "x|y:443 198.51.100.7 [STAMP] \"GET /\" 401 curl"),
+        ("nginx", "$host $remote_addr [$time_local] $status", "x|203.0.113.9 198.51.100.7 [STAMP] 401"),
+        (
+            "nginx",
+            "ua:$http_user_agent\thost:$remote_addr\ttime:$time_local\tstatus:$status\treferer:$http_referer",
+            "ua:x host:203.0.113.9\thost:198.51.100.7\ttime:STAMP\tstatus:401\treferer:-",
+        ),
+        ("apache", "%{c}h %h %t %>s %D", "10.0.0.1 198.51.100.7 [STAMP] 401 -5"),
+        ("nginx", "$remote_addr [$time_local] $status $gzip_ratio $request_time", "198.51.100.7 [STAMP] 401  0.000"),
+    ] {
+        assert_eq!(pasted(server, layout, &line.replace("STAMP", stamp)).as_deref(), found, "{layout}");
+    }
     let city = format!("198.51.100.7 New York {stamp} 401");
     assert_eq!(pasted("nginx", "$remote_addr $geoip_city $time_local $status", &city).as_deref(), found);
     // A visitor asks for what looks like the rest of a line.
