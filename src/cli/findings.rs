@@ -76,13 +76,16 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let since = args.since.map(|since| SystemClock.now() - since);
     let is_known = |rule: &String| config.rules.contains_key(rule);
+    let is_table = !(args.json || args.csv || args.ecs);
+    let most = args.count.unwrap_or(if is_table { SHOWN } else { usize::MAX });
     let filter = FindingFilter {
         rule: args.rule.clone(),
         user: args.user.clone(),
         severity: args.severity,
         since,
         until: None,
-        limit: None,
+        // Addresses are looked at here.
+        limit: Some(most).filter(|most| args.ip.is_none() && *most < usize::MAX),
         without_evidence: !args.json,
     };
     let mut found = store.findings(&filter)?;
@@ -93,9 +96,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let help = "logkeeper rules list lists them";
         return Err(Problem::new(format!("there is no rule {rule:?}, and nothing found by one"), "", help).into());
     }
-    let all = found.len();
-    let is_table = !(args.json || args.csv || args.ecs);
-    found.truncate(args.count.unwrap_or(if is_table { SHOWN } else { usize::MAX }));
+    let all = if args.ip.is_some() { found.len() } else { store.count_findings(&filter)? };
+    found.truncate(most);
     if args.json {
         output::print_json(&found.iter().map(|found| json(found, &config)).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);

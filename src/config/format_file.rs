@@ -55,6 +55,10 @@ fn read_line(mut table: Fields<'_, '_>) -> Option<LineFormat> {
             None
         }
     };
+    if let Some(problem) = time.as_ref().and_then(|time: &String| time.parse::<TimeFormat>().err()) {
+        let layout = table.present(&LAYOUTS).first().copied().unwrap_or(LAYOUTS[0]);
+        table.refuse_key(layout, problem);
+    }
     let conditions = read_conditions(&mut table, layout.as_ref());
     table.finish();
     Some(LineFormat { layout: layout?, time, conditions, category, tells })

@@ -1,7 +1,7 @@
 //! Findings.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
 use crate::model::{Counted, Finding, Severity, StoredFinding};
@@ -9,6 +9,11 @@ use crate::model::{Counted, Finding, Severity, StoredFinding};
 const COLUMNS: &str =
     "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
      can_wait";
+
+/// Which findings a filter wants.
+const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
+     AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user OR breach ->> '$.user' = :user)
+     AND severity IN (SELECT value FROM json_each(:severities))";
 
 /// Which findings to list.
 #[derive(Debug, Clone, Default)]
@@ -36,22 +41,39 @@ impl Store {
     /// Fails where the database can't be read.
     pub fn findings(&self, filter: &FindingFilter) -> Result<Vec<StoredFinding>> {
         let columns = if filter.without_evidence { COLUMNS.replace("evidence", "'[]'") } else { COLUMNS.to_owned() };
-        let sql = format!(
-            "SELECT {columns} FROM findings WHERE (:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
-             AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user OR breach ->> '$.user' = :user)
-             AND severity IN (SELECT value FROM json_each(:severities))
-             ORDER BY last DESC, id DESC LIMIT :limit"
-        );
+        let sql = format!("SELECT {columns} FROM findings WHERE {WANTED} ORDER BY last DESC, id DESC LIMIT :limit");
+        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        self.wanted(&sql, filter, Some(limit), read_finding)
+    }
+
+    /// How many findings fit, however many are to be listed.
+    ///
+    /// # Errors
+    /// Fails where the database can't be read.
+    pub fn count_findings(&self, filter: &FindingFilter) -> Result<usize> {
+        let sql = format!("SELECT count(*) FROM findings WHERE {WANTED}");
+        let counts: Vec<i64> = self.wanted(&sql, filter, None, |row| row.get(0))?;
+        Ok(counts.iter().sum::<i64>() as usize)
+    }
+
+    fn wanted<T>(
+        &self,
+        sql: &str,
+        filter: &FindingFilter,
+        limit: Option<i64>,
+        read: fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
         let all = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
         let wanted = all.iter().filter(|severity| filter.severity.is_none_or(|least| **severity >= least));
         let severities = to_json(&wanted.map(|severity| severity.as_str()).collect::<Vec<_>>());
-        let limit = filter.limit.map_or(-1, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
         let since = filter.since.map_or(i64::MIN, |instant| instant.timestamp());
         let until = filter.until.map_or(i64::MAX, |instant| instant.timestamp());
         self.read(|db| {
             let values = named_params! { ":rule": filter.rule, ":user": filter.user,
-            ":severities": severities, ":since": since, ":until": until, ":limit": limit };
-            db.prepare(&sql)?.query_map(values, read_finding)?.collect()
+            ":severities": severities, ":since": since, ":until": until };
+            let limit = limit.as_ref().map(|limit| (":limit", limit as &dyn ToSql));
+            let values: Vec<(&str, &dyn ToSql)> = values.iter().copied().chain(limit).collect();
+            db.prepare(sql)?.query_map(&*values, read)?.collect()
         })
     }
 

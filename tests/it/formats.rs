@@ -192,6 +192,7 @@ fn a_layout_is_pasted_as_it_stands() {
     for (server, layout, complaint) in [
         ("apache", "CustomLog logs/access.log combined", "this only names a format"),
         ("apache", "%h %t\n%>s", "line break"),
+        ("apache", "%h %{%H:%M:%S}t %>s", "does not say which day"),
         ("nginx", "$remote_addr [$time_local]\n$status", "line break"),
         ("nginx", "log_format main $remote_addr' [$time_local] ' '$status';", "between quotation marks"),
     ] {
