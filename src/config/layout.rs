@@ -34,8 +34,8 @@ struct Value {
 enum Written {
     /// Whoever asks chooses it freely, blanks included, or nobody knows.
     ByClients,
-    /// Whoever asks, but without blanks and control characters.
-    AsWord,
+    /// Whoever asks, as a name or a path. (nginx before 1.21.1 allows blanks in them.)
+    AsName,
     /// The server, as a number.
     AsNumber,
     /// The server, otherwise.
@@ -124,7 +124,7 @@ fn apache_written(directive: &str) -> Written {
     match directive {
         "b" | "B" | "D" | "I" | "k" | "O" | "p" | "S" | "T" => Written::AsNumber,
         "a" | "A" | "h" | "H" | "L" | "P" | "R" | "s" | "v" | "X" => Written::ByServer,
-        "m" | "V" => Written::AsWord,
+        "m" | "V" => Written::AsName,
         // Notes, variables and headers of answers may hold what was asked for.
         _ => Written::ByClients,
     }
@@ -266,7 +266,7 @@ fn nginx_written(name: &str) -> Written {
     if NUMBERS.contains(&name) {
         Written::AsNumber
     } else if matches!(name, "host" | "request_method" | "request_uri") {
-        Written::AsWord
+        Written::AsName
     } else if WORDS.contains(&name)
         || name.starts_with("tcpinfo_")
         || of_upstream.is_some_and(|rest| !["http_", "cookie_", "trailer_"].iter().any(|of| rest.starts_with(of)))
@@ -419,18 +419,19 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
     let mut named = Vec::new();
     let mut regex = "(?s-u)^".to_owned();
     let merged = merged(pieces);
-    // Whether what a visitor chose may have passed for what follows it, and whether nothing since then shows where that ends.
-    let (mut is_forgeable, mut is_loose, mut is_open_word, mut time) = (false, false, false, None);
+    // Whether since the last quotation mark or tab, which no visitor can write, there was what he chose: anything, a request, a name.
+    let (mut is_loose, mut has_request, mut has_name, mut time) = (false, false, false, None);
     for (index, piece) in merged.iter().enumerate() {
         let Value { part, written } = match piece {
             Piece::Literal(text) => {
                 regex.push_str(&regex::escape(text));
-                is_loose = is_loose && !text.contains(['"', '\t']);
-                is_open_word = is_open_word && !text.contains(['"', '\t', ' ']);
+                if text.contains(BARS) {
+                    (is_loose, has_request, has_name) = (false, false, false);
+                }
                 continue;
             }
             Piece::Stamp(_)
-                if (is_loose || is_open_word) && !named.contains(&Part::Time) && takes_anything(&merged, index + 1) =>
+                if (is_loose || has_name) && !named.contains(&Part::Time) && takes_anything(&merged, index + 1) =>
             {
                 return Err(forgeable("the time"));
             }
@@ -455,34 +456,31 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
         let (before, after) = (literal(index.checked_sub(1)), literal(Some(index + 1)));
         // Both servers escape quotation marks, so nobody can forge the end of what stands between them.
         let is_quoted = before.ends_with('"') && after.starts_with('"');
-        let marks: usize = (0..index).map(|at| literal(Some(at)).matches('"').count()).sum();
-        // Nor a tab, and a request ends with its protocol.
-        let ends_surely = !marks.is_multiple_of(2)
-            || after.starts_with('\t')
-            || part == Some(Part::Request) && after.starts_with(['|', ';', ' ']);
-        let is_free = *written == Written::ByClients && !ends_surely;
-        is_forgeable |= is_free;
-        if part == Some(Part::SourceIp) && (is_forgeable || is_open_word) {
+        let may_take = || takes_anything(&merged, index + 1);
+        if part == Some(Part::SourceIp) && (is_loose || has_request || has_name && may_take()) {
             return Err(forgeable("their address"));
         }
-        if part == Some(Part::Status) && (is_loose || is_open_word) && takes_anything(&merged, index + 1) {
+        if part == Some(Part::Status) && (is_loose || has_name) && may_take() {
             return Err(forgeable("the status"));
         }
-        is_loose |= is_free;
-        is_open_word |= *written == Written::AsWord && !ends_surely;
+        // Most requests end with their protocol, so that one passes for no status; those that don't can't try a password.
+        let is_request = part == Some(Part::Request) && !is_quoted;
+        has_request |= is_request;
+        has_name |= *written == Written::AsName;
+        is_loose |= *written == Written::ByClients && !is_request;
         // One that a visitor may have ended is not believed.
         part = part.filter(|part| *part != Part::ForwardedFor || is_quoted);
         let is_last = index + 1 == merged.len();
         let value = match part {
             Some(Part::Status) => r"\d{3}|-",
-            Some(Part::SourceIp | Part::Method) if !is_quoted && after.starts_with('|') => r"[^\s,|]+?",
-            Some(Part::SourceIp | Part::Method) if !is_quoted && after.starts_with(';') => r"[^\s,;]+?",
-            Some(Part::SourceIp) => r"[^\s,]+?",
-            Some(Part::Method) if !is_quoted => r"[^\s,]+?",
+            Some(Part::SourceIp) if after.starts_with('|') => r#"[^"\\\s,|]+?"#,
+            Some(Part::SourceIp) if after.starts_with(';') => r#"[^"\\\s,;]+?"#,
+            Some(Part::SourceIp) => r#"[^"\\\s,]+?"#,
+            Some(Part::Method) if !is_quoted => r#"[^"\\\s,]+?"#,
             // What follows at once, as the part behind a question mark, belongs to it.
             Some(Part::Path) if !is_quoted && after.is_empty() && !is_last => r#"/[^"\s]*|[^"\s/]*"#,
             Some(Part::Path) if !is_quoted => r#"/(?:[^"\\]|\\.)*?|[^"\s/]*"#,
-            Some(Part::HostName) if !is_quoted => r#"[^"\s/]*?"#,
+            Some(Part::HostName) if !is_quoted => r#"[^"\\\t]*?"#,
             // Apache writes a name that is empty as two quotation marks.
             Some(Part::UserName) if !is_quoted => r##"""|(?:[^"\\]|\\.)*?"##,
             Some(Part::UserName) => r##"""|(?:[^"\\]|\\.)*"##,
@@ -491,11 +489,10 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
             _ if is_quoted => r#"(?:[^"\\]|\\.)*"#,
             // Where there is none it may be nothing at all.
             _ if *written == Written::AsNumber => "-?[0-9.]*",
-            _ if is_last => ".*",
-            _ if *written == Written::ByClients => r#"(?:[^"\\]|\\.)*?"#,
             // Several upstream servers stand with commas or colons between them.
-            _ if after.starts_with(' ') => r#"[^"\s]*(?:(?:,| :) [^"\s]+)*"#,
-            _ => r#"[^"]*?"#,
+            _ if *written == Written::ByServer => r#"[^"\s]*?(?:(?:,| :) [^"\s]+?)*?"#,
+            _ if is_last => ".*",
+            _ => r#"(?:[^"\\]|\\.)*?"#,
         };
         let _ = match part {
             Some(part) => write!(regex, "(?<{part}>{value})"),
@@ -514,13 +511,15 @@ fn expression(pieces: Vec<Piece>) -> Result<Pasted, Problem> {
     Ok(Pasted { regex: regex + "$", time })
 }
 
-/// Whether something from there on may be taken for whatever a visitor likes, before a quotation mark or a tab, which he can't write.
+/// Both servers escape these in what visitors choose.
+const BARS: [char; 2] = ['"', '\t'];
+
+/// Whether something from there on may be taken for whatever a visitor likes, before a quotation mark or a tab.
 fn takes_anything(pieces: &[Piece], from: usize) -> bool {
-    for (at, piece) in pieces.iter().enumerate().skip(from) {
+    for piece in pieces.iter().skip(from) {
         match piece {
-            Piece::Literal(text) if text.contains(['"', '\t']) => return false,
-            Piece::Value(value) if value.written == Written::ByClients => return true,
-            Piece::Value(Value { part: None, written: Written::ByServer }) if at + 1 == pieces.len() => return true,
+            Piece::Literal(text) if text.contains(BARS) => return false,
+            Piece::Value(value) if matches!(value.written, Written::ByClients | Written::AsName) => return true,
             _ => {}
         }
     }

@@ -211,8 +211,13 @@ fn what_a_configuration_or_a_client_fills_in_forges_neither_address_nor_status()
         ("apache", "%{XFF}e %h %t %>s"),
         ("apache", "%f %h %t %>s"),
         ("apache", "%{note}n %h %t %>s"),
-        ("nginx", "$host|$remote_addr|$time_local|\"$request\"|$status"),
-        ("apache", "%m|%h|%t|%>s"),
+        ("nginx", "\"$http_x_forwarded_for - $remote_addr - $remote_user\" [$time_local] \"$request\" $status"),
+        ("nginx", "\"$remote_user $remote_addr $http_user_agent\" [$time_local] \"$request\" $status"),
+        ("nginx", "$remote_addr [$time_local] \"$uri $status $http_user_agent\""),
+        ("nginx", "$host $remote_addr - $remote_user [$time_local] \"$request\" $status"),
+        ("nginx", "$remote_addr [$time_local] $request_method $request_uri $status $http_user_agent"),
+        ("nginx", "$request|$remote_addr|$time_iso8601|$status|$http_user_agent"),
+        ("nginx", "$time_iso8601 $request $remote_addr $status $http_user_agent"),
         ("nginx", "$remote_addr|$time_local|$request_method|$request_uri|$status|$http_user_agent"),
         ("apache", "%h %t %m %U %>s %b %{User-Agent}i"),
         ("nginx", "$remote_addr,$http_referer,$msec,$request_method,$status,$http_user_agent"),
@@ -226,7 +231,19 @@ fn what_a_configuration_or_a_client_fills_in_forges_neither_address_nor_status()
     // Where a blank or a tab shows where it ends it may stand there; of a proxy's name and its port the address is behind both.
     for (server, layout, line) in [
         ("apache", "%V:%p %h %t \"%r\" %>s %{User-Agent}i", "x|y:443 198.51.100.7 [STAMP] \"GET /\" 401 curl"),
-        ("nginx", "$host $remote_addr [$time_local] $status", "x|203.0.113.9 198.51.100.7 [STAMP] 401"),
+        ("nginx", "$host $remote_addr [$time_local] $status", "x 203.0.113.9 198.51.100.7 [STAMP] 401"),
+        ("nginx", "$host|$remote_addr|$time_local|\"$request\"|$status", "x|y|198.51.100.7|STAMP|\"GET /\"|401"),
+        ("apache", "%m|%h|%t|%>s", "x|203.0.113.9|198.51.100.7|[STAMP]|401"),
+        (
+            "nginx",
+            "$remote_addr - $remote_user [$time_local] [$request_id] \"$request\" $status",
+            "198.51.100.7 - u [20/Nov/2026:01:00:00 +0000] [x [STAMP] [7] \"GET /\" 401",
+        ),
+        (
+            "nginx",
+            "$remote_addr [$time_local] $uri $status [$upstream_addr] \"$http_user_agent\"",
+            "198.51.100.7 [STAMP] /a 200 [x 401 [10.0.0.1:80, 10.0.0.2:80] \"curl\"",
+        ),
         (
             "nginx",
             "ua:$http_user_agent\thost:$remote_addr\ttime:$time_local\tstatus:$status\treferer:$http_referer",
