@@ -90,13 +90,13 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut found = store.findings(&filter)?;
     found.retain(|stored| args.ip.is_none_or(|network| is_about(stored, network)));
-    if found.is_empty()
+    let all = if args.ip.is_some() { found.len() } else { store.count_findings(&filter)? };
+    if all == 0
         && let Some(rule) = args.rule.as_ref().filter(|rule| !is_known(rule))
     {
         let help = "logkeeper rules list lists them";
         return Err(Problem::new(format!("there is no rule {rule:?}, and nothing found by one"), "", help).into());
     }
-    let all = if args.ip.is_some() { found.len() } else { store.count_findings(&filter)? };
     found.truncate(most);
     if args.json {
         output::print_json(&found.iter().map(|found| json(found, &config)).collect::<Vec<_>>())?;

@@ -7,6 +7,7 @@
 //! then unless the same client was let in, and an error log's line unless the request behind it stands in the same log.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
@@ -54,6 +55,8 @@ const MAX_HOSTS: usize = 1000;
 pub struct Sessions {
     /// Hosts by number.
     hosts: Vec<Box<[u8]>>,
+    /// By how many seconds the lines of hosts come late, of those whose lines do.
+    late: BTreeMap<u32, i64>,
     open: HashMap<Key, Session>,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
@@ -343,29 +346,47 @@ impl Sessions {
         since.is_some_and(|since| (0..=ONE_ATTEMPT).contains(&time.saturating_sub(since)))
     }
 
+    /// Takes in that lines of a host come so many seconds late, or don't.
+    pub fn note_late(&mut self, host: &[u8], by: Option<i64>) {
+        if by.is_none() && self.late.is_empty() {
+            return;
+        }
+        let host = self.number(host);
+        match by {
+            Some(by) => self.late.insert(host, by),
+            None => self.late.remove(&host),
+        };
+    }
+
     /// Whether nothing waits to be settled.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.over.is_empty()
     }
 
     fn key(&mut self, event: &Event<'_>) -> Key {
-        let known = self.hosts.iter().position(|host| **host == *event.host);
-        let host = known.unwrap_or_else(|| {
+        let host = self.number(event.host);
+        let account = || event.user.map(|user| Address::Name(user.into()));
+        let peer = if event.pid == 0 { event.peer.map(Address::from).or_else(account) } else { None };
+        Key { host, pid: event.pid, peer }
+    }
+
+    fn number(&mut self, host: &[u8]) -> u32 {
+        let known = self.hosts.iter().position(|known| **known == *host);
+        let number = known.unwrap_or_else(|| {
             if self.hosts.len() < MAX_HOSTS {
-                self.hosts.push(event.host.into());
+                self.hosts.push(host.into());
             }
             self.hosts.len() - 1
         });
-        let account = || event.user.map(|user| Address::Name(user.into()));
-        let peer = if event.pid == 0 { event.peer.map(Address::from).or_else(account) } else { None };
-        Key { host: host as u32, pid: event.pid, peer }
+        number as u32
     }
 
     /// Adds the lines that count because their session is over, given that the stream has reached `now`.
     pub fn settle(&mut self, now: i64, settled: &mut Vec<Held>) {
         settled.append(&mut self.over);
-        self.open.retain(|_, session| {
-            session.expire(now, settled);
+        let late = &self.late;
+        self.open.retain(|key, session| {
+            session.expire(now.saturating_sub(late.get(&key.host).copied().unwrap_or(0)), settled);
             !(session.held.is_empty() && session.explicit.is_empty() && session.not_greeted.is_none())
         });
         settled.sort_unstable_by_key(|held| (held.time, held.number));
@@ -525,6 +546,8 @@ fn is_same(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     hosts: Vec<Box<[u8]>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    late: BTreeMap<u32, i64>,
     open: Vec<(Key, Session)>,
     over: Vec<Held>,
 }
@@ -535,7 +558,7 @@ impl From<Saved> for Sessions {
         // When the earliest of theirs was is looked up at once.
         let unknown = |(key, session)| (key, Session { earliest: i64::MIN, ..session });
         open.extend(saved.open.into_iter().map(unknown));
-        Self { hosts: saved.hosts, open, over: saved.over }
+        Self { hosts: saved.hosts, late: saved.late, open, over: saved.over }
     }
 }
 
@@ -543,7 +566,7 @@ impl From<Sessions> for Saved {
     fn from(sessions: Sessions) -> Self {
         let mut open: Vec<_> = sessions.open.into_iter().collect();
         open.sort_by_key(|(key, _)| (key.host, key.pid));
-        Self { hosts: sessions.hosts, open, over: sessions.over }
+        Self { hosts: sessions.hosts, late: sessions.late, open, over: sessions.over }
     }
 }
 

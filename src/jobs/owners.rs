@@ -58,7 +58,7 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
             let Some(number) = number(&file.path).filter(|number| !knows(&name, number)) else { continue };
             let its = known.get(&*name).is_some_and(|stream| !stream.cursor.positions.is_empty());
             let position = take_furthest(known, knowing.get(&number), number, &file.path)
-                .or_else(|| if its { None } else { take_of_gone(known, &paths, &file.path) });
+                .or_else(|| if its { None } else { of_original(known, &paths, &file.path) });
             if let Some(position) = position {
                 known.entry(name.clone().into_owned()).or_default().cursor.positions.push(position);
             }
@@ -66,21 +66,24 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
     }
 }
 
-/// Takes what is known of the log beside it that a file was compressed from, once that is gone.
-fn take_of_gone(
+/// What is known of the log beside it that a file was copied or compressed from: of one that is there, as far as it was read; what is known of
+/// one that is gone, or was emptied, goes with the copy.
+fn of_original(
     known: &mut BTreeMap<String, Stream>,
     paths: &HashMap<Number, PathBuf>,
     path: &Path,
 ) -> Option<Position> {
+    let mut copy = logs::Copy::open(path)?;
     let beside = known.iter_mut().filter(|(name, _)| Path::new(name).parent() == path.parent());
     for (_, stream) in beside {
         let positions = &mut stream.cursor.positions;
-        let is_its = |position: &Position| {
-            let is_there = paths.get(&number_of(position)).is_some_and(|other| logs::is_of(other, position));
-            !is_there && logs::is_compressed_of(path, position)
-        };
-        if let Some(at) = positions.iter().rposition(is_its) {
-            return Some(positions.remove(at));
+        let Some(at) = positions.iter().rposition(|position| copy.begins_as(position)) else { continue };
+        let original = paths.get(&number_of(&positions[at])).filter(|original| logs::is_of(original, &positions[at]));
+        match original {
+            Some(original) if copy.has_text_of(original) => return Some(positions[at].clone()),
+            Some(_) => {}
+            None if copy.reaches(&positions[at]) => return Some(positions.remove(at)),
+            None => {}
         }
     }
     None

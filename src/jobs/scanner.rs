@@ -66,13 +66,14 @@ impl StreamState {
     }
 
     /// Takes in that a line was written at a time long before others that were read.
-    fn note_late(&mut self, time: i64) {
+    fn note_late(&mut self, time: i64, host: &[u8]) {
         let Some(latest) = self.latest else { return };
         let by = latest.saturating_sub(time);
         // What is older still is an old log, or a clock gone wrong.
         if by <= ACTIVE {
             let known = self.late.filter(|late| late.seen >= latest.saturating_sub(ACTIVE)).map_or(0, |late| late.by);
             self.late = Some(Late { by: by.max(known), seen: latest });
+            self.sessions.note_late(host, Some(by));
         }
     }
 
@@ -251,6 +252,11 @@ impl Scanner {
             for line in chunk.lines() {
                 input.number += 1;
                 let (time, late) = self.place_in_time(stream, input, line.time());
+                if late {
+                    stream.note_late(time, line.host());
+                } else {
+                    stream.sessions.note_late(line.host(), None);
+                }
                 if !all && let Some(known) = self.facts(stream, input, line, time, late) {
                     facts.push(known);
                     continue;
@@ -380,9 +386,6 @@ impl Scanner {
     fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, stamp: Option<i64>) -> (i64, bool) {
         let time = stamp.or(stream.latest).unwrap_or(input.fallback);
         let late = stream.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
-        if late {
-            stream.note_late(time);
-        }
         if let Some(stamp) = stamp {
             stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
             stream.active = self.now;
@@ -431,7 +434,7 @@ impl Scanner {
 
     /// Counts failures whose session is surely over.
     fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
-        let now = self.latest(stream);
+        let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
         let mut over = std::mem::take(&mut self.over);
         stream.sessions.settle(now, &mut over);
         self.held(source, &over, false);

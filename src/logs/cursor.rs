@@ -3,6 +3,7 @@
 //! A file is recognised by the digest of the first bytes of its text, which stays the same when it is renamed or
 //! compressed; device and inode decide between files that begin alike.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -233,9 +234,41 @@ pub fn is_of(path: &Path, position: &Position) -> bool {
     lines.is_plain() && lines.identity.size >= position.offset && begins_with(lines.head(), position)
 }
 
-/// Whether a file is compressed and begins as this one does.
-pub fn is_compressed_of(path: &Path, position: &Position) -> bool {
-    Lines::open(path).is_ok_and(|mut lines| lines.compressed && begins_with(lines.head(), position))
+/// A file that may be a copy of another, or the other compressed.
+pub struct Copy {
+    path: PathBuf,
+    lines: Lines,
+    head: Vec<u8>,
+    /// Digests of the head by how much of it they cover.
+    digests: BTreeMap<usize, String>,
+}
+
+impl Copy {
+    /// Opens it; nothing where it can't be read.
+    pub fn open(path: &Path) -> Option<Self> {
+        let mut lines = Lines::open(path).ok()?;
+        let head = lines.head().to_vec();
+        Some(Self { path: path.to_owned(), lines, head, digests: BTreeMap::new() })
+    }
+
+    /// Whether it begins as the file that was read to this position.
+    pub fn begins_as(&mut self, position: &Position) -> bool {
+        let Some(head) = self.head.get(..position.head_len).filter(|head| !head.is_empty()) else { return false };
+        *self.digests.entry(position.head_len).or_insert_with(|| digest(head)) == position.head
+    }
+
+    /// Whether one of both files is how the other begins.
+    pub fn has_text_of(&self, other: &Path) -> bool {
+        same_text(other, &self.path)
+    }
+
+    /// Whether it has all that was read to this position.
+    pub fn reaches(&mut self, position: &Position) -> bool {
+        match self.lines.is_plain() {
+            true => self.lines.identity.size >= position.offset,
+            false => self.lines.skip_to(position.offset).is_ok() && self.lines.offset >= position.offset,
+        }
+    }
 }
 
 fn begins_with(head: &[u8], position: &Position) -> bool {

@@ -10,7 +10,7 @@ mod select;
 mod unpacking;
 mod utf16;
 
-pub use cursor::{Cursor, Plan, Position, is_compressed_of, is_of, plan};
+pub use cursor::{Copy, Cursor, Plan, Position, is_of, plan};
 pub use finished::{Writers, unfinished};
 pub use journal::{JournalEntries, read_journal};
 pub use lines::{Ending, Lines, MAX_LINE, split};

@@ -361,6 +361,42 @@ fn a_log_that_is_compressed_under_a_name_of_its_own_is_not_read_again() {
 }
 
 #[test]
+fn a_log_that_is_copied_to_a_name_of_its_own_and_emptied_is_not_read_again() {
+    for is_read_between in [false, true] {
+        let bed = bed();
+        append(&bed, "auth.log", &failures(0..3));
+        bed.run_job("scan", AT);
+        std::fs::copy(bed.path("log/auth.log"), bed.path("log/auth-20261127.log")).unwrap();
+        if is_read_between {
+            bed.run_job("scan", AT);
+        }
+        std::fs::write(bed.path("log/auth.log"), "").unwrap();
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), Vec::<u64>::new());
+        append(&bed, "auth.log", &failures(3..5));
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), [5]);
+    }
+}
+
+#[test]
+fn an_attempt_of_a_host_that_is_late_counts_once_and_others_settle_as_ever() {
+    let bed = bed();
+    let at =
+        |hour: u32, second: u32, host: &str, said: &str| format!("Nov 20 {hour:02}:00:{second:02} {host} {said}\n");
+    let told = "sshd[7]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.50  user=eve";
+    let failed = "sshd[7]: Failed password for eve from 192.0.2.50 port 22 ssh2";
+    for attempt in 0..3 {
+        append(&bed, "auth.log", &at(12, attempt * 10, "web1", "CRON[1]: (root) CMD (true)"));
+        append(&bed, "auth.log", &at(3, attempt * 10 + 1, "web2", told));
+        bed.run_job("scan", AT);
+        append(&bed, "auth.log", &at(3, attempt * 10 + 3, "web2", failed));
+        bed.run_job("scan", AT);
+    }
+    assert_eq!(counts(&bed), Vec::<u64>::new(), "three attempts are no finding");
+}
+
+#[test]
 fn copies_that_are_made_again_and_again_without_truncating_count_once() {
     let bed = bed();
     for round in 0..5_u32 {
