@@ -30,6 +30,7 @@ mod running;
 mod scan;
 pub mod scanner;
 pub mod status_counts;
+pub mod stream_state;
 mod top_counts;
 mod verify;
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::access_logs::{AccessLogs, RequestHosts};
+use super::access_logs::AccessLogs;
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
 use super::facts::{CATEGORIES, Facts, category_index};
@@ -22,71 +22,14 @@ use super::parsed::{Parsed, ParsedLine};
 use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
+use super::stream_state::StreamState;
 use super::top_counts::{Digests, TopCounts};
-use crate::detect::{self, Held, LATENESS, Remembered, Sessions, Sighting};
+use crate::detect::{self, Held, Remembered, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
 use crate::model::untrusted;
 use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
 use crate::store::BucketTally;
-
-/// How long a silent stream still holds back what is settled, in seconds of real time.
-const ACTIVE: i64 = 24 * 60 * 60;
-
-/// What the scanner remembers of a stream.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub struct StreamState {
-    pub(super) sessions: Sessions,
-    /// The latest event, seconds since 1970 UTC.
-    latest: Option<i64>,
-    /// The run that last read something, seconds since 1970 UTC.
-    active: i64,
-    /// How late lines came lately, if some came later than all may.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    late: Option<Late>,
-    #[serde(default, skip_serializing_if = "RequestHosts::is_empty")]
-    pub(super) request_hosts: RequestHosts,
-}
-
-/// How late lines of a stream come, as those of a host whose clock or zone is another one.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Late {
-    /// By how many seconds at most.
-    by: i64,
-    /// How far the stream had come when the last of these lines was read.
-    seen: i64,
-}
-
-impl StreamState {
-    /// How far it has come, given that lines will come as late as they did within a day before, beyond what all may be late.
-    fn reached(&self) -> Option<i64> {
-        let latest = self.latest?;
-        let late = self.late.filter(|late| late.seen >= latest.saturating_sub(ACTIVE)).map_or(0, |late| late.by);
-        Some(latest.saturating_sub(late))
-    }
-
-    /// Takes in that a line was written at a time long before others that were read.
-    fn note_late(&mut self, time: i64, host: &[u8]) {
-        let Some(latest) = self.latest else { return };
-        let by = latest.saturating_sub(time);
-        // What is older still is an old log, or a clock gone wrong.
-        if by <= ACTIVE {
-            let known = self.late.filter(|late| late.seen >= latest.saturating_sub(ACTIVE)).map_or(0, |late| late.by);
-            self.late = Some(Late { by: by.max(known), seen: latest });
-            self.sessions.note_late(host, Some(by));
-        }
-    }
-
-    /// Whether something of it was read within a day before `now`, seconds since 1970 UTC.
-    pub fn is_active(&self, now: i64) -> bool {
-        self.active >= now - ACTIVE
-    }
-
-    /// Whether something waits for lines that won't come, because nothing was written for so long.
-    pub fn is_left_open(&self, now: i64) -> bool {
-        !self.sessions.is_empty() && !self.is_active(now)
-    }
-}
 
 /// Detectors and counts of one scan.
 pub struct Scanner {
@@ -251,12 +194,8 @@ impl Scanner {
             let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
             for line in chunk.lines() {
                 input.number += 1;
-                let (time, late) = self.place_in_time(stream, input, line.time());
-                if late {
-                    stream.note_late(time, line.host());
-                } else {
-                    stream.sessions.note_late(line.host(), None);
-                }
+                let wrote = if line.host().is_empty() { host } else { line.host() };
+                let (time, late) = stream.place_in_time(line.time(), input.fallback, wrote, self.now);
                 if !all && let Some(known) = self.facts(stream, input, line, time, late) {
                     facts.push(known);
                     continue;
@@ -382,20 +321,9 @@ impl Scanner {
         }
     }
 
-    /// When a line was written that has this stamp, and whether that is late.
-    fn place_in_time(&self, stream: &mut StreamState, input: &Input<'_>, stamp: Option<i64>) -> (i64, bool) {
-        let time = stamp.or(stream.latest).unwrap_or(input.fallback);
-        let late = stream.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
-        if let Some(stamp) = stamp {
-            stream.latest = Some(stream.latest.map_or(stamp, |latest| latest.max(stamp)));
-            stream.active = self.now;
-        }
-        (time, late)
-    }
-
     /// Lines too long to be looked at: counted as read and not understood.
     pub fn overlong(&mut self, source: &str, stream: &StreamState, lines: u64, fallback: i64) {
-        let bucket = stream.latest.unwrap_or(fallback).div_euclid(BUCKET);
+        let bucket = stream.latest().unwrap_or(fallback).div_euclid(BUCKET);
         let one = Tally { lines, unparsed: lines, ..Tally::default() };
         self.add(source, bucket, &one);
     }
@@ -423,7 +351,7 @@ impl Scanner {
         self.settle_sessions(stream, source);
         let now = self.latest(stream);
         // Without a stamp nothing is known to be over.
-        let others = self.others.filter(|_| stream.latest.is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
+        let others = self.others.filter(|_| stream.latest().is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
         if let Some(others) = others {
             // A pause is none before all was read.
             let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
@@ -434,7 +362,7 @@ impl Scanner {
 
     /// Counts failures whose session is surely over.
     fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
-        let now = stream.latest.map_or(i64::MIN, |latest| latest.min(self.now));
+        let now = stream.latest().map_or(i64::MIN, |latest| latest.min(self.now));
         let mut over = std::mem::take(&mut self.over);
         stream.sessions.settle(now, &mut over);
         self.held(source, &over, false);
