@@ -157,7 +157,7 @@ impl ScanSpec {
             }
             let stream = state.streams.entry(work.name.clone()).or_default();
             let (source, troubles) = (work.source, problems.len());
-            read_stream(&mut scanner, stream, work, &access_logs, context, problems)?;
+            read_stream(&mut scanner, stream, work, &access_logs, context, notes, problems)?;
             if problems.len() > troubles {
                 scanner.unread(&source.name);
             }
@@ -364,6 +364,7 @@ fn read_stream<'a>(
     work: Work<'a>,
     access_logs: &AccessLogs,
     context: &Context<'_>,
+    notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
     let source = work.source;
@@ -409,7 +410,11 @@ fn read_stream<'a>(
         })?;
         input.number += lines.overlong - passed_over;
         let tail = lines.tail().to_vec();
-        let is_whole = lines.compressed || rotated && is_left_alone(modified, context);
+        let is_left_alone = is_left_alone(modified, context);
+        let is_whole = lines.compressed || rotated && is_left_alone;
+        if !is_whole && is_left_alone && !tail.is_empty() {
+            notes.push(format!("{file}: its last line has no line break, and counts once it has one"));
+        }
         if is_whole {
             // Nothing will be added: what is there is the last line. But a damaged end may still be written.
             if !tail.is_empty() && lines.ending() == Ending::Whole {

@@ -552,8 +552,9 @@ fn the_beginning_of_a_line_accuses_nobody() {
     let bed = bed();
     append(&bed, "auth.log", failures(0..5).trim_end());
     changed(&bed, "log/auth.log", 3600);
-    bed.run_job("scan", AT);
+    let notes = bed.run_job("scan", AT).notes;
     assert_eq!(counts(&bed), Vec::<u64>::new());
+    assert!(notes.iter().any(|note| note.contains("counts once it has one")), "{notes:?}");
     append(&bed, "auth.log", "\n");
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [5]);
