@@ -220,6 +220,12 @@ fn append(bed: &TestBed, name: &str, text: &str) {
     std::fs::File::options().append(true).create(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
+/// Appends to a log and scans it.
+fn grow(bed: &TestBed, name: &str, text: &str) {
+    append(bed, name, text);
+    bed.run_job("scan", AT);
+}
+
 fn counts(bed: &TestBed) -> Vec<u64> {
     let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
     bed.store().findings(&filter).unwrap().iter().map(|f| f.finding.count).collect()
@@ -240,15 +246,13 @@ fn a_log_that_lies_there_twice_is_read_once() {
     std::fs::remove_file(bed.path("log/auth.log.1")).unwrap();
     bed.run_job("scan", AT);
     // As while a log is being copied and truncated, with lines not read yet.
-    append(&bed, "auth.log", &failures(4..20));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(4..20));
     append(&bed, "auth.log", &failures(20..25));
     std::fs::copy(bed.path("log/auth.log"), bed.path("log/auth.log.0")).unwrap();
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [25]);
     std::fs::File::options().write(true).open(bed.path("log/auth.log")).unwrap().set_len(0).unwrap();
-    append(&bed, "auth.log", &failures(25..30));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(25..30));
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [30]);
 }
@@ -283,8 +287,7 @@ fn somebody_who_got_in_is_found_however_the_log_is_cut() {
     let breached = |pieces: &[&str]| {
         let bed = bed();
         for piece in pieces {
-            append(&bed, "auth.log", piece);
-            bed.run_job("scan", AT);
+            grow(&bed, "auth.log", piece);
         }
         let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
         let found = bed.store().findings(&filter).unwrap();
@@ -300,11 +303,9 @@ fn an_unfinished_line_counts_no_attempt_twice() {
     let bed = bed();
     let invalid = "Nov 20 10:01:00 web1 sshd[200]: Invalid user x from 198.51.100.1 port 1\n";
     let unfinished = "Nov 20 10:01:02 web1 sshd[200]: Failed password for invalid user x from 198.51.100.1 port 1 ssh2";
-    append(&bed, "auth.log", &(failures(0..3) + invalid + unfinished));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &(failures(0..3) + invalid + unfinished));
     assert_eq!(counts(&bed), Vec::<u64>::new(), "four attempts are no finding");
-    append(&bed, "auth.log", &("\n".to_owned() + &failures(10..11)));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &("\n".to_owned() + &failures(10..11)));
     assert_eq!(counts(&bed), [5]);
 }
 
@@ -321,26 +322,22 @@ fn a_file_counts_once_by_whatever_names_it_is_found() {
     let ended = bed.run_job("scan", AT);
     assert_eq!(counts(&bed), Vec::<u64>::new(), "{ended:?}");
     assert!(ended.notes.iter().any(|note| note.contains("once more, and is read once")), "{ended:?}");
-    append(&bed, "auth.log", &failures(3..5));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(3..5));
     assert_eq!(counts(&bed), [5]);
 }
 
 #[test]
 fn a_log_that_gets_a_name_of_its_own_when_it_is_rotated_is_not_read_again() {
     let bed = bed();
-    append(&bed, "auth.log", &failures(0..3));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(0..3));
     for name in ["auth-20261120.log", "auth.1.log"] {
         std::fs::rename(bed.path("log/auth.log"), bed.path("log").join(name)).unwrap();
-        append(&bed, "auth.log", "");
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", "");
         assert_eq!(counts(&bed), Vec::<u64>::new(), "{name}");
         // What its writer added meanwhile.
         std::fs::rename(bed.path("log").join(name), bed.path("log/auth.log")).unwrap();
     }
-    append(&bed, "auth.log", &failures(3..5));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(3..5));
     assert_eq!(counts(&bed), [5]);
 }
 
@@ -349,14 +346,12 @@ fn a_log_that_is_compressed_under_a_name_of_its_own_is_not_read_again() {
     let bed = bed();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
     append(&bed, "auth.log", &failures(0..3));
-    append(&bed, "other.log", &failures(0..1));
-    bed.run_job("scan", AT);
+    grow(&bed, "other.log", &failures(0..1));
     let mut packer = GzEncoder::new(Vec::new(), Compression::default());
     packer.write_all((failures(0..3) + &failures(3..4)).as_bytes()).unwrap();
     std::fs::write(bed.path("log/auth-20261120.log.gz"), packer.finish().unwrap()).unwrap();
     std::fs::remove_file(bed.path("log/auth.log")).unwrap();
-    append(&bed, "auth.log", "Nov 20 10:01:00 web1 CRON[1]: (root) CMD (true)\n");
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", "Nov 20 10:01:00 web1 CRON[1]: (root) CMD (true)\n");
     assert_eq!(counts(&bed), [5], "three, one of the other log, and what was written before it was compressed");
 }
 
@@ -364,8 +359,7 @@ fn a_log_that_is_compressed_under_a_name_of_its_own_is_not_read_again() {
 fn a_log_that_is_copied_to_a_name_of_its_own_and_emptied_is_not_read_again() {
     for is_read_between in [false, true] {
         let bed = bed();
-        append(&bed, "auth.log", &failures(0..3));
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", &failures(0..3));
         std::fs::copy(bed.path("log/auth.log"), bed.path("log/auth-20261127.log")).unwrap();
         if is_read_between {
             bed.run_job("scan", AT);
@@ -373,8 +367,7 @@ fn a_log_that_is_copied_to_a_name_of_its_own_and_emptied_is_not_read_again() {
         std::fs::write(bed.path("log/auth.log"), "").unwrap();
         bed.run_job("scan", AT);
         assert_eq!(counts(&bed), Vec::<u64>::new());
-        append(&bed, "auth.log", &failures(3..5));
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", &failures(3..5));
         assert_eq!(counts(&bed), [5]);
     }
 }
@@ -388,10 +381,8 @@ fn an_attempt_of_a_host_that_is_late_counts_once_and_others_settle_as_ever() {
     let failed = "sshd[7]: Failed password for eve from 192.0.2.50 port 22 ssh2";
     for attempt in 0..3 {
         append(&bed, "auth.log", &at(12, attempt * 10, "web1", "CRON[1]: (root) CMD (true)"));
-        append(&bed, "auth.log", &at(3, attempt * 10 + 1, "web2", told));
-        bed.run_job("scan", AT);
-        append(&bed, "auth.log", &at(3, attempt * 10 + 3, "web2", failed));
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", &at(3, attempt * 10 + 1, "web2", told));
+        grow(&bed, "auth.log", &at(3, attempt * 10 + 3, "web2", failed));
     }
     assert_eq!(counts(&bed), Vec::<u64>::new(), "three attempts are no finding");
 }
@@ -400,8 +391,7 @@ fn an_attempt_of_a_host_that_is_late_counts_once_and_others_settle_as_ever() {
 fn copies_that_are_made_again_and_again_without_truncating_count_once() {
     let bed = bed();
     for round in 0..5_u32 {
-        append(&bed, "auth.log", &failures(round..round + 1));
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", &failures(round..round + 1));
         for n in (1..5).rev() {
             let [from, to] = [n, n + 1].map(|n| bed.path("log").join(format!("auth.log.{n}")));
             let _ = std::fs::rename(from, to);
@@ -422,16 +412,14 @@ fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
 /// Failures of some minutes, and of others after them, all of a day before.
 fn late_ones_are_found(first: (u32, u32), second: (u32, u32)) {
     let bed = bed();
-    append(&bed, "auth.log", "Nov 21 11:00:00 web1 CRON[1]: (root) CMD (true)\n");
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", "Nov 21 11:00:00 web1 CRON[1]: (root) CMD (true)\n");
     let late = |from: u32, until: u32| {
         let line =
             |n| format!("Nov 20 10:{n:02}:00 web1 sshd[{n}]: Failed password for root from 198.51.100.1 port 1 ssh2\n");
         (from..until).map(line).collect::<String>()
     };
     for (from, until) in [first, second] {
-        append(&bed, "auth.log", &late(from, until));
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", &late(from, until));
     }
     let mut counts = counts(&bed);
     counts.sort_unstable();
@@ -454,8 +442,7 @@ fn a_host_whose_clock_is_an_hour_behind_is_watched_like_the_others() {
                 "{} web2 sshd[{run}]: Failed password for root from 198.51.100.1 port 1 ssh2\n",
                 at(run - behind)
             );
-            append(&bed, "auth.log", &(current + &late));
-            bed.run_job("scan", AT);
+            grow(&bed, "auth.log", &(current + &late));
         }
         assert_eq!(counts(&bed), [6], "{behind} min");
     }
@@ -483,8 +470,7 @@ fn each_job_tells_its_own_recipients() {
 #[test]
 fn what_cannot_be_read_is_no_lack_of_activity_and_its_job_is_in_trouble() {
     let bed = bed();
-    append(&bed, "auth.log", &failures(0..1));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(0..1));
     // Nobody can read a folder as text, whoever he is; its place was a log's.
     std::fs::write(bed.path("log/bad.log.1.gz"), b"\x1f\x8bxxxx").unwrap();
     let ended = bed.run_job("scan", AT);
@@ -555,8 +541,7 @@ fn the_beginning_of_a_line_accuses_nobody() {
     let notes = bed.run_job("scan", AT).notes;
     assert_eq!(counts(&bed), Vec::<u64>::new());
     assert!(notes.iter().any(|note| note.contains("counts once it has one")), "{notes:?}");
-    append(&bed, "auth.log", "\n");
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", "\n");
     assert_eq!(counts(&bed), [5]);
 }
 
@@ -576,8 +561,7 @@ fn the_last_line_of_a_rotated_log_counts_once_also_where_a_copy_lies_beside_it()
     bed.run_job("scan", AT);
     changed(&bed, "log/auth.log.1", 3600);
     bed.run_job("scan", AT);
-    append(&bed, "auth.log", &failures(10..11));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(10..11));
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), [5]);
 }
@@ -587,19 +571,16 @@ fn what_is_written_while_a_log_is_copied_counts_once() {
     let bed = bed();
     let (log, copy) = (bed.path("log/auth.log"), bed.path("log/auth.log.1"));
     let banner = "Nov 20 09:00:00 web1 CRON[1]: (root) CMD (true)\n".repeat(100);
-    append(&bed, "auth.log", &(banner + &failures(0..2)));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &(banner + &failures(0..2)));
     let half = std::fs::read(&log).unwrap();
     std::fs::write(&copy, &half[..half.len() / 2]).unwrap();
-    append(&bed, "auth.log", &failures(2..4));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(2..4));
     std::fs::copy(&log, &copy).unwrap();
     bed.run_job("scan", AT);
     std::fs::write(&log, "").unwrap();
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), Vec::<u64>::new());
-    append(&bed, "auth.log", &failures(4..5));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(4..5));
     assert_eq!(counts(&bed), [5]);
 }
 
@@ -610,8 +591,7 @@ fn a_file_with_the_number_of_one_that_is_gone_is_another_one() {
     std::fs::create_dir_all(bed.path("log/c2")).unwrap();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*/app.log\"]\n");
     let banner = "Nov 20 09:00:00 web1 CRON[1]: (root) CMD (true)\n".repeat(30);
-    append(&bed, "c1/app.log", &(banner.clone() + &banner + &banner));
-    bed.run_job("scan", AT);
+    grow(&bed, "c1/app.log", &(banner.clone() + &banner + &banner));
     // As if its number were given again: it stays, and the text is another one.
     std::fs::rename(bed.path("log/c1/app.log"), bed.path("log/c2/app.log")).unwrap();
     std::fs::write(bed.path("log/c2/app.log"), banner + &failures(0..5)).unwrap();
@@ -623,24 +603,20 @@ fn a_file_with_the_number_of_one_that_is_gone_is_another_one() {
 fn a_log_whose_names_follow_one_another_is_read_once_under_all_of_them() {
     let bed = bed();
     let rename = |from: &str, to: &str| std::fs::rename(bed.path("log").join(from), bed.path("log").join(to)).unwrap();
-    append(&bed, "auth.log", &failures(0..3));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(0..3));
     append(&bed, "auth.log", &failures(3..4));
     rename("auth.log", "auth.1.log");
-    append(&bed, "auth.log", "");
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", "");
     rename("auth.1.log", "auth.2.log");
     rename("auth.log", "auth.1.log");
-    append(&bed, "auth.log", "");
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", "");
     // A second name, and the first one goes.
     std::fs::hard_link(bed.path("log/auth.2.log"), bed.path("log/aaa.log")).unwrap();
     bed.run_job("scan", AT);
     std::fs::remove_file(bed.path("log/auth.2.log")).unwrap();
     bed.run_job("scan", AT);
     assert_eq!(counts(&bed), Vec::<u64>::new());
-    append(&bed, "auth.log", &failures(4..5));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(4..5));
     assert_eq!(counts(&bed), [5]);
 }
 
@@ -680,8 +656,7 @@ fn a_line_from_the_future_blinds_nobody() {
 #[test]
 fn findings_outlive_a_change_of_their_rule() {
     let bed = bed();
-    append(&bed, "auth.log", &failures(0..6));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(0..6));
     let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
     bed.file("config/rules/failed-logins.toml", &rule.replace("threshold = 5", "threshold = 7"));
     append(&bed, "auth.log", &failures(6..7));
@@ -689,8 +664,7 @@ fn findings_outlive_a_change_of_their_rule() {
     assert!(ended.notes.iter().any(|note| note.contains("rule failed-logins was changed")), "{:?}", ended.notes);
     assert_eq!(counts(&bed), [6]);
     bed.file("jobs/scan.toml", &JOB.replace("\"failed-logins\", ", ""));
-    append(&bed, "auth.log", &failures(7..8));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &failures(7..8));
     assert_eq!(counts(&bed), [6]);
 }
 
@@ -786,8 +760,7 @@ fn copies_beside_a_live_log_that_is_read_for_the_first_time_are_not_read_twice()
 #[test]
 fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
     let bed = bed();
-    append(&bed, "auth.log", &many(0..50));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &many(0..50));
     let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
     bed.file("config/rules/failed-logins.toml", &rule.replace("threshold = 5", "threshold = 6"));
     append(&bed, "auth.log", &many(50..60));
@@ -797,8 +770,7 @@ fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
         "Nov 20 08:02:00 web1 sshd[9]: Accepted password for root from 198.51.100.1 port 1 ssh2\n",
     );
     for _ in 0..3 {
-        append(&bed, "auth.log", "Nov 20 08:03:00 web1 CRON[1]: (root) CMD (true)\n");
-        bed.run_job("scan", AT);
+        grow(&bed, "auth.log", "Nov 20 08:03:00 web1 CRON[1]: (root) CMD (true)\n");
     }
     assert_eq!(counts(&bed), [50]);
     let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
@@ -822,8 +794,7 @@ fn what_is_remembered_of_some_addresses_may_be_damaged_and_costs_nothing_else() 
         };
         (0..100 * times).map(line).collect()
     };
-    append(&bed, "auth.log", &tries(0, 3));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &tries(0, 3));
     assert_eq!(counts(&bed).len(), 0);
     let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
     let damage = "UPDATE scan_states SET state = '{' WHERE part = (SELECT min(part) FROM scan_states
@@ -850,8 +821,7 @@ fn many_good_logins_hide_no_break_in() {
         append(&bed, "auth.log", &accepted(&format!("09:{:02}:{:02}", n / 60, n % 60)));
     }
     append(&bed, "auth.log", &failures(0..30));
-    append(&bed, "auth.log", &accepted("10:01:00"));
-    bed.run_job("scan", AT);
+    grow(&bed, "auth.log", &accepted("10:01:00"));
     let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
     assert!(bed.store().findings(&filter).unwrap()[0].finding.breach.is_some());
 }
