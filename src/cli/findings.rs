@@ -210,32 +210,28 @@ const CONTEXT: u64 = 2;
 fn tell(found: &StoredFinding, config: &Config) {
     let f = &found.finding;
     let stamp = |seconds| output::stamp(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
-    let mut lines = vec![
-        format!("finding {}: {} {} - {} ({} {})", found.id, f.severity, f.rule, f.subject_words(), f.count, f.counted),
-        format!("  {}", crate::report::finding_sentence(found, config.zone)),
-    ];
+    let (subject, count, counted) = (f.subject_words(), f.count, f.counted);
+    output::print(&format!("finding {}: {} {} - {subject} ({count} {counted})\n", found.id, f.severity, f.rule));
+    let mut fields = vec![("found", crate::report::finding_sentence(found, config.zone))];
     if let Some(rule) = config.rules.get(&f.rule) {
-        lines.push(format!("  looks for   {}", rule.looks_for()));
-        lines.push(format!("  means       {}", rule.meaning));
-        lines.push(format!("  what to do  {}", rule.advice));
+        fields.push(("looks for", rule.looks_for()));
+        fields.push(("means", rule.meaning.clone()));
+        fields.push(("what to do", rule.advice.clone()));
     }
-    lines.push(format!("  first       {}", stamp(f.first)));
-    lines.push(format!("  reached     {}", stamp(f.reached)));
     // Of a log that nobody writes to any more nothing is heard that would end it.
     let merge = config.rules.get(&f.rule).map_or(0, |rule| rule.merge.as_secs() as i64);
     let goes_on = f.open && f.last + merge + DAY > SystemClock.now().timestamp();
-    lines.push(format!("  last        {}{}", stamp(f.last), if goes_on { " (may go on)" } else { "" }));
-    lines.push(format!("  found by    {} (run {})", found.job, found.run));
-    lines.push(format!("  told        {}", found.alerted.map_or("nobody yet".to_owned(), stamp)));
+    let last = format!("{}{}", stamp(f.last), if goes_on { " (may go on)" } else { "" });
+    fields.extend([("first", stamp(f.first)), ("reached", stamp(f.reached)), ("last", last)]);
+    fields.push(("found by", format!("{} (run {})", found.job, found.run)));
+    fields.push(("told", found.alerted.map_or("nobody yet".to_owned(), stamp)));
+    output::print_fields(fields);
     for evidence in &f.evidence {
-        lines.push(format!("\n  {}:{}", evidence.file, evidence.line));
-        match in_context(evidence) {
-            Some(context) => lines.extend(context),
-            // The log was rotated, or is gone; what was kept is shown.
-            None => lines.push(format!("  > {}", printable(evidence.text.as_bytes()))),
-        }
+        // The log was rotated, or is gone: what was kept is shown.
+        let kept = || vec![format!("  > {}", printable(evidence.text.as_bytes()))];
+        let context = in_context(evidence).unwrap_or_else(kept).join("\n");
+        output::print(&format!("\n  {}:{}\n{context}\n", evidence.file, evidence.line));
     }
-    output::print(&(lines.join("\n") + "\n"));
 }
 
 /// The lines around a piece of evidence, where its file still has it at that place.

@@ -47,15 +47,8 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Prints a table: fitted into the window for a person, one plain line a row for a program.
 pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if std::io::stdout().is_terminal()
-        && let Ok(window) = rustix::termios::tcgetwinsize(std::io::stdout())
-        && window.ws_col >= NARROWEST
-    {
-        // The blanks at both ends are not printed.
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col.saturating_add(2));
-    }
+    // The blanks at both ends are not printed.
+    let mut table = fitted_table(2);
     // A remark that nobody has needs no room.
     let is_used = |at: &usize| {
         !header[*at].is_empty() || rows.iter().any(|row| row.get(*at).is_some_and(|cell| !cell.is_empty()))
@@ -70,6 +63,31 @@ pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
     for line in table.lines() {
         print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
     }
+}
+
+/// Prints what is told of one thing, a line for each name with its text; long ones go on below their beginning where the window ends.
+pub fn print_fields(fields: Vec<(&str, String)>) {
+    let mut table = fitted_table(0);
+    for (name, text) in fields {
+        table.add_row([name, &printable(text.as_bytes())]);
+    }
+    keep_words_whole(&mut table);
+    for line in table.lines() {
+        print(&format!(" {}\n", line.trim_end()));
+    }
+}
+
+/// An empty table, which is fitted into the window, and so many columns more, for a person.
+fn fitted_table(more: u16) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if std::io::stdout().is_terminal()
+        && let Ok(window) = rustix::termios::tcgetwinsize(std::io::stdout())
+        && window.ws_col >= NARROWEST
+    {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col.saturating_add(more));
+    }
+    table
 }
 
 /// Has a table that is fitted break lines between words only, if the window has room for all words.

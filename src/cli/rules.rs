@@ -117,31 +117,30 @@ impl Known {
     fn explain(&self, name: &str) -> anyhow::Result<ExitCode> {
         let rule = self.rule(name)?;
         let jobs = self.jobs(rule);
-        let mut lines = vec![
-            format!("{} ({}, {})", rule.name, rule.kind.as_str(), rule.severity),
-            format!("  looks for   {}", rule.looks_for()),
-            format!("  means       {}", rule.meaning),
-            format!("  what to do  {}", rule.advice),
-            format!("  told again  after {}", humantime::format_duration(rule.cooldown)),
+        output::print(&format!("{} ({}, {})\n", rule.name, rule.kind.as_str(), rule.severity));
+        let mut fields = vec![
+            ("looks for", rule.looks_for()),
+            ("means", rule.meaning.clone()),
+            ("what to do", rule.advice.clone()),
+            ("told again", format!("after {}", humantime::format_duration(rule.cooldown))),
         ];
         if !rule.merge.is_zero() {
-            lines.push(format!(
-                "  one finding as long as pauses are at most {}",
-                humantime::format_duration(rule.merge)
-            ));
+            let longest = humantime::format_duration(rule.merge);
+            fields.push(("one finding", format!("as long as pauses are at most {longest}")));
         }
         let lists = [("ATT&CK", texts(&rule.attack)), ("only", texts(&rule.only)), ("never", texts(&rule.allow))];
-        let told = lists.iter().filter(|(_, list)| !list.is_empty());
-        lines.extend(told.map(|(what, list)| format!("  {what:<11} {}", list.join(", "))));
-        lines.push(match &self.config {
-            Some(_) if jobs.is_empty() => "  used by     no job: name it in rules of a [scan]".to_owned(),
-            Some(config) => {
-                let file = config.root.join("config/rules").join(format!("{name}.toml"));
-                format!("  used by     {}\n  file        {}", jobs.join(", "), file.display())
-            }
-            None => "  comes with logkeeper; there is no configuration here".to_owned(),
-        });
-        output::print(&(lines.join("\n") + "\n"));
+        let told = lists.into_iter().filter(|(_, list)| !list.is_empty());
+        fields.extend(told.map(|(what, list)| (what, list.join(", "))));
+        match &self.config {
+            Some(_) if jobs.is_empty() => fields.push(("used by", "no job: name it in rules of a [scan]".to_owned())),
+            Some(_) => fields.push(("used by", jobs.join(", "))),
+            None => fields.push(("file", "none: it comes with logkeeper; there is no configuration here".to_owned())),
+        }
+        if let Some(config) = &self.config {
+            let file = config.root.join("config/rules").join(format!("{name}.toml"));
+            fields.push(("file", file.display().to_string()));
+        }
+        output::print_fields(fields);
         Ok(ExitCode::SUCCESS)
     }
 }

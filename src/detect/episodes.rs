@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::pages::{Remembered, Summary, Unread, page_of};
-use super::track::{Episode, Single, Track};
+use super::track::{Episode, Single, Success, Track};
 pub use super::track::{Limits, Measure};
 use super::{LATENESS, MAX_SUBJECTS, Sighting};
 use crate::model::short::ShortBytes;
-use crate::model::{Breach, Finding, Rule, Subject};
+use crate::model::{Finding, Rule, Subject};
 
 /// What some lines tell, to be taken into account together.
 #[derive(Default)]
@@ -182,7 +182,7 @@ impl Known {
 
     /// Forgets what lies so long before `safe` that nothing to come can join it; tells from when on there is more to forget, if
     /// anything is left.
-    fn settle(&mut self, safe: i64, limits: Limits, ended: impl FnMut(&Episode, &[Breach])) -> Option<i64> {
+    fn settle(&mut self, safe: i64, limits: Limits, ended: impl FnMut(&Episode, &[Success])) -> Option<i64> {
         match self {
             Self::Once(_) => {}
             Self::Often(track) => track.settle(safe, limits, ended),

@@ -39,7 +39,7 @@ pub const LATENESS: i64 = 15 * 60;
 /// How many subjects one rule keeps in memory; events of further ones are counted as dropped.
 const MAX_SUBJECTS: usize = 100_000;
 
-/// How many lines are kept as evidence of one finding.
+/// How many lines are kept as evidence of one finding, besides that of a success after failures.
 const EVIDENCE_LINES: usize = 3;
 
 /// The first lines in time of what is found, with their times.

@@ -89,7 +89,16 @@ pub struct Track {
     /// In the order of time; hardly any subject has two at once.
     pub episodes: SmallVec<[Episode; 1]>,
     /// Successes that may follow a finding's failures.
-    pub successes: Vec<Breach>,
+    pub successes: Vec<Success>,
+}
+
+/// A success that may follow a finding's failures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Success {
+    #[serde(flatten)]
+    breach: Breach,
+    /// The line that tells of it; none where an older version stored it.
+    evidence: Option<KeptLine>,
 }
 
 /// Events of one subject with no long pause between them.
@@ -168,7 +177,8 @@ impl Track {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
-        self.successes.push(Breach { time: sighting.time, user });
+        let breach = Breach { time: sighting.time, user };
+        self.successes.push(Success { breach, evidence: Some(sighting.evidence()) });
     }
 
     /// Takes so many events of a line in, which have this value. No event before `safe` has to be waited for.
@@ -224,7 +234,7 @@ impl Track {
     }
 
     /// Drops what lies so long before `safe` that nothing to come can join it; `ended` learns of the episodes, with the successes.
-    pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, &[Breach])) {
+    pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, &[Success])) {
         self.forget_before(safe, limits);
         let Self { episodes, successes, .. } = self;
         episodes.retain(|episode| {
@@ -245,7 +255,7 @@ impl Track {
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
     pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
         let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
-        let successes = || self.successes.iter().map(|success| success.time.saturating_add(window)).max();
+        let successes = || self.successes.iter().map(|success| success.breach.time.saturating_add(window)).max();
         episodes.or_else(successes).unwrap_or(i64::MIN)
     }
 
@@ -270,7 +280,7 @@ impl Track {
 
     fn forget_successes_before(&mut self, safe: i64, limits: Limits) {
         let first = self.episodes.first().map_or(i64::MAX, |episode| episode.first);
-        self.successes.retain(|success| success.time >= first.min(safe.saturating_sub(limits.window)));
+        self.successes.retain(|success| success.breach.time >= first.min(safe.saturating_sub(limits.window)));
     }
 
     /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
@@ -287,13 +297,13 @@ impl Track {
     fn forget_successes(&mut self, limits: Limits) {
         self.evaluate(limits);
         let Self { episodes, successes, .. } = self;
-        successes.sort_by_key(|success| success.time);
+        successes.sort_by_key(|success| success.breach.time);
         let follows = |episode: &Episode, time: i64| {
             episode
                 .reached
                 .is_some_and(|reached| (reached..=episode.last.saturating_add(limits.window)).contains(&time))
         };
-        let breach = |episode: &Episode| successes.iter().position(|success| follows(episode, success.time));
+        let breach = |episode: &Episode| successes.iter().position(|success| follows(episode, success.breach.time));
         let breaches: Vec<usize> = episodes.iter().filter_map(breach).collect();
         let mut index = 0;
         successes.retain(|_| {
@@ -403,12 +413,14 @@ impl Episode {
         self.kept_before = not_known();
     }
 
-    /// When enough events had come together, and the success that followed, if all happened that the rule looks for.
-    fn is_found<'s>(&self, successes: &'s [Breach], limits: Limits) -> Option<(i64, Option<&'s Breach>)> {
+    /// When enough events had come together, and the first success that followed, if all happened that the rule looks for.
+    fn is_found<'s>(&self, successes: &'s [Success], limits: Limits) -> Option<(i64, Option<&'s Success>)> {
         let reached = self.reached?;
-        let follows = |success: &&Breach| (reached..=self.last.saturating_add(limits.window)).contains(&success.time);
-        let breach = successes.iter().filter(follows).min_by_key(|success| success.time);
-        (breach.is_some() || !limits.then_success).then_some((reached, breach))
+        let span = reached..=self.last.saturating_add(limits.window);
+        let follows = |success: &&Success| span.contains(&success.breach.time);
+        let success =
+            successes.iter().filter(follows).min_by_key(|success| (success.breach.time, &success.breach.user));
+        (success.is_some() || !limits.then_success).then_some((reached, success))
     }
 
     /// What is found if enough events came together; `open` if further lines may change it.
@@ -416,12 +428,14 @@ impl Episode {
         &self,
         rule: &Rule,
         subject: impl FnOnce() -> Subject,
-        successes: &[Breach],
+        successes: &[Success],
         limits: Limits,
         open: bool,
     ) -> Option<Finding> {
-        let (reached, breach) = self.is_found(successes, limits)?;
-        let severity = if breach.is_some() { Severity::Critical } else { rule.severity };
+        let (reached, success) = self.is_found(successes, limits)?;
+        let shown =
+            self.evidence.iter().map(|(_, line)| line).chain(success.and_then(|success| success.evidence.as_ref()));
+        let severity = if success.is_some() { Severity::Critical } else { rule.severity };
         Some(Finding {
             rule: rule.name.clone(),
             severity,
@@ -434,10 +448,10 @@ impl Episode {
             first: self.first,
             last: self.last,
             reached,
-            breach: breach.cloned(),
+            breach: success.map(|success| success.breach.clone()),
             note: None,
             can_wait: false,
-            evidence: self.evidence.iter().map(|(_, evidence)| evidence.evidence()).collect(),
+            evidence: shown.map(KeptLine::evidence).collect(),
             open,
         })
     }

@@ -109,7 +109,7 @@ pub struct Finding {
     pub note: Option<String>,
     /// Whether it can wait for the next report, so that nobody is told at once.
     pub can_wait: bool,
-    /// A few of the lines.
+    /// A few of the lines, and last that of the success that followed.
     pub evidence: Vec<Evidence>,
     /// Whether it can still grow or change as further lines come.
     pub open: bool,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use logkeeper::model::About;
+use logkeeper::model::{About, StoredFinding};
 use logkeeper::store::FindingFilter;
 
 use crate::support::{self, TestBed};
@@ -291,9 +291,11 @@ fn somebody_who_got_in_is_found_however_the_log_is_cut() {
         }
         let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
         let found = bed.store().findings(&filter).unwrap();
-        found.iter().map(|f| f.finding.breach.as_ref().map(|breach| breach.user.clone())).collect::<Vec<_>>()
+        let last = |f: &StoredFinding| f.finding.evidence.last().map(|evidence| evidence.text.clone());
+        let told = |f| (last(f), f.finding.evidence.len(), f.finding.breach.as_ref().map(|breach| breach.user.clone()));
+        found.iter().map(told).collect::<Vec<_>>()
     };
-    let want = vec![Some("root".to_owned())];
+    let want = vec![(Some(accepted.trim_end().to_owned()), 4, Some("root".to_owned()))];
     assert_eq!(breached(&[&(failed.clone() + accepted)]), want);
     assert_eq!(breached(&[&failed, accepted]), want);
 }

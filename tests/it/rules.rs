@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cuts::assert_cuts_change_nothing_with;
-use crate::support::TestBed;
+use crate::support::{TestBed, has, skip};
 
 fn corpus(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rules").join(name);
@@ -409,6 +409,28 @@ fn a_rule_is_told_in_words() {
     assert!(told.contains("10 % answers 5xx among at least 50 within a clock period of 5m"), "{told}");
     let told = bed.run(&["rules", "explain", "nothing"]);
     assert!(told.code != 0 && told.stderr.contains("one of: "), "{told:?}");
+}
+
+#[test]
+fn at_a_terminal_what_is_told_of_a_rule_breaks_between_words_and_goes_on_below_its_beginning() {
+    if !has("script") {
+        return skip("at_a_terminal_what_is_told_of_a_rule_breaks_between_words", "script (util-linux)");
+    }
+    let bed = TestBed::new();
+    let terminal = format!("stty cols 72; {} rules explain failed-logins", env!("CARGO_BIN_EXE_logkeeper"));
+    let mut script = std::process::Command::new("script");
+    script
+        .args(["-qec", &terminal, "/dev/null"])
+        .env("LOGKEEPER_CONFIG", bed.path(""))
+        .stdin(std::process::Stdio::null());
+    let shown = String::from_utf8(script.output().unwrap().stdout).unwrap();
+    let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
+    assert!(lines.iter().all(|line| line.len() <= 72), "{shown}");
+    let meaning =
+        logkeeper::config::shipped_rules().into_iter().find(|rule| rule.name == "failed-logins").unwrap().meaning;
+    let at = lines.iter().position(|line| line.starts_with("  means        One address keeps")).expect(&shown);
+    assert_eq!(lines[at + 1].find(|c| c != ' '), Some(15), "{shown}");
+    assert_eq!([lines[at][15..].trim(), lines[at + 1].trim()].join(" "), meaning);
 }
 
 #[test]
