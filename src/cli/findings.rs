@@ -111,7 +111,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&lines.collect::<String>());
         return Ok(ExitCode::SUCCESS);
     }
-    let stamp = |seconds| output::time(seconds, config.zone);
+    let stamp = |seconds| output::short_time(seconds, config.zone);
     let rows = found.into_iter().map(|stored| {
         let f = stored.finding;
         let (first, last, subject) = (stamp(f.first), stamp(f.last), f.subject_words());

@@ -25,7 +25,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print_json(&runs)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let stamp = |at| output::stamp(at, config.zone);
+    let stamp = |at| output::short_stamp(at, config.zone);
     let rows = runs.into_iter().map(|run| {
         let took = run.started.zip(run.finished).map(|(start, end)| output::duration(end - start));
         vec![
@@ -39,6 +39,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             run.summary,
         ]
     });
+    output::print_times(config.zone);
     output::print_table(&["RUN", "SLOT", "STARTED", "TOOK", "TRIGGER", "OUTCOME", "JOB", "SUMMARY"], rows.collect());
     Ok(ExitCode::SUCCESS)
 }

@@ -15,10 +15,14 @@ pub struct Args {
     json: bool,
 }
 
+/// How wide a window has to be for descriptions to stand beside all else.
+const WITH_DESCRIPTIONS: u16 = 110;
+
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let now = SystemClock.now();
     let paused = store.paused()?;
+    let is_wide = output::window().is_none_or(|columns| columns >= WITH_DESCRIPTIONS);
     let (mut rows, mut json) = (Vec::new(), Vec::new());
     for job in config.jobs.values() {
         let paused_since = paused.get(job.id.as_str());
@@ -40,20 +44,22 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             _ => "-",
         };
         rows.push(vec![
-            next.map_or(none_next.to_owned(), |at| output::stamp(at, config.zone)),
+            next.map_or(none_next.to_owned(), |at| output::short_stamp(at, config.zone)),
             next.map_or("-".to_owned(), |at| output::duration(at - now)),
-            started.map_or("-".to_owned(), |at| output::stamp(at, config.zone)),
+            started.map_or("-".to_owned(), |at| output::short_stamp(at, config.zone)),
             started.map_or("-".to_owned(), |at| output::duration(now - at)),
             state.to_owned(),
             job.id.to_string(),
             job.work.kind().to_owned(),
-            job.description.clone(),
+            if is_wide { job.description.clone() } else { String::new() },
         ]);
     }
     if args.json {
         output::print_json(&json)?;
     } else {
-        output::print_table(&["NEXT", "LEFT", "LAST", "PASSED", "OUTCOME", "JOB", "KIND", "DESCRIPTION"], rows);
+        output::print_times(config.zone);
+        let description = if is_wide { "DESCRIPTION" } else { "" };
+        output::print_table(&["NEXT", "LEFT", "LAST", "PASSED", "OUTCOME", "JOB", "KIND", description], rows);
     }
     Ok(ExitCode::SUCCESS)
 }

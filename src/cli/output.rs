@@ -7,12 +7,19 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::ConfigErrors;
 use crate::model::Problem;
 use crate::model::untrusted::printable;
 
 /// In a narrower window a fitted table can't be read any more.
 const NARROWEST: u16 = 60;
+
+/// How far away an instant is of which the year is told.
+const HALF_A_YEAR: TimeDelta = TimeDelta::days(182);
+
+/// Longer words are broken where there is no room.
+const LONG_WORD: usize = 16;
 
 /// Why not all could be printed.
 static FAILURE: OnceLock<String> = OnceLock::new();
@@ -47,67 +54,95 @@ pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 
 /// Prints a table: fitted into the window for a person, one plain line a row for a program.
 pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
-    // The blanks at both ends are not printed.
-    let mut table = fitted_table(2);
     // A remark that nobody has needs no room.
     let is_used = |at: &usize| {
         !header[*at].is_empty() || rows.iter().any(|row| row.get(*at).is_some_and(|cell| !cell.is_empty()))
     };
     let used: Vec<usize> = (0..header.len()).filter(is_used).collect();
-    table.set_header(used.iter().map(|at| header[*at]));
-    for row in rows {
+    let header = used.iter().map(|at| header[*at].to_owned()).collect();
+    let cells = rows.into_iter().map(|row| {
         let cells = row.into_iter().enumerate().filter(|(at, _)| used.contains(at));
-        table.add_row(cells.map(|(_, cell)| printable(cell.as_bytes())));
-    }
-    keep_words_whole(&mut table);
-    for line in table.lines() {
-        print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()));
+        cells.map(|(_, cell)| printable(cell.as_bytes())).collect()
+    });
+    // The blanks at both ends are not printed.
+    for line in table_lines([header].into_iter().chain(cells).collect(), 2) {
+        print(&format!("{}\n", line.strip_prefix(' ').unwrap_or(&line)));
     }
 }
 
 /// Prints what is told of one thing, a line for each name with its text; long ones go on below their beginning where the window ends.
 pub fn print_fields(fields: Vec<(&str, String)>) {
-    let mut table = fitted_table(0);
-    for (name, text) in fields {
-        table.add_row([name, &printable(text.as_bytes())]);
-    }
-    keep_words_whole(&mut table);
-    for line in table.lines() {
-        print(&format!(" {}\n", line.trim_end()));
+    let cells = fields.into_iter().map(|(name, text)| vec![name.to_owned(), printable(text.as_bytes())]);
+    for line in table_lines(cells.collect(), 0) {
+        print(&format!(" {line}\n"));
     }
 }
 
-/// An empty table, which is fitted into the window, and so many columns more, for a person.
-fn fitted_table(more: u16) -> Table {
+/// The lines of a table, for a person fitted into the window and so many columns more.
+fn table_lines(mut rows: Vec<Vec<String>>, more: u16) -> Vec<String> {
+    let window = window().map(|columns| columns.saturating_add(more));
+    let fits = |widths: &[u16]| {
+        window.is_some_and(|window| widths.iter().copied().map(u32::from).sum::<u32>() <= window.into())
+    };
+    let mut widths = longest_words(&rows);
+    if window.is_some() && !fits(&widths) {
+        rows.iter_mut().flatten().for_each(|cell| *cell = with_long_words_broken(cell));
+        widths = longest_words(&rows);
+    }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    if std::io::stdout().is_terminal()
-        && let Ok(window) = rustix::termios::tcgetwinsize(std::io::stdout())
-        && window.ws_col >= NARROWEST
-    {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window.ws_col.saturating_add(more));
+    table.add_rows(rows);
+    if let Some(window) = window {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(window);
     }
-    table
-}
-
-/// Has a table that is fitted break lines between words only, if the window has room for all words.
-fn keep_words_whole(table: &mut Table) {
-    let Some(window) = table.width() else { return };
-    let mut longest: Vec<u16> = Vec::new();
-    for cell in table.header().into_iter().chain(table.row_iter()).flat_map(|row| row.cell_iter().enumerate()) {
-        let (column, cell) = cell;
-        let word = cell.content().split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
-        if longest.len() <= column {
-            longest.resize(column + 1, 0);
-        }
-        // A blank stands on each side.
-        longest[column] = longest[column].max(u16::try_from(word + 2).unwrap_or(u16::MAX));
-    }
-    if longest.iter().map(|width| u32::from(*width)).sum::<u32>() <= u32::from(window) {
-        for (column, width) in table.column_iter_mut().zip(longest) {
+    if fits(&widths) {
+        // So lines break between words only.
+        for (column, width) in table.column_iter_mut().zip(widths) {
             column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
         }
     }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// How many columns the window of a person has, if a table can be fitted into it.
+pub fn window() -> Option<u16> {
+    let out = std::io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(out).ok()).flatten()?;
+    (size.ws_col >= NARROWEST).then_some(size.ws_col)
+}
+
+/// How wide each column has to be for its longest word.
+fn longest_words(rows: &[Vec<String>]) -> Vec<u16> {
+    let mut longest = vec![0; rows.iter().map(Vec::len).max().unwrap_or(0)];
+    for (column, cell) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+        let word = cell.split_whitespace().map(|word| word.chars().count()).max().unwrap_or(0);
+        // A blank stands on each side.
+        longest[column] = longest[column].max(u16::try_from(word + 2).unwrap_or(u16::MAX));
+    }
+    longest
+}
+
+/// A text whose long words, as names of rules and addresses of IPv6, go on in another line behind the last sign that may stand at a line's end.
+fn with_long_words_broken(text: &str) -> String {
+    let mut broken = String::with_capacity(text.len() + 8);
+    let (mut length, mut end) = (0, None);
+    for c in text.chars() {
+        length = if c.is_whitespace() { 0 } else { length + 1 };
+        if c.is_whitespace() {
+            end = None;
+        }
+        if length > LONG_WORD
+            && let Some(end) = end.take()
+        {
+            broken.insert(end, '\n');
+            length = broken[end..].chars().count();
+        }
+        broken.push(c);
+        if matches!(c, '-' | ':' | '/' | '_' | '=') {
+            end = Some(broken.len());
+        }
+    }
+    broken
 }
 
 /// Says in which zone times are, for a person: to them they are shown without.
@@ -162,6 +197,24 @@ pub fn rfc3339(seconds: i64, zone: Tz) -> String {
     DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&zone).to_rfc3339()
 }
 
+/// An instant in a table of many columns: for a person with the day of the week and without seconds and year, as [`stamp`] for a program.
+pub fn short_stamp(instant: DateTime<Utc>, zone: Tz) -> String {
+    for_a_person(instant, zone, "%a %-d %b %H:%M").unwrap_or_else(|| stamp(instant, zone))
+}
+
+/// Seconds since 1970 in a table of many columns: without seconds and year for a person, as RFC 3339 for a program.
+pub fn short_time(seconds: i64, zone: Tz) -> String {
+    let instant = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    for_a_person(instant, zone, "%-d %b %H:%M").unwrap_or_else(|| rfc3339(seconds, zone))
+}
+
+/// As `ls -l` does it: of what is long ago, or far ahead, the year matters more than the hour.
+fn for_a_person(instant: DateTime<Utc>, zone: Tz, form: &str) -> Option<String> {
+    let is_near = (instant - SystemClock.now()).abs() < HALF_A_YEAR;
+    let form = if is_near { form } else { "%-d %b %Y" };
+    std::io::stdout().is_terminal().then(|| instant.with_timezone(&zone).format(form).to_string())
+}
+
 /// A length of time in its two largest units.
 pub fn duration(delta: TimeDelta) -> String {
     let seconds = delta.num_seconds().max(0);
@@ -172,5 +225,27 @@ pub fn duration(delta: TimeDelta) -> String {
         (0, 0, m) => format!("{m}min {}s", seconds % 60),
         (0, h, m) => format!("{h}h {m}min"),
         (d, h, _) => format!("{d}d {h}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_words_go_on_behind_a_sign_that_may_stand_at_the_end_of_a_line() {
+        for (text, broken) in [
+            ("failed-logins-account", "failed-logins-\naccount"),
+            ("account a-b-c", "account a-b-c"),
+            ("2001:db8:c3d9:966::9dd1", "2001:db8:c3d9:\n966::9dd1"),
+            ("a-very-long-name-of-a-rule-here", "a-very-long-\nname-of-a-rule-\nhere"),
+            ("nothing-to nosigninthisverylongword", "nothing-to nosigninthisverylongword"),
+            (
+                "\u{fc}ber-\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}",
+                "\u{fc}ber-\n\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}",
+            ),
+        ] {
+            assert_eq!(with_long_words_broken(text), broken);
+        }
     }
 }
