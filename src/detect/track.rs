@@ -14,8 +14,10 @@ use crate::model::{Breach, Finding, Rule, RuleKind, Severity, Subject};
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
 
-/// From how many events of one subject on older ones are let go while a scan still reads, and how late lines may then come,
-/// in seconds.
+/// From how many events of one subject on it is looked for those that matter no more.
+const FEW_EVENTS: usize = 8;
+
+/// From how many on older ones are let go while a scan still reads, and how late lines may then come, in seconds.
 const MANY_EVENTS: usize = 1 << 15;
 const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 
@@ -193,18 +195,15 @@ impl Track {
             }
             None => self.begin_episode(Single { time, value, times, evidence: sighting.evidence() }, limits),
         }
-        let reached = index.and_then(|index| self.episodes[index].reached).filter(|reached| *reached <= time);
-        // Where enough events came together before, this one doesn't make it so any earlier, nor will another one; and a window doesn't
-        // reach into another episode, because pauses within one are at least as long.
-        if reached.is_some_and(|reached| reached < safe) {
+        if index.is_some_and(|index| self.episodes[index].is_reached_by(time)) {
             return;
         }
-        self.changed |= reached.is_none();
+        self.changed = true;
         match self.recent.last_mut() {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
             _ => {
                 self.recent.push((time, times, value));
-                self.forget_long_ago(limits);
+                self.forget_where_many(limits);
             }
         }
     }
@@ -283,14 +282,19 @@ impl Track {
         self.successes.retain(|success| success.breach.time >= first.min(safe.saturating_sub(limits.window)));
     }
 
-    /// Lets go of events that no window to come can hold, however late its lines, when there are very many.
-    fn forget_long_ago(&mut self, limits: Limits) {
-        if self.recent.len() < MANY_EVENTS || !self.recent.len().is_power_of_two() {
+    /// Lets go of events that matter no more, now and then, and of those that no window to come can hold, however late its lines, when
+    /// there are very many.
+    fn forget_where_many(&mut self, limits: Limits) {
+        if self.recent.len() < FEW_EVENTS || !self.recent.len().is_power_of_two() {
             return;
         }
         self.evaluate(limits);
-        let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
-        self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
+        let Self { recent, episodes, .. } = self;
+        recent.retain(|(time, ..)| !episodes.iter().any(|episode| episode.holds(*time) && episode.is_reached_by(*time)));
+        if self.recent.len() >= MANY_EVENTS {
+            let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
+            self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
+        }
     }
 
     /// Forgets the older half of the successes, but for those that tell of a break-in.
@@ -333,7 +337,7 @@ impl Track {
                 start += 1;
             }
             if held.size() >= u64::from(limits.threshold)
-                && let Some(episode) = self.episodes.iter_mut().find(|e| (e.first..=e.last).contains(&time))
+                && let Some(episode) = self.episodes.iter_mut().find(|episode| episode.holds(time))
             {
                 episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
             }
@@ -399,6 +403,16 @@ impl Episode {
             let last = self.evidence.last().filter(|_| self.evidence.len() >= EVIDENCE_LINES);
             self.kept_before = last.map_or_else(not_known, |(last, _)| *last);
         }
+    }
+
+    fn holds(&self, time: i64) -> bool {
+        (self.first..=self.last).contains(&time)
+    }
+
+    /// Whether enough events had come together at this time: then one of it doesn't make it so any earlier, nor does it together with
+    /// another one; and a window doesn't reach into another episode, because pauses within one are at least as long.
+    fn is_reached_by(&self, time: i64) -> bool {
+        self.reached.is_some_and(|reached| reached <= time)
     }
 
     fn join(&mut self, later: Self) {
