@@ -110,9 +110,9 @@ fn show_findings(app: &App) -> anyhow::Result<()> {
     let mut found = app.store.findings(&FindingFilter::default())?;
     found.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity, f.finding.count)), f.id));
     output::print(&format!("\nFound, of {} in all:\n", found.len()));
-    let zone = app.config().zone;
+    let now = SystemClock.now().with_timezone(&app.config().zone);
     for finding in found.iter().take(SHOWN) {
-        let words = crate::model::untrusted::printable(report::finding_sentence(finding, zone).as_bytes());
+        let words = crate::model::untrusted::printable(report::finding_sentence(finding, &now).as_bytes());
         output::print(&format!("  {:<8} {words}\n", finding.finding.severity.to_string()));
     }
     Ok(())

@@ -189,7 +189,7 @@ fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
         "event.end": time(f.last), "event.severity": severity, "event.dataset": "logkeeper.finding", "event.id": found.id,
         "rule.name": f.rule, "rule.description": config.rules.get(&f.rule).map(|rule| rule.meaning.clone()),
         "observer.hostname": config.host, "logkeeper.count": f.count, "logkeeper.counted": f.counted,
-        "message": crate::report::finding_sentence(found, config.zone),
+        "message": crate::report::finding_sentence(found, &SystemClock.now().with_timezone(&config.zone)),
     });
     for (field, value) in &f.subject {
         let field = if field == "http.status" { "http.response.status_code" } else { field };
@@ -212,7 +212,8 @@ fn tell(found: &StoredFinding, config: &Config) {
     let stamp = |seconds| output::stamp(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
     let (subject, count, counted) = (f.subject_words(), f.count, f.counted);
     output::print(&format!("finding {}: {} {} - {subject} ({count} {counted})\n", found.id, f.severity, f.rule));
-    let mut fields = vec![("found", crate::report::finding_sentence(found, config.zone))];
+    let mut fields =
+        vec![("found", crate::report::finding_sentence(found, &SystemClock.now().with_timezone(&config.zone)))];
     if let Some(rule) = config.rules.get(&f.rule) {
         fields.push(("looks for", rule.looks_for()));
         fields.push(("means", rule.meaning.clone()));

@@ -13,8 +13,9 @@ use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 pub struct Count {
     rule: Rule,
     of: Selection,
-    /// Whose values are told apart; none where events are counted.
-    value: Option<Field>,
+    /// By what those who failed are told apart, or what is counted; none where neither matters.
+    who: Option<Field>,
+    heeds_logins: bool,
     by: Vec<Field>,
     episodes: Episodes,
     batch: Batch,
@@ -31,12 +32,14 @@ impl Count {
             RuleKind::Distinct { of, value, by, threshold, window } => (of, Some(*value), by, *threshold, *window),
             _ => unreachable!("detector() makes this for count, distinct and sequence rules only"),
         };
+        let heeds_logins = rule.heeds_logins();
         let measure = if value.is_some() { Measure::Values } else { Measure::Events };
         let episodes = Episodes::new(Limits::new(rule, threshold, window, measure), NAMES);
         Self {
             rule: rule.clone(),
             of: of.clone(),
-            value,
+            who: value.or(heeds_logins.then_some(Field::UserName)),
+            heeds_logins,
             by: by.clone(),
             episodes,
             batch: Batch::default(),
@@ -45,30 +48,30 @@ impl Count {
     }
 
     fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
-        let Some(value) = self.digest(event) else { return };
+        let is_counted = self.of.holds(event, sighting.failures, sighting.urgent);
+        if !is_counted && !(event.action == Action::LoginSucceeded && self.heeds_logins) {
+            return;
+        }
+        let Some(who) = self.digest(event) else { return };
         if !write_key(&self.by, event, &mut self.key) {
             return;
         }
-        if self.of.holds(event, sighting.failures, sighting.urgent) {
-            self.batch.note(&self.key, index, sighting.failures.max(1), value);
-        } else if event.action == Action::LoginSucceeded
-            && (matches!(self.rule.kind, RuleKind::Sequence { .. })
-                || self.by == [Field::SourceIp] && self.of == Selection::FailedLogins)
-        {
-            // That an account is used after others guessed at it proves nothing, unless somebody wants to know; that an
-            // address gets in does.
-            self.batch.note_success(&self.key, index);
+        if is_counted {
+            self.batch.note(&self.key, index, sighting.failures.max(1), who);
+        } else {
+            self.batch.note_success(&self.key, index, who);
         }
     }
 
-    /// The digest of an event's value: values are only compared. None where the event has no such value.
+    /// A digest of who an event is of: they are only compared. 0 where it isn't told; none where that is what is counted.
     fn digest(&mut self, event: &Event<'_>) -> Option<u64> {
-        let Some(field) = self.value else { return Some(0) };
-        write_key(&[field], event, &mut self.key).then(|| {
-            let mut digest = DefaultHasher::new();
-            digest.write(&self.key);
-            digest.finish()
-        })
+        let Some(field) = self.who else { return Some(0) };
+        if !write_key(&[field], event, &mut self.key) {
+            return (!matches!(self.rule.kind, RuleKind::Distinct { .. })).then_some(0);
+        }
+        let mut digest = DefaultHasher::new();
+        digest.write(&self.key);
+        Some(digest.finish())
     }
 }
 

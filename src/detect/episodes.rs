@@ -34,19 +34,20 @@ struct Noted {
     index: usize,
     /// How many events it is; 0 for a success.
     times: u32,
-    value: u64,
+    /// A digest of who it is of, or of the value that is counted.
+    who: u64,
 }
 
 impl Batch {
-    /// Notes that a line, by its place among the lines, tells of so many events of a subject with this value.
-    pub fn note(&mut self, subject: &[u8], index: usize, times: u32, value: u64) {
+    /// Notes that a line, by its place among the lines, tells of so many events of a subject, by one who is told by a digest.
+    pub fn note(&mut self, subject: &[u8], index: usize, times: u32, who: u64) {
         self.keys.extend_from_slice(subject);
-        self.noted.push(Noted { end: self.keys.len(), index, times, value });
+        self.noted.push(Noted { end: self.keys.len(), index, times, who });
     }
 
     /// Notes that it tells of a success of a subject.
-    pub fn note_success(&mut self, subject: &[u8], index: usize) {
-        self.note(subject, index, 0, 0);
+    pub fn note_success(&mut self, subject: &[u8], index: usize, who: u64) {
+        self.note(subject, index, 0, who);
     }
 
     /// Forgets all.
@@ -116,8 +117,8 @@ enum Known {
 
 impl Known {
     fn beginning_with(limits: Limits, safe: i64, noted: &Noted, sighting: &Sighting<'_>) -> Self {
-        let Noted { times, value, .. } = *noted;
-        let single = Single { time: sighting.time, value, times, evidence: sighting.evidence() };
+        let Noted { times, who, .. } = *noted;
+        let single = Single { time: sighting.time, who, times, evidence: sighting.evidence() };
         if times > 0 && !limits.is_reached_by(&single) {
             return Self::Once(single);
         }
@@ -137,9 +138,9 @@ impl Known {
         }
         let Self::Often(track) = self else { return };
         if noted.times > 0 {
-            track.add(limits, safe, noted.times, noted.value, sighting);
+            track.add(limits, safe, noted.times, noted.who, sighting);
         } else {
-            track.add_success(limits, safe, sighting);
+            track.add_success(limits, safe, noted.who, sighting);
         }
     }
 
@@ -373,12 +374,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::subject::NAMES;
+    use super::super::track::Meaning;
     use super::*;
     use crate::config::shipped_rules;
     use crate::demo::random::Random;
 
     const LIMITS: Limits =
-        Limits { threshold: 4, window: 60, merge: 120, measure: Measure::Events, then_success: false };
+        Limits { threshold: 4, window: 60, merge: 120, measure: Measure::Events, success: Meaning::GotIn };
 
     /// What a database would hold.
     #[derive(Default)]

@@ -17,6 +17,7 @@ mod silent;
 mod spike;
 mod subject;
 mod track;
+mod tries;
 mod usual;
 mod values;
 

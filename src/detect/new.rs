@@ -96,7 +96,9 @@ impl Newcomers {
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
         let evidence = presence.evidence.as_ref()?;
-        let learnt = self.since?.saturating_add(self.learn);
+        let since = self.since?;
+        let learnt = since.saturating_add(self.learn);
+        let known = presence.first.saturating_sub(since).min(self.forget);
         (presence.first >= learnt).then(|| Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
@@ -107,7 +109,7 @@ impl Newcomers {
             last: presence.first,
             reached: presence.first,
             breach: None,
-            note: Some(format!("not seen in the {} before", days(self.forget))),
+            note: Some(format!("not seen in the {} before", days(known))),
             can_wait: false,
             evidence: vec![evidence.evidence()],
             open,
@@ -167,8 +169,8 @@ impl Detector for Newcomers {
 
 fn days(seconds: i64) -> String {
     const DAY: i64 = 24 * 60 * 60;
-    if seconds % DAY == 0 {
-        return format!("{} days", seconds / DAY);
+    if seconds >= DAY {
+        return format!("{} day{}", seconds / DAY, if seconds < 2 * DAY { "" } else { "s" });
     }
     humantime::format_duration(std::time::Duration::from_secs(seconds.unsigned_abs())).to_string()
 }

@@ -2,7 +2,8 @@
 //!
 //! Time is looked at in quarters of an hour. For each quarter without a line, what past weeks had at that time of the
 //! week tells how likely that was; a pause is a finding once all its quarters together are as good as impossible. So a log
-//! that pauses every night may do so, and one that has a line now and then must pause for very long.
+//! that pauses every night may do so, and one that has a line now and then must pause for very long. Lines that come in bursts are
+//! no such proof: in at least three of four past weeks there must have been a line in the same span.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -70,8 +71,8 @@ struct Pause {
     is_over: bool,
     /// When it became a finding: the quarter after which it was as good as impossible.
     reached: i64,
-    /// How many weeks say so.
-    weeks: usize,
+    /// In how many weeks there were lines in that span, and how many were looked at.
+    weeks: (usize, usize),
 }
 
 impl Silent {
@@ -108,38 +109,46 @@ impl Silent {
         .collect()
     }
 
-    /// When a pause became as good as impossible, and how many weeks say so.
-    fn impossible_from(&self, heard: &Heard, from: i64, until: i64) -> Option<(i64, usize)> {
+    /// When a pause became as good as impossible, and which weeks say so ([`Pause::weeks`]).
+    fn impossible_from(&self, heard: &Heard, from: i64, until: i64) -> Option<(i64, (usize, usize))> {
         let mut likelihood = 1.0;
+        let mut talked = [false; WEEKS as usize];
         let since = heard.since?;
         // Later than that, all that is looked back to lies in the pause itself.
         let looked_at = from..until.min(from + (WEEKS as i64 * 7 + 1) * 24 * 4);
         for quarter in looked_at {
-            let past: Vec<i64> = self.in_past_weeks(quarter).filter(|past| past - BESIDE >= since).collect();
+            let past = self.in_past_weeks(quarter).filter(|(_, past)| past - BESIDE >= since);
+            let past: Vec<(usize, i64)> = past.collect();
             if past.len() < WEEKS_NEEDED {
                 return None;
             }
             let all = past.len() * (2 * BESIDE as usize + 1);
-            let with_lines: usize = past.iter().map(|past| heard.count(past - BESIDE, past + BESIDE)).sum();
+            let with_lines: usize = past.iter().map(|(_, past)| heard.count(past - BESIDE, past + BESIDE)).sum();
             likelihood *= (all - with_lines + 1) as f64 / (all + 1) as f64;
-            if likelihood < AS_GOOD_AS_IMPOSSIBLE && quarter - from + 1 >= self.after {
-                return Some((quarter + 1, past.len()));
+            past.iter().for_each(|(week, past)| talked[*week] |= heard.count(*past, *past) > 0);
+            let weeks = (past.iter().filter(|(week, _)| talked[*week]).count(), past.len());
+            let is_long = quarter - from + 1 >= self.after;
+            if likelihood < AS_GOOD_AS_IMPOSSIBLE && is_long && 4 * weeks.0 >= 3 * weeks.1 {
+                return Some((quarter + 1, weeks));
             }
         }
         None
     }
 
-    /// The same quarter of the same weekday on the wall clock, one week ago and so on.
-    fn in_past_weeks(&self, quarter: i64) -> impl Iterator<Item = i64> {
+    /// The same quarter of the same weekday on the wall clock, one week ago and so on, with the place of its week.
+    fn in_past_weeks(&self, quarter: i64) -> impl Iterator<Item = (usize, i64)> {
         let local = DateTime::from_timestamp(quarter * BUCKET, 0).unwrap_or_default().with_timezone(&self.zone);
         let zone = self.zone;
         (1..=WEEKS).filter_map(move |week| {
             let past = local.naive_local().checked_sub_days(Days::new(7 * week))?;
-            Some(zone.from_local_datetime(&past).earliest()?.timestamp().div_euclid(BUCKET))
+            let quarter = zone.from_local_datetime(&past).earliest()?.timestamp().div_euclid(BUCKET);
+            Some((week as usize - 1, quarter))
         })
     }
 
     fn finding(&self, source: &str, pause: &Pause) -> Finding {
+        let (talked, weeks) = pause.weeks;
+        let of = if talked < weeks { format!("{talked} of the") } else { "the".to_owned() };
         Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
@@ -150,7 +159,7 @@ impl Silent {
             last: pause.until * BUCKET,
             reached: pause.reached * BUCKET,
             breach: None,
-            note: Some(format!("in the {} weeks before there were lines at that time", pause.weeks)),
+            note: Some(format!("in {of} {weeks} weeks before there were lines at that time")),
             can_wait: false,
             evidence: Vec::new(),
             open: !pause.is_over,

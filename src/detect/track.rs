@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+use super::tries::Tries;
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Breach, Finding, Rule, RuleKind, Severity, Subject};
+use crate::model::{Breach, Field, Finding, Rule, RuleKind, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
@@ -35,8 +36,19 @@ pub struct Limits {
     pub merge: i64,
     /// What is counted.
     pub measure: Measure,
-    /// Whether a success has to follow.
-    pub then_success: bool,
+    /// What a success means.
+    pub success: Meaning,
+}
+
+/// What it means that a subject gets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// That some of its failures may have been mistakes.
+    Mistakes,
+    /// The same, and else that it got in.
+    GotIn,
+    /// What the rule looks for.
+    Found,
 }
 
 /// What is counted in a window.
@@ -49,6 +61,11 @@ pub enum Measure {
 }
 
 impl Limits {
+    /// What is kept of who an event is of.
+    fn value(&self, who: u64) -> u64 {
+        if self.measure == Measure::Values { who } else { 0 }
+    }
+
     /// Whether the events of one line are enough.
     pub fn is_reached_by(&self, single: &Single) -> bool {
         let size = if self.measure == Measure::Events { single.times } else { 1 };
@@ -57,8 +74,15 @@ impl Limits {
 
     /// Those of a rule.
     pub fn new(rule: &Rule, threshold: u32, window: Duration, measure: Measure) -> Self {
-        let then_success = matches!(rule.kind, RuleKind::Sequence { .. });
-        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure, then_success }
+        let success = match &rule.kind {
+            RuleKind::Sequence { .. } => Meaning::Found,
+            // That an account is used after others guessed at it proves nothing; that an address gets in does.
+            RuleKind::Count { by, .. } | RuleKind::Distinct { by, .. } if by.contains(&Field::SourceIp) => {
+                Meaning::GotIn
+            }
+            _ => Meaning::Mistakes,
+        };
+        Self { threshold, window: window.as_secs() as i64, merge: rule.merge.as_secs() as i64, measure, success }
     }
 }
 
@@ -67,8 +91,8 @@ impl Limits {
 pub struct Single {
     /// When they were.
     pub time: i64,
-    /// Their value, where values are counted.
-    pub value: u64,
+    /// A digest of who failed, or of the value that is counted.
+    pub who: u64,
     /// How many.
     pub times: u32,
     /// The line.
@@ -99,6 +123,9 @@ pub struct Track {
 pub struct Success {
     #[serde(flatten)]
     breach: Breach,
+    /// A digest of who it was, as of those who failed; 0 where it isn't known.
+    #[serde(default)]
+    pub who: u64,
     /// The line that tells of it; none where an older version stored it.
     evidence: Option<KeptLine>,
 }
@@ -119,6 +146,8 @@ pub struct Episode {
     kept_before: i64,
     /// The different values, where these are counted.
     values: Values,
+    #[serde(default)]
+    tries: Tries,
     evidence: Kept,
 }
 
@@ -151,19 +180,19 @@ impl Default for Track {
 impl Track {
     /// One that begins with these events.
     pub fn beginning_with(single: &Single, limits: Limits) -> Self {
-        let Single { time, value, times, ref evidence } = *single;
+        let Single { time, who, times, ref evidence } = *single;
         let mut track = Self { changed: true, ..Self::default() };
-        track.begin_episode(Single { time, value, times, evidence: evidence.clone() }, limits);
-        track.recent.push((time, times, value));
+        track.begin_episode(Single { time, who, times, evidence: evidence.clone() }, limits);
+        track.recent.push((time, times, limits.value(who)));
         track
     }
 
     /// The only events it had, if there are no others.
     pub fn single(&self) -> Option<Single> {
-        let ([episode], [(time, times, value)]) = (&*self.episodes, &*self.recent) else { return None };
+        let ([episode], [(time, times, _)]) = (&*self.episodes, &*self.recent) else { return None };
         let is_single = self.successes.is_empty() && episode.reached.is_none() && episode.count == u64::from(*times);
         let (_, evidence) = episode.evidence.first().filter(|_| is_single && episode.evidence.len() == 1)?;
-        Some(Single { time: *time, value: *value, times: *times, evidence: evidence.clone() })
+        Some(Single { time: *time, who: episode.tries.only()?, times: *times, evidence: evidence.clone() })
     }
 
     /// Some number, of all of it that one more event needs.
@@ -173,32 +202,33 @@ impl Track {
     }
 
     /// Takes a success in.
-    pub fn add_success(&mut self, limits: Limits, safe: i64, sighting: &Sighting<'_>) {
+    pub fn add_success(&mut self, limits: Limits, safe: i64, who: u64, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);
         if self.successes.len() >= MAX_SUCCESSES {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
         let breach = Breach { time: sighting.time, user };
-        self.successes.push(Success { breach, evidence: Some(sighting.evidence()) });
+        self.successes.push(Success { breach, who, evidence: Some(sighting.evidence()) });
     }
 
-    /// Takes so many events of a line in, which have this value. No event before `safe` has to be waited for.
-    pub fn add(&mut self, limits: Limits, safe: i64, times: u32, value: u64, sighting: &Sighting<'_>) {
+    /// Takes so many events of a line in, by one who is told by a digest. No event before `safe` has to be waited for.
+    pub fn add(&mut self, limits: Limits, safe: i64, times: u32, who: u64, sighting: &Sighting<'_>) {
         let time = sighting.time;
         self.forget_once(safe, limits);
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
-                self.episodes[index].add(times, value, limits.measure, sighting);
+                self.episodes[index].add(times, who, limits.measure, sighting);
                 self.join_neighbours(index, limits);
             }
-            None => self.begin_episode(Single { time, value, times, evidence: sighting.evidence() }, limits),
+            None => self.begin_episode(Single { time, who, times, evidence: sighting.evidence() }, limits),
         }
         if index.is_some_and(|index| self.episodes[index].is_reached_by(time)) {
             return;
         }
         self.changed = true;
+        let value = limits.value(who);
         match self.recent.last_mut() {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
             _ => {
@@ -213,14 +243,24 @@ impl Track {
         self.episodes.iter().position(near)
     }
 
-    fn begin_episode(&mut self, Single { time, value, times, evidence }: Single, limits: Limits) {
+    fn begin_episode(&mut self, Single { time, who, times, evidence }: Single, limits: Limits) {
         let mut values = Values::default();
         if limits.measure == Measure::Values {
-            values.insert(value);
+            values.insert(who);
         }
+        let tries = Tries::of(who, times);
         let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
         let kept_before = not_known();
-        self.episodes.push(Episode { first: time, last: time, count, reached: None, kept_before, values, evidence });
+        self.episodes.push(Episode {
+            first: time,
+            last: time,
+            count,
+            reached: None,
+            kept_before,
+            values,
+            tries,
+            evidence,
+        });
         self.episodes.sort_by_key(|episode| episode.first);
     }
 
@@ -290,7 +330,8 @@ impl Track {
         }
         self.evaluate(limits);
         let Self { recent, episodes, .. } = self;
-        recent.retain(|(time, ..)| !episodes.iter().any(|episode| episode.holds(*time) && episode.is_reached_by(*time)));
+        recent
+            .retain(|(time, ..)| !episodes.iter().any(|episode| episode.holds(*time) && episode.is_reached_by(*time)));
         if self.recent.len() >= MANY_EVENTS {
             let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
             self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
@@ -390,11 +431,12 @@ impl Window {
 }
 
 impl Episode {
-    fn add(&mut self, times: u32, value: u64, measure: Measure, sighting: &Sighting<'_>) {
+    fn add(&mut self, times: u32, who: u64, measure: Measure, sighting: &Sighting<'_>) {
         let time = sighting.time;
         if measure == Measure::Values && self.values.len() < MAX_VALUES {
-            self.values.insert(value);
+            self.values.insert(who);
         }
+        self.tries.add(who, times);
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);
@@ -420,6 +462,7 @@ impl Episode {
         self.last = self.last.max(later.last);
         self.count += later.count;
         Vec::from(later.values).into_iter().for_each(|value| self.values.insert(value));
+        self.tries.join(later.tries);
         self.reached = [self.reached, later.reached].into_iter().flatten().min();
         self.evidence.extend(later.evidence);
         self.evidence.sort_by_key(|(time, _)| *time);
@@ -431,10 +474,23 @@ impl Episode {
     fn is_found<'s>(&self, successes: &'s [Success], limits: Limits) -> Option<(i64, Option<&'s Success>)> {
         let reached = self.reached?;
         let span = reached..=self.last.saturating_add(limits.window);
-        let follows = |success: &&Success| span.contains(&success.breach.time);
-        let success =
-            successes.iter().filter(follows).min_by_key(|success| (success.breach.time, &success.breach.user));
-        (success.is_some() || !limits.then_success).then_some((reached, success))
+        let followed = successes.iter().filter(|success| span.contains(&success.breach.time));
+        let first = followed.min_by_key(|success| (success.breach.time, &success.breach.user));
+        match (limits.success, self.mistaken(successes, limits)) {
+            (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
+            (_, Some(_)) if limits.measure == Measure::Values => None,
+            (Meaning::GotIn, None) => Some((reached, first)),
+            _ => Some((reached, None)),
+        }
+    }
+
+    /// How many people mistyped and got in, where the failures of all others are not enough for a finding.
+    fn mistaken(&self, successes: &[Success], limits: Limits) -> Option<u64> {
+        let span = self.first..=self.last.saturating_add(limits.window);
+        let known = successes.iter().filter(|success| success.who != 0 && span.contains(&success.breach.time));
+        let told = self.tries.mistaken(known.map(|success| success.who))?;
+        let others = if limits.measure == Measure::Values { told.others } else { told.failures };
+        (others < u64::from(limits.threshold)).then_some(told.people)
     }
 
     /// What is found if enough events came together; `open` if further lines may change it.
@@ -449,6 +505,10 @@ impl Episode {
         let (reached, success) = self.is_found(successes, limits)?;
         let shown =
             self.evidence.iter().map(|(_, line)| line).chain(success.and_then(|success| success.evidence.as_ref()));
+        let people = self.mistaken(successes, limits).filter(|_| limits.success == Meaning::GotIn);
+        let note = people.map(|people| {
+            format!("{people} accounts got in after one or two failures each, as people behind one address do")
+        });
         let severity = if success.is_some() { Severity::Critical } else { rule.severity };
         Some(Finding {
             rule: rule.name.clone(),
@@ -463,7 +523,7 @@ impl Episode {
             last: self.last,
             reached,
             breach: success.map(|success| success.breach.clone()),
-            note: None,
+            note,
             can_wait: false,
             evidence: shown.map(KeptLine::evidence).collect(),
             open,
@@ -496,7 +556,8 @@ mod tests {
 
     #[test]
     fn what_is_let_go_of_very_many_events_hides_none_that_comes_then() {
-        let limits = Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events, then_success: false };
+        let limits =
+            Limits { threshold: 1, window: 60, merge: 3600, measure: Measure::Events, success: Meaning::GotIn };
         let mut episodes = Episodes::new(limits, NAMES);
         // The last one, after a pause, is as many as make older ones go.
         let last = 10 * MANY_EVENTS as i64;
@@ -550,7 +611,7 @@ mod tests {
                 window: 60,
                 merge: 60 + random(900),
                 measure,
-                then_success: false,
+                success: Meaning::GotIn,
             };
             let events = events(&mut random);
             let in_the_end = found(&events, limits, || false);
@@ -564,7 +625,8 @@ mod tests {
 
     #[test]
     fn events_that_come_much_too_late_are_found_where_they_come_together() {
-        let limits = Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events, then_success: false };
+        let limits =
+            Limits { threshold: 5, window: 600, merge: 3600, measure: Measure::Events, success: Meaning::GotIn };
         let (mut episodes, rule) = (Episodes::new(limits, NAMES), &shipped_rules()[0]);
         let far = 1_000_000;
         let times = [far].into_iter().chain((0..5).map(|n| far - 50_000 + 100 * n));

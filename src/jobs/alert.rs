@@ -34,7 +34,7 @@ impl Alert<'_> {
         findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.last)), f.id));
         let title = self.title(&findings);
         let intro = self.intro(findings.len());
-        let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config)).collect();
+        let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config, now)).collect();
         let rest = findings.len().saturating_sub(SHOWN);
         let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
         let footer = format!("Run {} on {}. Times are those of {}.", self.run, config.host, config.zone.name());
@@ -50,7 +50,7 @@ impl Alert<'_> {
             title: title.clone(),
             text: text.clone(),
             held_back: self.held_back,
-            items: findings.iter().take(Document::ITEMS).map(|finding| item(finding, config)).collect(),
+            items: findings.iter().take(Document::ITEMS).map(|finding| item(finding, config, now)).collect(),
             more_items: findings.len().saturating_sub(Document::ITEMS),
         };
         let mail = Mail {
@@ -106,7 +106,7 @@ impl Alert<'_> {
     }
 }
 
-fn item(finding: &StoredFinding, config: &Config) -> Item {
+fn item(finding: &StoredFinding, config: &Config, now: DateTime<Utc>) -> Item {
     let f = &finding.finding;
     let location = f.evidence.last().map(|evidence| match evidence.line {
         0 => evidence.file.to_string(),
@@ -119,13 +119,13 @@ fn item(finding: &StoredFinding, config: &Config) -> Item {
         severity: f.severity,
         subject: f.subject.iter().map(|(field, value)| (field.clone(), plain(value))).collect(),
         count: f.count,
-        sentence: plain(&finding_sentence(finding, config.zone)),
+        sentence: plain(&finding_sentence(finding, &now.with_timezone(&config.zone))),
         advice: config.rules.get(&f.rule).map(|rule| rule.advice.clone()).unwrap_or_default(),
         location: plain(&location.unwrap_or_default()),
     }
 }
 
-fn entry(finding: &StoredFinding, config: &Config) -> AlertEntry {
+fn entry(finding: &StoredFinding, config: &Config, now: DateTime<Utc>) -> AlertEntry {
     let f = &finding.finding;
     let rule = config.rules.get(&f.rule);
     let plain = |text: &str| printable(text.as_bytes());
@@ -137,7 +137,7 @@ fn entry(finding: &StoredFinding, config: &Config) -> AlertEntry {
             plain(&f.subject_words()),
             grouped(f.count)
         ),
-        sentence: plain(&finding_sentence(finding, config.zone)),
+        sentence: plain(&finding_sentence(finding, &now.with_timezone(&config.zone))),
         meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),
         advice: rule.map(|rule| rule.advice.clone()).unwrap_or_default(),
         evidence: f.evidence.iter().map(|e| plain(&format!("{}:{}: {}", e.file, e.line, e.text))).collect(),

@@ -54,12 +54,26 @@ impl Rule {
     pub fn counts(&self, event: &Event<'_>, failures: u32, urgent: bool) -> bool {
         let action = event.action;
         match &self.kind {
-            RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } => {
-                of.holds(event, failures, urgent) || action == Action::LoginSucceeded
+            RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } | RuleKind::Distinct { of, .. } => {
+                of.holds(event, failures, urgent) || action == Action::LoginSucceeded && self.heeds_logins()
             }
-            RuleKind::Distinct { of, .. } | RuleKind::New { of, .. } => of.holds(event, failures, urgent),
+            RuleKind::New { of, .. } => of.holds(event, failures, urgent),
             RuleKind::Spike { statuses, .. } | RuleKind::Ratio { statuses, .. } => is_answer(action, statuses),
             RuleKind::Pattern { .. } | RuleKind::Silent { .. } => false,
+        }
+    }
+
+    /// Whether logins are taken in besides what it counts: of an address they tell that it got in, or that who failed there had mistyped.
+    pub fn heeds_logins(&self) -> bool {
+        match &self.kind {
+            RuleKind::Sequence { .. } => true,
+            RuleKind::Count { of, by, .. } => *of == Selection::FailedLogins && by.contains(&Field::SourceIp),
+            RuleKind::Distinct { of, value, by, .. } => {
+                let addresses = by.contains(&Field::SourceIp) || by.contains(&Field::SourceNetwork);
+                let people = matches!(value, Field::SourceIp | Field::UserName);
+                *of == Selection::FailedLogins && addresses && people
+            }
+            _ => false,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The figures as tables (CSV), for those who want to count for themselves.
 
 use super::Figures;
-use super::words::finding_sentence;
+use super::sentence::finding_sentence;
 use crate::model::untrusted::{csv, printable};
 use crate::model::{Attachment, Tally};
 
@@ -37,7 +37,8 @@ fn findings(figures: &Figures) -> String {
     lines.extend(figures.findings.iter().map(|stored| {
         let f = &stored.finding;
         let plain = |text: &str| csv(&printable(text.as_bytes()));
-        let (subject, sentence) = (plain(&f.subject_words()), plain(&finding_sentence(stored, figures.zone)));
+        let (subject, sentence) =
+            (plain(&f.subject_words()), plain(&finding_sentence(stored, &figures.made.with_timezone(&figures.zone))));
         let (first, last) = (stamp(f.first), stamp(f.last));
         format!(
             "{},{},{},{subject},{},{},{first},{last},{sentence}",

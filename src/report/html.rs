@@ -6,6 +6,7 @@ use super::Figures;
 use super::advice::advice;
 use super::chart::Chart;
 use super::details::{Table, compliance, tables};
+use super::sentence::finding_sentence;
 use super::text::shown;
 use super::words::{self, Light, rest_words};
 use crate::model::Audience;
@@ -153,7 +154,7 @@ fn threats(figures: &Figures) -> Markup {
         } @else {
             ol style={ (PLAIN) ";padding-left:20px" } {
                 @for finding in figures.findings.iter().take(shown) {
-                    li style="margin-bottom:6px" { (printable(words::finding_sentence(finding, figures.zone).as_bytes())) }
+                    li style="margin-bottom:6px" { (printable(finding_sentence(finding, &figures.made.with_timezone(&figures.zone)).as_bytes())) }
                 }
             }
             p style={ "margin:4px 0 0 0;" (SMALL) } { (rest_words(figures, shown)) }

@@ -10,6 +10,7 @@ pub mod chart;
 mod csv;
 mod details;
 mod html;
+mod sentence;
 mod text;
 mod words;
 
@@ -22,7 +23,8 @@ use crate::model::{
 
 pub use alert::{AlertEntry, AlertText};
 pub use html::{mail_page, text_page};
-pub use words::{Light, compact, finding_sentence, grouped, light, span_words};
+pub use sentence::finding_sentence;
+pub use words::{Light, compact, grouped, light, span_words};
 
 /// How many findings of a period a report knows one by one, the most serious ones; the others are counted.
 pub const FINDINGS_KEPT: usize = 200;

@@ -4,6 +4,7 @@ use super::Figures;
 use super::advice::advice;
 use super::chart::Chart;
 use super::details::{compliance, tables};
+use super::sentence::finding_sentence;
 use super::words::{self, Light, rest_words};
 use crate::model::Audience;
 use crate::model::untrusted::printable;
@@ -34,7 +35,11 @@ pub fn render(figures: &Figures, light: &Light, charts: &[Chart]) -> String {
         let shown = shown(figures);
         let top = figures.findings.iter().take(shown).enumerate();
         lines.extend(top.map(|(n, finding)| {
-            format!("{}. {}", n + 1, printable(words::finding_sentence(finding, figures.zone).as_bytes()))
+            format!(
+                "{}. {}",
+                n + 1,
+                printable(finding_sentence(finding, &figures.made.with_timezone(&figures.zone)).as_bytes())
+            )
         }));
         lines.push(rest_words(figures, shown));
     }

@@ -1,7 +1,10 @@
 //! Figures in plain words.
 
-use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
+use std::collections::BTreeSet;
 
+use chrono::{Datelike, NaiveDate, TimeDelta};
+
+use super::sentence::{finding_sentence, when};
 use super::{Figures, is_outage};
 use crate::model::{Counted, ReportKind, Severity, StoredFinding, Tally};
 
@@ -26,7 +29,12 @@ pub fn light(figures: &Figures) -> Light {
     let outage = figures.findings.iter().find(|f| is_outage(f));
     let failed = figures.jobs.iter().filter(|job| job.needs_a_look()).count();
     let gaps = figures.gaps();
-    let mut asks: Vec<String> = figures.findings.iter().filter_map(breach_request).take(ASKED).collect();
+    let now = figures.made.with_timezone(&figures.zone);
+    let mut asks: Vec<String> = figures.findings.iter().filter_map(breach_request).collect();
+    // Several rules may have found the same login.
+    let mut asked = BTreeSet::new();
+    asks.retain(|ask| asked.insert(ask.clone()));
+    asks.truncate(ASKED);
     if figures.breaches > asks.len() {
         let more = figures.breaches - asks.len();
         asks.push(format!("Have {} more looked at where somebody got in after failing.", counted(more, "login")));
@@ -36,7 +44,7 @@ pub fn light(figures: &Figures) -> Light {
         n => format!(", and {} more", counted(n - 1, "time")),
     };
     if let Some(outage) = outage.map(|finding| &finding.finding) {
-        let (when, requests) = (when(outage.first, outage.last, figures.zone), grouped(outage.count));
+        let (when, requests) = (when(outage.first, outage.last, &now), grouped(outage.count));
         asks.push(format!(
             "Ask whoever runs the web site what happened {when}: the server failed to answer {requests} requests{others}."
         ));
@@ -46,8 +54,12 @@ pub fn light(figures: &Figures) -> Light {
     }
     if let Some(first) = figures.findings.iter().find(|finding| is_grave(finding)) {
         let more = figures.findings.iter().filter(|finding| is_grave(finding)).count() - 1;
-        let more = if more > 0 { format!(" There are {more} more like it.") } else { String::new() };
-        asks.push(format!("Ask the administrator about this: {}{more}", finding_sentence(first, figures.zone)));
+        let more = match more {
+            0 => String::new(),
+            1 => " There is one more like it.".to_owned(),
+            more => format!(" There are {more} more like it."),
+        };
+        asks.push(format!("Ask the administrator about this: {}{more}", finding_sentence(first, &now)));
     }
     if failed > 0 {
         asks.push(format!(
@@ -204,102 +216,13 @@ fn change(now: u64, before: Option<u64>, than: &str) -> String {
     }
 }
 
-/// A finding in one or two sentences for somebody who doesn't read logs.
-pub fn finding_sentence(finding: &StoredFinding, zone: chrono_tz::Tz) -> String {
-    let f = &finding.finding;
-    let when = when(f.first, f.last, zone);
-    let count = grouped(f.count);
-    let mut subject = f.subject.iter();
-    let (field, value) = subject.next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
-    let subject_words = f.subject_words();
-    let mut sentence = match field {
-        _ if f.counted == Counted::Lockouts => {
-            format!("{subject_words} was locked {count} times because of failed logins, {when}.")
-        }
-        _ if f.counted == Counted::Logins => format!("{subject_words} logged in {count} times, {when}."),
-        _ if f.counted == Counted::Newcomers => {
-            let note = f.note.as_deref().unwrap_or_default();
-            return format!("{subject_words} came for the first time, {when}; {note}.");
-        }
-        _ if f.counted == Counted::QuietMinutes => {
-            let note = f.note.as_deref().unwrap_or_default();
-            return format!("The log {value} said nothing for {count} minutes, {when}; {note}.");
-        }
-        _ if f.counted == Counted::UrgentLines => format!("There were {count} urgent {subject_words}, {when}."),
-        _ if f.counted == Counted::Errors => format!("There were {count} errors of {subject_words}, {when}."),
-        _ if f.counted == Counted::ClearedLogs => format!("{subject_words} had its logs emptied, {when}."),
-        _ if !matches!(f.counted, Counted::FailedLogins | Counted::Answers | Counted::Lines | Counted::Probes) => {
-            let verb = match f.counted {
-                Counted::Addresses | Counted::Networks => "was tried from",
-                Counted::Accounts => "tried to log in to",
-                _ => "asked for",
-            };
-            format!("{subject_words} {verb} {count} different {}, {when}.", f.counted)
-        }
-        _ if f.counted == Counted::Answers && field != "http.status" => {
-            format!("{subject_words} was answered {count} times with an error, {when}.")
-        }
-        _ if f.counted == Counted::Probes => {
-            format!("{subject_words} connected {count} times without logging in, {when}.")
-        }
-        "source.network" => format!("The addresses of {value} tried to log in {count} times and failed, {when}."),
-        "source.ip" | "source.domain" => format!("{value} tried to log in {count} times and failed, {when}."),
-        "user.name" => format!("Somebody guessed at the account \u{201c}{value}\u{201d} {count} times, {when}."),
-        "http.status" => {
-            format!("The web server answered {count} requests with \u{201c}{}\u{201d}, {when}.", status_words(value))
-        }
-        "keyword" => format!("The logs say \u{201c}{value}\u{201d} {count} times, {when}."),
-        _ => format!("{}: {count} events, {when}.", f.rule),
-    };
-    if let Some(note) = &f.note {
-        sentence.push_str(&format!(" At its worst {note}."));
-    }
-    if let Some(breach) = &f.breach {
-        sentence.push_str(&format!(
-            " Then it got in as \u{201c}{}\u{201d} on {}.",
-            breach.user,
-            stamp(breach.time, zone)
-        ));
-    }
-    sentence
-}
-
 fn breach_request(finding: &StoredFinding) -> Option<String> {
     let user = &finding.finding.breach.as_ref()?.user;
-    let subject = finding.finding.subject_words();
+    let words = finding.finding.subject_words();
+    let subject = finding.finding.subject.get("source.ip").unwrap_or(&words);
     Some(format!(
         "Have the password of the account \u{201c}{user}\u{201d} changed today and ask its owner whether the login from {subject} was theirs."
     ))
-}
-
-fn status_words(status: &str) -> String {
-    let meaning = match status {
-        "401" => "not logged in",
-        "403" => "forbidden",
-        "404" => "page not found",
-        s if s.starts_with('5') => "server error",
-        _ => return format!("status {status}"),
-    };
-    format!("{meaning} ({status})")
-}
-
-/// `on Tue 17 Nov between 03:10 and 03:56`.
-fn when(first: i64, last: i64, zone: chrono_tz::Tz) -> String {
-    let part = |seconds: i64, format: &str| {
-        DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&zone).format(format).to_string()
-    };
-    let (day, time) = ("%a %-d %b", "%H:%M");
-    let (first_day, last_day) = (part(first, day), part(last, day));
-    match (first_day == last_day, part(first, time) == part(last, time)) {
-        (true, true) => format!("on {first_day} at {}", part(first, time)),
-        (true, false) => format!("on {first_day} between {} and {}", part(first, time), part(last, time)),
-        (false, _) => format!("between {} and {}", stamp(first, zone), stamp(last, zone)),
-    }
-}
-
-fn stamp(seconds: i64, zone: chrono_tz::Tz) -> String {
-    let instant = DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&zone);
-    instant.format("%a %-d %b %H:%M").to_string()
 }
 
 /// `Tue 10 Nov`, `Tue 10 to Thu 12 Nov`, or a list.

@@ -35,6 +35,7 @@ mod job_mail;
 mod journal;
 mod loggen;
 mod mail;
+mod offices;
 mod outbox;
 mod planner_model;
 mod policies;

@@ -264,6 +264,26 @@ fn steady(by_day_only: bool, days: i64, hours: i64) -> String {
 }
 
 #[test]
+fn a_log_of_rare_lines_is_not_silent_in_the_week_after_a_burst() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\n");
+    // Three lines a day for six weeks, and one incident of forty hours in the fifth.
+    let start: chrono::DateTime<chrono::Utc> = "2026-10-05T00:00:00Z".parse().unwrap();
+    let daily = (0..42 * 24).filter(|hour| (6..9).contains(&(hour % 24))).map(|hour| hour * 60);
+    let incident = (0..40 * 60 / 5).map(|n| (31 * 24 + 10) * 60 + n * 5);
+    let mut minutes: Vec<i64> = daily.chain(incident).collect();
+    minutes.sort_unstable();
+    let line = |minute: i64| {
+        format!("{} web1 app[7]: fine\n", (start + chrono::TimeDelta::minutes(minute)).format("%Y-%m-%dT%H:%M:%SZ"))
+    };
+    bed.file("log/app.log", &minutes.into_iter().map(line).collect::<String>());
+    bed.run_job("scan", "2026-11-16T00:00:00Z");
+    let found = bed.json(&["findings"]);
+    assert_eq!(found.as_array().unwrap().len(), 0, "{found}");
+}
+
+#[test]
 fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothing_to_read() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n[sources.office]\nfiles = [\"DIR/log/office.log\"]\n");
@@ -284,7 +304,7 @@ fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothi
     assert_eq!(scan("2026-11-24T01:00:00Z"), ["app 300 true"], "the same finding grows");
     let told = bed.json(&["findings"])[0]["id"].to_string();
     let told = bed.run(&["findings", "show", &told]).stdout;
-    assert!(told.contains("The log app said nothing for 300 minutes"), "{told}");
+    assert!(told.contains("The log app said nothing for 5 hours"), "{told}");
     assert!(told.contains("in the 4 weeks before there were lines at that time"), "{told}");
     // It comes back, and a day later what it was is settled.
     let more = steady(false, 31, 0)[steady(false, 29, 2).len()..].to_owned();

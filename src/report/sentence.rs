@@ -1,0 +1,131 @@
+//! A finding in plain words.
+
+use chrono::{DateTime, Datelike};
+use chrono_tz::Tz;
+
+use super::words::grouped;
+use crate::model::{Counted, StoredFinding};
+
+/// A finding in one or two sentences for somebody who doesn't read logs; days of another year than this one's are told with theirs.
+pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
+    let f = &finding.finding;
+    let note = f.note.as_deref().unwrap_or_default();
+    let mut sentence = format!("{}, {}", what(finding), when(f.first, f.last, now));
+    match f.counted {
+        _ if note.is_empty() => sentence.push('.'),
+        Counted::Newcomers | Counted::QuietMinutes => sentence.push_str(&format!("; {note}.")),
+        Counted::Answers => sentence.push_str(&format!(". At its worst {note}.")),
+        _ => sentence.push_str(&format!("; {note}.")),
+    }
+    if let Some(breach) = &f.breach {
+        let then = if breach.time > f.last { "Then" } else { "Meanwhile" };
+        sentence.push_str(&format!(
+            " {then} it got in as \u{201c}{}\u{201d} on {}.",
+            breach.user,
+            stamp(breach.time, now)
+        ));
+    }
+    sentence
+}
+
+/// What happened, without when.
+fn what(finding: &StoredFinding) -> String {
+    let f = &finding.finding;
+    let (who, count, times) = (f.subject_words(), grouped(f.count), times(f.count));
+    let of = |field: &str| f.subject.get(field).map(String::as_str);
+    let (field, value) = f.subject.iter().next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
+    match f.counted {
+        Counted::Lockouts => format!("{who} was locked {times} because of failed logins"),
+        Counted::Logins => format!("{who} logged in {times}"),
+        Counted::Newcomers => match (of("user.name"), of("source.ip").or(of("source.network"))) {
+            (Some(user), Some(place)) => format!("\u{201c}{user}\u{201d} was seen from {place} for the first time"),
+            _ => format!("{who} was seen for the first time"),
+        },
+        Counted::QuietMinutes => format!("The log {value} said nothing for {}", length(f.count)),
+        Counted::UrgentLines => format!("There {} urgent {who}", were(f.count)),
+        Counted::Errors => format!("There {} of {who}", were_errors(f.count)),
+        Counted::ClearedLogs => format!("{who} had its logs emptied"),
+        Counted::Addresses | Counted::Networks if field == "source.network" => {
+            format!("{count} different {} of {value} tried to log in and failed", f.counted)
+        }
+        Counted::Addresses | Counted::Networks => format!("{who} was tried from {count} different {}", f.counted),
+        Counted::Accounts => format!("{who} tried to log in to {count} different accounts and failed"),
+        Counted::Paths => format!("{who} asked for {count} different paths that it did not get"),
+        Counted::Probes => format!("{who} connected {times} without logging in"),
+        Counted::Answers if field != "http.status" => format!("{who} was answered {times} with an error"),
+        Counted::FailedLogins | Counted::Answers | Counted::Lines => match (field, of("user.name")) {
+            ("source.network", _) => format!("The addresses of {value} tried to log in {times} and failed"),
+            ("source.ip" | "source.domain", Some(user)) => {
+                format!("{value} tried to log in as \u{201c}{user}\u{201d} {times} and failed")
+            }
+            ("source.ip" | "source.domain", None) => format!("{value} tried to log in {times} and failed"),
+            ("user.name", _) => format!("Somebody guessed at the account \u{201c}{value}\u{201d} {times}"),
+            ("http.status", _) => {
+                format!("The web server answered {count} requests with \u{201c}{}\u{201d}", status_words(value))
+            }
+            ("keyword", _) => format!("The logs say \u{201c}{value}\u{201d} {times}"),
+            _ => format!("{}: {count} events", f.rule),
+        },
+        _ => format!("{who} asked for {count} different {}", f.counted),
+    }
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{} times", grouped(count)) }
+}
+
+fn were(count: u64) -> String {
+    if count == 1 { "was one".to_owned() } else { format!("were {}", grouped(count)) }
+}
+
+fn were_errors(count: u64) -> String {
+    if count == 1 { "was one error".to_owned() } else { format!("were {} errors", grouped(count)) }
+}
+
+/// A length of time in minutes, as people say it.
+fn length(minutes: u64) -> String {
+    let (days, hours, rest) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
+    let part = |n: u64, unit: &str| (n > 0).then(|| super::words::counted(n as usize, unit));
+    let parts =
+        if days > 0 { [part(days, "day"), part(hours, "hour")] } else { [part(hours, "hour"), part(rest, "minute")] };
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    parts.join(" and ")
+}
+
+fn status_words(status: &str) -> String {
+    let meaning = match status {
+        "401" => "not logged in",
+        "403" => "forbidden",
+        "404" => "page not found",
+        s if s.starts_with('5') => "server error",
+        _ => return format!("status {status}"),
+    };
+    format!("{meaning} ({status})")
+}
+
+/// `on Tue 17 Nov between 03:10 and 03:56`.
+pub fn when(first: i64, last: i64, now: &DateTime<Tz>) -> String {
+    let time = |seconds: i64| local(seconds, now).format("%H:%M").to_string();
+    let (first_day, last_day) = (day(first, now), day(last, now));
+    match (first_day == last_day, time(first) == time(last)) {
+        (true, true) => format!("on {first_day} at {}", time(first)),
+        (true, false) => format!("on {first_day} between {} and {}", time(first), time(last)),
+        (false, _) => format!("between {} and {}", stamp(first, now), stamp(last, now)),
+    }
+}
+
+/// `Tue 10 Nov 03:10`.
+fn stamp(seconds: i64, now: &DateTime<Tz>) -> String {
+    format!("{} {}", day(seconds, now), local(seconds, now).format("%H:%M"))
+}
+
+fn day(seconds: i64, now: &DateTime<Tz>) -> String {
+    let local = local(seconds, now);
+    // What is half a year ago was in this year, too, as far as anybody asks.
+    let is_far = local.year() != now.year() && (*now - local).num_days().abs() > 182;
+    local.format(if is_far { "%a %-d %b %Y" } else { "%a %-d %b" }).to_string()
+}
+
+fn local(seconds: i64, now: &DateTime<Tz>) -> DateTime<Tz> {
+    DateTime::from_timestamp(seconds, 0).unwrap_or_default().with_timezone(&now.timezone())
+}

@@ -1,0 +1,113 @@
+//! People behind one address, or in one network, who mistype and then get in are told apart from one who guesses.
+
+use serde_json::Value;
+
+use crate::cuts::assert_cuts_change_nothing_with;
+use crate::support::TestBed;
+
+/// One line of sshd at so many seconds after eight o'clock; a session for each attempt.
+fn line(second: u32, outcome: &str, user: &str, ip: &str) -> String {
+    let (hour, minute, rest) = (8 + second / 3600, second / 60 % 60, second % 60);
+    format!(
+        "Nov 20 {hour:02}:{minute:02}:{rest:02} web1 sshd[{second}]: {outcome} password for {user} from {ip} port 1 ssh2\n"
+    )
+}
+
+/// Somebody fails so often and is in so many seconds later.
+fn mistyped(second: u32, times: u32, user: &str, ip: &str) -> String {
+    let failed: String = (0..times).map(|n| line(second + n, "Failed", user, ip)).collect();
+    failed + &line(second + times + 5, "Accepted", user, ip)
+}
+
+fn found(text: &str) -> Vec<(String, String, Option<String>, String)> {
+    let bed = TestBed::new();
+    bed.file("auth.log", text);
+    let scanned = bed.json(&["scan", "--all-rules", bed.path("auth.log").to_str().unwrap()]);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let told = |f: &Value| {
+        (text(&f["rule"]), text(&f["severity"]), f["breach"]["user"].as_str().map(str::to_owned), text(&f["note"]))
+    };
+    let mut found: Vec<_> = scanned["findings"].as_array().unwrap().iter().map(told).collect();
+    found.sort();
+    found
+}
+
+fn short(found: &[(String, String, Option<String>, String)]) -> Vec<(&str, &str, Option<&str>)> {
+    found.iter().map(|(rule, severity, breach, _)| (rule.as_str(), severity.as_str(), breach.as_deref())).collect()
+}
+
+const OFFICE: &str = "192.0.2.77";
+
+fn office() -> String {
+    let users = ["anna", "bob", "carl", "dora", "erika", "fritz"];
+    users.iter().zip(0..).map(|(user, n)| mistyped(n * 200, 1 + n % 2, user, OFFICE)).collect()
+}
+
+#[test]
+fn an_office_where_many_mistype_is_no_break_in_and_no_spraying() {
+    let found = found(&office());
+    assert_eq!(short(&found), [("failed-logins", "high", None)]);
+    assert_eq!(found[0].3, "6 accounts got in after one or two failures each, as people behind one address do");
+}
+
+#[test]
+fn one_of_the_office_who_still_fails_is_no_guesser_and_a_guesser_there_is_one() {
+    let one_more =
+        |times: u32| office() + &(0..times).map(|n| line(1300 + n, "Failed", "gustav", OFFICE)).collect::<String>();
+    assert_eq!(short(&found(&one_more(4))), [("failed-logins", "high", None)]);
+    let guessed = found(&(one_more(5) + &line(1400, "Accepted", "hugo", OFFICE)));
+    let rules = short(&guessed);
+    assert!(rules.contains(&("failed-logins", "critical", Some("dora"))), "{rules:?}");
+}
+
+#[test]
+fn who_guesses_at_two_accounts_until_both_are_open_got_in_however_often_it_logs_in_then() {
+    let guesses: String =
+        (0..16).map(|n| line(n, "Failed", ["root", "admin"][n as usize % 2], "198.51.100.7")).collect();
+    let logins: String =
+        (0..12).map(|n| line(20 + n, "Accepted", ["root", "admin"][n as usize % 2], "198.51.100.7")).collect();
+    let found = found(&(guesses + &logins));
+    assert!(short(&found).contains(&("failed-logins", "critical", Some("root"))), "{found:?}");
+}
+
+#[test]
+fn who_mistypes_alone_and_gets_in_is_told_as_one_who_got_in() {
+    let text: String = (0..5).map(|n| line(n, "Failed", "anna", OFFICE)).collect();
+    let rules = found(&(text + &line(10, "Accepted", "anna", OFFICE)));
+    assert!(short(&rules).contains(&("failed-logins", "critical", Some("anna"))), "{rules:?}");
+}
+
+#[test]
+fn every_rule_about_an_address_says_that_it_got_in() {
+    let text: String = (0..4).map(|n| line(n, "Failed", "root", "198.51.100.7")).collect();
+    let few = text + &line(10, "Accepted", "root", "198.51.100.7");
+    assert_eq!(short(&found(&few)), [("privileged-accounts", "critical", Some("root"))]);
+    let sprayed: String = (0..5).map(|n| line(n, "Failed", &format!("u{n}"), "198.51.100.7")).collect();
+    let sprayed = found(&(sprayed + &line(10, "Accepted", "u7", "198.51.100.7")));
+    let want = [("failed-logins", "critical", Some("u7")), ("password-spraying", "critical", Some("u7"))];
+    assert_eq!(short(&sprayed), want);
+}
+
+#[test]
+fn neighbours_who_mistype_are_no_attacking_network_and_neighbours_who_only_fail_are() {
+    let people: String = (0..4).map(|n| mistyped(n * 100, 1, &format!("u{n}"), &format!("10.4.2.{n}"))).collect();
+    assert_eq!(short(&found(&people)), []);
+    let guessers: String = (0..4).map(|n| line(n * 100, "Failed", &format!("u{n}"), &format!("10.4.2.{n}"))).collect();
+    let rules = found(&(people + &guessers.replace("10.4.2.", "10.4.2.10")));
+    assert!(short(&rules).contains(&("attacking-network", "high", None)), "{rules:?}");
+}
+
+#[test]
+fn an_office_is_one_however_its_log_is_cut() {
+    let rules = "[\"failed-logins\", \"failed-logins-account\", \"password-spraying\", \"attacking-network\", \"privileged-accounts\"]";
+    let prepare = |bed: &TestBed| {
+        bed.file("jobs/scan.toml", &format!("[scan]\nsources = [\"logs\"]\nrules = {rules}\n"));
+    };
+    let guesser: String = (0..6).map(|n| line(400 + n, "Failed", "root", "192.0.2.78")).collect();
+    let mut lines: Vec<String> = (office() + &guesser + &line(500, "Accepted", "root", "192.0.2.78"))
+        .split_inclusive('\n')
+        .map(str::to_owned)
+        .collect();
+    lines.sort();
+    assert_cuts_change_nothing_with(&prepare, &[("auth.log", lines.concat().as_bytes())], 0..12);
+}
