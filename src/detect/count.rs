@@ -49,7 +49,8 @@ impl Count {
 
     fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
         let is_counted = self.of.holds(event, sighting.failures, sighting.urgent);
-        if !is_counted && !(event.action == Action::LoginSucceeded && self.heeds_logins) {
+        let is_login = event.action == Action::LoginSucceeded && self.heeds_logins;
+        if !is_counted && !is_login {
             return;
         }
         let Some(who) = self.digest(event) else { return };

@@ -488,7 +488,7 @@ impl Episode {
     fn mistaken(&self, successes: &[Success], limits: Limits) -> Option<u64> {
         let span = self.first..=self.last.saturating_add(limits.window);
         let known = successes.iter().filter(|success| success.who != 0 && span.contains(&success.breach.time));
-        let told = self.tries.mistaken(known.map(|success| success.who))?;
+        let told = self.tries.mistaken(&known.map(|success| success.who))?;
         let others = if limits.measure == Measure::Values { told.others } else { told.failures };
         (others < u64::from(limits.threshold)).then_some(told.people)
     }

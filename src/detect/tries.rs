@@ -60,7 +60,7 @@ impl Tries {
 
     /// How many mistyped and got in, and of the others how many there are and how often they failed; nothing where those are too few to
     /// be told from one who guessed right. Each success tells who it was.
-    pub fn mistaken(&self, successes: impl Iterator<Item = u64> + Clone) -> Option<Mistaken> {
+    pub fn mistaken(&self, successes: &(impl Iterator<Item = u64> + Clone)) -> Option<Mistaken> {
         let Self::Few(tries) = self else { return None };
         let mut told = Mistaken { people: 0, others: 0, failures: 0 };
         for (who, times) in tries {

@@ -161,6 +161,8 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     let known_before = days_before.iter().all(|day| day.tally.is_some());
     let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
     let told_since = at_time(kind.begin(today), made.with_timezone(&zone).time(), zone);
+    let late: Vec<StoredFinding> = store.breaches_late(start, (told_since, made))?;
+    let late: Vec<StoredFinding> = late.into_iter().filter(|late| found.iter().all(|f| f.id != late.id)).collect();
     let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
     let attackers = top(TopKind::Attacker)?;
@@ -184,9 +186,10 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
         findings_total: found.len(),
         findings_before,
         findings_late: store.findings_late(start, (told_since, made))?,
-        breaches: breaches(&found),
+        breaches: breaches(&found) + breaches(&late),
+        breaches_late: breaches(&late),
         outages: found.iter().filter(|finding| report::is_outage(finding)).count(),
-        findings: found.into_iter().take(FINDINGS_KEPT).collect(),
+        findings: with_late(found, late),
         // Jobs and archives since the report before was made, so that each run is told once and none a week late.
         jobs: job_records(config, store, told_since, made)?,
         archives: archive_record(store, told_since, made)?,
@@ -449,6 +452,14 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
         !is_told
     });
     Ok(findings)
+}
+
+/// The first findings, those that come late behind the break-ins of the period.
+fn with_late(mut found: Vec<StoredFinding>, late: Vec<StoredFinding>) -> Vec<StoredFinding> {
+    let at = found.partition_point(|f| f.finding.breach.is_some());
+    found.splice(at..at, late);
+    found.truncate(FINDINGS_KEPT);
+    found
 }
 
 /// How often somebody got in: one login is one, however many rules saw it.

@@ -68,7 +68,7 @@ pub struct Figures {
     pub hours_before: Vec<Hour>,
     /// The first day of which anything is known at all.
     pub watched_since: Option<NaiveDate>,
-    /// The most serious findings of the period, at most [`FINDINGS_KEPT`].
+    /// The most serious findings of the period, and late ones of somebody who got in, at most [`FINDINGS_KEPT`].
     pub findings: Vec<StoredFinding>,
     /// How many findings there are in all.
     pub findings_total: usize,
@@ -77,8 +77,10 @@ pub struct Figures {
     /// How many findings are about earlier times and were found since the report before only: of logs that came late, or were read for the
     /// first time.
     pub findings_late: usize,
-    /// How often somebody got in after failing.
+    /// How often somebody got in after failing, also before the period where that was found since the report before only.
     pub breaches: usize,
+    /// How many of these were before the period.
+    pub breaches_late: usize,
     /// How often the web server failed to answer many requests.
     pub outages: usize,
     /// The jobs.

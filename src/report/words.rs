@@ -83,8 +83,15 @@ pub fn light(figures: &Figures) -> Light {
     let things = asks.len();
     let period = noun(figures.kind);
     let (word, color, sentence) = if figures.breaches > 0 {
-        let times = if figures.breaches == 1 { "once".to_owned() } else { format!("{} times", figures.breaches) };
-        ("Attention", "#b3261e", format!("After wrong passwords somebody got in, {times} in this {period}."))
+        let times = |n: usize| if n == 1 { "once".to_owned() } else { format!("{n} times") };
+        let when = match (figures.breaches - figures.breaches_late, figures.breaches_late) {
+            (now, 0) => format!("{} in this {period}", times(now)),
+            (0, late) => format!("{} before this {period}, which was found only now", times(late)),
+            (now, late) => {
+                format!("{} in this {period} and {} before, which was found only now", times(now), times(late))
+            }
+        };
+        ("Attention", "#b3261e", format!("After wrong passwords somebody got in, {when}."))
     } else if figures.days.iter().all(|day| day.tally.is_none()) {
         ("No data", "#57606a", format!("logkeeper read no logs of this {period}, so it can't tell."))
     } else if things > 0 {

@@ -113,6 +113,7 @@ fn quiet(audience: Audience) -> Figures {
         findings_before: Some(2),
         findings_late: 0,
         breaches: 0,
+        breaches_late: 0,
         outages: 0,
         jobs: vec![job("archive-logs", 7), job("failed-logins", 1008), job("weekly-summary", 1)],
         archives: ArchiveRecord {
@@ -567,9 +568,15 @@ fn what_was_found_after_its_report_is_told_in_the_next_one() {
     let line = |n: i64| {
         format!("2026-11-18T10:00:{n}+00:00 web1 sshd[1]: Failed password for root from 198.51.100.7 port 1 ssh2\n")
     };
-    bed.file("log/auth.log", &(10..20).map(line).collect::<String>());
+    let accepted = line(30).replace("Failed", "Accepted");
+    bed.file("log/auth.log", &((10..20).map(line).collect::<String>() + &accepted));
     // Collected from another host days later.
     bed.run_job("scan", "2026-11-21T09:00:00Z");
+    let told = |day: &str| bed.run(&["report", "daily", "--ending", day]).stdout;
+    assert!(!told("2026-11-20").contains("got in"), "{}", told("2026-11-20"));
+    let late = "After wrong passwords somebody got in, once before this day, which was found only now.";
+    let told = told("2026-11-21");
+    assert!(told.contains(late) && told.contains("Then it got in as"), "{told}");
     let late = |day: &str| bed.json(&["report", "daily", "--ending", day])["findings_late"].as_u64().unwrap();
     assert_eq!((late("2026-11-18"), late("2026-11-20"), late("2026-11-21")), (0, 0, 1));
     let text = bed.run(&["report", "daily", "--ending", "2026-11-21"]).stdout;
