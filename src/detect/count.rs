@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::episodes::{Batch, Episodes, Limits, Measure};
-use super::subject::{NAMES, write_key};
+use super::subject::{NAMES, behind_longest, write_key};
 use super::{Detector, Remembered, Sighting};
 use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 
@@ -72,6 +72,10 @@ impl Count {
         }
         let mut digest = DefaultHasher::new();
         digest.write(&self.key);
+        let behind = behind_longest(field, event);
+        if !behind.is_empty() {
+            digest.write(behind);
+        }
         Some(digest.finish())
     }
 }

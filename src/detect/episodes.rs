@@ -76,13 +76,22 @@ pub struct Names {
 /// Tracks by the stored keys of their subjects.
 type Tracks<'a> = BTreeMap<String, Cow<'a, Track>>;
 
-/// What is stored besides the pages: subjects of which something is found, because findings that a scan doesn't know of are over, and
-/// those of which something was found while their page was not read.
+/// What is stored besides the pages.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
+    /// Subjects that an older version stored here.
+    #[serde(default, skip_serializing)]
     tracks: Tracks<'a>,
+    /// The pages with subjects that are needed at once: those of which something is found, because findings that a scan doesn't know of
+    /// are over, and those of which something was found while their page was not read.
+    #[serde(default)]
+    found: Vec<u8>,
+    /// The other pages.
     pages: BTreeMap<u8, Summary>,
 }
+
+/// What is added to the numbers of pages with subjects that are needed at once.
+const FOUND: u16 = 256;
 
 /// Events per subject.
 pub struct Episodes {
@@ -96,6 +105,11 @@ pub struct Episodes {
     /// No event before this time has to be waited for.
     safe: i64,
     dropped: u64,
+    /// Events that were forgotten because no event to come shares a window with them, unless one of an earlier time does: then they were
+    /// dropped.
+    forgotten: u64,
+    /// When the last of them was.
+    forgotten_until: i64,
     /// So many new subjects are turned away before room is looked for again: that looks at every subject.
     patience: usize,
 }
@@ -196,7 +210,19 @@ impl Episodes {
     /// No events yet.
     pub fn new(limits: Limits, names: Names) -> Self {
         let (subjects, unread) = Default::default();
-        Self { limits, names, subjects, unread, damaged: 0, safe: i64::MIN, dropped: 0, patience: 0 }
+        let (safe, forgotten_until) = (i64::MIN, i64::MIN);
+        Self {
+            limits,
+            names,
+            subjects,
+            unread,
+            damaged: 0,
+            safe,
+            dropped: 0,
+            forgotten: 0,
+            forgotten_until,
+            patience: 0,
+        }
     }
 
     /// Takes what these lines tell into account.
@@ -212,6 +238,9 @@ impl Episodes {
         let (limits, safe) = (self.limits, self.safe);
         for (subject, noted) in batch.iter() {
             let sighting = sightings[noted.index];
+            if sighting.time < self.forgotten_until {
+                self.dropped += std::mem::take(&mut self.forgotten);
+            }
             if let Some(Watched { due, known }) = self.subjects.get_mut(subject) {
                 known.add(limits, safe, noted, sighting);
                 *due = known.due(limits);
@@ -228,23 +257,54 @@ impl Episodes {
         self.subjects.len() + self.unread.subjects() < MAX_SUBJECTS
     }
 
-    /// Forgets subjects that are no finding and too long ago to become one; says whether that made room.
+    /// Forgets subjects that are no finding: those too long ago to become one, then those with the fewest events. Says whether that made
+    /// room.
     fn make_room(&mut self, time: i64) -> bool {
-        let Limits { window, .. } = self.limits;
         if self.patience > 0 {
             self.patience -= 1;
             return false;
         }
-        self.patience = MAX_SUBJECTS / 10;
         self.read_due(i64::MAX);
+        self.forget_long_ago(time);
+        self.forget_rare();
+        let has_room = self.has_room();
+        self.patience = if has_room { 0 } else { MAX_SUBJECTS / 10 };
+        has_room
+    }
+
+    fn forget_long_ago(&mut self, time: i64) {
         let limits = self.limits;
+        let long_ago = time.saturating_sub(limits.window + LATENESS);
         self.subjects.retain(|_, Watched { known, .. }| {
             let (last, is_finding) = known.in_short(limits);
-            let keep = is_finding || last >= time.saturating_sub(window + LATENESS);
-            self.dropped += if keep { 0 } else { known.events() };
+            let keep = is_finding || last >= long_ago;
+            if !keep {
+                self.forgotten += known.events();
+                self.forgotten_until = self.forgotten_until.max(last);
+            }
             keep
         });
-        self.has_room()
+    }
+
+    /// Of subjects that are no finding those with the fewest events, of equal ones those of longest ago, until a tenth is free.
+    fn forget_rare(&mut self) {
+        let limits = self.limits;
+        let too_many = (self.subjects.len() + MAX_SUBJECTS / 10).saturating_sub(MAX_SUBJECTS);
+        let mut rare: Vec<(u64, i64, ShortBytes)> = Vec::new();
+        for (name, watched) in &mut self.subjects {
+            let (last, is_finding) = watched.known.in_short(limits);
+            if !is_finding {
+                rare.push((watched.known.events(), last, name.clone()));
+            }
+        }
+        if too_many < rare.len() {
+            rare.select_nth_unstable(too_many);
+            rare.truncate(too_many);
+        }
+        for (events, _, name) in rare {
+            self.subjects.remove(name.as_slice());
+            self.dropped += events;
+        }
     }
 
     /// The findings among the episodes.
@@ -294,7 +354,7 @@ impl Episodes {
     /// The state, to be stored.
     pub fn save(&mut self) -> serde_json::Result<Remembered> {
         let (limits, safe) = (self.limits, self.safe);
-        let mut at_once = Tracks::new();
+        let mut found: BTreeMap<u8, Tracks<'_>> = BTreeMap::new();
         let mut pages: BTreeMap<u8, (i64, Tracks<'_>)> = BTreeMap::new();
         for (key, watched) in &mut self.subjects {
             let track = match &mut watched.known {
@@ -306,7 +366,7 @@ impl Episodes {
             };
             let (stored, page) = ((self.names.stored)(key.as_slice()), page_of(key.as_slice()));
             if track.is_found(limits) || self.unread.holds(page) {
-                at_once.insert(stored, track);
+                found.entry(page).or_default().insert(stored, track);
             } else {
                 let (due, tracks) = pages.entry(page).or_insert((i64::MAX, Tracks::new()));
                 *due = track.due(limits).min(*due);
@@ -314,18 +374,28 @@ impl Episodes {
             }
         }
         let written = pages.iter().map(|(page, (due, tracks))| (*page, Summary { due: *due, subjects: tracks.len() }));
-        let head = to_raw_value(&Head { tracks: at_once, pages: written.chain(self.unread.summaries()).collect() })?;
-        let written = pages.iter().map(|(page, (_, tracks))| Ok((*page, Some(serde_json::to_string(tracks)?))));
-        let unread = self.unread.summaries().map(|(page, _)| Ok((page, None)));
+        let summaries = written.chain(self.unread.summaries()).collect();
+        let head =
+            to_raw_value(&Head { tracks: Tracks::new(), found: found.keys().copied().collect(), pages: summaries })?;
+        let found = found.iter().map(|(page, tracks)| (FOUND + u16::from(*page), tracks));
+        let written = found.chain(pages.iter().map(|(page, (_, tracks))| (u16::from(*page), tracks)));
+        let written = written.map(|(page, tracks)| Ok((page, Some(serde_json::to_string(tracks)?))));
+        let unread = self.unread.summaries().map(|(page, _)| Ok((page.into(), None)));
         Ok(Remembered { head, pages: written.chain(unread).collect::<serde_json::Result<_>>()? })
     }
 
     /// Takes up a stored state.
-    pub fn load(&mut self, Remembered { head, pages }: Remembered) -> serde_json::Result<()> {
-        let Head { tracks, pages: summaries } = serde_json::from_str(head.get())?;
+    pub fn load(&mut self, Remembered { head, mut pages }: Remembered) -> serde_json::Result<()> {
+        let Head { tracks, found, pages: summaries } = serde_json::from_str(head.get())?;
         if let Err(error) = self.take_up(tracks) {
             self.subjects.clear();
             return Err(error);
+        }
+        for page in found {
+            match pages.remove(&(FOUND + u16::from(page))).flatten() {
+                Some(page) => self.read(&page),
+                None => self.damaged += 1,
+            }
         }
         self.unread = Unread::new(&summaries, pages);
         Ok(())
@@ -386,7 +456,7 @@ mod tests {
     #[derive(Default)]
     struct Stored {
         head: Option<Box<serde_json::value::RawValue>>,
-        pages: BTreeMap<u8, String>,
+        pages: BTreeMap<u16, String>,
         /// How many pages were kept as they were.
         kept: usize,
     }
@@ -415,10 +485,14 @@ mod tests {
 
     /// Shows an event of one of 256 addresses, or a success.
     fn show(episodes: &mut Episodes, time: i64, address: u8, times: u32) {
+        show_of(episodes, time, &[b'4', 192, 0, 2, address], times);
+    }
+
+    fn show_of(episodes: &mut Episodes, time: i64, key: &[u8], times: u32) {
         let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
-        batch.note(&[b'4', 192, 0, 2, address], 0, times, 0);
+        batch.note(key, 0, times, 0);
         episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
     }
 
@@ -450,6 +524,41 @@ mod tests {
         assert!(stored.kept > 50_000, "{} pages were not read", stored.kept);
     }
 
+    /// Shows so many addresses with one event each and one after every 250 with four, so many of them in a second; returns how many of the
+    /// latter are missed, and how many events are said to be dropped.
+    fn storm(addresses: u32, in_a_second: u32) -> (usize, u64) {
+        let mut episodes = Episodes::new(LIMITS, NAMES);
+        for n in 0..addresses {
+            let [a, b, c, d] = n.to_be_bytes();
+            show_of(&mut episodes, (n / in_a_second).into(), &[b'4', a, b, c, d], 1);
+            if n % 250 == 249 {
+                (0..4).for_each(|_| show_of(&mut episodes, (n / in_a_second).into(), &[b'4', 127, b, c, d], 1));
+            }
+        }
+        let found = episodes.findings(&shipped_rules()[0]).len();
+        (addresses as usize / 250 - found, episodes.dropped())
+    }
+
+    #[test]
+    fn no_attack_is_missed_however_many_subjects_come_one_after_the_other_or_at_once() {
+        assert_eq!(storm(350_000, 50), (0, 0));
+        let (missed, dropped) = storm(350_000, 1000);
+        assert_eq!(missed, 0);
+        assert!((100_000..300_000).contains(&dropped), "{dropped}");
+    }
+
+    #[test]
+    fn what_was_forgotten_as_long_ago_was_dropped_where_a_log_of_the_same_time_is_read_behind_it() {
+        let mut episodes = Episodes::new(LIMITS, NAMES);
+        for n in 0..MAX_SUBJECTS as u32 + 10 {
+            let [a, b, c, d] = n.to_be_bytes();
+            show_of(&mut episodes, n.into(), &[b'4', a, b, c, d], 1);
+        }
+        assert_eq!(episodes.dropped(), 0);
+        show(&mut episodes, 5, 1, 1);
+        assert!(episodes.dropped() > 90_000, "{}", episodes.dropped());
+    }
+
     #[test]
     fn a_page_that_is_damaged_or_gone_costs_its_subjects_only() {
         let (rule, mut stored) = (&shipped_rules()[0], Stored::default());
@@ -457,8 +566,8 @@ mod tests {
         (0..=255).for_each(|address| show(&mut episodes, 0, address, 3));
         stored.put(&mut episodes);
         let [gone, damaged] = [7, 8].map(|address| page_of(&[b'4', 192, 0, 2, address]));
-        stored.pages.remove(&gone);
-        stored.pages.insert(damaged, "{".to_owned());
+        stored.pages.remove(&u16::from(gone));
+        stored.pages.insert(damaged.into(), "{".to_owned());
         let mut episodes = stored.take_up();
         (0..=255).for_each(|address| show(&mut episodes, 1, address, 1));
         assert_eq!(episodes.lost_pages(), 2);

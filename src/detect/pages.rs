@@ -12,7 +12,7 @@ pub struct Remembered {
     /// What it needs at once.
     pub head: Box<RawValue>,
     /// The rest by the numbers of its pages; none where a page is as it was stored before.
-    pub pages: BTreeMap<u8, Option<String>>,
+    pub pages: BTreeMap<u16, Option<String>>,
 }
 
 impl From<Box<RawValue>> for Remembered {
@@ -48,10 +48,10 @@ pub struct Unread {
 
 impl Unread {
     /// These pages, of which this is known.
-    pub fn new(summaries: &BTreeMap<u8, Summary>, mut texts: BTreeMap<u8, Option<String>>) -> Self {
+    pub fn new(summaries: &BTreeMap<u8, Summary>, mut texts: BTreeMap<u16, Option<String>>) -> Self {
         let mut unread = Self::default();
         for (number, summary) in summaries {
-            match texts.remove(number).flatten() {
+            match texts.remove(&u16::from(*number)).flatten() {
                 Some(text) => {
                     unread.subjects += summary.subjects;
                     unread.pages.insert(*number, (*summary, text));

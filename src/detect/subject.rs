@@ -24,6 +24,16 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
     })
 }
 
+/// What a text has behind what tells subjects apart.
+pub fn behind_longest<'a>(field: Field, event: &Event<'a>) -> &'a [u8] {
+    let text = match field {
+        Field::UserName => event.user,
+        Field::UrlPath => event.path(),
+        _ => None,
+    };
+    text.and_then(|text| text.get(LONGEST..)).unwrap_or_default()
+}
+
 fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -505,10 +505,16 @@ impl Episode {
         let (reached, success) = self.is_found(successes, limits)?;
         let shown =
             self.evidence.iter().map(|(_, line)| line).chain(success.and_then(|success| success.evidence.as_ref()));
-        let people = self.mistaken(successes, limits).filter(|_| limits.success == Meaning::GotIn);
-        let note = people.map(|people| {
-            format!("{people} accounts got in after one or two failures each, as people behind one address do")
-        });
+        let note = match (limits.measure, self.mistaken(successes, limits)) {
+            (Measure::Values, _) => {
+                let capped = self.values.len() >= MAX_VALUES;
+                capped.then(|| "there may be more, which are not told apart".to_owned())
+            }
+            (Measure::Events, Some(people)) if limits.success == Meaning::GotIn => Some(format!(
+                "{people} accounts got in after one or two failures each, as people behind one address do"
+            )),
+            _ => None,
+        };
         let severity = if success.is_some() { Severity::Critical } else { rule.severity };
         Some(Finding {
             rule: rule.name.clone(),

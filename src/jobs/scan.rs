@@ -240,11 +240,11 @@ const STREAMS: &str = "streams";
 const RULE: &str = "rule ";
 
 /// The part with a page of what a rule remembers.
-fn page_part(rule: &str, page: u8) -> String {
+fn page_part(rule: &str, page: u16) -> String {
     format!("page {page} of {rule}")
 }
 
-fn page_of_part(part: &str) -> Option<(&str, u8)> {
+fn page_of_part(part: &str) -> Option<(&str, u16)> {
     let (page, rule) = part.strip_prefix("page ")?.split_once(" of ")?;
     Some((rule, page.parse().ok()?))
 }
@@ -266,7 +266,7 @@ fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
         return State::default();
     };
     let mut state = State { streams, ..State::default() };
-    let mut pages: BTreeMap<String, BTreeMap<u8, Option<String>>> = BTreeMap::new();
+    let mut pages: BTreeMap<String, BTreeMap<u16, Option<String>>> = BTreeMap::new();
     for (part, text) in parts {
         if let Some((rule, page)) = page_of_part(&part) {
             pages.entry(rule.to_owned()).or_default().insert(page, Some(text));

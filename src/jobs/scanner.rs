@@ -572,5 +572,5 @@ pub struct SavedDetector {
     state: Box<RawValue>,
     /// Stored beside it; none where a page is as it was stored before.
     #[serde(skip)]
-    pub pages: BTreeMap<u8, Option<String>>,
+    pub pages: BTreeMap<u16, Option<String>>,
 }

@@ -2,7 +2,7 @@
 //! tabs in between, criticality, log, counter, date, id, source, account, its kind, result, machine, category, data and the event in English
 //! words (<https://docs.nxlog.co/refman/current/xm/syslog.html>).
 //!
-//! What followed on lines of its own in the words stands behind two blanks or more.
+//! What followed on lines of its own in the words stands behind two blanks or more, or tabs.
 
 use memchr::memmem;
 
@@ -94,8 +94,12 @@ const NEXT_LABELS: [&[u8]; 4] =
 
 /// What stands behind a label; nothing where that is the next label.
 fn behind<'a>(words: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
-    let rest = words[memmem::find(words, label)? + label.len()..].trim_ascii_start();
-    let value = rest[..memmem::find(rest, b"  ").unwrap_or(rest.len())].trim_ascii_end();
+    let mut rest = words[memmem::find(words, label)? + label.len()..].trim_ascii_start();
+    while let Some(more) = rest.strip_prefix(ESCAPED_TAB) {
+        rest = more.trim_ascii_start();
+    }
+    let ends = [&b"  "[..], b"\t", b" #011"].into_iter().filter_map(|end| memmem::find(rest, end));
+    let value = rest[..ends.min().unwrap_or(rest.len())].trim_ascii_end();
     (!value.is_empty() && !NEXT_LABELS.contains(&value)).then_some(value)
 }
 
@@ -142,6 +146,9 @@ mod tests {
     fn a_failed_logon_names_the_account_and_the_address() {
         assert_eq!(read_line(4625, &failed("eve", "192.0.2.7")), (FAILED, "eve".into(), "192.0.2.7".into()));
         assert_eq!(read_line(4625, &failed("eve smith", "-")), (FAILED, "eve smith".into(), "".into()));
+        // Some agents leave the tabs of the words as they are.
+        let tabs = failed("eve smith", "192.0.2.7").replace("   ", " \t").replace(":  ", ":\t\t");
+        assert_eq!(read_line(4625, &tabs), (FAILED, "eve smith".into(), "192.0.2.7".into()));
         let ntlm = "The computer attempted to validate the credentials for an account.    Authentication Package: X   Logon Account: eve   \
                     Source Workstation: PC   Error Code: ";
         assert_eq!(read_line(4776, &format!("{ntlm}0xc000006a    ")), (FAILED, "eve".into(), "".into()));

@@ -178,9 +178,12 @@ impl Parser for W3c {
             (_, Some(status)) => Action::Request { status },
             (_, None) => Action::Other,
         };
+        let (substatus, system) = (value(columns.substatus), value(columns.system));
+        // IIS 6 tells so of the middle of a handshake of NTLM, and gives a reason where it failed.
+        let goes_on = (substatus, system) == (Some(b"1"), Some(b"0"));
         event.is_challenge = status == Some(401)
             && event.user.is_none()
-            && (value(columns.substatus) == Some(b"2") || value(columns.system) == Some(NO_CREDENTIALS));
+            && (substatus == Some(b"2") || system == Some(NO_CREDENTIALS) || goes_on);
         let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;
         event.time = Some(with_offset(day, time, self.ahead)?);
         Some(event)

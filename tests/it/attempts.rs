@@ -509,6 +509,8 @@ fn an_ntlm_handshake_and_a_request_without_a_name_are_no_failed_logins_where_iis
     for (user, status, want) in [
         ("-", "401 1 2148074254", 0),
         ("-", "401 2 5", 0),
+        ("-", "401 1 0", 0),
+        ("-", "401 1 1326", 1),
         ("-", "401 1 2148074252", 1),
         ("-", "401 0 0", 1),
         ("CUSTOMER\\eve", "401 1 2148074254", 1),

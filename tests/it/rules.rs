@@ -264,6 +264,33 @@ fn steady(by_day_only: bool, days: i64, hours: i64) -> String {
 }
 
 #[test]
+fn paths_that_differ_far_behind_their_beginning_are_told_apart() {
+    let bed = TestBed::new();
+    let line = |n: usize| {
+        let (minute, second, prefix) = (n / 30, n % 30 * 2, "/.".repeat(130));
+        format!(
+            "198.51.100.7 - - [19/Nov/2026:10:{minute:02}:{second:02} +0000] \"GET {prefix}/admin{n}.php HTTP/1.1\" 404 1\n"
+        )
+    };
+    bed.file("access.log", &(0..100).map(line).collect::<String>());
+    let log = bed.path("access.log");
+    let scanned = bed.json(&["scan", "--all-rules", log.to_str().unwrap()]);
+    let found = scanned["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "path-scanning").unwrap();
+    assert_eq!(found["count"], 100);
+    let many = |n: usize| {
+        let (minute, second) = (n / 2000, n / 34 % 60);
+        format!("198.51.100.7 - - [19/Nov/2026:10:{minute:02}:{second:02} +0000] \"GET /{n} HTTP/1.1\" 404 1\n")
+    };
+    bed.file("access.log", &(0..10_050).map(many).collect::<String>());
+    let scanned = bed.json(&["scan", "--all-rules", log.to_str().unwrap()]);
+    let found = scanned["findings"].as_array().unwrap().iter().find(|f| f["rule"] == "path-scanning").unwrap();
+    assert_eq!(
+        (&found["count"], &found["note"]),
+        (&10_000.into(), &"there may be more, which are not told apart".into())
+    );
+}
+
+#[test]
 fn a_log_of_rare_lines_is_not_silent_in_the_week_after_a_burst() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
