@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::buffer::spare_capacity;
 
 use super::evtx::{self, Records};
+use super::one_a_line::{self, OneALine};
 use super::unpacking::Unpacking;
 use super::utf16::{self, Decoded};
 use crate::fs::open_regular;
@@ -34,7 +35,7 @@ enum Input {
     Plain(File),
     /// A pipe.
     Stream(Box<dyn Read + Send>),
-    /// A compressed file, an event log, or text in UTF-16.
+    /// A compressed file, an event log, text in UTF-16, or of records that are no lines.
     Packed(Unpacking),
 }
 
@@ -105,13 +106,13 @@ impl Lines {
         failure.map_or(Ok(()), Err)?;
         file.seek(SeekFrom::Start(0))?;
         let input = match Packing::of(&magic[..got]) {
-            Some(packing) => Input::Packed(Unpacking::new(Box::new(Decoded::new(packing.reader(file)?)))),
+            Some(packing) => Input::Packed(text_of(packing.reader(file)?)),
             None if magic == evtx::MAGIC => Input::Packed(Unpacking::new(Box::new(Records::new(file)?))),
-            None if utf16::is_marked(&magic) => Input::Packed(Unpacking::new(Box::new(Decoded::new(file)))),
+            None if is_made(&magic[..got]) => Input::Packed(text_of(file)),
             None => Input::Plain(file),
         };
-        // To text in UTF-16 something may yet be added.
-        let compressed = matches!(input, Input::Packed(_)) && !utf16::is_marked(&magic);
+        // To text in UTF-16, or of records, something may yet be added.
+        let compressed = matches!(input, Input::Packed(_)) && !is_made(&magic[..got]);
         Ok(Self::new(input, identity, compressed))
     }
 
@@ -134,9 +135,9 @@ impl Lines {
             let records = Unpacking::new(Box::new(Records::new(file)?));
             return Ok(Self::new(Input::Packed(records), crate::fs::identity(&meta), true));
         }
-        let (packing, is_utf16) = (Packing::of(&magic[..got]), utf16::is_marked(&magic));
+        let (packing, is_made) = (Packing::of(&magic[..got]), is_made(&magic[..got]));
         // What the kernel makes up as it is read seems to be empty, and can't be read twice.
-        if meta.is_file() && meta.len() > 0 && packing.is_none() && !is_utf16 {
+        if meta.is_file() && meta.len() > 0 && packing.is_none() && !is_made {
             file.seek(SeekFrom::Start(0))?;
             return Ok(Self::new(Input::Plain(file), crate::fs::identity(&meta), false));
         }
@@ -145,9 +146,9 @@ impl Lines {
         let input = match packing {
             Some(packing) => {
                 let counted = Counted { input: whole, read: packed.clone() };
-                Input::Packed(Unpacking::new(Box::new(Decoded::new(packing.reader(counted)?))))
+                Input::Packed(text_of(packing.reader(counted)?))
             }
-            None if is_utf16 => Input::Packed(Unpacking::new(Box::new(Decoded::new(whole)))),
+            None if is_made => Input::Packed(text_of(whole)),
             None => Input::Stream(Box::new(whole)),
         };
         let lines = Self::new(input, crate::fs::identity(&meta), packing.is_some());
@@ -309,6 +310,16 @@ impl Lines {
             self.ending = Some(Ending::Damaged(message));
         }
     }
+}
+
+/// Whether the lines that are read are made of what a file holds, as its beginning tells.
+fn is_made(start: &[u8]) -> bool {
+    utf16::is_marked(start) || one_a_line::kind(start).is_some()
+}
+
+/// Reads a text in whichever encoding, each of its records on a line.
+fn text_of(input: impl Read + Send + 'static) -> Unpacking {
+    Unpacking::new(Box::new(OneALine::new(Decoded::new(input))))
 }
 
 /// Whether the shorter text of two files is how the longer one begins.

@@ -5,6 +5,7 @@ mod evtx;
 mod finished;
 mod journal;
 mod lines;
+mod one_a_line;
 pub mod rotate;
 mod select;
 mod unpacking;

@@ -116,6 +116,42 @@ fn a_log_in_utf_16_that_lost_its_end_goes_on_there_and_a_mark_alone_hides_nothin
 }
 
 #[test]
+fn events_that_were_saved_as_xml_count_once_each_however_they_stand_and_grow() {
+    let event = |second: u32, user: &str| {
+        format!(
+            "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='X'/><EventID>4625</EventID>\
+             <Level>0</Level><TimeCreated SystemTime='2026-11-20T10:00:{second:02}.5Z'/><Execution ProcessID='672' ThreadID='1'/>\
+             <Channel>Security</Channel><Computer>WIN-1</Computer></System><EventData><Data Name='TargetUserName'>{user}</Data>\
+             <Data Name='Status'>0xc000006d</Data><Data Name='LogonType'>3</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>"
+        )
+    };
+    let all = |range: std::ops::Range<u32>| range.map(|n| event(n, "eve")).collect::<String>();
+    let saved = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Events>{}</Events>", all(0..7));
+    let viewed = all(0..7).replace("><", ">\r\n  <").replace("<System>", "- <System>");
+    for text in [saved, viewed, all(0..7), all(0..7).replace("</Event>", "</Event>\r\n")] {
+        let bed = TestBed::new();
+        bed.file("events.xml", &text);
+        let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("events.xml").to_str().unwrap()]);
+        assert_eq!((&scanned["failed_logins"], &scanned["files"][0]["unparsed"]), (&7.into(), &0.into()), "{text}");
+    }
+    let bed = TestBed::new();
+    bed.main("[sources.windows]\nfiles = [\"DIR/*.xml\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"failed-logins\"]\n");
+    let whole = all(0..9);
+    for (end, at, count) in [
+        (whole.len() * 3 / 5, "2026-11-20T10:05:00Z", 5),
+        (whole.len() * 4 / 5, "2026-11-20T10:06:00Z", 7),
+        (whole.len(), "2026-11-20T10:07:00Z", 9),
+        (whole.len(), "2026-11-20T10:08:00Z", 9),
+    ] {
+        bed.file("events.xml", &whole[..end]);
+        bed.run_job("scan", at);
+        let found = bed.store().findings(&Default::default()).unwrap();
+        assert_eq!((found.len(), found[0].finding.count), (1, count));
+    }
+}
+
+#[test]
 fn events_that_were_exported_are_failed_logins_as_in_their_log() {
     let Some(shared) = support::shared() else {
         return support::skip("events_that_were_exported_are_failed_logins_as_in_their_log", "../shared");
