@@ -4,6 +4,7 @@
 //! the statuses in question.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
@@ -92,6 +93,8 @@ impl Ratio {
         let (first, last) = (run.first()?, run.last()?);
         let statuses: Vec<String> = self.statuses.iter().map(StatusClass::to_string).collect();
         let evidence = run.iter().flat_map(|period| &period.evidence).take(EVIDENCE_LINES);
+        let worst = run.iter().max_by(|a, b| (a.counted * b.all).cmp(&(b.counted * a.all)))?;
+        let window = humantime::format_duration(Duration::from_secs(self.window.unsigned_abs()));
         Some(Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
@@ -102,7 +105,7 @@ impl Ratio {
             last: last.last,
             reached: first.last,
             breach: None,
-            note: None,
+            note: Some(format!("{} of {} requests within {window}", worst.counted, worst.all)),
             can_wait: false,
             evidence: evidence.map(|(_, evidence)| evidence.evidence()).collect(),
             open,
