@@ -17,6 +17,9 @@ const MARK: usize = 6;
 /// The mark that some programs of Windows put before text in UTF-8.
 const BYTE_ORDER: &[u8] = b"\xef\xbb\xbf";
 
+/// How an event ends.
+const END: &[u8] = b"</Event>";
+
 /// What is read of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -131,29 +134,32 @@ fn events(text: &[u8], is_all: bool, out: &mut Vec<u8>) -> usize {
             .unwrap_or(rest.len());
         // What may yet become the beginning of an event is left.
         let is_known = start + 6 < rest.len();
-        let before =
-            if is_known || is_all { start } else { memchr::memrchr(b'\n', &rest[..start]).map_or(0, |at| at + 1) };
-        between(&rest[..before], start < rest.len(), out);
+        let before = if is_known { start } else { memchr::memrchr(b'\n', rest).map_or(0, |at| at + 1) };
+        between(&rest[..before], is_known, out);
         done += before;
         if !is_known {
             let left = &text[done..];
             // Nothing longer is the beginning of an event.
             let is_none = is_all || left.len() > MAX_LINE;
-            out.extend_from_slice(if is_none { left } else { &[] });
+            between(if is_none { left } else { &[] }, false, out);
             return if is_none { text.len() } else { done };
         }
         let event = &text[done..];
-        match memmem::find(event, b"</Event>") {
+        let flat = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+        match memmem::find(event, END) {
             Some(end) if end <= MAX_LINE && is_markup(&event[..end]) => {
-                let end = end + b"</Event>".len();
-                out.extend(event[..end].iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+                let end = end + END.len();
+                out.extend(event[..end].iter().map(flat));
                 done += end;
                 done += text[done..].iter().take_while(|byte| b" \t\r".contains(byte)).count();
                 done += usize::from(text.get(done) == Some(&b'\n'));
-                // The end of the last one may be the end of what is written yet.
                 out.push(b'\n');
             }
-            None if event.len() <= MAX_LINE && !is_all => return done,
+            None if event.len() <= MAX_LINE && is_markup(event) => {
+                // Its end may yet be written.
+                out.extend(event.iter().map(flat).filter(|_| is_all));
+                return if is_all { text.len() } else { done };
+            }
             // One without an end costs its first line only.
             _ => {
                 let end = memchr::memchr(b'\n', event).map_or(event.len(), |at| at + 1);
@@ -168,7 +174,8 @@ fn events(text: &[u8], is_all: bool, out: &mut Vec<u8>) -> usize {
 fn is_markup(event: &[u8]) -> bool {
     event.split(|byte| *byte == b'\n').all(|line| {
         let line = line.trim_ascii_start();
-        line.is_empty() || line.strip_prefix(b"-").unwrap_or(line).trim_ascii_start().starts_with(b"<")
+        let line = line.strip_prefix(b"-").unwrap_or(line).trim_ascii_start();
+        line.is_empty() || line.starts_with(b"<")
     })
 }
 
@@ -304,6 +311,39 @@ mod tests {
             "one that was not written to its end"
         );
         assert_eq!(read("{\n\"a\": \"an endless text\n}\n{\n}\n"), "{ \"a\": \"an endless text } \n{ }\n");
+    }
+
+    /// What a log was when it was shorter has to be how it begins, or what was read of it would be read again, or never.
+    #[test]
+    fn whole_lines_of_the_beginning_are_those_of_the_whole_however_it_is_cut_and_comes() {
+        let events = [
+            "<Event>",
+            "<Event><A/></Event>",
+            "</Event>",
+            "<Events>",
+            "</Events>",
+            "<?xml x?>",
+            "- <A>",
+            "x<y",
+            "\r\n",
+            "\n",
+            " ",
+            "<Ev",
+        ];
+        let objects = ["{\n", "{", "}", "\"a\"", "\"", "\\\"", ":1", ",", "[", "]", "\r\n", "\n", " ", "}\n"];
+        let mut random = crate::demo::random::Random::new(1);
+        for round in 0..500 {
+            let (start, pieces) = if round % 2 == 0 { ("<Event>", &events[..]) } else { ("{\n", &objects[..]) };
+            let count = 3 + random.below(40);
+            let text: String =
+                [start].into_iter().chain((0..count).map(|_| pieces[random.below(pieces.len())])).collect();
+            let whole = read(&text);
+            for end in (MARK..text.len()).filter(|end| text.is_char_boundary(*end)) {
+                let begun = read(&text[..end]);
+                let lines = begun.rfind('\n').map_or(0, |at| at + 1);
+                assert!(whole.starts_with(&begun[..lines]), "{text:?}\nup to {end}: {begun:?}\nwhole: {whole:?}");
+            }
+        }
     }
 
     #[test]
