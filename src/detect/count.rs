@@ -5,7 +5,8 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use super::episodes::{Batch, Episodes, Limits, Measure};
-use super::subject::{NAMES, behind_longest, write_key};
+use super::subject::{LONGEST, NAMES, write_key};
+use super::tries::Try;
 use super::{Detector, Remembered, Sighting};
 use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 
@@ -13,8 +14,8 @@ use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
 pub struct Count {
     rule: Rule,
     of: Selection,
-    /// By what those who failed are told apart, or what is counted; none where neither matters.
-    who: Option<Field>,
+    /// Whose values are told apart; none where events are counted.
+    value: Option<Field>,
     heeds_logins: bool,
     by: Vec<Field>,
     episodes: Episodes,
@@ -38,7 +39,7 @@ impl Count {
         Self {
             rule: rule.clone(),
             of: of.clone(),
-            who: value.or(heeds_logins.then_some(Field::UserName)),
+            value,
             heeds_logins,
             by: by.clone(),
             episodes,
@@ -53,28 +54,34 @@ impl Count {
         if !is_counted && !is_login {
             return;
         }
-        let Some(who) = self.digest(event) else { return };
-        if !write_key(&self.by, event, &mut self.key) {
-            return;
-        }
-        if is_counted {
-            self.batch.note(&self.key, index, sighting.failures.max(1), who);
-        } else {
-            self.batch.note_success(&self.key, index, who);
+        let value = match self.value {
+            Some(field) => self.digest(&[field], event),
+            None => Some(0),
+        };
+        let Some(value) = value else { return };
+        let people = [Field::UserName, Field::SourceIp];
+        let who = if self.heeds_logins { self.digest(&people, event).unwrap_or_default() } else { 0 };
+        if write_key(&self.by, event, &mut self.key) {
+            let times = if is_counted { sighting.failures.max(1) } else { 0 };
+            self.batch.note(&self.key, index, Try { who, time: sighting.time, times, value });
         }
     }
 
-    /// A digest of who an event is of: they are only compared. 0 where it isn't told; none where that is what is counted.
-    fn digest(&mut self, event: &Event<'_>) -> Option<u64> {
-        let Some(field) = self.who else { return Some(0) };
-        if !write_key(&[field], event, &mut self.key) {
-            return (!matches!(self.rule.kind, RuleKind::Distinct { .. })).then_some(0);
+    /// A digest of these fields of an event: they are only compared. None where the event lacks one.
+    fn digest(&mut self, fields: &[Field], event: &Event<'_>) -> Option<u64> {
+        if !write_key(fields, event, &mut self.key) {
+            return None;
         }
         let mut digest = DefaultHasher::new();
         digest.write(&self.key);
-        let behind = behind_longest(field, event);
-        if !behind.is_empty() {
-            digest.write(behind);
+        // What is too long for a key is told apart all the same.
+        if self.key.len() > LONGEST {
+            let whole = |field: &Field| match field {
+                Field::UserName => event.user,
+                Field::UrlPath => event.path(),
+                _ => None,
+            };
+            fields.iter().filter_map(whole).for_each(|text| digest.write(text));
         }
         Some(digest.finish())
     }

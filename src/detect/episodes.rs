@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::pages::{Remembered, Summary, Unread, page_of};
-use super::track::{Episode, Single, Success, Track};
+use super::track::{Episode, Single, Successes, Track};
 pub use super::track::{Limits, Measure};
+use super::tries::Try;
 use super::{LATENESS, MAX_SUBJECTS, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::{Finding, Rule, Subject};
@@ -32,22 +33,15 @@ struct Noted {
     end: usize,
     /// Which line.
     index: usize,
-    /// How many events it is; 0 for a success.
-    times: u32,
-    /// A digest of who it is of, or of the value that is counted.
-    who: u64,
+    /// What it tells; no events are a success.
+    told: Try,
 }
 
 impl Batch {
-    /// Notes that a line, by its place among the lines, tells of so many events of a subject, by one who is told by a digest.
-    pub fn note(&mut self, subject: &[u8], index: usize, times: u32, who: u64) {
+    /// Notes that a line, by its place among the lines, tells this of a subject; no events are a success.
+    pub fn note(&mut self, subject: &[u8], index: usize, told: Try) {
         self.keys.extend_from_slice(subject);
-        self.noted.push(Noted { end: self.keys.len(), index, times, who });
-    }
-
-    /// Notes that it tells of a success of a subject.
-    pub fn note_success(&mut self, subject: &[u8], index: usize, who: u64) {
-        self.note(subject, index, 0, who);
+        self.noted.push(Noted { end: self.keys.len(), index, told });
     }
 
     /// Forgets all.
@@ -105,8 +99,7 @@ pub struct Episodes {
     /// No event before this time has to be waited for.
     safe: i64,
     dropped: u64,
-    /// Events that were forgotten because no event to come shares a window with them, unless one of an earlier time does: then they were
-    /// dropped.
+    /// Events that were forgotten because no event to come shares a window with them, unless one comes after all: then they were dropped.
     forgotten: u64,
     /// When the last of them was.
     forgotten_until: i64,
@@ -131,9 +124,9 @@ enum Known {
 
 impl Known {
     fn beginning_with(limits: Limits, safe: i64, noted: &Noted, sighting: &Sighting<'_>) -> Self {
-        let Noted { times, who, .. } = *noted;
-        let single = Single { time: sighting.time, who, times, evidence: sighting.evidence() };
-        if times > 0 && !limits.is_reached_by(&single) {
+        let Noted { told, .. } = *noted;
+        let single = Single { told, evidence: sighting.evidence() };
+        if told.times > 0 && !limits.is_reached_by(&single) {
             return Self::Once(single);
         }
         let mut known = Self::Often(Box::default());
@@ -151,10 +144,10 @@ impl Known {
             *self = Self::Often(Box::new(Track::beginning_with(single, limits)));
         }
         let Self::Often(track) = self else { return };
-        if noted.times > 0 {
-            track.add(limits, safe, noted.times, noted.who, sighting);
+        if noted.told.times > 0 {
+            track.add(limits, safe, noted.told, sighting);
         } else {
-            track.add_success(limits, safe, noted.who, sighting);
+            track.add_success(limits, safe, noted.told, sighting);
         }
     }
 
@@ -169,35 +162,34 @@ impl Known {
     /// Some number, of all of it that will be needed.
     fn touched(&self) -> i64 {
         match self {
-            Self::Once(single) => single.time,
+            Self::Once(single) => single.told.time,
             Self::Often(track) => track.touched(),
         }
     }
 
-    /// How many events there were.
+    /// How many events and successes there were.
     fn events(&self) -> u64 {
         match self {
-            Self::Once(single) => u64::from(single.times),
-            Self::Often(track) => track.episodes.iter().map(|episode| episode.count).sum(),
+            Self::Once(single) => u64::from(single.told.times),
+            Self::Often(track) => track.events(),
         }
     }
 
-    /// When the last event was, and whether there is a finding.
+    /// When the last event or success was, and whether there is a finding.
     fn in_short(&mut self, limits: Limits) -> (i64, bool) {
         match self {
-            Self::Once(single) => (single.time, false),
+            Self::Once(single) => (single.told.time, false),
             Self::Often(track) => {
                 track.evaluate(limits);
-                let last = track.episodes.iter().map(|episode| episode.last).max().unwrap_or(i64::MIN);
                 let is_finding = track.episodes.iter().any(|episode| episode.reached.is_some());
-                (last, is_finding)
+                (track.last(), is_finding)
             }
         }
     }
 
     /// Forgets what lies so long before `safe` that nothing to come can join it; tells from when on there is more to forget, if
     /// anything is left.
-    fn settle(&mut self, safe: i64, limits: Limits, ended: impl FnMut(&Episode, &[Success])) -> Option<i64> {
+    fn settle(&mut self, safe: i64, limits: Limits, ended: impl FnMut(&Episode, Successes<'_>)) -> Option<i64> {
         match self {
             Self::Once(_) => {}
             Self::Often(track) => track.settle(safe, limits, ended),
@@ -238,7 +230,7 @@ impl Episodes {
         let (limits, safe) = (self.limits, self.safe);
         for (subject, noted) in batch.iter() {
             let sighting = sightings[noted.index];
-            if sighting.time < self.forgotten_until {
+            if sighting.time <= self.forgotten_until.saturating_add(limits.window) {
                 self.dropped += std::mem::take(&mut self.forgotten);
             }
             if let Some(Watched { due, known }) = self.subjects.get_mut(subject) {
@@ -248,7 +240,7 @@ impl Episodes {
                 let known = Known::beginning_with(limits, safe, noted, sighting);
                 self.subjects.insert(subject.into(), Watched { due: known.due(limits), known });
             } else {
-                self.dropped += u64::from(noted.times);
+                self.dropped += u64::from(noted.told.times);
             }
         }
     }
@@ -267,9 +259,10 @@ impl Episodes {
         self.read_due(i64::MAX);
         self.forget_long_ago(time);
         self.forget_rare();
-        let has_room = self.has_room();
-        self.patience = if has_room { 0 } else { MAX_SUBJECTS / 10 };
-        has_room
+        // Where nearly all are findings there is hardly any room to gain.
+        let free = MAX_SUBJECTS.saturating_sub(self.subjects.len());
+        self.patience = (MAX_SUBJECTS / 10).saturating_sub(free);
+        free > 0
     }
 
     fn forget_long_ago(&mut self, time: i64) {
@@ -314,9 +307,9 @@ impl Episodes {
             // A single event is none.
             let Known::Often(track) = &mut watched.known else { continue };
             track.evaluate(self.limits);
-            let Track { episodes, successes, .. } = &**track;
             let subject = || (self.names.subject)(name.as_slice());
-            found.extend(episodes.iter().filter_map(|e| e.finding(rule, subject, successes, self.limits, true)));
+            let finding = |episode: &Episode| episode.finding(rule, subject, track.successes(), self.limits, true);
+            found.extend(track.episodes.iter().filter_map(finding));
         }
         in_order(found)
     }
@@ -492,7 +485,7 @@ mod tests {
         let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
-        batch.note(key, 0, times, 0);
+        batch.note(key, 0, Try { who: 0, time, times, value: 0 });
         episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
     }
 

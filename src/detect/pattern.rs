@@ -4,6 +4,7 @@ use memchr::memmem::Finder;
 use regex::bytes::Regex;
 
 use super::episodes::{Batch, Episodes, Limits, Measure, Names};
+use super::tries::Try;
 use super::{Detector, Looks, Remembered, Sighting};
 use crate::model::untrusted::without_line_break;
 use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
@@ -68,7 +69,8 @@ impl Detector for Pattern {
         for (index, (sighting, found)) in sightings.iter().zip(found).enumerate() {
             *found = self.search.matches(without_line_break(sighting.line));
             if *found {
-                self.batch.note(self.name.as_bytes(), index, 1, 0);
+                let told = Try { who: 0, time: sighting.time, times: 1, value: 0 };
+                self.batch.note(self.name.as_bytes(), index, told);
             }
         }
         self.episodes.observe(&self.batch, sightings);

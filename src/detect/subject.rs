@@ -24,16 +24,6 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
     })
 }
 
-/// What a text has behind what tells subjects apart.
-pub fn behind_longest<'a>(field: Field, event: &Event<'a>) -> &'a [u8] {
-    let text = match field {
-        Field::UserName => event.user,
-        Field::UrlPath => event.path(),
-        _ => None,
-    };
-    text.and_then(|text| text.get(LONGEST..)).unwrap_or_default()
-}
-
 fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
@@ -64,7 +54,7 @@ fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
 }
 
 /// The longest text that tells one subject from another, in bytes.
-const LONGEST: usize = 255;
+pub const LONGEST: usize = 255;
 
 /// What is printed is what is compared, so that a subject is the same after it was stored.
 fn push_text(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> bool {

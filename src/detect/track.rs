@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
-use super::tries::Tries;
+use super::tries::{Guesses, Tries, Try};
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
 use crate::model::untrusted::printable;
@@ -22,8 +22,9 @@ const FEW_EVENTS: usize = 8;
 const MANY_EVENTS: usize = 1 << 15;
 const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 
-/// How many successes of one subject are remembered.
+/// How many successes of one subject are remembered with what they tell, and how many with their time only.
 const MAX_SUCCESSES: usize = 100;
+const MAX_LOGINS: usize = 10_000;
 
 /// The limits of a windowed rule, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +44,8 @@ pub struct Limits {
 /// What it means that a subject gets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
+    /// Nothing.
+    Nothing,
     /// That some of its failures may have been mistakes.
     Mistakes,
     /// The same, and else that it got in.
@@ -61,14 +64,9 @@ pub enum Measure {
 }
 
 impl Limits {
-    /// What is kept of who an event is of.
-    fn value(&self, who: u64) -> u64 {
-        if self.measure == Measure::Values { who } else { 0 }
-    }
-
     /// Whether the events of one line are enough.
     pub fn is_reached_by(&self, single: &Single) -> bool {
-        let size = if self.measure == Measure::Events { single.times } else { 1 };
+        let size = if self.measure == Measure::Events { single.told.times } else { 1 };
         size >= self.threshold
     }
 
@@ -76,6 +74,7 @@ impl Limits {
     pub fn new(rule: &Rule, threshold: u32, window: Duration, measure: Measure) -> Self {
         let success = match &rule.kind {
             RuleKind::Sequence { .. } => Meaning::Found,
+            _ if !rule.heeds_logins() => Meaning::Nothing,
             // That an account is used after others guessed at it proves nothing; that an address gets in does.
             RuleKind::Count { by, .. } | RuleKind::Distinct { by, .. } if by.contains(&Field::SourceIp) => {
                 Meaning::GotIn
@@ -89,12 +88,8 @@ impl Limits {
 /// The only events of a subject, those of one line: most subjects have no others, and there are very many subjects.
 #[derive(Debug)]
 pub struct Single {
-    /// When they were.
-    pub time: i64,
-    /// A digest of who failed, or of the value that is counted.
-    pub who: u64,
-    /// How many.
-    pub times: u32,
+    /// What it tells.
+    pub told: Try,
     /// The line.
     pub evidence: KeptLine,
 }
@@ -116,6 +111,16 @@ pub struct Track {
     pub episodes: SmallVec<[Episode; 1]>,
     /// Successes that may follow a finding's failures.
     pub successes: Vec<Success>,
+    /// When who got in, by the same digests as of those who failed.
+    #[serde(default)]
+    logins: Vec<(i64, u64)>,
+}
+
+/// Successes of a subject.
+#[derive(Clone, Copy)]
+pub struct Successes<'a> {
+    successes: &'a [Success],
+    logins: &'a [(i64, u64)],
 }
 
 /// A success that may follow a finding's failures.
@@ -123,10 +128,7 @@ pub struct Track {
 pub struct Success {
     #[serde(flatten)]
     breach: Breach,
-    /// A digest of who it was, as of those who failed; 0 where it isn't known.
-    #[serde(default)]
-    pub who: u64,
-    /// The line that tells of it; none where an older version stored it.
+    /// The line that tells of it; none where an older version stored it, or no failure was known when it was read.
     evidence: Option<KeptLine>,
 }
 
@@ -154,7 +156,7 @@ pub struct Episode {
 impl Single {
     /// From when on no event can join it.
     pub fn due(&self, limits: Limits) -> i64 {
-        self.time.saturating_add(limits.merge)
+        self.told.time.saturating_add(limits.merge)
     }
 }
 
@@ -172,27 +174,32 @@ fn not_known() -> i64 {
 
 impl Default for Track {
     fn default() -> Self {
-        let (episodes, recent, successes) = Default::default();
-        Self { episodes, recent, successes, changed: false, forgot: never() }
+        let (episodes, recent, successes, logins) = Default::default();
+        Self { episodes, recent, successes, logins, changed: false, forgot: never() }
     }
 }
 
 impl Track {
     /// One that begins with these events.
     pub fn beginning_with(single: &Single, limits: Limits) -> Self {
-        let Single { time, who, times, ref evidence } = *single;
+        let Single { told, ref evidence } = *single;
         let mut track = Self { changed: true, ..Self::default() };
-        track.begin_episode(Single { time, who, times, evidence: evidence.clone() }, limits);
-        track.recent.push((time, times, limits.value(who)));
+        track.begin_episode(Single { told, evidence: evidence.clone() }, limits);
+        track.recent.push((told.time, told.times, told.value));
         track
     }
 
     /// The only events it had, if there are no others.
     pub fn single(&self) -> Option<Single> {
-        let ([episode], [(time, times, _)]) = (&*self.episodes, &*self.recent) else { return None };
-        let is_single = self.successes.is_empty() && episode.reached.is_none() && episode.count == u64::from(*times);
+        let ([episode], [(time, times, value)]) = (&*self.episodes, &*self.recent) else { return None };
+        let is_single = self.logins.is_empty()
+            && self.successes.is_empty()
+            && episode.reached.is_none()
+            && episode.count == u64::from(*times);
         let (_, evidence) = episode.evidence.first().filter(|_| is_single && episode.evidence.len() == 1)?;
-        Some(Single { time: *time, who: episode.tries.only()?, times: *times, evidence: evidence.clone() })
+        let who = episode.tries.only().map_or(0, |only| only.who);
+        let told = Try { who, time: *time, times: *times, value: *value };
+        Some(Single { told, evidence: evidence.clone() })
     }
 
     /// Some number, of all of it that one more event needs.
@@ -202,33 +209,40 @@ impl Track {
     }
 
     /// Takes a success in.
-    pub fn add_success(&mut self, limits: Limits, safe: i64, who: u64, sighting: &Sighting<'_>) {
+    pub fn add_success(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);
+        if told.who != 0 && self.logins.len() < MAX_LOGINS {
+            self.logins.push((told.time, told.who));
+        }
+        if limits.success == Meaning::Mistakes {
+            return;
+        }
         if self.successes.len() >= MAX_SUCCESSES {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
-        let breach = Breach { time: sighting.time, user };
-        self.successes.push(Success { breach, who, evidence: Some(sighting.evidence()) });
+        let breach = Breach { time: told.time, user };
+        // There are very many addresses that only ever get in.
+        let evidence = (!self.episodes.is_empty()).then(|| sighting.evidence());
+        self.successes.push(Success { breach, evidence });
     }
 
-    /// Takes so many events of a line in, by one who is told by a digest. No event before `safe` has to be waited for.
-    pub fn add(&mut self, limits: Limits, safe: i64, times: u32, who: u64, sighting: &Sighting<'_>) {
-        let time = sighting.time;
+    /// Takes in what a line tells. No event before `safe` has to be waited for.
+    pub fn add(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
+        let Try { time, times, value, .. } = told;
         self.forget_once(safe, limits);
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
-                self.episodes[index].add(times, who, limits.measure, sighting);
+                self.episodes[index].add(told, limits, sighting);
                 self.join_neighbours(index, limits);
             }
-            None => self.begin_episode(Single { time, who, times, evidence: sighting.evidence() }, limits),
+            None => self.begin_episode(Single { told, evidence: sighting.evidence() }, limits),
         }
         if index.is_some_and(|index| self.episodes[index].is_reached_by(time)) {
             return;
         }
         self.changed = true;
-        let value = limits.value(who);
         match self.recent.last_mut() {
             Some((last, count, known)) if (*last, *known) == (time, value) => *count = count.saturating_add(times),
             _ => {
@@ -243,12 +257,13 @@ impl Track {
         self.episodes.iter().position(near)
     }
 
-    fn begin_episode(&mut self, Single { time, who, times, evidence }: Single, limits: Limits) {
+    fn begin_episode(&mut self, Single { told, evidence }: Single, limits: Limits) {
+        let Try { time, times, value, .. } = told;
         let mut values = Values::default();
         if limits.measure == Measure::Values {
-            values.insert(who);
+            values.insert(value);
         }
-        let tries = Tries::of(who, times);
+        let tries = if limits.success == Meaning::Nothing { Tries::Many } else { Tries::of(told) };
         let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
         let kept_before = not_known();
         self.episodes.push(Episode {
@@ -273,29 +288,48 @@ impl Track {
     }
 
     /// Drops what lies so long before `safe` that nothing to come can join it; `ended` learns of the episodes, with the successes.
-    pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, &[Success])) {
+    pub fn settle(&mut self, safe: i64, limits: Limits, mut ended: impl FnMut(&Episode, Successes<'_>)) {
         self.forget_before(safe, limits);
-        let Self { episodes, successes, .. } = self;
+        let Self { episodes, successes, logins, .. } = self;
         episodes.retain(|episode| {
             let open = episode.last.saturating_add(limits.merge) >= safe;
             if !open {
-                ended(episode, successes);
+                ended(episode, Successes { successes, logins });
             }
             open
         });
         self.forget_successes_before(safe, limits);
     }
 
+    /// When the last event or success was.
+    pub fn last(&self) -> i64 {
+        let successes = self.successes.iter().map(|success| success.breach.time);
+        let logins = self.logins.iter().map(|(time, _)| *time);
+        self.episodes.iter().map(|episode| episode.last).chain(successes).chain(logins).max().unwrap_or(i64::MIN)
+    }
+
+    /// How many events and successes it had.
+    pub fn events(&self) -> u64 {
+        let failures: u64 = self.episodes.iter().map(|episode| episode.count).sum();
+        failures + self.successes.len().max(self.logins.len()) as u64
+    }
+
+    /// The successes that may follow its failures.
+    pub fn successes(&self) -> Successes<'_> {
+        Successes { successes: &self.successes, logins: &self.logins }
+    }
+
     /// Whether something of it is found, as far as it was evaluated.
     pub fn is_found(&self, limits: Limits) -> bool {
-        self.episodes.iter().any(|episode| episode.is_found(&self.successes, limits).is_some())
+        self.episodes.iter().any(|episode| episode.is_found(self.successes(), limits).is_some())
     }
 
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
     pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
         let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
-        let successes = || self.successes.iter().map(|success| success.breach.time.saturating_add(window)).max();
-        episodes.or_else(successes).unwrap_or(i64::MIN)
+        let successes = self.successes.iter().map(|success| success.breach.time);
+        let last = successes.chain(self.logins.iter().map(|(time, _)| *time)).max();
+        episodes.or(last.map(|last| last.saturating_add(window))).unwrap_or(i64::MIN)
     }
 
     /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
@@ -319,7 +353,9 @@ impl Track {
 
     fn forget_successes_before(&mut self, safe: i64, limits: Limits) {
         let first = self.episodes.first().map_or(i64::MAX, |episode| episode.first);
-        self.successes.retain(|success| success.breach.time >= first.min(safe.saturating_sub(limits.window)));
+        let from = first.min(safe.saturating_sub(limits.window));
+        self.successes.retain(|success| success.breach.time >= from);
+        self.logins.retain(|(time, _)| *time >= from);
     }
 
     /// Lets go of events that matter no more, now and then, and of those that no window to come can hold, however late its lines, when
@@ -341,17 +377,13 @@ impl Track {
     /// Forgets the older half of the successes, but for those that tell of a break-in.
     fn forget_successes(&mut self, limits: Limits) {
         self.evaluate(limits);
-        let Self { episodes, successes, .. } = self;
-        successes.sort_by_key(|success| success.breach.time);
-        let follows = |episode: &Episode, time: i64| {
-            episode
-                .reached
-                .is_some_and(|reached| (reached..=episode.last.saturating_add(limits.window)).contains(&time))
-        };
-        let breach = |episode: &Episode| successes.iter().position(|success| follows(episode, success.breach.time));
-        let breaches: Vec<usize> = episodes.iter().filter_map(breach).collect();
+        self.successes.sort_by_key(|success| success.breach.time);
+        let known = self.successes();
+        let found = self.episodes.iter().filter_map(|episode| episode.is_found(known, limits)?.1);
+        let breaches: Vec<usize> =
+            found.filter_map(|one| known.successes.iter().position(|known| std::ptr::eq(known, one))).collect();
         let mut index = 0;
-        successes.retain(|_| {
+        self.successes.retain(|_| {
             index += 1;
             index > MAX_SUCCESSES / 2 || breaches.contains(&(index - 1))
         });
@@ -387,28 +419,28 @@ impl Track {
 }
 
 /// What a window holds.
-enum Window {
+pub enum Window {
     Events(u64),
     /// How many events of each value.
     Values(HashMap<u64, u64>),
 }
 
 impl Window {
-    fn new(measure: Measure) -> Self {
+    pub fn new(measure: Measure) -> Self {
         match measure {
             Measure::Events => Self::Events(0),
             Measure::Values => Self::Values(HashMap::new()),
         }
     }
 
-    fn take_in(&mut self, times: u32, value: u64) {
+    pub fn take_in(&mut self, times: u32, value: u64) {
         match self {
             Self::Events(events) => *events += u64::from(times),
             Self::Values(values) => *values.entry(value).or_default() += u64::from(times),
         }
     }
 
-    fn let_go(&mut self, times: u32, value: u64) {
+    pub fn let_go(&mut self, times: u32, value: u64) {
         match self {
             Self::Events(events) => *events -= u64::from(times),
             Self::Values(values) => {
@@ -422,7 +454,7 @@ impl Window {
         }
     }
 
-    fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         match self {
             Self::Events(events) => *events,
             Self::Values(values) => values.len() as u64,
@@ -431,12 +463,12 @@ impl Window {
 }
 
 impl Episode {
-    fn add(&mut self, times: u32, who: u64, measure: Measure, sighting: &Sighting<'_>) {
-        let time = sighting.time;
-        if measure == Measure::Values && self.values.len() < MAX_VALUES {
-            self.values.insert(who);
+    fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>) {
+        let Try { time, times, value, .. } = told;
+        if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
+            self.values.insert(value);
         }
-        self.tries.add(who, times);
+        self.tries.add(told);
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);
@@ -471,26 +503,30 @@ impl Episode {
     }
 
     /// When enough events had come together, and the first success that followed, if all happened that the rule looks for.
-    fn is_found<'s>(&self, successes: &'s [Success], limits: Limits) -> Option<(i64, Option<&'s Success>)> {
+    fn is_found<'s>(&self, known: Successes<'s>, limits: Limits) -> Option<(i64, Option<&'s Success>)> {
         let reached = self.reached?;
-        let span = reached..=self.last.saturating_add(limits.window);
-        let followed = successes.iter().filter(|success| span.contains(&success.breach.time));
+        let since = match self.guesses(known, limits) {
+            Guesses::All => Some(reached),
+            Guesses::Few(_) => None,
+            Guesses::Since(time) => Some(time),
+        };
+        let span = |since| since..=self.last.saturating_add(limits.window);
+        let followed = known
+            .successes
+            .iter()
+            .filter(|success| since.is_some_and(|since| span(since).contains(&success.breach.time)));
         let first = followed.min_by_key(|success| (success.breach.time, &success.breach.user));
-        match (limits.success, self.mistaken(successes, limits)) {
+        match (limits.success, limits.measure) {
             (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
-            (_, Some(_)) if limits.measure == Measure::Values => None,
-            (Meaning::GotIn, None) => Some((reached, first)),
-            _ => Some((reached, None)),
+            // Whether there were enough different ones is another question than whether there were enough failures.
+            (_, Measure::Values) => since.map(|since| (since, first)),
+            _ => Some((reached, first)),
         }
     }
 
-    /// How many people mistyped and got in, where the failures of all others are not enough for a finding.
-    fn mistaken(&self, successes: &[Success], limits: Limits) -> Option<u64> {
-        let span = self.first..=self.last.saturating_add(limits.window);
-        let known = successes.iter().filter(|success| success.who != 0 && span.contains(&success.breach.time));
-        let told = self.tries.mistaken(&known.map(|success| success.who))?;
-        let others = if limits.measure == Measure::Values { told.others } else { told.failures };
-        (others < u64::from(limits.threshold)).then_some(told.people)
+    /// Which of its failures were mistakes.
+    fn guesses(&self, known: Successes<'_>, limits: Limits) -> Guesses {
+        if known.logins.is_empty() { Guesses::All } else { self.tries.guesses(known.logins, limits) }
     }
 
     /// What is found if enough events came together; `open` if further lines may change it.
@@ -498,21 +534,21 @@ impl Episode {
         &self,
         rule: &Rule,
         subject: impl FnOnce() -> Subject,
-        successes: &[Success],
+        known: Successes<'_>,
         limits: Limits,
         open: bool,
     ) -> Option<Finding> {
-        let (reached, success) = self.is_found(successes, limits)?;
+        let (reached, success) = self.is_found(known, limits)?;
         let shown =
             self.evidence.iter().map(|(_, line)| line).chain(success.and_then(|success| success.evidence.as_ref()));
-        let note = match (limits.measure, self.mistaken(successes, limits)) {
+        let note = match (limits.measure, self.guesses(known, limits)) {
             (Measure::Values, _) => {
                 let capped = self.values.len() >= MAX_VALUES;
                 capped.then(|| "there may be more, which are not told apart".to_owned())
             }
-            (Measure::Events, Some(people)) if limits.success == Meaning::GotIn => Some(format!(
-                "{people} accounts got in after one or two failures each, as people behind one address do"
-            )),
+            (Measure::Events, Guesses::Few(people)) => {
+                Some(format!("{people} accounts got in after a few failures each, as people behind one address do"))
+            }
             _ => None,
         };
         let severity = if success.is_some() { Severity::Critical } else { rule.severity };
@@ -556,7 +592,7 @@ mod tests {
         let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
-        batch.note(b"subject", 0, times, value);
+        batch.note(b"subject", 0, Try { who: 0, time, times, value });
         episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
     }
 

@@ -1,89 +1,140 @@
-//! Who failed how often. People behind one address, as those of an office, mistype once or twice and then get in; who guesses
+//! Which failures were mistakes. People behind one address, as those of an office, mistype a few times and are then in; who guesses
 //! fails for many accounts, or often.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-/// From how many on nothing is told of who failed: so many are no office.
+use super::track::{Limits, Window};
+
+/// From how many failures on nothing is told of which were mistakes: so many are no office.
 const MANY: usize = 64;
 
-/// How many failures for each success are mistakes, and how many in all.
-const MISTAKES: usize = 2;
-const ALL_MISTAKES: usize = 4;
+/// How many failures before a login are mistakes, as many as sshd lets people try, and how long before it the last of them is, in seconds.
+const MISTAKES: u32 = 3;
+const SOON: i64 = 10 * 60;
 
 /// How many have to get in after mistakes: one alone may have guessed right.
-const PEOPLE: u64 = 2;
+const PEOPLE: usize = 2;
 
-/// How often each of them failed, told apart by digests of their names.
+/// Failures of one subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "Option<Vec<(u64, u32)>>", into = "Option<Vec<(u64, u32)>>")]
+#[serde(from = "Option<Vec<Try>>", into = "Option<Vec<Try>>")]
 pub enum Tries {
     /// These, in no order.
-    Few(SmallVec<[(u64, u32); 1]>),
-    /// Of so many that it doesn't matter, or not known, as in what an older version stored.
+    Few(SmallVec<[Try; 1]>),
+    /// So many that it doesn't matter, or not known, as in what an older version stored.
     Many,
 }
 
+/// Failures that one line tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "(u64, i64, u32, u64)", into = "(u64, i64, u32, u64)")]
+pub struct Try {
+    /// A digest of the account and the address; 0 where no account is told.
+    pub who: u64,
+    /// When they were.
+    pub time: i64,
+    /// How many.
+    pub times: u32,
+    /// The value that is counted; 0 where events are.
+    pub value: u64,
+}
+
+/// What a subject's failures are beside its logins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guesses {
+    /// Nothing speaks for mistakes.
+    All,
+    /// So many people mistyped, and what else failed isn't enough for a finding.
+    Few(usize),
+    /// Enough had come together at this time, without the mistakes.
+    Since(i64),
+}
+
 impl Tries {
-    /// One that failed so often.
-    pub fn of(who: u64, times: u32) -> Self {
-        Self::Few([(who, times)].into_iter().collect())
+    /// These.
+    pub fn of(one: Try) -> Self {
+        Self::Few([one].into_iter().collect())
     }
 
-    /// Takes in that one failed so often.
-    pub fn add(&mut self, who: u64, times: u32) {
-        let Self::Few(tries) = self else { return };
-        if let Some((_, count)) = tries.iter_mut().find(|(known, _)| *known == who) {
-            *count = count.saturating_add(times);
-        } else if tries.len() < MANY {
-            tries.push((who, times));
-        } else {
-            *self = Self::Many;
+    /// Takes further ones in.
+    pub fn add(&mut self, one: Try) {
+        match self {
+            Self::Few(tries) if tries.len() < MANY => tries.push(one),
+            _ => *self = Self::Many,
         }
     }
 
-    /// Takes in those of a later time.
+    /// Takes those of a later time in.
     pub fn join(&mut self, later: Self) {
         match later {
-            Self::Few(tries) => tries.into_iter().for_each(|(who, times)| self.add(who, times)),
+            Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
             Self::Many => *self = Self::Many,
         }
     }
 
     /// The only one.
-    pub fn only(&self) -> Option<u64> {
+    pub fn only(&self) -> Option<Try> {
         match self {
-            Self::Few(tries) if tries.len() == 1 => Some(tries[0].0),
+            Self::Few(tries) if tries.len() == 1 => Some(tries[0]),
             _ => None,
         }
     }
 
-    /// How many mistyped and got in, and of the others how many there are and how often they failed; nothing where those are too few to
-    /// be told from one who guessed right. Each success tells who it was.
-    pub fn mistaken(&self, successes: &(impl Iterator<Item = u64> + Clone)) -> Option<Mistaken> {
-        let Self::Few(tries) = self else { return None };
-        let mut told = Mistaken { people: 0, others: 0, failures: 0 };
-        for (who, times) in tries {
-            let got_in = successes.clone().filter(|success| success == who).count();
-            if *times as usize <= (MISTAKES * got_in).min(ALL_MISTAKES) {
-                told.people += 1;
-            } else {
-                told.others += 1;
-                told.failures += u64::from(*times);
-            }
+    /// What they are beside these logins, each with its time and who it was. A login tells that the failures before it, since the login
+    /// before, were mistakes if they were few; nothing that comes behind a login makes up for them.
+    pub fn guesses(&self, logins: &[(i64, u64)], limits: Limits) -> Guesses {
+        let Self::Few(tries) = self else { return Guesses::All };
+        let mut tries = tries.to_vec();
+        tries.sort_unstable();
+        let (mut guesses, mut people) = (Vec::new(), 0);
+        for same in tries.chunk_by(|a, b| a.who == b.who) {
+            let known = guesses.len();
+            guess(same, logins, &mut guesses);
+            people += usize::from(guesses.len() - known < same.len());
         }
-        (told.people >= PEOPLE).then_some(told)
+        if people < PEOPLE {
+            return Guesses::All;
+        }
+        guesses.sort_unstable_by_key(|guess: &Try| guess.time);
+        enough(&guesses, limits).map_or(Guesses::Few(people), Guesses::Since)
     }
 }
 
-/// Who of those that failed got in as if they had mistyped.
-pub struct Mistaken {
-    /// How many did.
-    pub people: u64,
-    /// How many others failed.
-    pub others: u64,
-    /// How often those did.
-    pub failures: u64,
+/// Those failures of one account, in the order of time, that were no mistakes.
+fn guess(tries: &[Try], logins: &[(i64, u64)], guesses: &mut Vec<Try>) {
+    let who = tries.first().map_or(0, |first| first.who);
+    let mut times: Vec<i64> =
+        logins.iter().filter(|(_, name)| *name == who && who != 0).map(|(time, _)| *time).collect();
+    times.sort_unstable();
+    let mut rest = tries;
+    for login in times {
+        let (before, behind) = rest.split_at(rest.partition_point(|one| one.time <= login));
+        let count: u32 = before.iter().map(|one| one.times).fold(0, u32::saturating_add);
+        let soon = before.last().is_some_and(|last| login.saturating_sub(last.time) <= SOON);
+        if count > MISTAKES || !soon {
+            guesses.extend(before);
+        }
+        rest = behind;
+    }
+    guesses.extend(rest);
+}
+
+/// When enough of these, in the order of time, had come together for the first time.
+fn enough(guesses: &[Try], limits: Limits) -> Option<i64> {
+    let mut held = Window::new(limits.measure);
+    let mut start = 0;
+    for guess in guesses {
+        held.take_in(guess.times, guess.value);
+        while guesses[start].time < guess.time.saturating_sub(limits.window) {
+            held.let_go(guesses[start].times, guesses[start].value);
+            start += 1;
+        }
+        if held.size() >= u64::from(limits.threshold) {
+            return Some(guess.time);
+        }
+    }
+    None
 }
 
 impl Default for Tries {
@@ -93,7 +144,7 @@ impl Default for Tries {
     }
 }
 
-impl From<Tries> for Option<Vec<(u64, u32)>> {
+impl From<Tries> for Option<Vec<Try>> {
     fn from(tries: Tries) -> Self {
         let Tries::Few(tries) = tries else { return None };
         let mut tries = tries.into_vec();
@@ -102,8 +153,20 @@ impl From<Tries> for Option<Vec<(u64, u32)>> {
     }
 }
 
-impl From<Option<Vec<(u64, u32)>>> for Tries {
-    fn from(stored: Option<Vec<(u64, u32)>>) -> Self {
+impl From<Option<Vec<Try>>> for Tries {
+    fn from(stored: Option<Vec<Try>>) -> Self {
         stored.map_or(Self::Many, |tries| Self::Few(tries.into()))
+    }
+}
+
+impl From<(u64, i64, u32, u64)> for Try {
+    fn from((who, time, times, value): (u64, i64, u32, u64)) -> Self {
+        Self { who, time, times, value }
+    }
+}
+
+impl From<Try> for (u64, i64, u32, u64) {
+    fn from(Try { who, time, times, value }: Try) -> Self {
+        (who, time, times, value)
     }
 }
