@@ -26,6 +26,9 @@ const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 const MAX_SUCCESSES: usize = 100;
 const MAX_LOGINS: usize = 10_000;
 
+/// Of how many successes of a subject without failures the lines are kept.
+const SHOWN_SUCCESSES: usize = 8;
+
 /// The limits of a windowed rule, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -128,7 +131,7 @@ pub struct Successes<'a> {
 pub struct Success {
     #[serde(flatten)]
     breach: Breach,
-    /// The line that tells of it; none where an older version stored it, or no failure was known when it was read.
+    /// The line that tells of it; none where an older version stored it, or very many came before any failure.
     evidence: Option<KeptLine>,
 }
 
@@ -222,8 +225,9 @@ impl Track {
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
         let breach = Breach { time: told.time, user };
-        // There are very many addresses that only ever get in.
-        let evidence = (!self.episodes.is_empty()).then(|| sighting.evidence());
+        // There are very many addresses that only ever get in; but a failure may be told behind the login that followed it.
+        let is_kept = !self.episodes.is_empty() || self.successes.len() < SHOWN_SUCCESSES;
+        let evidence = is_kept.then(|| sighting.evidence());
         self.successes.push(Success { breach, evidence });
     }
 

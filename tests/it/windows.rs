@@ -128,7 +128,7 @@ fn events_that_were_saved_as_xml_count_once_each_however_they_stand_and_grow() {
     let all = |range: std::ops::Range<u32>| range.map(|n| event(n, "eve")).collect::<String>();
     let saved = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Events>{}</Events>", all(0..7));
     let viewed = all(0..7).replace("><", ">\r\n  <").replace("<System>", "- <System>");
-    for text in [saved, viewed, all(0..7), all(0..7).replace("</Event>", "</Event>\r\n")] {
+    for text in [saved, viewed, all(0..7) + "\n", all(0..7).replace("</Event>", "</Event>\r\n")] {
         let bed = TestBed::new();
         bed.file("events.xml", &text);
         let scanned = bed.json(&["scan", "--zone", "UTC", bed.path("events.xml").to_str().unwrap()]);
@@ -137,7 +137,7 @@ fn events_that_were_saved_as_xml_count_once_each_however_they_stand_and_grow() {
     let bed = TestBed::new();
     bed.main("[sources.windows]\nfiles = [\"DIR/*.xml\"]\n");
     bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"failed-logins\"]\n");
-    let whole = all(0..9);
+    let whole = format!("<Events>{}</Events>", all(0..9));
     for (end, at, count) in [
         (whole.len() * 3 / 5, "2026-11-20T10:05:00Z", 5),
         (whole.len() * 4 / 5, "2026-11-20T10:06:00Z", 7),
