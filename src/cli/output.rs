@@ -72,7 +72,8 @@ pub fn print_table(header: &[&str], rows: Vec<Vec<String>>) {
 
 /// Prints what is told of one thing, a line for each name with its text; long ones go on below their beginning where the window ends.
 pub fn print_fields(fields: Vec<(&str, String)>) {
-    let cells = fields.into_iter().map(|(name, text)| vec![name.to_owned(), printable(text.as_bytes())]);
+    let lines = |text: &str| text.lines().map(|line| printable(line.as_bytes())).collect::<Vec<_>>().join("\n");
+    let cells = fields.into_iter().map(|(name, text)| vec![name.to_owned(), lines(&text)]);
     for line in table_lines(cells.collect(), 0) {
         print(&format!(" {line}\n"));
     }
@@ -122,7 +123,8 @@ fn longest_words(rows: &[Vec<String>]) -> Vec<u16> {
     longest
 }
 
-/// A text whose long words, as names of rules and addresses of IPv6, go on in another line behind the last sign that may stand at a line's end.
+/// A text whose long words, as names of rules and addresses of IPv6, go on in another line behind the last sign that may stand at a line's
+/// end, or where there is none somewhere.
 fn with_long_words_broken(text: &str) -> String {
     let mut broken = String::with_capacity(text.len() + 8);
     let (mut length, mut end) = (0, None);
@@ -131,9 +133,8 @@ fn with_long_words_broken(text: &str) -> String {
         if c.is_whitespace() {
             end = None;
         }
-        if length > LONG_WORD
-            && let Some(end) = end.take()
-        {
+        if length > LONG_WORD {
+            let end = end.take().unwrap_or(broken.len());
             broken.insert(end, '\n');
             length = broken[end..].chars().count();
         }
@@ -239,7 +240,7 @@ mod tests {
             ("account a-b-c", "account a-b-c"),
             ("2001:db8:c3d9:966::9dd1", "2001:db8:c3d9:\n966::9dd1"),
             ("a-very-long-name-of-a-rule-here", "a-very-long-\nname-of-a-rule-\nhere"),
-            ("nothing-to nosigninthisverylongword", "nothing-to nosigninthisverylongword"),
+            ("nothing-to nosigninthisverylongword", "nothing-to nosigninthisvery\nlongword"),
             (
                 "\u{fc}ber-\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}",
                 "\u{fc}ber-\n\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}\u{fc}",

@@ -3,7 +3,7 @@
 //! Time is looked at in quarters of an hour. For each quarter without a line, what past weeks had at that time of the
 //! week tells how likely that was; a pause is a finding once all its quarters together are as good as impossible. So a log
 //! that pauses every night may do so, and one that has a line now and then must pause for very long. Lines that come in bursts are
-//! no such proof: in at least three of four past weeks there must have been a line in the same span.
+//! no such proof: in at least three of four past weeks, but for outages, there must have been a line in the same span.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +22,9 @@ const WEEKS_NEEDED: usize = 3;
 
 /// Quarters before and after one in past weeks that tell of it, too.
 const BESIDE: i64 = 2;
+
+/// The quarters of a day.
+const DAY: i64 = 24 * 4;
 
 /// How unlikely a pause must be.
 const AS_GOOD_AS_IMPOSSIBLE: f64 = 1e-6;
@@ -71,7 +74,7 @@ struct Pause {
     is_over: bool,
     /// When it became a finding: the quarter after which it was as good as impossible.
     reached: i64,
-    /// In how many weeks there were lines in that span, and how many were looked at.
+    /// In how many weeks there were lines in that span, and how many say what is usual.
     weeks: (usize, usize),
 }
 
@@ -126,9 +129,11 @@ impl Silent {
             let with_lines: usize = past.iter().map(|(_, past)| heard.count(past - BESIDE, past + BESIDE)).sum();
             likelihood *= (all - with_lines + 1) as f64 / (all + 1) as f64;
             past.iter().for_each(|(week, past)| talked[*week] |= heard.count(*past, *past) > 0);
-            let weeks = (past.iter().filter(|(week, _)| talked[*week]).count(), past.len());
+            // A day around it without any line was an outage, and says nothing of what is usual.
+            let is_usual = |(week, past): &&(usize, i64)| talked[*week] || heard.count(past - DAY, past + DAY) > 0;
+            let weeks = (past.iter().filter(|(week, _)| talked[*week]).count(), past.iter().filter(is_usual).count());
             let is_long = quarter - from + 1 >= self.after;
-            if likelihood < AS_GOOD_AS_IMPOSSIBLE && is_long && 4 * weeks.0 >= 3 * weeks.1 {
+            if likelihood < AS_GOOD_AS_IMPOSSIBLE && is_long && weeks.0 > 0 && 4 * weeks.0 >= 3 * weeks.1 {
                 return Some((quarter + 1, weeks));
             }
         }

@@ -161,8 +161,7 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     let known_before = days_before.iter().all(|day| day.tally.is_some());
     let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
     let told_since = at_time(kind.begin(today), made.with_timezone(&zone).time(), zone);
-    let late: Vec<StoredFinding> = store.breaches_late(start, (told_since, made))?;
-    let late: Vec<StoredFinding> = late.into_iter().filter(|late| found.iter().all(|f| f.id != late.id)).collect();
+    let late = only_first(store.breaches_late(start, (told_since, made))?, &found);
     let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
     let attackers = top(TopKind::Attacker)?;
@@ -452,6 +451,13 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
         !is_told
     });
     Ok(findings)
+}
+
+/// Of findings that tell of logins those that are the first to tell of theirs.
+fn only_first(findings: Vec<StoredFinding>, told: &[StoredFinding]) -> Vec<StoredFinding> {
+    let login = |f: &StoredFinding| f.finding.breach.as_ref().map(|breach| (breach.time, breach.user.clone()));
+    let mut known: BTreeSet<_> = told.iter().filter_map(login).collect();
+    findings.into_iter().filter(|finding| login(finding).is_some_and(|login| known.insert(login))).collect()
 }
 
 /// The first findings, those that come late behind the break-ins of the period.

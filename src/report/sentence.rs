@@ -19,11 +19,9 @@ pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
     }
     if let Some(breach) = &f.breach {
         let then = if breach.time > f.last { "Then" } else { "Meanwhile" };
-        sentence.push_str(&format!(
-            " {then} it got in as \u{201c}{}\u{201d} on {}.",
-            breach.user,
-            stamp(breach.time, now)
-        ));
+        let is_address = f.subject.keys().any(|field| field.starts_with("source."));
+        let (who, at) = (if is_address { "it" } else { "somebody" }, stamp(breach.time, now));
+        sentence.push_str(&format!(" {then} {who} got in as \u{201c}{}\u{201d} on {at}.", breach.user));
     }
     sentence
 }
@@ -34,39 +32,55 @@ fn what(finding: &StoredFinding) -> String {
     let (who, count, times) = (f.subject_words(), grouped(f.count), times(f.count));
     let of = |field: &str| f.subject.get(field).map(String::as_str);
     let (field, value) = f.subject.iter().next().map_or(("", ""), |(field, value)| (field.as_str(), value.as_str()));
+    let is_host = field == "host.name" && f.subject.len() == 1;
     match f.counted {
+        Counted::Lockouts if is_host => format!("Accounts of {who} were locked {times} because of failed logins"),
         Counted::Lockouts => format!("{who} was locked {times} because of failed logins"),
+        Counted::Logins if is_host => format!("{who} was logged in to {times}"),
         Counted::Logins => format!("{who} logged in {times}"),
         Counted::Newcomers => match (of("user.name"), of("source.ip").or(of("source.network"))) {
             (Some(user), Some(place)) => format!("\u{201c}{user}\u{201d} was seen from {place} for the first time"),
             _ => format!("{who} was seen for the first time"),
         },
         Counted::QuietMinutes => format!("The log {value} said nothing for {}", length(f.count)),
-        Counted::UrgentLines => format!("There {} urgent {who}", were(f.count)),
-        Counted::Errors => format!("There {} of {who}", were_errors(f.count)),
+        Counted::UrgentLines if field == "log.kind" && f.subject.len() == 1 => {
+            format!("There {}", were(f.count, &format!("urgent {value} line")))
+        }
+        Counted::UrgentLines => format!("There {} of {who}", were(f.count, "urgent line")),
+        Counted::Errors => format!("There {} of {who}", were(f.count, "error")),
         Counted::ClearedLogs => format!("{who} had its logs emptied"),
         Counted::Addresses | Counted::Networks if field == "source.network" => {
             format!("{count} different {} of {value} tried to log in and failed", f.counted)
         }
         Counted::Addresses | Counted::Networks => format!("{who} was tried from {count} different {}", f.counted),
-        Counted::Accounts => format!("{who} tried to log in to {count} different accounts and failed"),
+        Counted::Accounts if is_host => format!("{count} different accounts of {who} were tried"),
+        Counted::Accounts => format!("{who} tried {count} different accounts"),
         Counted::Paths => format!("{who} asked for {count} different paths that it did not get"),
+        Counted::Probes if is_host => format!("{who} was connected to {times} by somebody who did not log in"),
         Counted::Probes => format!("{who} connected {times} without logging in"),
-        Counted::Answers if field != "http.status" => format!("{who} was answered {times} with an error"),
-        Counted::FailedLogins | Counted::Answers | Counted::Lines => match (field, of("user.name")) {
-            ("source.network", _) => format!("The addresses of {value} tried to log in {times} and failed"),
-            ("source.ip" | "source.domain", Some(user)) => {
-                format!("{value} tried to log in as \u{201c}{user}\u{201d} {times} and failed")
-            }
-            ("source.ip" | "source.domain", None) => format!("{value} tried to log in {times} and failed"),
-            ("user.name", _) => format!("Somebody guessed at the account \u{201c}{value}\u{201d} {times}"),
-            ("http.status", _) => {
-                format!("The web server answered {count} requests with \u{201c}{}\u{201d}", status_words(value))
-            }
-            ("keyword", _) => format!("The logs say \u{201c}{value}\u{201d} {times}"),
-            _ => format!("{}: {count} events", f.rule),
-        },
-        _ => format!("{who} asked for {count} different {}", f.counted),
+        Counted::FailedLogins => failed_logins(finding),
+        Counted::Answers if field == "http.status" => {
+            format!("The web server answered {count} requests with \u{201c}{}\u{201d}", status_words(value))
+        }
+        Counted::Answers => format!("{who} was answered {times} with an error"),
+        Counted::Lines if field == "keyword" => format!("The logs say \u{201c}{value}\u{201d} {times}"),
+        Counted::Lines => format!("{}: {count} events", f.rule),
+        _ => format!("{who} had to do with {count} different {}", f.counted),
+    }
+}
+
+fn failed_logins(finding: &StoredFinding) -> String {
+    let f = &finding.finding;
+    let of = |field: &str| f.subject.get(field);
+    let times = times(f.count);
+    let network = of("source.network").map(|network| format!("The addresses of {network}"));
+    let host = of("host.name").map_or_else(String::new, |host| format!(" on host {host}"));
+    match (network.or(of("source.ip").or(of("source.domain")).cloned()), of("user.name")) {
+        (Some(who), Some(user)) => format!("{who} tried to log in as \u{201c}{user}\u{201d}{host} {times} and failed"),
+        (Some(who), None) => format!("{who} tried to log in{host} {times} and failed"),
+        (None, Some(user)) => format!("Somebody guessed at the account \u{201c}{user}\u{201d}{host} {times}"),
+        (None, None) if host.is_empty() => format!("{}: {} events", f.rule, grouped(f.count)),
+        (None, None) => format!("There {}{host}", were(f.count, "failed login")),
     }
 }
 
@@ -74,12 +88,8 @@ fn times(count: u64) -> String {
     if count == 1 { "once".to_owned() } else { format!("{} times", grouped(count)) }
 }
 
-fn were(count: u64) -> String {
-    if count == 1 { "was one".to_owned() } else { format!("were {}", grouped(count)) }
-}
-
-fn were_errors(count: u64) -> String {
-    if count == 1 { "was one error".to_owned() } else { format!("were {} errors", grouped(count)) }
+fn were(count: u64, what: &str) -> String {
+    if count == 1 { format!("was one {what}") } else { format!("were {} {what}s", grouped(count)) }
 }
 
 /// A length of time in minutes, as people say it.

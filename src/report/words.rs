@@ -30,10 +30,11 @@ pub fn light(figures: &Figures) -> Light {
     let failed = figures.jobs.iter().filter(|job| job.needs_a_look()).count();
     let gaps = figures.gaps();
     let now = figures.made.with_timezone(&figures.zone);
-    let mut asks: Vec<String> = figures.findings.iter().filter_map(breach_request).collect();
     // Several rules may have found the same login.
-    let mut asked = BTreeSet::new();
-    asks.retain(|ask| asked.insert(ask.clone()));
+    let mut known = BTreeSet::new();
+    let login = |f: &StoredFinding| f.finding.breach.as_ref().map(|breach| (breach.time, breach.user.clone()));
+    let breaches = figures.findings.iter().filter(|found| login(found).is_some_and(|login| known.insert(login)));
+    let mut asks: Vec<String> = breaches.filter_map(breach_request).collect();
     asks.truncate(ASKED);
     if figures.breaches > asks.len() {
         let more = figures.breaches - asks.len();
@@ -225,10 +226,11 @@ fn change(now: u64, before: Option<u64>, than: &str) -> String {
 
 fn breach_request(finding: &StoredFinding) -> Option<String> {
     let user = &finding.finding.breach.as_ref()?.user;
-    let words = finding.finding.subject_words();
-    let subject = finding.finding.subject.get("source.ip").unwrap_or(&words);
+    let subject = &finding.finding.subject;
+    let address = subject.get("source.ip").or(subject.get("source.domain"));
+    let from = address.map_or_else(String::new, |address| format!(" from {address}"));
     Some(format!(
-        "Have the password of the account \u{201c}{user}\u{201d} changed today and ask its owner whether the login from {subject} was theirs."
+        "Have the password of the account \u{201c}{user}\u{201d} changed today and ask its owner whether the login{from} was theirs."
     ))
 }
 

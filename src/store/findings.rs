@@ -88,7 +88,7 @@ impl Store {
         self.read(|db| db.query_row(sql, values, |row| row.get::<_, i64>(0)).map(|n| n as usize))
     }
 
-    /// Those of them that tell of somebody who got in.
+    /// Findings that tell of somebody who got in before `start`, of those that were first found by runs between two instants.
     ///
     /// # Errors
     /// Fails where the database can't be read.
@@ -99,7 +99,7 @@ impl Store {
     ) -> Result<Vec<StoredFinding>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM findings JOIN (SELECT id AS found_by, requested FROM runs) ON run = found_by
-             WHERE requested >= ?1 AND requested < ?2 AND last < ?3 AND breach != 'null' ORDER BY last DESC"
+             WHERE requested >= ?1 AND requested < ?2 AND breach ->> '$.time' < ?3 ORDER BY last DESC, id"
         );
         let values = [super::millis(from), super::millis(to), start.timestamp()];
         self.read(|db| db.prepare(&sql)?.query_map(values, read_finding)?.collect())

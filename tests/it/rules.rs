@@ -311,6 +311,22 @@ fn a_log_of_rare_lines_is_not_silent_in_the_week_after_a_burst() {
 }
 
 #[test]
+fn an_outage_of_days_hides_no_other_one() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\n");
+    let start: chrono::DateTime<chrono::Utc> = "2026-10-05T00:00:00Z".parse().unwrap();
+    let all = (0..29 * 24 * 12).filter(|n| !(10 * 24 * 12..19 * 24 * 12).contains(n));
+    let line = |n: i64| {
+        format!("{} web1 app[7]: fine\n", (start + chrono::TimeDelta::minutes(n * 5)).format("%Y-%m-%dT%H:%M:%SZ"))
+    };
+    bed.file("log/app.log", &all.map(line).collect::<String>());
+    bed.run_job("scan", "2026-11-03T14:30:00Z");
+    let found = bed.json(&["findings"]);
+    assert!(found.as_array().unwrap().iter().any(|f| f["open"] == true), "{found}");
+}
+
+#[test]
 fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothing_to_read() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n[sources.office]\nfiles = [\"DIR/log/office.log\"]\n");
