@@ -2,10 +2,8 @@
 //! tries, addresses that try one account, paths that one address asks for in vain. `[sequence]`: events in such a window, and
 //! then a login.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use super::episodes::{Batch, Episodes, Limits, Measure};
-use super::subject::{LONGEST, NAMES, write_key};
+use super::subject::{NAMES, digest, write_key};
 use super::tries::Try;
 use super::{Detector, Remembered, Sighting};
 use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
@@ -55,35 +53,14 @@ impl Count {
             return;
         }
         let value = match self.value {
-            Some(field) => self.digest(&[field], event),
+            Some(field) => digest(&[field], event, &mut self.key),
             None => Some(0),
         };
         let Some(value) = value else { return };
-        let people = [Field::UserName, Field::SourceIp];
-        let who = if self.heeds_logins { self.digest(&people, event).unwrap_or_default() } else { 0 };
         if write_key(&self.by, event, &mut self.key) {
             let times = if is_counted { sighting.failures.max(1) } else { 0 };
-            self.batch.note(&self.key, index, Try { who, time: sighting.time, times, value });
+            self.batch.note(&self.key, index, Try { who: 0, time: sighting.time, times, value });
         }
-    }
-
-    /// A digest of these fields of an event: they are only compared. None where the event lacks one.
-    fn digest(&mut self, fields: &[Field], event: &Event<'_>) -> Option<u64> {
-        if !write_key(fields, event, &mut self.key) {
-            return None;
-        }
-        let mut digest = DefaultHasher::new();
-        digest.write(&self.key);
-        // What is too long for a key is told apart all the same.
-        if self.key.len() > LONGEST {
-            let whole = |field: &Field| match field {
-                Field::UserName => event.user,
-                Field::UrlPath => event.path(),
-                _ => None,
-            };
-            fields.iter().filter_map(whole).for_each(|text| digest.write(text));
-        }
-        Some(digest.finish())
     }
 }
 

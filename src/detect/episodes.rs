@@ -125,7 +125,7 @@ enum Known {
 impl Known {
     fn beginning_with(limits: Limits, safe: i64, noted: &Noted, sighting: &Sighting<'_>) -> Self {
         let Noted { told, .. } = *noted;
-        let single = Single { told, evidence: sighting.evidence() };
+        let single = Single::of(told, limits, sighting);
         if told.times > 0 && !limits.is_reached_by(&single) {
             return Self::Once(single);
         }

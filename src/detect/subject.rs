@@ -1,5 +1,6 @@
 //! What makes a subject: the fields by which a rule groups events, as a compact key and as words.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::episodes::Names;
@@ -22,6 +23,25 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
         (Field::LogKind, _) => push_text(key, b'k', event.category.as_str().as_bytes()),
         (Field::UrlPath, _) => event.path().is_some_and(|path| push_text(key, b'p', path)),
     })
+}
+
+/// A digest of these fields of an event: they are only compared. None where the event lacks one.
+pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<u64> {
+    if !write_key(fields, event, key) {
+        return None;
+    }
+    let mut digest = DefaultHasher::new();
+    digest.write(key);
+    // What is too long for a key is told apart all the same.
+    if key.len() > LONGEST {
+        let whole = |field: &Field| match field {
+            Field::UserName => event.user,
+            Field::UrlPath => event.path(),
+            _ => None,
+        };
+        fields.iter().filter_map(whole).for_each(|text| digest.write(text));
+    }
+    Some(digest.finish())
 }
 
 fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
@@ -54,7 +74,7 @@ fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
 }
 
 /// The longest text that tells one subject from another, in bytes.
-pub const LONGEST: usize = 255;
+const LONGEST: usize = 255;
 
 /// What is printed is what is compared, so that a subject is the same after it was stored.
 fn push_text(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> bool {

@@ -157,6 +157,12 @@ pub struct Episode {
 }
 
 impl Single {
+    /// What a line tells.
+    pub fn of(told: Try, limits: Limits, sighting: &Sighting<'_>) -> Self {
+        let told = if limits.success == Meaning::Nothing { told } else { told.by(sighting) };
+        Self { told, evidence: sighting.evidence() }
+    }
+
     /// From when on no event can join it.
     pub fn due(&self, limits: Limits) -> i64 {
         self.told.time.saturating_add(limits.merge)
@@ -214,6 +220,7 @@ impl Track {
     /// Takes a success in.
     pub fn add_success(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);
+        let told = told.by(sighting);
         if told.who != 0 && self.logins.len() < MAX_LOGINS {
             self.logins.push((told.time, told.who));
         }
@@ -241,7 +248,7 @@ impl Track {
                 self.episodes[index].add(told, limits, sighting);
                 self.join_neighbours(index, limits);
             }
-            None => self.begin_episode(Single { told, evidence: sighting.evidence() }, limits),
+            None => self.begin_episode(Single::of(told, limits, sighting), limits),
         }
         if index.is_some_and(|index| self.episodes[index].is_reached_by(time)) {
             return;
@@ -472,7 +479,9 @@ impl Episode {
         if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
             self.values.insert(value);
         }
-        self.tries.add(told);
+        if matches!(self.tries, Tries::Few(_)) {
+            self.tries.add(told.by(sighting));
+        }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
         self.count += u64::from(times);

@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+use super::Sighting;
+use super::subject::digest;
 use super::track::{Limits, Window};
+use crate::model::Field;
 
 /// From how many failures on nothing is told of which were mistakes: so many are no office.
 const MANY: usize = 64;
@@ -38,6 +41,16 @@ pub struct Try {
     pub times: u32,
     /// The value that is counted; 0 where events are.
     pub value: u64,
+}
+
+impl Try {
+    /// The same, told who it was, where that is asked for: most are of subjects that failed so often that it isn't.
+    pub fn by(self, sighting: &Sighting<'_>) -> Self {
+        let who = sighting
+            .event
+            .and_then(|event| digest(&[Field::UserName, Field::SourceIp], &event, &mut Vec::with_capacity(64)));
+        Self { who: who.unwrap_or_default(), ..self }
+    }
 }
 
 /// What a subject's failures are beside its logins.
