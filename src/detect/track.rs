@@ -221,7 +221,11 @@ impl Track {
     pub fn add_success(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);
         let told = told.by(sighting);
-        if told.who != 0 && self.logins.len() < MAX_LOGINS {
+        if told.who != 0 {
+            if self.logins.len() >= MAX_LOGINS {
+                self.logins.sort_unstable();
+                self.logins.drain(..MAX_LOGINS / 2);
+            }
             self.logins.push((told.time, told.who));
         }
         if limits.success == Meaning::Mistakes {

@@ -3,11 +3,11 @@
 //! is, but for what only holds records together.
 //!
 //! What a visitor can write into one line of a log makes no line of its own and hides none: a line is taken apart only where it holds
-//! nothing but events, and lines are joined only where each begins as it does in a record.
+//! nothing but events, and lines are joined only where each begins as it does in a record, and no line of a log does.
 
 use std::io::{self, Read};
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memmem};
 
 use super::lines::{MAX_LINE, read_fully};
 
@@ -27,9 +27,6 @@ const BYTE_ORDER: &[u8] = b"\xef\xbb\xbf";
 const START: &[u8] = b"<Event ";
 const END: &[u8] = b"</Event>";
 const NAMESPACE: &[u8] = b"http://schemas.microsoft.com/win/2004/08/events/event";
-
-/// What may hold text of several lines.
-const TEXTS: [&[u8]; 2] = [b"<Data", b"<Message"];
 
 /// What holds events together.
 const FRAMES: [(&[u8], &[u8]); 3] = [(b"<?xml ", b"?>"), (b"<Events", b">"), (b"</Events", b">")];
@@ -131,9 +128,11 @@ impl<R> OneALine<R> {
             match (found, memchr(b'\n', rest)) {
                 (Found::Record(length), _) => done += length,
                 (Found::Unfinished, _) if !is_final => return done,
-                // What is not over is no line yet, however many it may become.
+                // Of what is not over nobody knows what it becomes; a last event waits for its line break only.
                 (Found::Unfinished, _) if self.is_over => {
-                    out.extend(rest.iter().map(flat));
+                    if let Found::Record(end) = event(rest) {
+                        out.extend(rest[..end].iter().map(flat));
+                    }
                     return text.len();
                 }
                 (_, Some(end)) => {
@@ -238,17 +237,18 @@ fn blanks(text: &[u8]) -> usize {
     text.iter().take_while(|byte| b" \t\r".contains(byte)).count()
 }
 
-/// How long a frame is with which this begins; nothing where it is none, no length where it may yet become one.
+/// How long a frame is with which this begins; nothing where it is none, no length where it may yet become one. It holds nothing but
+/// attributes, and no log's stamp or name of a process.
 fn frame(text: &[u8]) -> Option<Option<usize>> {
     let (start, end) = FRAMES.iter().find(|(start, _)| begins(text, start))?;
-    if text.len() < start.len() {
-        return if text.is_empty() { None } else { Some(None) };
+    let Some(rest) = text.get(start.len()..) else { return (!text.is_empty()).then_some(None) };
+    let is_attribute = |byte: &u8| byte.is_ascii_alphanumeric() || b" =\"'.:/-_".contains(byte);
+    let length = rest.iter().take(MAX_FRAME).take_while(|byte| is_attribute(byte)).count();
+    let is_name = start.ends_with(b" ") || rest.first().is_none_or(|next| b" >".contains(next));
+    if !is_name || length == MAX_FRAME {
+        return None;
     }
-    let tag = &text[..text.len().min(MAX_FRAME)];
-    match memmem::find(tag, end) {
-        Some(at) => (memchr(b'\n', &tag[..at]).is_none()).then_some(Some(at + end.len())),
-        None => (tag.len() < MAX_FRAME && memchr(b'\n', tag).is_none()).then_some(None),
-    }
+    begins(&rest[length..], end).then(|| (rest.len() >= length + end.len()).then(|| start.len() + length + end.len()))
 }
 
 /// Whether a text begins so, or may yet do.
@@ -257,7 +257,7 @@ fn begins(text: &[u8], start: &[u8]) -> bool {
     text[..length] == start[..length]
 }
 
-/// How long the event is with which this begins. Within one each line begins with a tag, but in the text of a field.
+/// How long the event is with which this begins. The tag in which it begins holds attributes only, on its line.
 fn event(text: &[u8]) -> Found {
     if !begins(text, START) {
         return Found::Line;
@@ -265,22 +265,30 @@ fn event(text: &[u8]) -> Found {
     let limit = &text[..text.len().min(MAX_LINE)];
     let limit = &limit[..markup(limit)];
     let unfinished = if limit.len() == text.len() { Found::Unfinished } else { Found::Line };
-    let Some(tag) = memchr(b'>', limit) else { return unfinished };
-    if memmem::find(&limit[..tag], NAMESPACE).is_none() {
+    let tag = match limit.iter().skip(1).position(|byte| b"<>\r\n".contains(byte)) {
+        Some(at) if limit[at + 1] == b'>' => &limit[..at + 1],
+        Some(_) => return Found::Line,
+        None => return unfinished,
+    };
+    if memmem::find(tag, NAMESPACE).is_none() {
         return Found::Line;
     }
     memmem::find(limit, END).map_or(unfinished, |at| Found::Record(at + END.len()))
 }
 
-/// How far each line begins with a tag that is no other event's, but in the text of a field.
+/// How far each line begins as none of a log does: with a tag that begins no other event, or with blanks.
 fn markup(event: &[u8]) -> usize {
     let is_none = |end: &usize| {
         let rest = &event[end + 1..];
-        let line = rest[..memchr(b'\n', rest).unwrap_or(rest.len())].trim_ascii_start();
-        let line = line.strip_prefix(b"-").unwrap_or(line).trim_ascii_start();
-        let before = &event[..*end];
-        let is_text = memrchr(b'<', before).is_some_and(|tag| TEXTS.iter().any(|text| before[tag..].starts_with(text)));
-        line.starts_with(START) || !(line.is_empty() || is_text || line.starts_with(b"<"))
+        let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
+        let tag = line.trim_ascii_start();
+        let tag = tag.strip_prefix(b"-").map_or(tag, <[u8]>::trim_ascii_start);
+        let is_tag = match tag {
+            [] | [b'<'] => true,
+            [b'<', next, ..] => (next.is_ascii_alphabetic() || *next == b'/') && !tag.starts_with(START),
+            _ => line.starts_with(b" ") || line.starts_with(b"\t"),
+        };
+        !is_tag
     };
     memchr::memchr_iter(b'\n', event).find(is_none).map_or(event.len(), |end| end + 1)
 }
@@ -288,7 +296,10 @@ fn markup(event: &[u8]) -> usize {
 /// Writes an object that begins with a brace alone on its line and ends with one at the same place; between them each line stands
 /// further in.
 fn object(text: &[u8], out: &mut Vec<u8>) -> Found {
-    let Some(first) = memchr(b'\n', text) else { return Found::Line };
+    let Some(first) = memchr(b'\n', text) else {
+        let may_become_one = matches!(text.trim_ascii(), b"" | b"{" | b"[" | b"]" | b"," | b"[]");
+        return if may_become_one { Found::Unfinished } else { Found::Line };
+    };
     let indent = text.iter().take_while(|byte| b" \t".contains(byte)).count();
     match text[indent..first].trim_ascii_end() {
         b"[" | b"]" | b"," | b"[]" => return Found::Record(first + 1),
@@ -353,7 +364,13 @@ mod tests {
 
     #[test]
     fn what_is_no_event_stays_as_it_is() {
+        let log = "Nov 20 10:00:01 web1 sshd[1]: x\n".repeat(3);
         for text in [
+            format!("{OPEN}<Data\n{log}"),
+            format!("{OPEN}<Data Name='x'>\n{log}{OPEN}</Event>\n"),
+            format!("<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><Data\n{log}"),
+            format!("{OPEN}\n<34>{log}"),
+            format!("<Event x\n{log}<Events 192.0.2.7 - - [20/Nov/2026:10:05:03 +0100] x>\n<?xml {log}x?>\n"),
             // Begun by one visitor's name and ended by another's.
             format!("{OPEN} x - - [20/Nov/2026:10:05:03 +0100]\n192.0.2.7 a\n{OPEN}</Event> b\n"),
             format!("{OPEN}</Event>Nov 20 10:00:01 web1 sshd[1]: Failed password for root from 192.0.2.7 port 1\n"),
@@ -371,7 +388,7 @@ mod tests {
         assert_eq!(read(&cut), cut);
         let next = format!("{OPEN}<B/></Event>\n");
         assert_eq!(read(&format!("{OPEN}\n<A>eve\n{next}")), format!("{OPEN}\n<A>eve\n{next}"), "one that was cut");
-        assert_eq!(read(&format!("{next}{OPEN}\n<B>eve")), format!("{next}{OPEN} <B>eve"), "one that goes on");
+        assert_eq!(read(&format!("{next}{OPEN}\n<B>eve")), next, "one that goes on");
     }
 
     #[test]
@@ -393,7 +410,7 @@ mod tests {
 
     /// What a log was when it was shorter has to be how it begins, or what was read of it would be read again, or never.
     #[test]
-    fn whole_lines_of_the_beginning_are_those_of_the_whole_however_it_is_cut() {
+    fn the_beginning_reads_as_the_whole_begins_however_it_is_cut() {
         let whole_event = format!("{OPEN}<A/></Event>");
         // Behind an event that is not over nothing else may come on its line, or what was told of it would be another line.
         let begun = format!("\n{OPEN}<A/>\n");
@@ -421,8 +438,7 @@ mod tests {
             let whole = read(&text);
             for end in MARK..text.len() {
                 let begun = read(&text[..end]);
-                let lines = begun.rfind('\n').map_or(0, |at| at + 1);
-                assert!(whole.starts_with(&begun[..lines]), "{text:?}\nup to {end}: {begun:?}\nwhole: {whole:?}");
+                assert!(whole.starts_with(&begun), "{text:?}\nup to {end}: {begun:?}\nwhole: {whole:?}");
             }
         }
     }
