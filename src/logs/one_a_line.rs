@@ -130,8 +130,9 @@ impl<R> OneALine<R> {
                 (Found::Unfinished, _) if !is_final => return done,
                 // Of what is not over nobody knows what it becomes; a last event waits for its line break only.
                 (Found::Unfinished, _) if self.is_over => {
-                    if let Found::Record(end) = event(rest) {
-                        out.extend(rest[..end].iter().map(flat));
+                    let last = rest.trim_ascii_start();
+                    if let Found::Record(end) = event(last) {
+                        out.extend(last[..end].iter().map(flat));
                     }
                     return text.len();
                 }
