@@ -20,6 +20,7 @@ mod track;
 mod tries;
 mod usual;
 mod values;
+mod window;
 
 use kept_line::KeptLine;
 pub use pages::Remembered;

@@ -1,6 +1,5 @@
 //! What one subject caused, as far as it may still matter: its episodes and the events that may share a window with one to come.
 
-use foldhash::{HashMap, HashMapExt};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::tries::{Guesses, Tries, Try};
 use super::values::Values;
+use super::window::Window;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
 use crate::model::untrusted::printable;
 use crate::model::{Breach, Field, Finding, Rule, RuleKind, Severity, Subject};
@@ -429,50 +429,6 @@ impl Track {
             {
                 episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
             }
-        }
-    }
-}
-
-/// What a window holds.
-pub enum Window {
-    Events(u64),
-    /// How many events of each value.
-    Values(HashMap<u64, u64>),
-}
-
-impl Window {
-    pub fn new(measure: Measure) -> Self {
-        match measure {
-            Measure::Events => Self::Events(0),
-            Measure::Values => Self::Values(HashMap::new()),
-        }
-    }
-
-    pub fn take_in(&mut self, times: u32, value: u64) {
-        match self {
-            Self::Events(events) => *events += u64::from(times),
-            Self::Values(values) => *values.entry(value).or_default() += u64::from(times),
-        }
-    }
-
-    pub fn let_go(&mut self, times: u32, value: u64) {
-        match self {
-            Self::Events(events) => *events -= u64::from(times),
-            Self::Values(values) => {
-                let left = values.get(&value).map_or(0, |events| events.saturating_sub(u64::from(times)));
-                if left == 0 {
-                    values.remove(&value);
-                } else {
-                    values.insert(value, left);
-                }
-            }
-        }
-    }
-
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Events(events) => *events,
-            Self::Values(values) => values.len() as u64,
         }
     }
 }

@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use super::Sighting;
 use super::subject::digest;
-use super::track::{Limits, Window};
+use super::track::Limits;
+use super::window::Window;
 use crate::model::Field;
 
 /// From how many failures on nothing is told of which were mistakes: so many are no office.
