@@ -12,7 +12,7 @@ static FORMATS: LazyLock<Vec<Formats>> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("logkeeper-fuzz-{}", std::process::id()));
     let layouts = [
         r#"apache = '%v %h %l %u %t \"%r\" %>s %O \"%{X-Forwarded-For}i\" %D'"#,
-        r#"nginx = '$host $remote_addr - $remote_user [$time_local] "$request" $status "$http_x_forwarded_for"'"#,
+        r#"nginx = '$server_name $remote_addr - $remote_user [$time_local] "$request" $status "$http_x_forwarded_for"'"#,
         r"regex = '^(?<time>\S+ \S+) WARN wrong password for (?<user.name>.*) from (?<source.ip>\S+)$'",
         r#"json = { "time" = "ts", "source.ip" = "request.remote_ip", "http.status" = "status", "forwarded.for" = "f" }"#,
         "where = { \"logger\" = [\"http*\", \"login\"] }\ntells = \"login-failed\"\njson = { \"time\" = \"ts\", \"source.ip\" = \"ip\" }",
