@@ -142,6 +142,11 @@ impl<'a> Chunk<'a> {
         })
     }
 
+    /// Some number, of all that will be needed of the lines.
+    pub fn touched(&self) -> u32 {
+        self.lines.iter().fold(0, |all, line| all ^ line.end)
+    }
+
     /// The event of the line at this place.
     pub fn event(&self, index: usize) -> Option<Event<'a>> {
         let Self { text, start, lines, others, .. } = *self;

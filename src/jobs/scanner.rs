@@ -188,6 +188,7 @@ impl Scanner {
     ) {
         let (file, host) = (input.file.clone(), input.host.as_bytes());
         for chunk in parsed.chunks(TOGETHER) {
+            std::hint::black_box(chunk.touched());
             self.texts.look(chunk.text);
             let all = told.is_some() || self.urgent_texts.is_some() || self.texts.any_found();
             let mut facts = SmallVec::<[Facts<'_>; TOGETHER]>::new();
