@@ -44,6 +44,16 @@ pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<
     Some(digest.finish())
 }
 
+/// A digest of who logs in where: the account, the address, and the host that wrote the line, which a log may not tell. None where
+/// the account or the address isn't told.
+pub fn person(event: &Event<'_>) -> Option<u64> {
+    let who = digest(&[Field::UserName, Field::SourceIp], event, &mut Vec::with_capacity(64))?;
+    let mut digest = DefaultHasher::new();
+    digest.write_u64(who);
+    digest.write(event.host);
+    Some(digest.finish())
+}
+
 fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {

@@ -131,6 +131,9 @@ pub struct Successes<'a> {
 pub struct Success {
     #[serde(flatten)]
     breach: Breach,
+    /// As [`Try::who`]; 0 where an older version stored it.
+    #[serde(default)]
+    who: u64,
     /// The line that tells of it; none where an older version stored it, or very many came before any failure.
     evidence: Option<KeptLine>,
 }
@@ -239,7 +242,7 @@ impl Track {
         // There are very many addresses that only ever get in; but a failure may be told behind the login that followed it.
         let is_kept = !self.episodes.is_empty() || self.successes.len() < SHOWN_SUCCESSES;
         let evidence = is_kept.then(|| sighting.evidence());
-        self.successes.push(Success { breach, evidence });
+        self.successes.push(Success { breach, who: told.who, evidence });
     }
 
     /// Takes in what a line tells. No event before `safe` has to be waited for.
@@ -475,7 +478,7 @@ impl Episode {
         self.kept_before = not_known();
     }
 
-    /// When enough events had come together, and the first success that followed, if all happened that the rule looks for.
+    /// When enough events had come together, and the first success that followed soon, if all happened that the rule looks for.
     fn is_found<'s>(&self, known: Successes<'s>, limits: Limits) -> Option<(i64, Option<&'s Success>)> {
         let reached = self.reached?;
         let since = match self.guesses(known, limits) {
@@ -484,11 +487,12 @@ impl Episode {
             Guesses::Since(time) => Some(time),
         };
         let span = |since| since..=self.last.saturating_add(limits.window);
-        let followed = known
-            .successes
-            .iter()
-            .filter(|success| since.is_some_and(|since| span(since).contains(&success.breach.time)));
-        let first = followed.min_by_key(|success| (success.breach.time, &success.breach.user));
+        let follows =
+            |time| since.is_some_and(|since| span(since).contains(&time)) && self.tries.any_before(time, limits.window);
+        // Others may get in behind the same address: who failed before is rather the one that was guessed at.
+        let followed = known.successes.iter().filter(|success| follows(success.breach.time));
+        let first =
+            followed.min_by_key(|success| (!self.tries.are_of(success.who), success.breach.time, &success.breach.user));
         match (limits.success, limits.measure) {
             (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
             // Whether there were enough different ones is another question than whether there were enough failures.

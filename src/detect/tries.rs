@@ -5,10 +5,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Sighting;
-use super::subject::digest;
+use super::subject::person;
 use super::track::Limits;
 use super::window::Window;
-use crate::model::Field;
 
 /// From how many failures on nothing is told of which were mistakes: so many are no office.
 const MANY: usize = 64;
@@ -34,7 +33,7 @@ pub enum Tries {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "(u64, i64, u32, u64)", into = "(u64, i64, u32, u64)")]
 pub struct Try {
-    /// A digest of the account and the address; 0 where no account is told.
+    /// A digest of the account, the address and the host; 0 where no account is told.
     pub who: u64,
     /// When they were.
     pub time: i64,
@@ -47,9 +46,7 @@ pub struct Try {
 impl Try {
     /// The same, told who it was, where that is asked for: most are of subjects that failed so often that it isn't.
     pub fn by(self, sighting: &Sighting<'_>) -> Self {
-        let who = sighting
-            .event
-            .and_then(|event| digest(&[Field::UserName, Field::SourceIp], &event, &mut Vec::with_capacity(64)));
+        let who = sighting.event.as_ref().and_then(person);
         Self { who: who.unwrap_or_default(), ..self }
     }
 }
@@ -101,17 +98,36 @@ impl Tries {
         let Self::Few(tries) = self else { return Guesses::All };
         let mut tries = tries.to_vec();
         tries.sort_unstable();
-        let (mut guesses, mut people) = (Vec::new(), 0);
+        let (mut guesses, mut people, mut others) = (Vec::new(), 0, 0);
         for same in tries.chunk_by(|a, b| a.who == b.who) {
             let known = guesses.len();
             guess(same, logins, &mut guesses);
-            people += usize::from(guesses.len() - known < same.len());
+            let mistyped = guesses.len() - known < same.len();
+            people += usize::from(mistyped);
+            others += usize::from(!mistyped);
         }
         if people < PEOPLE {
             return Guesses::All;
         }
         guesses.sort_unstable_by_key(|guess: &Try| guess.time);
-        enough(&guesses, limits).map_or(Guesses::Few(people), Guesses::Since)
+        match enough(&guesses, limits) {
+            None => Guesses::Few(people),
+            // Who guesses at many accounts may have one of his own, or have guessed one right soon.
+            Some(_) if others > people => Guesses::All,
+            Some(time) => Guesses::Since(time),
+        }
+    }
+
+    /// Whether some of them happened at most so many seconds before this time; also where it isn't known.
+    pub fn any_before(&self, time: i64, seconds: i64) -> bool {
+        let Self::Few(tries) = self else { return true };
+        tries.iter().any(|one| (0..=seconds).contains(&time.saturating_sub(one.time)))
+    }
+
+    /// Whether somebody is known to have failed.
+    pub fn are_of(&self, who: u64) -> bool {
+        let Self::Few(tries) = self else { return false };
+        who != 0 && tries.iter().any(|one| one.who == who)
     }
 }
 

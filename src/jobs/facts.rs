@@ -41,7 +41,7 @@ impl<'a> Facts<'a> {
     pub fn events(&self) -> u32 {
         match self.action {
             None => 0,
-            Some(Action::Request { .. } | Action::LoginSucceeded | Action::Probed) => 1,
+            Some(Action::Request { .. } | Action::LoginSucceeded { .. } | Action::Probed) => 1,
             Some(_) => self.failures,
         }
     }
@@ -73,7 +73,7 @@ impl<'a> Facts<'a> {
                 tally.status_4xx += u64::from((400..500).contains(&status));
                 tally.status_5xx += u64::from((500..600).contains(&status));
             }
-            Action::LoginSucceeded => tally.logins += 1,
+            Action::LoginSucceeded { .. } => tally.logins += 1,
             action if is_error(action) => tally.errors_logged += 1,
             Action::ErrorLogged
             | Action::LoginFailed { .. }

@@ -16,7 +16,7 @@ pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, 
         // A file of errors alone counts at once; in syslog the request may stand behind its error.
         Action::LoginFailed { shape: Shape::ErrorLog, times } if named_host(input, event).is_empty() => times,
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
-        Action::LoginSucceeded => {
+        Action::LoginSucceeded { .. } => {
             stream.sessions.accept(event, sighting.time);
             0
         }

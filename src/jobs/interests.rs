@@ -11,10 +11,10 @@ const BITS: usize = 64;
 const STATUSES: usize = 1000;
 
 /// What may happen but requests, and with how many failed logins.
-const OTHERS: [(Action, u32); 11] = [
+const OTHERS: [(Action, u32); 12] = [
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 0),
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 1),
-    (Action::LoginSucceeded, 0),
+    (Action::LoginSucceeded { by_key: false }, 0),
     (Action::Probed, 0),
     (Action::LockedOut, 0),
     (Action::LogCleared, 0),
@@ -23,6 +23,7 @@ const OTHERS: [(Action, u32); 11] = [
     (Action::Other, 1),
     (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 0),
     (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 1),
+    (Action::LoginSucceeded { by_key: true }, 0),
 ];
 
 /// Rules by what happened.
@@ -72,7 +73,8 @@ impl Interests {
             Action::Request { status } => usize::from(status),
             Action::LoginFailed { shape: Shape::ErrorLog, .. } => STATUSES + 9 + failures,
             Action::LoginFailed { .. } => STATUSES + failures,
-            Action::LoginSucceeded => STATUSES + 2,
+            Action::LoginSucceeded { by_key: false } => STATUSES + 2,
+            Action::LoginSucceeded { by_key: true } => STATUSES + 11,
             Action::Probed => STATUSES + 3,
             Action::LockedOut => STATUSES + 4,
             Action::LogCleared => STATUSES + 5,

@@ -238,7 +238,7 @@ impl Scanner {
         let Some((category, action)) = line.what() else { return Some(facts) };
         match action {
             Action::LoginFailed { .. }
-            | Action::LoginSucceeded
+            | Action::LoginSucceeded { .. }
             | Action::Granted { .. }
             | Action::Probed
             | Action::Gone

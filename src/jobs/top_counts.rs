@@ -166,7 +166,7 @@ impl Hour {
         let (times, failures) = (facts.events(), facts.failures);
         if let Some(peer) = event.peer {
             addresses.count_address(peer, times, digests);
-            if facts.action == Some(Action::LoginSucceeded) {
+            if matches!(facts.action, Some(Action::LoginSucceeded { .. })) {
                 logins.count_address(peer, 1, digests);
             }
             if failures > 0 {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::lines::MAX_LINE;
 use crate::model::Source;
-use crate::model::event::{PRINTED, web_server};
+use crate::model::event::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;
@@ -55,6 +55,11 @@ struct Entry {
     /// How it came into the journal.
     #[serde(rename = "_TRANSPORT", default)]
     transport: serde_json::Value,
+    /// Whose process wrote it, and the program's file.
+    #[serde(rename = "_UID", default)]
+    uid: serde_json::Value,
+    #[serde(rename = "_EXE", default)]
+    executable: serde_json::Value,
     #[serde(rename = "MESSAGE", default)]
     message: Message,
 }
@@ -146,9 +151,16 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
     let is_printed = entry.transport.as_str().is_some_and(|transport| transport != "syslog");
     let is_of_web_server = web_server(entry.identifier.as_bytes()).is_some();
-    let printed = if is_printed && is_of_web_server { PRINTED } else { "" };
+    let [uid, executable] = [&entry.uid, &entry.executable].map(|field| field.as_str().unwrap_or_default().as_bytes());
+    let mark = if is_printed && is_of_web_server {
+        PRINTED
+    } else if is_by_anybody(uid, executable, entry.identifier.as_bytes(), message) {
+        BY_ANYBODY
+    } else {
+        ""
+    };
     let (host, program) = (word(&entry.host), word(&entry.identifier));
-    text.extend(format!("{severity}{stamp} {host} {program}{printed}{pid}: ").into_bytes());
+    text.extend(format!("{severity}{stamp} {host} {program}{mark}{pid}: ").into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
     text.push(b'\n');
     true
@@ -157,6 +169,18 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_any_user_may_have_written_is_marked() {
+        let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"1000","_EXE":"/usr/bin/logger","MESSAGE":"x"}
+{"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"0","_EXE":"/usr/sbin/sshd","MESSAGE":"x"}
+"#;
+        let mut entries = JournalEntries::default();
+        collect(json.as_bytes(), &mut entries).unwrap();
+        let want =
+            ["sshd(by-anybody)", "sshd"].map(|program| format!("1970-01-01T00:00:00.000001+00:00 web1 {program}: x\n"));
+        assert_eq!(String::from_utf8(entries.text).unwrap(), want.concat());
+    }
 
     #[test]
     fn an_entry_becomes_one_line_whatever_its_message_holds() {

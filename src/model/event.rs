@@ -4,6 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use wide::u8x16;
 
@@ -234,6 +235,46 @@ pub fn web_server(program: &[u8]) -> Option<WebServer> {
 /// line may be a visitor's own.
 pub const PRINTED: &str = "(printed)";
 
+/// What stands behind the name that an entry of the journal gives itself where whoever runs on the machine may have written it.
+pub const BY_ANYBODY: &str = "(by-anybody)";
+
+/// Whether any user's own program may have written what an entry of the journal tells of logins, as `logger -t sshd` does: it is not
+/// root's, nor that of a program of the system that everybody may start and that nobody can tell what to say. `uid` and `executable` are
+/// what journald found out itself (systemd.journal-fields(7), `_UID` and `_EXE`), `program` is what the entry calls itself.
+pub fn is_by_anybody(uid: &[u8], executable: &[u8], program: &[u8], message: &[u8]) -> bool {
+    if matches!(uid, b"" | b"0") || !may_tell_of_logins(program, message) {
+        return false;
+    }
+    const ASKING: [&[u8]; 9] = [
+        b"sudo",
+        b"su",
+        b"doas",
+        b"login",
+        b"unix_chkpwd",
+        b"polkit-agent-helper-1",
+        b"cockpit-session",
+        b"sshd",
+        b"sshd-session",
+    ];
+    const FOLDERS: [&[u8]; 4] = [b"/usr/", b"/bin/", b"/sbin/", b"/nix/store/"];
+    let name = executable.rsplit(|byte| *byte == b'/').next().unwrap_or(executable);
+    let is_of_system = FOLDERS.iter().any(|folder| executable.starts_with(folder));
+    // One of sshd's programs may speak in another's name.
+    let is_same = name == program || name.starts_with(b"sshd") && program.starts_with(b"sshd");
+    !(is_of_system && ASKING.contains(&name) && is_same)
+}
+
+/// Whether a program of this name, or this message of any, may be taken for one that tells of logins.
+fn may_tell_of_logins(program: &[u8], message: &[u8]) -> bool {
+    const NAMES: [&[u8]; 8] = [b"", b"-", b"su", b"sudo", b"doas", b"login", b"dropbear", b"windows"];
+    // Some write the path of the program, and a name may hold what follows one elsewhere.
+    let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or(program);
+    let name = name.split(|byte| matches!(byte, b'[' | b':' | b'(')).next().unwrap_or(name);
+    name.starts_with(b"ssh")
+        || NAMES.contains(&name)
+        || [program, message].iter().any(|text| memmem::find(text, b"pam_").is_some())
+}
+
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -250,7 +291,10 @@ pub enum Action {
         shape: Shape,
     },
     /// A login succeeded.
-    LoginSucceeded,
+    LoginSucceeded {
+        /// Whether by a key or a ticket, which nobody guesses.
+        by_key: bool,
+    },
     /// Somebody who was there already was let do more, as by sudo.
     Granted {
         /// Whether it is one of PAM's modules that says so.

@@ -55,7 +55,8 @@ impl Rule {
         let action = event.action;
         match &self.kind {
             RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } | RuleKind::Distinct { of, .. } => {
-                of.holds(event, failures, urgent) || action == Action::LoginSucceeded && self.heeds_logins()
+                of.holds(event, failures, urgent)
+                    || action == (Action::LoginSucceeded { by_key: false }) && self.heeds_logins()
             }
             RuleKind::New { of, .. } => of.holds(event, failures, urgent),
             RuleKind::Spike { statuses, .. } | RuleKind::Ratio { statuses, .. } => is_answer(action, statuses),
@@ -63,7 +64,8 @@ impl Rule {
         }
     }
 
-    /// Whether logins are taken in besides what it counts: of an address they tell that it got in, or that who failed there had mistyped.
+    /// Whether logins by password are taken in besides what it counts: of an address they tell that it got in, or that who failed there had
+    /// mistyped.
     pub fn heeds_logins(&self) -> bool {
         match &self.kind {
             RuleKind::Sequence { .. } => true,
@@ -299,7 +301,7 @@ impl Selection {
         let action = event.action;
         match self {
             Self::FailedLogins => failures > 0,
-            Self::Logins => action == Action::LoginSucceeded,
+            Self::Logins => matches!(action, Action::LoginSucceeded { .. }),
             Self::Probes => action == Action::Probed,
             Self::Lockouts => action == Action::LockedOut,
             Self::ClearedLogs => action == Action::LogCleared,

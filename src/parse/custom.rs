@@ -89,7 +89,7 @@ impl Custom {
         let status = status.filter(|status| (100..600).contains(status));
         let action = match (kind.tells, status) {
             (Some(Tells::LoginFailed), _) => Action::LoginFailed { times: 1, shape: Shape::Explicit },
-            (Some(Tells::LoginSucceeded), _) => Action::LoginSucceeded,
+            (Some(Tells::LoginSucceeded), _) => Action::LoginSucceeded { by_key: false },
             (Some(Tells::Error), _) => Action::ErrorLogged,
             (Some(Tells::Nothing), _) | (None, None) => Action::Other,
             (None, Some(status)) => Action::Request { status },
@@ -263,12 +263,16 @@ fn without_port(text: &[u8]) -> &[u8] {
     }
 }
 
-/// `1761019822`, `1761019822.315`, `1761019822315` and `1761019822315275`.
+/// `1761019822`, `1761019822.315`, `1761019822315` and `1761019822315275`; no log is from before 1973, so that `27.11.2026` is none.
 fn since_1970(text: &[u8]) -> Option<i64> {
-    let whole = text.split(|byte| *byte == b'.').next()?;
+    let (whole, fraction) = text.split_at(memchr::memchr(b'.', text).unwrap_or(text.len()));
+    let fraction = fraction.strip_prefix(b".").unwrap_or(fraction);
+    if !whole.iter().chain(fraction).all(u8::is_ascii_digit) {
+        return None;
+    }
     let number: i64 = std::str::from_utf8(whole).ok()?.parse().ok()?;
     match whole.len() {
-        ..=10 => Some(number),
+        9 | 10 => Some(number),
         13 => Some(number / 1000),
         16 => Some(number / 1_000_000),
         _ => None,

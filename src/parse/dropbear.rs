@@ -63,7 +63,7 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
     let ways = [&b"Password auth"[..], b"PAM password auth", b"Pubkey auth"];
     let rest = ways.iter().find_map(|way| said.strip_prefix(*way));
     if rest.is_some_and(|rest| rest.starts_with(b" succeeded for '")) {
-        return Some(Action::LoginSucceeded);
+        return Some(Action::LoginSucceeded { by_key: begins(ways[2]) });
     }
     // Who tried before tells more, so this counts of others only.
     begins(b"Exit before auth").then_some(Action::Probed)
@@ -106,11 +106,16 @@ mod tests {
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),
             (
                 "Pubkey auth succeeded for 'root' with ssh-ed25519 key SHA256:x from 192.0.2.7:4711",
-                Action::LoginSucceeded,
+                Action::LoginSucceeded { by_key: true },
                 "root",
                 "192.0.2.7",
             ),
-            ("Password auth succeeded for 'root' from 192.0.2.7:4711", Action::LoginSucceeded, "root", "192.0.2.7"),
+            (
+                "Password auth succeeded for 'root' from 192.0.2.7:4711",
+                Action::LoginSucceeded { by_key: false },
+                "root",
+                "192.0.2.7",
+            ),
             ("Exit before auth from <192.0.2.7:4711>: Exited normally", Action::Probed, "", "192.0.2.7"),
             (
                 "Exit before auth (user 'root', 10 fails): Max auth tries reached - user 'root' from 192.0.2.7:4711",

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use crate::model::event::{PRINTED, web_server};
+use crate::model::event::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 use crate::model::{Event, Peer};
 
 /// The parser.
@@ -35,6 +35,10 @@ struct Entry<'a> {
     severity: Option<&'a RawValue>,
     #[serde(borrow, rename = "_TRANSPORT")]
     transport: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_UID")]
+    uid: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_EXE")]
+    executable: Option<&'a RawValue>,
 }
 
 impl Parser for Journal {
@@ -49,10 +53,14 @@ impl Parser for Journal {
         let time = time.div_euclid(1_000_000);
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
         let is_printed = !matches!(text(entry.transport), b"" | b"syslog") && web_server(program).is_some();
-        let printed = is_printed.then(|| [program, PRINTED.as_bytes()].concat());
-        let program = printed.as_deref().unwrap_or(program);
-        let told = match bytes(entry.message) {
-            Some(message) => without_texts(event(time, b"", program, pid, &message)),
+        let bytes = bytes(entry.message);
+        let said = bytes.as_deref().unwrap_or(message);
+        let is_by_anybody = is_by_anybody(text(entry.uid), text(entry.executable), program, said);
+        let mark = if is_printed { PRINTED } else { BY_ANYBODY };
+        let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
+        let program = marked.as_deref().unwrap_or(program);
+        let told = match &bytes {
+            Some(message) => without_texts(event(time, b"", program, pid, message)),
             None => self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?,
         };
         Some(of_severity(severity, Event { host, ..told }))
@@ -84,6 +92,38 @@ mod tests {
         assert_eq!((event.time, event.pid, event.host), (Some(1_795_168_805), 77, &b"web1"[..]));
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
         assert_eq!(event.peer.unwrap().to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn what_any_user_may_have_written_tells_of_no_login() {
+        let told = |fields: &str, identifier: &str, message: &str| {
+            let line = format!(
+                r#"{{"MESSAGE":{message},"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"{identifier}"{fields}}}"#
+            );
+            Journal::default().parse(line.as_bytes()).unwrap().action
+        };
+        let failed = r#""Failed password for root from 192.0.2.7 port 22 ssh2""#;
+        let sudo = r#""eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls""#;
+        let pam = r#""message repeated 2 times: [ pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=root]""#;
+        let bytes = format!("{:?}", b"pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=\xff");
+        for (fields, identifier, message, is_believed) in [
+            ("", "sshd", failed, true),
+            (r#","_UID":"0""#, "sshd", failed, true),
+            (r#","_UID":"0""#, "x", &bytes, true),
+            (r#","_UID":"74","_EXE":"/usr/sbin/sshd""#, "sshd", failed, true),
+            (r#","_UID":"74","_EXE":"/usr/lib/openssh/sshd-session""#, "sshd-session", failed, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/sudo""#, "sudo", sudo, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "sshd", failed, false),
+            (r#","_UID":"1000","_EXE":"/home/eve/sshd""#, "sshd", failed, false),
+            (r#","_UID":"1000""#, "sshd", failed, false),
+            (r#","_UID":"1000","_EXE":"/usr/bin/sudo""#, "sshd", failed, false),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "sudo[1]:", sudo, false),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "logger", pam, false),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "logger", &bytes, false),
+        ] {
+            let action = told(fields, identifier, message);
+            assert_eq!(matches!(action, Action::LoginFailed { .. }), is_believed, "{fields} {identifier} {message}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
         (event.user, event.peer) = (failure.user, failure.peer);
     } else if let Some((user, peer)) = pam::success(message) {
         let granted = Action::Granted { by_module: event.pid != 0 };
-        event.action = if by_client { Action::LoginSucceeded } else { granted };
+        event.action = if by_client { Action::LoginSucceeded { by_key: false } } else { granted };
         (event.user, event.peer) = (user, peer);
     } else if let Some(user) = pam::granted(message) {
         (event.action, event.user) = (Action::Granted { by_module: event.pid != 0 }, Some(user));

@@ -170,7 +170,10 @@ mod tests {
         let good = failed("eve", "192.0.2.7")
             .replace("An account failed to log on.", "An account was successfully logged on.");
         let good = good.replace("Account For Which Logon Failed:", "New Logon:");
-        assert_eq!(read_line(4624, &good), (Action::LoginSucceeded, "eve".into(), "192.0.2.7".into()));
+        assert_eq!(
+            read_line(4624, &good),
+            (Action::LoginSucceeded { by_key: false }, "eve".into(), "192.0.2.7".into())
+        );
         assert_eq!(read_line(4624, &good.replace("S-1-0-0", "S-1-5-7")).0, Action::Other, "nobody");
     }
 

@@ -46,7 +46,7 @@ struct Found<'a> {
 }
 
 /// What clients try by themselves before anybody is asked for a password.
-const UNASKED: [&[u8]; 4] = [b"publickey", b"none", b"gssapi-with-mic", b"hostbased"];
+const UNASKED: [&[u8]; 5] = [b"publickey", b"none", b"gssapi-with-mic", b"gssapi-keyex", b"hostbased"];
 
 /// `Failed METHOD for [invalid user ]USER from ADDRESS port N ssh2[: KEY]`
 fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
@@ -71,8 +71,10 @@ fn failed(message: &[u8], times: u32) -> Option<Found<'_>> {
 /// `Accepted METHOD for USER from ADDRESS port N ssh2[: KEY]`
 fn accepted(message: &[u8]) -> Option<Found<'_>> {
     let rest = message.strip_prefix(b"Accepted ")?;
-    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..], first_word(rest))?;
-    Some(Found { action: Action::LoginSucceeded, peer, user: Some(user) })
+    let method = first_word(rest);
+    let (user, peer) = user_from_address(&rest[memmem::find(rest, b" for ")? + 5..], method)?;
+    let by_key = matches!(method, b"publickey" | b"hostbased") || method.starts_with(b"gssapi");
+    Some(Found { action: Action::LoginSucceeded { by_key }, peer, user: Some(user) })
 }
 
 /// `USER from ADDRESS[ port N ssh2[: KEY]]`, where USER may hold anything, and KEY as well where it is a certificate: its

@@ -12,7 +12,7 @@ use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
-use crate::model::event::{PRINTED, Shape, WebServer, web_server};
+use crate::model::event::{BY_ANYBODY, PRINTED, Shape, WebServer, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -174,6 +174,9 @@ impl Parser for Syslog {
 
 /// What a message of a program tells.
 pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
+    if program.ends_with(BY_ANYBODY.as_bytes()) {
+        return Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
+    }
     let (message, times) = repeated(without_id(message));
     // Some write the path of the program.
     let program = if program.starts_with(b"/") {
@@ -210,6 +213,12 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         local::read(program, message, times, &mut event);
         if event.action != Action::Other {
             event.category = Category::Auth;
+        }
+        if let Action::LoginFailed { times, .. } = event.action
+            && web_server(program).is_some()
+        {
+            // Its access log tells of the same as a 401.
+            event.action = Action::LoginFailed { times, shape: Shape::ErrorLog };
         }
     } else if program == b"windows" {
         windows::read(message, &mut event);

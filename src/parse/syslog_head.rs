@@ -34,7 +34,10 @@ pub fn plain_head(text: &[u8]) -> Option<Head<'_>> {
     let end = inner.iter().take(10).position(|byte| *byte == b']')?;
     let message = inner[end..].strip_prefix(b"]: ")?;
     let is_plain = |byte: Option<&u8>, other| byte.is_some_and(|byte| !byte.is_ascii_whitespace() && *byte != other);
-    let is_plain = is_plain(host.first(), b'<') && is_plain(host.last(), b':') && is_plain(message.first(), b' ');
+    let is_plain = is_plain(host.first(), b'<')
+        && is_plain(host.last(), b':')
+        && host.last() != Some(&b')')
+        && is_plain(message.first(), b' ');
     let pid = number(&inner[..end])?;
     (is_plain && !program.is_empty()).then_some(Head { host, pid, said: Said { program, message } })
 }
@@ -69,10 +72,34 @@ fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if let Some(name) = host.strip_suffix(b":") {
         return Some((b"", if is_priority(name) { without_second_stamp(rest.trim_ascii_start()) } else { text }));
     }
+    if is_level_of_esxi(host) {
+        return Some((b"", rest));
+    }
     match word(rest.trim_ascii_start()) {
-        Some((priority, after)) if is_priority(priority) => Some((host, after)),
+        Some((priority, after)) if is_priority(priority) || is_severity(priority) && begins_with_tag(after) => {
+            Some((host, after))
+        }
         _ => Some((host, rest)),
     }
+}
+
+/// `Er(35)`, severity and priority, which ESXi 8 writes in the host's place.
+fn is_level_of_esxi(word: &[u8]) -> bool {
+    let [first, second, b'(', digits @ .., b')'] = word else { return false };
+    first.is_ascii_uppercase() && second.is_ascii_lowercase() && number(digits).is_some()
+}
+
+const SEVERITIES: [&[u8]; 10] =
+    [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
+
+/// Whether it is a severity alone, as `notice` (F5's BIG-IP) or `NOTICE` (SONiC).
+fn is_severity(word: &[u8]) -> bool {
+    SEVERITIES.iter().any(|severity| severity.eq_ignore_ascii_case(word))
+}
+
+/// Whether a program and its process stand first: `sshd[7]: `.
+fn begins_with_tag(text: &[u8]) -> bool {
+    word(text.trim_ascii_start()).is_some_and(|(tag, _)| tag.ends_with(b"]:"))
 }
 
 /// The first word, and what follows the blank behind it.
@@ -91,8 +118,6 @@ pub fn without_second_stamp(text: &[u8]) -> &[u8] {
 
 /// Whether it is facility and severity, as `auth.info`, `[auth.info]` (syslog-ng) or `auth|security:info` (AIX).
 pub fn is_priority(word: &[u8]) -> bool {
-    const SEVERITIES: [&[u8]; 10] =
-        [b"emerg", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info", b"debug"];
     let facilities: [&[u8]; 9] =
         [b"auth", b"authpriv", b"daemon", b"user", b"kern", b"syslog", b"cron", b"mail", b"security"];
     // The words that stand here most often are those of a program and its process, as "sshd[7]:".
@@ -165,7 +190,7 @@ mod tests {
     #[test]
     fn a_plain_head_is_what_it_is_to_who_looks_twice() {
         let mut random = Random::new(1);
-        let pieces: [&[u8]; 18] = [
+        let pieces: [&[u8]; 20] = [
             b"web1",
             b"sshd",
             b"[7]",
@@ -184,6 +209,8 @@ mod tests {
             b"x",
             b"",
             b"[0123456789]",
+            b"Er(35)",
+            b"notice",
         ];
         let mut plain = 0;
         for _ in 0..100_000 {

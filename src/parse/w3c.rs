@@ -165,7 +165,7 @@ impl Parser for W3c {
             (Some(b"PASS"), Some(530)) | (Some(MAIL_LOGIN), Some(535)) => {
                 Action::LoginFailed { times: 1, shape: Shape::Explicit }
             }
-            (Some(b"PASS"), Some(230)) => Action::LoginSucceeded,
+            (Some(b"PASS"), Some(230)) => Action::LoginSucceeded { by_key: false },
             (Some(method), _) if CHANNELS.contains(&method) => Action::Other,
             // No reply of theirs has these numbers, nor do web servers listen for them; a request may be called as their commands are.
             (Some(method), status)
@@ -392,7 +392,7 @@ mod tests {
         let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
         assert_eq!(last(&text("PASS", 530)).unwrap().1, failed);
         assert_eq!(last(&text("[31]PASS", 530)).unwrap().1, failed);
-        assert_eq!(last(&text("PASS", 230)).unwrap().1, Action::LoginSucceeded);
+        assert_eq!(last(&text("PASS", 230)).unwrap().1, Action::LoginSucceeded { by_key: false });
         assert_eq!(last(&text("AUTH", 535)).unwrap().1, failed, "of a server of mail");
         assert_eq!(last(&text("AUTH", 535)).unwrap().3, None, "the client may call itself anything");
         let web = "#Fields: date time c-ip s-port cs-method cs-uri-stem sc-status\n2026-11-20 10:00:05 192.0.2.7 443 DATA /x 500";

@@ -14,8 +14,9 @@ use crate::model::{Action, Category, Event, Peer};
 /// desktop, and with cached credentials.
 const COMING_IN: [&[u8]; 5] = [b"2", b"3", b"8", b"10", b"11"];
 
-/// Kerberos results (4771, `Status`) that are no guess at a password: expired, and a clock that goes wrong.
-const NO_GUESS: [&[u8]; 2] = [b"0x17", b"0x25"];
+/// Kerberos results (4771, `Status`) that are no guess at a password: a controller without a certificate for cards, expired, and a
+/// clock that goes wrong.
+const NO_GUESS: [&[u8]; 3] = [b"0x10", b"0x17", b"0x25"];
 
 /// Who nobody is: the account of connections without one, whose name each language has its own for.
 const ANONYMOUS: &[u8] = b"S-1-5-7";
@@ -57,7 +58,7 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
         (b"Security", 4771) if !NO_GUESS.contains(&status) => failed,
         // The server that checks a password knows only the name of the machine it came from.
         (b"Security", 4776) if status.trim_ascii() != b"0x0" => failed,
-        (b"Security", 4624) if is_somebody(record, user) => Action::LoginSucceeded,
+        (b"Security", 4624) if is_somebody(record, user) => Action::LoginSucceeded { by_key: false },
         (b"Security", 4740) => Action::LockedOut,
         (b"Security", 1102) | (b"System", 104) => Action::LogCleared,
         (b"Application", 18456) => {
@@ -155,7 +156,10 @@ mod tests {
         let failed = "Failed password for invalid user eve from 192.0.2.7 port 4711 ssh2";
         assert_eq!(said("OpenSSH/Operational", failed), (FAILED, some("eve"), some("192.0.2.7")));
         let good = "Accepted publickey for eve from 192.0.2.7 port 4711 ssh2: ED25519 SHA256:x";
-        assert_eq!(said("OpenSSH/Operational", good), (Action::LoginSucceeded, some("eve"), some("192.0.2.7")));
+        assert_eq!(
+            said("OpenSSH/Operational", good),
+            (Action::LoginSucceeded { by_key: true }, some("eve"), some("192.0.2.7"))
+        );
         assert_eq!(said("OpenSSH/Operational", "Server listening on :: port 22.").0, Action::Other);
         let refused = "error: maximum authentication attempts exceeded for eve from 192.0.2.7 port 4711 ssh2 [preauth]";
         let action = Action::LoginFailed { times: 1, shape: Shape::Refused };
@@ -177,12 +181,15 @@ mod tests {
     fn what_is_no_failure_is_none() {
         let message = r#"Security level=0 TargetUserName="eve" Status="0x0""#;
         assert_eq!(read_line(4776, message).0, Action::Other, "the password was right");
-        let message = r#"Security level=0 TargetUserName="eve" Status="0x25" IpAddress="192.0.2.7""#;
-        assert_eq!(read_line(4771, message).0, Action::Other, "a clock goes wrong");
+        for (status, why) in [("0x25", "a clock goes wrong"), ("0x10", "a card, and no certificate at the other end")] {
+            let message =
+                format!(r#"Security level=0 TargetUserName="eve" Status="{status}" IpAddress="192.0.2.7"#) + "\"";
+            assert_eq!(read_line(4771, &message).0, Action::Other, "{why}");
+        }
         let message = |user: &str, by: &str| {
             format!(r#"Security level=0 TargetUserName="{user}" LogonType="{by}" IpAddress="192.0.2.7""#)
         };
-        assert_eq!(read_line(4624, &message("eve", "10")).0, Action::LoginSucceeded);
+        assert_eq!(read_line(4624, &message("eve", "10")).0, Action::LoginSucceeded { by_key: false });
         for (user, by) in [("eve", "5"), ("WIN-1$", "3"), ("ANONYMOUS LOGON", "3")] {
             assert_eq!(read_line(4624, &message(user, by)).0, Action::Other, "{user} by {by}");
         }

@@ -11,7 +11,8 @@ const COLUMNS: &str =
      can_wait";
 
 /// Which findings a filter wants.
-const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND last >= :since AND first < :until
+const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND first < :until
+     AND (last >= :since OR breach ->> '$.time' >= :since)
      AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user OR breach ->> '$.user' = :user)
      AND severity IN (SELECT value FROM json_each(:severities))";
 
@@ -24,7 +25,7 @@ pub struct FindingFilter {
     pub user: Option<String>,
     /// Only those that matter at least so much.
     pub severity: Option<Severity>,
-    /// Only those whose last event is at or after this instant.
+    /// Only those whose last event, or the login of who got in, is at or after this instant.
     pub since: Option<DateTime<Utc>>,
     /// Only those whose first event is before this instant.
     pub until: Option<DateTime<Utc>>,
@@ -159,7 +160,8 @@ struct Known {
     id: i64,
     count: u64,
     open: bool,
-    breached: bool,
+    /// Which account somebody got in as.
+    breached: Option<String>,
     /// Whether somebody was told.
     told: bool,
     /// When the last event was.
@@ -194,7 +196,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let lasts = finding.counted == Counted::QuietMinutes;
         let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
         // That somebody got in can't wait for any cooldown.
-        let got_in = finding.breach.is_some() && known.as_ref().is_some_and(|known| !known.breached);
+        let entered = finding.breach.as_ref().map(|breach| &breach.user);
+        let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
         let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
         let told = alerted_since(tx, commit.job, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
         if !finding.can_wait && (got_in || grew && !told) {
@@ -215,7 +218,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
 fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
     // What it counts from now on belongs to it.
     tx.execute("UPDATE findings SET open = 0, last = max(last, ?2) WHERE id = ?1", params![known.id, finding.last])?;
-    if finding.breach.is_some() && !known.breached {
+    if finding.breach.is_some() && known.breached.is_none() {
         let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
         tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
     }
@@ -236,7 +239,14 @@ fn known(
         let count: i64 = row.get(1)?;
         let breach: Option<crate::model::Breach> = json(row, 3)?;
         let (open, told) = (row.get(2)?, row.get(4)?);
-        Ok(Known { id: row.get(0)?, count: count as u64, open, breached: breach.is_some(), told, last: row.get(5)? })
+        Ok(Known {
+            id: row.get(0)?,
+            count: count as u64,
+            open,
+            breached: breach.map(|breach| breach.user),
+            told,
+            last: row.get(5)?,
+        })
     };
     tx.prepare_cached(sql)?.query_row(params![commit.job, finding.rule, subject, to, from], read).optional()
 }
