@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::logs::Lines;
 use crate::model::rule::network_or_address;
 use crate::model::untrusted::{self, csv, printable};
-use crate::model::{Evidence, Problem, Severity, StoredFinding};
+use crate::model::{About, Evidence, Problem, Severity, StoredFinding};
 use crate::store::FindingFilter;
 
 #[derive(clap::Args)]
@@ -71,7 +71,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         let found = store.finding(id)?.ok_or_else(|| {
             Problem::new(format!("there is no finding {id}"), "", "logkeeper findings lists them with their numbers")
         })?;
-        tell(&found, &config);
+        let is_about = |about: &About| matches!(about, About::Findings { findings, .. } if findings.contains(&id));
+        let waits = store.pending_intents()?.iter().any(|pending| is_about(&pending.intent.about));
+        tell(&found, &config, waits);
         return Ok(ExitCode::SUCCESS);
     }
     let since = args.since.map(|since| SystemClock.now() - since);
@@ -186,14 +188,25 @@ fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
     };
     let mut document = serde_json::json!({
         "@timestamp": time(f.reached), "ecs.version": "8.17.0", "event.kind": "alert", "event.start": time(f.first),
-        "event.end": time(f.last), "event.severity": severity, "event.dataset": "logkeeper.finding", "event.id": found.id,
+        "event.end": time(f.breach.as_ref().map_or(f.last, |breach| f.last.max(breach.time))),
+        "event.severity": severity, "event.dataset": "logkeeper.finding", "event.id": found.id.to_string(),
         "rule.name": f.rule, "rule.description": config.rules.get(&f.rule).map(|rule| rule.meaning.clone()),
         "observer.hostname": config.host, "logkeeper.count": f.count, "logkeeper.counted": f.counted,
         "message": crate::report::finding_sentence(found, &SystemClock.now().with_timezone(&config.zone)),
     });
     for (field, value) in &f.subject {
-        let field = if field == "http.status" { "http.response.status_code" } else { field };
-        document[field] = value.clone().into();
+        match (field.as_str(), value.parse::<u16>()) {
+            ("http.status", Ok(status)) => document["http.response.status_code"] = status.into(),
+            // What the schema has no field for, or another one, as that of the document's own data set.
+            ("http.status" | "event.dataset" | "keyword" | "log.kind" | "source.network", _) => {
+                let name = field.rsplit('.').next().unwrap_or(field);
+                document[format!("logkeeper.{name}")] = value.clone().into();
+            }
+            (field, _) => document[field] = value.clone().into(),
+        }
+    }
+    if let Some(breach) = &f.breach {
+        document["logkeeper.entered_as"] = breach.user.clone().into();
     }
     let attack = config.rules.get(&f.rule).map_or(&[][..], |rule| &rule.attack);
     if !attack.is_empty() {
@@ -207,7 +220,7 @@ const DAY: i64 = 24 * 60 * 60;
 /// How many lines before and after a line of evidence are shown.
 const CONTEXT: u64 = 2;
 
-fn tell(found: &StoredFinding, config: &Config) {
+fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     let f = &found.finding;
     let stamp = |seconds| output::stamp(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
     let (subject, count, counted) = (f.subject_words(), f.count, f.counted);
@@ -225,7 +238,8 @@ fn tell(found: &StoredFinding, config: &Config) {
     let last = format!("{}{}", stamp(f.last), if goes_on { " (may go on)" } else { "" });
     fields.extend([("first", stamp(f.first)), ("reached", stamp(f.reached)), ("last", last)]);
     fields.push(("found by", format!("{} (run {})", found.job, found.run)));
-    fields.push(("told", found.alerted.map_or("nobody yet".to_owned(), stamp)));
+    let told = found.alerted.map_or("nobody yet".to_owned(), stamp);
+    fields.push(("told", if waits { "not yet: logkeeper outbox tells for what it waits".to_owned() } else { told }));
     output::print_fields(fields);
     for evidence in &f.evidence {
         // The log was rotated, or is gone: what was kept is shown.

@@ -71,12 +71,12 @@ pub(super) struct ReadingArgs {
 
 impl ReadingArgs {
     pub(super) fn resolve(&self, root: &Path) -> anyhow::Result<Reading> {
+        let formats = crate::config::formats(&super::absolute(root), self.format.as_deref())?;
         let (zone, triage) = match configured(root)? {
             Some(config) => (config.zone, config.triage),
             None => (crate::config::system_zone(), Triage::default()),
         };
         let zone = self.zone.unwrap_or(zone);
-        let formats = crate::config::formats(&super::absolute(root), self.format.as_deref())?;
         Ok(Reading { zone, year: self.year, formats, triage })
     }
 }

@@ -49,6 +49,12 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, recipients: Option<&
         }
     };
     let kind = kind?;
+    if matches!(kind, RuleKind::Silent { .. }) {
+        for key in fields.present(&["only", "allow"]) {
+            let help = "leave it out: what is silent is a source, whoever its lines are about";
+            fields.refuse_key(key, Problem::new(format!("{key} means nothing here"), "of no use", help));
+        }
+    }
     let (window, default_merge) = match kind {
         RuleKind::Count { window, .. }
         | RuleKind::Distinct { window, .. }

@@ -30,9 +30,13 @@ const MAX_SESSIONS: usize = 20_000;
 const MAX_HELD: usize = 32;
 
 /// sshd asks PAM in a process that it begins for that, and says itself what came of it: how much higher the number of that process may
-/// be, and how long before it may have spoken, in seconds.
-const CHILDREN: u32 = 32;
+/// be, how much where it said anything else besides, and how long before it may have spoken, in seconds.
+const CHILDREN: u32 = 4096;
+const CHILDREN_OF_QUIET_MACHINES: u32 = 32;
 const CHILD: i64 = 60;
+
+/// How many processes are looked at for one of these.
+const MAX_CHILDREN: usize = 64;
 
 /// Within how many seconds two modules that say the same of an account say it of one attempt: the next one may have to ask another machine.
 /// Less where the first one doesn't tell the account, which may be another.
@@ -58,8 +62,17 @@ pub struct Sessions {
     /// By how many seconds the lines of hosts come late, of those whose lines do.
     late: BTreeMap<u32, i64>,
     open: HashMap<Key, Session>,
+    /// In which of a host's processes, in ascending order, sshd's PAM refused a client; those of sessions that are over may be among them.
+    refused: HashMap<(u32, Client), SmallVec<[u32; 4]>>,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
+}
+
+/// Who was refused: from where, or the account where that is a name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Client {
+    From(Address),
+    Account(ShortBytes),
 }
 
 /// What tells one session from another.
@@ -206,6 +219,7 @@ impl Sessions {
             return 0;
         }
         let key = self.key(event);
+        let (host, pid) = (key.host, key.pid);
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;
         }
@@ -250,6 +264,7 @@ impl Sessions {
                 .rfind(|other| other.ip().is_some() && other.is_attempt_of(event, time, ONE_ATTEMPT));
             held.peer = known.and_then(|known| known.peer.clone()).or(held.peer);
         }
+        note_refused(&mut self.refused, (host, pid), &held);
         session.held.push(held);
         0
     }
@@ -292,9 +307,20 @@ impl Sessions {
         if key.pid == 0 || event.peer.is_none() {
             return;
         }
-        for pid in key.pid.saturating_add(1)..=key.pid.saturating_add(CHILDREN) {
+        let from = event.peer.map(|peer| Client::From(Address::from(peer)));
+        let account = event.user.map(|user| Client::Account(user.into()));
+        let mut children = SmallVec::<[u32; 8]>::new();
+        for pids in [from, account].into_iter().flatten().filter_map(|client| self.refused.get(&(key.host, client))) {
+            let later = &pids[pids.partition_point(|pid| *pid <= key.pid)..];
+            children.extend(later.iter().copied().take_while(|pid| pid - key.pid <= CHILDREN).take(MAX_CHILDREN));
+        }
+        children.sort_unstable();
+        for pid in children {
             let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) else { continue };
             session.expire(time, &mut self.over);
+            if pid - key.pid > CHILDREN_OF_QUIET_MACHINES && !session.only_asks() {
+                continue;
+            }
             let is_its = |held: &Held| held.is_of_sshd() && held.is_from_or_names(event);
             if session.forget_attempt(event, time, CHILD, is_its) {
                 return;
@@ -389,11 +415,38 @@ impl Sessions {
             session.expire(now.saturating_sub(late.get(&key.host).copied().unwrap_or(0)), settled);
             !(session.held.is_empty() && session.explicit.is_empty() && session.not_greeted.is_none())
         });
+        self.refused.retain(|(host, _), pids| {
+            pids.retain(|pid| self.open.contains_key(&Key { host: *host, pid: *pid, peer: None }));
+            !pids.is_empty()
+        });
         settled.sort_unstable_by_key(|held| (held.time, held.number));
     }
 }
 
+/// Remembers in which of a host's processes a client was refused, if it was by sshd's PAM.
+fn note_refused(refused: &mut HashMap<(u32, Client), SmallVec<[u32; 4]>>, (host, pid): (u32, u32), held: &Held) {
+    if pid == 0 || strength(held.shape) != Shape::Pam || !held.is_of_sshd() {
+        return;
+    }
+    let is_name = matches!(held.peer.as_ref().map(Address::peer), Some(Peer::Name(_)));
+    let account = held.user.clone().filter(|_| is_name).map(Client::Account);
+    for client in held.peer.clone().map(Client::From).into_iter().chain(account) {
+        let pids = refused.entry((host, client)).or_default();
+        let at = pids.partition_point(|known| *known < pid);
+        if pids.get(at) != Some(&pid) {
+            pids.insert(at, pid);
+        }
+    }
+}
+
 impl Session {
+    /// Whether its process said nothing but what PAM did.
+    fn only_asks(&self) -> bool {
+        self.explicit.is_empty()
+            && self.not_greeted.is_none()
+            && self.held.iter().all(|held| strength(held.shape) == Shape::Pam)
+    }
+
     /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same.
     fn repeats_another(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
         let other = match shape {
@@ -554,11 +607,13 @@ struct Saved {
 
 impl From<Saved> for Sessions {
     fn from(saved: Saved) -> Self {
-        let mut open = HashMap::new();
-        // When the earliest of theirs was is looked up at once.
-        let unknown = |(key, session)| (key, Session { earliest: i64::MIN, ..session });
-        open.extend(saved.open.into_iter().map(unknown));
-        Self { hosts: saved.hosts, late: saved.late, open, over: saved.over }
+        let (mut open, mut refused) = (HashMap::new(), HashMap::new());
+        for (key, session) in saved.open {
+            session.held.iter().for_each(|held| note_refused(&mut refused, (key.host, key.pid), held));
+            // When the earliest of theirs was is looked up at once.
+            open.insert(key, Session { earliest: i64::MIN, ..session });
+        }
+        Self { hosts: saved.hosts, late: saved.late, open, refused, over: saved.over }
     }
 }
 

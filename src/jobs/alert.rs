@@ -31,7 +31,9 @@ impl Alert<'_> {
     pub fn compose(&self, findings: &[StoredFinding], now: DateTime<Utc>) -> Message {
         let config = self.config;
         let mut findings: Vec<&StoredFinding> = findings.iter().collect();
-        findings.sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.last)), f.id));
+        // Of equal ones those with most behind them, so that no crowd of small ones hides them.
+        findings
+            .sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count, f.finding.last)), f.id));
         let title = self.title(&findings);
         let intro = self.intro(findings.len());
         let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config, now)).collect();

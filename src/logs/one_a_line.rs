@@ -31,6 +31,9 @@ const NAMESPACE: &[u8] = b"http://schemas.microsoft.com/win/2004/08/events/event
 /// What holds events together.
 const FRAMES: [(&[u8], &[u8]); 3] = [(b"<?xml ", b"?>"), (b"<Events", b">"), (b"</Events", b">")];
 
+/// What stands before the number of an event.
+const RECORD: &[u8] = b"Record ";
+
 /// What is read of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -44,8 +47,9 @@ pub enum Kind {
 pub fn kind(start: &[u8]) -> Option<Kind> {
     let text = start.strip_prefix(BYTE_ORDER).unwrap_or(start);
     // A mark leaves room for three letters only.
-    let is_xml =
-        [&b"<?xml "[..], b"<Event"].iter().any(|name| text.len() >= 3 && name.starts_with(&text[..text.len().min(6)]));
+    let is_xml = [&b"<?xml "[..], b"<Event", &RECORD[..MARK]]
+        .iter()
+        .any(|name| text.len() >= 3 && name.starts_with(&text[..text.len().min(MARK)]));
     match text {
         _ if is_xml => Some(Kind::Events),
         // A line break is what no visitor puts there by a name that he chose.
@@ -188,7 +192,11 @@ fn flat(byte: &u8) -> u8 {
 /// Writes the events of a line, or of lines: up to the first end of a line behind an event. Of a line longer than any other one, which
 /// only a program that saves events writes, they are written as they come, and so they are at the end of all text, but for the last one.
 fn events(text: &[u8], is_all: bool, out: &mut Vec<u8>) -> Found {
-    let (mut at, mut events, mut is_framed, mut is_closed) = (0, Vec::new(), false, false);
+    let number = match record_number(text) {
+        Some(None) => return Found::Unfinished,
+        number => number.flatten().unwrap_or(0),
+    };
+    let (mut at, mut events, mut is_framed, mut is_closed) = (number, Vec::new(), number > 0, false);
     let next = loop {
         at += blanks(&text[at..]);
         match frame(&text[at..]) {
@@ -250,6 +258,20 @@ fn frame(text: &[u8]) -> Option<Option<usize>> {
         return None;
     }
     begins(&rest[length..], end).then(|| (rest.len() >= length + end.len()).then(|| start.len() + length + end.len()))
+}
+
+/// The same of the line `Record 7`, as evtx_dump writes before each event, and of that one only.
+fn record_number(text: &[u8]) -> Option<Option<usize>> {
+    if text.is_empty() || !begins(text, RECORD) {
+        return None;
+    }
+    let rest = &text[text.len().min(RECORD.len())..];
+    let digits = rest.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
+    match rest.get(digits) {
+        None => Some(None),
+        Some(b'\r' | b'\n') if digits > 0 => Some(Some(RECORD.len() + digits)),
+        Some(_) => None,
+    }
 }
 
 /// Whether a text begins so, or may yet do.
@@ -348,6 +370,7 @@ mod tests {
             format!("<?xml version=\"1.0\"?>\r\n<Events>{one}{two}</Events>"),
             format!("\u{feff}<?xml version=\"1.0\" standalone=\"yes\"?><Events>{one}{two}\n</Events>\n"),
             format!("<Events>\n  {one} {two}\r\n</Events>\n"),
+            format!("Record 1\n<?xml version=\"1.0\"?>\n{one}\nRecord 22\n<?xml version=\"1.0\"?>\n{two}\n"),
         ] {
             assert_eq!(read(&text), want, "{text}");
         }
@@ -382,6 +405,7 @@ mod tests {
             "<Eventual>\n   a  b\n\n-\n  c \n".to_owned(),
             format!("{OPEN}{}\n{OPEN}</Event>\n", "<A/>\n".repeat(MAX_LINE / 4)),
             format!("{OPEN}{}</Event>\n", "x".repeat(4 * MAX_LINE)),
+            format!("Record of all\nRecord \nRecord 7 of all\nRecorded 7\n{log}"),
         ] {
             assert!(read(&text) == text, "{text}");
         }
@@ -428,6 +452,8 @@ mod tests {
             "\r\n",
             "\n",
             "\n<Ev\n",
+            "\nRecord 7\n",
+            "\nRecord ",
         ];
         let objects = ["{\n", "{\n", "}\n", "},\n", "  \"a\"\n", " ", "\t", "[\n", "]\n", "x\n", "\r\n"];
         let mut random = crate::demo::random::Random::new(1);

@@ -62,14 +62,40 @@ impl WebLogins {
             return !(event.is_challenge || self.ignore_challenges && event.user.is_none());
         }
         let is_login = || {
-            let path = event.path();
-            self.paths.iter().any(|login| path == Some(login.as_bytes()))
+            let is_it =
+                |path: &[u8]| self.paths.iter().any(|login| path == login.as_bytes() || names_same(path, login));
+            event.path().is_some_and(is_it)
         };
         !self.paths.is_empty()
             && self.failed.iter().any(|class| class.holds(status))
             && (event.is_post || event.request.starts_with(b"POST "))
             && is_login()
     }
+}
+
+/// Whether a web server takes two paths for the same, which may be written with several slashes, dots and percent signs (RFC 3986 6.2.2).
+fn names_same(path: &[u8], other: &str) -> bool {
+    plain_path(path) == plain_path(other.as_bytes())
+}
+
+fn plain_path(path: &[u8]) -> Vec<u8> {
+    let (mut decoded, mut rest) = (Vec::with_capacity(path.len()), path);
+    while let Some((byte, after)) = rest.split_first() {
+        let coded =
+            after.first_chunk::<2>().filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let coded = coded.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(coded.unwrap_or(*byte));
+        rest = if coded.is_some() { &after[2..] } else { after };
+    }
+    let mut names: Vec<&[u8]> = Vec::new();
+    for name in decoded.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    names.join(&b'/')
 }
 
 /// What tells one file from another, and one state of it from the next.

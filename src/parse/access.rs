@@ -300,11 +300,12 @@ fn combined(text: &[u8]) -> Option<Combined> {
 #[inline]
 fn status(answer: &[u8]) -> Option<(u16, usize)> {
     let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
+    // nginx writes 000 of a client that went before it was answered, and whatever number a server behind it sends.
     let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
     let size = &answer[6..];
     let digits = leading_digits(size);
     let size = if digits == 0 && size.starts_with(b"-") { 1 } else { digits };
-    ((100..600).contains(&status) && size > 0).then_some((status, 6 + size))
+    (size > 0).then_some((status, 6 + size))
 }
 
 /// The status where the line ends with it, and how long it is.
