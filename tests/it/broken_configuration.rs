@@ -5,7 +5,13 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 30] = [
+const BROKEN: [(&str, &str, &str, &str); 31] = [
+    (
+        "config/rules/quiet.toml",
+        "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\nonly = [\"192.0.2.7\"]\n[silent]\n",
+        "config/rules/quiet.toml:4:8",
+        "only means nothing here",
+    ),
     (
         "jobs/x.toml",
         "schedule = \"0 12 * * FRY\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n",

@@ -81,6 +81,18 @@ fn regular_expressions_say_which_lines_are_failed_logins() {
 }
 
 #[test]
+fn a_date_is_not_taken_for_seconds() {
+    let format = "category = \"auth\"\n[lines.a]\nregex = '^(?<time>.+?) from (?<source.ip>\\S+) failed$'\ntells = \"login-failed\"\n";
+    let lines = |stamp: &str| format!("{stamp} from 192.0.2.7 failed\n");
+    for stamp in ["27.11.2026 20:00:00", "27.11.26 20:00", "2026.11.27 20:00:00", "27.11.2026", "5", "-1795168805"] {
+        assert_eq!(scan(format, &lines(stamp)), (vec![], 1), "{stamp}");
+    }
+    for stamp in ["1795168805", "1795168805.123", "1795168805123", "1795168805123456"] {
+        assert_eq!(scan(format, &lines(stamp)), (vec!["192.0.2.7 1 1".to_owned()], 0), "{stamp}");
+    }
+}
+
+#[test]
 fn whatever_visitors_choose_forges_no_address() {
     let format = |nginx: &str| format!("category = \"access\"\n[lines.all]\nnginx = '{nginx}'\n");
     for (layout, ok) in [

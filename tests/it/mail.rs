@@ -144,6 +144,47 @@ fn one_refused_recipient_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_is_a_further_account() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\nalert = [\"admins\"]\n");
+    let rule = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\ncooldown = \"2d\"\nmerge = \"30m\"\n";
+    bed.file(
+        "config/rules/mine.toml",
+        &format!("{rule}[count]\nby = \"source.ip\"\nthreshold = 5\nwindow = \"10m\"\n"),
+    );
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let line = |ago: i64, outcome: &str, user: &str| {
+        let stamp = chrono::DateTime::from_timestamp(now - ago, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00");
+        format!("{stamp} web1 sshd[{ago}]: {outcome} password for {user} from 203.0.113.5 port 1 ssh2\n")
+    };
+    let guesses = |ago: i64| (0..6).map(|n| line(ago - n, "Failed", "root")).collect::<String>();
+    let mut log = line(9000, "Accepted", "zoe");
+    let mut scan = |more: &str| {
+        log.push_str(more);
+        bed.file("log/auth.log", &log);
+        assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+        bed.mails()
+    };
+    assert_eq!(scan("").len(), 0);
+    assert_eq!(scan(&guesses(8000)).len(), 1, "an attack");
+    assert_eq!(scan(&guesses(4000)).len(), 1, "one more is told with it");
+    let mails = scan(&(guesses(1000) + &line(900, "Accepted", "guest")));
+    assert_eq!(mails.len(), 2, "somebody got in");
+    assert!(mails[1].contains("=9Cguest=E2"), "{}", mails[1]);
+    let since = bed.json(&["findings", "--since", "16m"]);
+    assert_eq!(since.as_array().unwrap().len(), 1, "whose failures are older: {since}");
+    // A second mail of this kind within the hour waits for it to be over.
+    assert_eq!(scan(&(guesses(800) + &line(700, "Accepted", "root"))).len(), 2);
+    let found = bed.json(&["findings", "--user", "root"])[0].clone();
+    assert_eq!(found["breach"]["user"], "root", "{found}");
+    let shown = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
+    assert!(shown.contains("not yet: logkeeper outbox"), "{shown}");
+    let outbox = bed.run(&["outbox"]).stdout;
+    assert!(outbox.contains("1 thing held back"), "{outbox}");
+}
+
+#[test]
 fn the_first_scan_sends_one_mail_and_a_cooldown_keeps_it_quiet() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");

@@ -99,6 +99,80 @@ fn who_mistypes_alone_and_gets_in_is_told_as_one_who_got_in() {
 }
 
 #[test]
+fn a_login_with_a_key_is_no_result_of_guesses_and_excuses_none() {
+    let with_key = |second: u32, user: &str| line(second, "Accepted", user, OFFICE).replace(" password", " publickey");
+    let guesses: String = (0..6).map(|n| line(n, "Failed", "anna", OFFICE)).collect();
+    assert_eq!(
+        short(&found(&(guesses.clone() + &with_key(20, "git")))),
+        [("failed-logins", "high", None), ("failed-logins-account", "medium", None)]
+    );
+    let rules = found(&(guesses + &with_key(20, "anna") + &line(30, "Accepted", "anna", OFFICE)));
+    assert!(short(&rules).contains(&("failed-logins", "critical", Some("anna"))), "{rules:?}");
+    // Keys of an agent that are not the right ones, and then one that is.
+    let refused: String =
+        (0..6).map(|n| line(n, "Failed", "anna", OFFICE).replace(" password", " publickey")).collect();
+    let rules = found(&(refused + &with_key(900, "anna")));
+    assert!(rules.iter().all(|(_, _, breach, _)| breach.is_none()), "{rules:?}");
+    // Two accounts, guessed at three times each before every login with a key.
+    let guess = |n: u32, user: &str| -> String { (0..3).map(|k| line(n + k, "Failed", user, OFFICE)).collect() };
+    let rounds = (0..4).flat_map(|n| {
+        let at = n * 60;
+        [guess(at, "ci"), with_key(at + 10, "ci"), guess(at + 20, "deploy"), with_key(at + 30, "deploy")]
+    });
+    let rules = found(&(rounds.collect::<String>() + &line(300, "Accepted", "deploy", OFFICE)));
+    assert!(short(&rules).contains(&("failed-logins", "critical", Some("deploy"))), "{rules:?}");
+}
+
+#[test]
+fn who_guesses_at_many_accounts_is_no_office_although_one_is_his_own() {
+    let own = mistyped(0, 1, "guest", "198.51.100.7");
+    let tried = |n: u32| -> String {
+        (0..3).map(|k| line(40 + n * 10 + k, "Failed", &format!("u{n}"), "198.51.100.7")).collect()
+    };
+    let others: String = (1..18).map(tried).collect();
+    let first: String = (0..6).map(|n| line(10 + n, "Failed", &format!("v{}", n / 3), "198.51.100.7")).collect();
+    let guessed = mistyped(20, 3, "boss", "198.51.100.7");
+    let rules = found(&(own + &first + &guessed + &others));
+    assert!(short(&rules).contains(&("failed-logins", "critical", Some("boss"))), "{rules:?}");
+}
+
+#[test]
+fn failures_on_one_host_are_no_mistakes_of_who_logs_in_on_another() {
+    let ip = "198.51.100.7";
+    let on = |host: u32, text: String| text.replace("web1", &format!("web{host}"));
+    let round = |n: u32| {
+        let guesses: String =
+            (0..3).map(|k| line(n * 60 + k, "Failed", ["root", "admin"][n as usize % 2], ip)).collect();
+        on(n + 2, guesses) + &line(n * 60 + 10, "Accepted", ["root", "admin"][n as usize % 2], ip)
+    };
+    let rules = found(&(0..6).map(round).collect::<String>());
+    let failed_logins = rules.iter().find(|(rule, ..)| rule == "failed-logins").unwrap();
+    assert_eq!((failed_logins.1.as_str(), failed_logins.2.is_some()), ("critical", true), "{rules:?}");
+}
+
+#[test]
+fn the_account_that_was_guessed_at_is_named_before_others_behind_the_address() {
+    let ip = "198.51.100.7";
+    let guesses =
+        |from: u32, times: u32| -> String { (0..times).map(|n| line(from + n, "Failed", "root", ip)).collect() };
+    let first = guesses(0, 6) + &line(10, "Accepted", "alice", ip);
+    let then = guesses(20, 40) + &line(70, "Accepted", "root", ip);
+    let named = |text: &str| found(text).iter().find(|(rule, ..)| rule == "failed-logins").unwrap().2.clone();
+    assert_eq!(named(&first).as_deref(), Some("alice"));
+    assert_eq!(named(&(first + &then)).as_deref(), Some("root"));
+}
+
+#[test]
+fn a_login_long_after_failures_is_not_their_doing_whatever_fails_the_next_day() {
+    let bob: String = (0..5).map(|n| line(n, "Failed", "bob", OFFICE)).collect();
+    let alice = line(8 * 3600, "Accepted", "alice", OFFICE);
+    let carol = mistyped(15 * 3600, 1, "carol", OFFICE);
+    let rules = found(&(bob + &alice + &carol));
+    let failed_logins = rules.iter().find(|(rule, ..)| rule == "failed-logins").unwrap();
+    assert_ne!(failed_logins.2.as_deref(), Some("alice"), "{rules:?}");
+}
+
+#[test]
 fn every_rule_about_an_address_says_that_it_got_in() {
     let text: String = (0..4).map(|n| line(n, "Failed", "root", "198.51.100.7")).collect();
     let few = text + &line(10, "Accepted", "root", "198.51.100.7");

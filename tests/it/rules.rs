@@ -220,6 +220,7 @@ fn findings_are_listed_by_address_account_and_severity() {
     let ecs: serde_json::Value = serde_json::from_str(ecs.lines().next().unwrap()).unwrap();
     assert_eq!((&ecs["event.kind"], &ecs["source.ip"]), (&"alert".into(), &"192.0.2.8".into()), "{ecs}");
     assert_eq!(ecs["threat.technique.id"][0], "T1110");
+    assert!(ecs["event.id"].is_string() && ecs["event.dataset"] == "logkeeper.finding", "{ecs}");
     let id = bed.json(&["findings", "--user", "bob"])[0]["id"].to_string();
     let told = bed.run(&["findings", "show", &id]).stdout;
     assert!(told.contains("auth.log:2\n    2026-11-19T10:00:00Z web1 sshd[0]: Failed password for root"), "{told}");

@@ -53,6 +53,22 @@ fn what_a_failed_login_is_to_a_web_server_is_said_by_its_source() {
     let tallies =
         three.store().tallies("2026-11-20T00:00:00Z".parse().unwrap(), "2026-11-21T00:00:00Z".parse().unwrap());
     assert_eq!(tallies.unwrap().iter().map(|tally| tally.tally.failed_logins).sum::<u64>(), 18);
+    // However the path is written that the server takes for the same.
+    let spelled =
+        |path: &str| (0..6).map(|n| request(n, "192.0.2.8", "-", &format!("POST {path}"), 200)).collect::<String>();
+    for path in [
+        "//wp-login.php",
+        "/./wp-login.php",
+        "/wp%2Dlogin%2ephp",
+        "/x/../wp-login.php",
+        "/wp-login.php/",
+        "/wp-login.php?a",
+    ] {
+        assert_eq!(found(&bed(forms, by, &spelled(path))), ["192.0.2.8 6"], "{path}");
+    }
+    for path in ["/wp-login.php5", "/x/wp-login.php", "/%", "/wp%login.php"] {
+        assert_eq!(found(&bed(forms, by, &spelled(path))), [""; 0], "{path}");
+    }
     let sent = format!("{forms}login_failed = [\"3xx\"]\nignore_challenges = true\n");
     assert_eq!(found(&bed(&sent, by, &text)), ["192.0.2.2 6", "192.0.2.4 6"]);
     let wrong = bed("login_paths = [\"wp-login.php\"]\n", by, "").run(&["check"]).stderr;
