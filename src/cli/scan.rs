@@ -20,10 +20,10 @@ use crate::jobs::parsed::Parsed;
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
-use crate::logs::{Ending, Lines};
+use crate::logs::{Ending, Lines, streams};
 use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
-use crate::model::{Evidence, Finding, Formats, Problem, Severity, Subject, Triage, WebLogins};
+use crate::model::{Evidence, Finding, Formats, Problem, Severity, Source, Subject, Triage, WebLogins};
 use crate::parse::{AutoParser, Context, YearRule};
 
 /// The rules that say of each address, account and minute at most one thing.
@@ -72,24 +72,50 @@ pub(super) struct ReadingArgs {
 impl ReadingArgs {
     pub(super) fn resolve(&self, root: &Path) -> anyhow::Result<Reading> {
         let formats = crate::config::formats(&super::absolute(root), self.format.as_deref())?;
-        let (zone, triage) = match configured(root)? {
-            Some(config) => (config.zone, config.triage),
-            None => (crate::config::system_zone(), Triage::default()),
+        let (zone, triage, sources) = match configured(root)? {
+            Some(config) => (config.zone, config.triage, config.sources.into_values().map(Configured::new).collect()),
+            None => (crate::config::system_zone(), Triage::default(), Vec::new()),
         };
-        let zone = self.zone.unwrap_or(zone);
-        Ok(Reading { zone, year: self.year, formats, triage })
+        let (given_zone, zone) = (self.zone, self.zone.unwrap_or(zone));
+        Ok(Reading { zone, given_zone, year: self.year, formats, has_format: self.format.is_some(), triage, sources })
     }
 }
 
 /// How lines are read.
 pub(super) struct Reading {
     pub zone: Tz,
+    /// What was asked for goes before what is configured.
+    given_zone: Option<Tz>,
     year: Option<i32>,
     formats: Formats,
+    has_format: bool,
     pub triage: Triage,
+    sources: Vec<Configured>,
+}
+
+/// A source and its files, so that they are read as in a job.
+struct Configured {
+    source: Source,
+    files: Vec<PathBuf>,
+}
+
+impl Configured {
+    fn new(source: Source) -> Self {
+        // What can't be looked at is told by the jobs that read it.
+        let (streams, _) = streams(&source);
+        let files =
+            streams.into_iter().flat_map(|stream| stream.files).filter_map(|file| file.path.canonicalize().ok());
+        Self { files: files.collect(), source }
+    }
 }
 
 impl Reading {
+    /// The source that a file belongs to.
+    fn source_of(&self, path: &Path) -> Option<&Source> {
+        let path = path.canonicalize().ok()?;
+        self.sources.iter().find(|configured| configured.files.contains(&path)).map(|configured| &configured.source)
+    }
+
     /// The access logs among these files; what comes through a pipe can't be looked at before it is read.
     pub(super) fn access_logs<'f>(&self, files: &'f [PathBuf]) -> Vec<&'f PathBuf> {
         let is_one = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, &self.formats);
@@ -294,10 +320,14 @@ pub(super) fn scan_file(
     let before = scanner.total;
     let fallback = lines.identity.modified();
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
-    let mut parser = AutoParser::new(Context { zone: reading.zone, year }, &reading.formats).named(path);
+    let configured = reading.source_of(path);
+    let zone = reading.given_zone.or(configured.map(|source| source.zone)).unwrap_or(reading.zone);
+    let formats = configured.map(|source| &source.formats).filter(|_| !reading.has_format).unwrap_or(&reading.formats);
+    let mut parser = AutoParser::new(Context { zone, year }, formats).named(path);
     let mut stream = StreamState::default();
-    let (source, file, web_logins) = (shown.as_str(), shown.as_str().into(), &WebLogins::default());
-    let host = "";
+    let (source, file, usual) = (shown.as_str(), shown.as_str().into(), WebLogins::default());
+    let web_logins = configured.map_or(&usual, |source| &source.web_logins);
+    let host = &configured.map(|source| source.host_of(path)).unwrap_or_default();
     let requests_are_read = access_logs.iter().any(|other| **other != path);
     let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, access_logs: None };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));

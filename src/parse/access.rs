@@ -24,6 +24,7 @@ pub struct Access {
 
 impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let line = without_quotes(line);
         let (peer, host_end) = peer(line)?;
         if let Some(told) = self.as_it_came(line, host_end) {
             return Some(Event { peer, ..told });
@@ -121,6 +122,12 @@ fn numbered(stamp: &[u8]) -> Option<i64> {
 /// Reads a stamp as access logs have it: `17/May/2015:10:05:03 +0000`.
 pub fn stamp(text: &[u8]) -> Option<i64> {
     if text.len() == 26 { Access::default().time(text) } else { None }
+}
+
+/// A line that was put between quotation marks as it was, as some exports do.
+fn without_quotes(line: &[u8]) -> &[u8] {
+    let inner = line.strip_prefix(b"\"").and_then(|inner| inner.trim_ascii_end().strip_suffix(b"\""));
+    inner.unwrap_or(line)
 }
 
 /// The client, if one is told, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with
@@ -434,6 +441,8 @@ mod tests {
         let line = r#"192.0.2.1 - john doe [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
         assert_eq!(parse(line), Some((Some(want), 401, "john doe".to_owned())));
+        assert_eq!(parse(&format!("\"{line}\"\n")), parse(line), "one that was put between quotation marks");
+        assert_eq!(parse(&line.replace("401", "000")).map(|(_, status, _)| status), Some(0));
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn what_pam_says_in_a_process_of_its_own_is_said_again_by_sshd_and_counts_once()
     // On a busy machine many others were begun in between.
     let far = (0, format!("sshd[2999]: pam_unix(sshd:auth): {PAM}"));
     assert_eq!(of(&[far.clone(), told.clone()]), 1);
-    assert_eq!(of(&[far.clone(), accepted.clone()]), 0);
+    assert_eq!(of(&[far.clone(), accepted]), 0);
     let its_own = (1, "sshd[2999]: Invalid user eve from 192.0.2.7 port 4711".to_owned());
     assert_eq!(of(&[far, its_own, told.clone()]), 2, "of a process that says more than PAM");
     // Somebody else's process, and one of another time, are no child of it.

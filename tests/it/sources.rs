@@ -66,6 +66,12 @@ fn what_a_failed_login_is_to_a_web_server_is_said_by_its_source() {
     ] {
         assert_eq!(found(&bed(forms, by, &spelled(path))), ["192.0.2.8 6"], "{path}");
     }
+    // A scan by hand reads a source's file as its job does.
+    let by_hand = bed(forms, by, &spelled("//wp-login.php"));
+    let log = by_hand.path("log/web1/access.log");
+    assert_eq!(by_hand.json(&["scan", log.to_str().unwrap()])["failed_logins"], 6);
+    std::fs::copy(&log, by_hand.path("other.log")).unwrap();
+    assert_eq!(by_hand.json(&["scan", by_hand.path("other.log").to_str().unwrap()])["failed_logins"], 0);
     for path in ["/wp-login.php5", "/x/wp-login.php", "/%", "/wp%login.php"] {
         assert_eq!(found(&bed(forms, by, &spelled(path))), [""; 0], "{path}");
     }
