@@ -242,10 +242,11 @@ fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     } else {
         regex
     };
+    let kinds = list::<Category>(&mut table, "kinds");
     let more_than = positive(&mut table, "more_than", 3);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(DAY), |period| period.0);
     table.finish();
-    Some(RuleKind::Pattern { needle: needle?, threshold: more_than? + 1, window })
+    Some(RuleKind::Pattern { needle: needle?, kinds: kinds?, threshold: more_than? + 1, window })
 }
 
 /// A regular expression that compiles.

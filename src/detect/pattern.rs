@@ -7,12 +7,13 @@ use super::episodes::{Batch, Episodes, Limits, Measure, Names};
 use super::tries::Try;
 use super::{Detector, Looks, Remembered, Sighting};
 use crate::model::untrusted::without_line_break;
-use crate::model::{Finding, Needle, Rule, RuleKind, Subject};
+use crate::model::{Category, Finding, Needle, Rule, RuleKind, Subject};
 
 /// The detector.
 pub struct Pattern {
     rule: Rule,
     name: String,
+    kinds: Vec<Category>,
     search: Search,
     episodes: Episodes,
     batch: Batch,
@@ -38,7 +39,7 @@ impl Search {
 impl Pattern {
     /// A fresh detector for a rule of this kind.
     pub fn new(rule: &Rule) -> Self {
-        let RuleKind::Pattern { needle, threshold, window } = &rule.kind else {
+        let RuleKind::Pattern { needle, kinds, threshold, window } = &rule.kind else {
             unreachable!("detector() makes this for pattern rules only")
         };
         let limits = Limits::new(rule, *threshold, *window, Measure::Events);
@@ -49,6 +50,7 @@ impl Pattern {
         Self {
             rule: rule.clone(),
             name: needle.as_str().to_owned(),
+            kinds: kinds.clone(),
             search,
             episodes: Episodes::new(limits, NAMES),
             batch: Batch::default(),
@@ -67,7 +69,9 @@ impl Detector for Pattern {
     fn observe(&mut self, sightings: &[&Sighting<'_>], found: &mut [bool]) {
         self.batch.clear();
         for (index, (sighting, found)) in sightings.iter().zip(found).enumerate() {
-            *found = self.search.matches(without_line_break(sighting.line));
+            let kind = sighting.event.as_ref().map_or(Category::Unknown, |event| event.category);
+            let is_meant = self.kinds.is_empty() || self.kinds.contains(&kind);
+            *found = is_meant && self.search.matches(without_line_break(sighting.line));
             if *found {
                 let told = Try { who: 0, time: sighting.time, times: 1, value: 0 };
                 self.batch.note(self.name.as_bytes(), index, told);

@@ -150,7 +150,7 @@ impl Rule {
                     window(after)
                 )
             }
-            RuleKind::Pattern { needle, threshold, window: time } => {
+            RuleKind::Pattern { needle, threshold, window: time, .. } => {
                 format!("{threshold} lines with \"{}\" within {}", needle.as_str(), window(time))
             }
         }
@@ -253,6 +253,8 @@ pub enum RuleKind {
     Pattern {
         /// What is looked for.
         needle: Needle,
+        /// In lines of which kinds of logs; in those of all where none are named.
+        kinds: Vec<Category>,
         /// How many lines.
         threshold: u32,
         /// Within how long, both ends included.
