@@ -62,7 +62,7 @@ pub struct Sessions {
     /// By how many seconds the lines of hosts come late, of those whose lines do.
     late: BTreeMap<u32, i64>,
     open: HashMap<Key, Session>,
-    /// In which of a host's processes, in ascending order, sshd's PAM refused a client; those of sessions that are over may be among them.
+    /// In which of a host's processes, in ascending order, sshd's PAM refused a client; some may hold nothing of that any more.
     refused: HashMap<(u32, Client), SmallVec<[u32; 4]>>,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
@@ -310,9 +310,11 @@ impl Sessions {
         let from = event.peer.map(|peer| Client::From(Address::from(peer)));
         let account = event.user.map(|user| Client::Account(user.into()));
         let mut children = SmallVec::<[u32; 8]>::new();
-        for pids in [from, account].into_iter().flatten().filter_map(|client| self.refused.get(&(key.host, client))) {
-            let later = &pids[pids.partition_point(|pid| *pid <= key.pid)..];
-            children.extend(later.iter().copied().take_while(|pid| pid - key.pid <= CHILDREN).take(MAX_CHILDREN));
+        for client in [from, account].into_iter().flatten() {
+            let known = (key.host, client);
+            let pids = self.refused.get(&known).map(|pids| &pids[pids.partition_point(|pid| *pid <= key.pid)..]);
+            let later = pids.into_iter().flatten().copied().take_while(|pid| pid - key.pid <= CHILDREN);
+            children.extend(later.filter(|pid| holds_refused(&self.open, &known, *pid)).take(MAX_CHILDREN));
         }
         children.sort_unstable();
         for pid in children {
@@ -415,8 +417,8 @@ impl Sessions {
             session.expire(now.saturating_sub(late.get(&key.host).copied().unwrap_or(0)), settled);
             !(session.held.is_empty() && session.explicit.is_empty() && session.not_greeted.is_none())
         });
-        self.refused.retain(|(host, _), pids| {
-            pids.retain(|pid| self.open.contains_key(&Key { host: *host, pid: *pid, peer: None }));
+        self.refused.retain(|known, pids| {
+            pids.retain(|pid| holds_refused(&self.open, known, *pid));
             !pids.is_empty()
         });
         settled.sort_unstable_by_key(|held| (held.time, held.number));
@@ -437,6 +439,16 @@ fn note_refused(refused: &mut HashMap<(u32, Client), SmallVec<[u32; 4]>>, (host,
             pids.insert(at, pid);
         }
     }
+}
+
+/// Whether a process of a host still holds what PAM said of a client.
+fn holds_refused(open: &HashMap<Key, Session>, (host, client): &(u32, Client), pid: u32) -> bool {
+    let is_its = |held: &Held| match client {
+        Client::From(address) => held.peer.as_ref() == Some(address),
+        Client::Account(user) => held.user.as_ref() == Some(user),
+    };
+    let session = open.get(&Key { host: *host, pid, peer: None });
+    session.is_some_and(|session| session.held.iter().any(|held| strength(held.shape) == Shape::Pam && is_its(held)))
 }
 
 impl Session {

@@ -281,7 +281,7 @@ impl Track {
         if limits.measure == Measure::Values {
             values.insert(value);
         }
-        let tries = if limits.success == Meaning::Nothing { Tries::Many } else { Tries::of(told) };
+        let tries = if limits.success == Meaning::Nothing { Tries::default() } else { Tries::of(told) };
         let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
         let kept_before = not_known();
         self.episodes.push(Episode {

@@ -1,6 +1,8 @@
 //! Which failures were mistakes. People behind one address, as those of an office, mistype a few times and are then in; who guesses
 //! fails for many accounts, or often.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -21,12 +23,21 @@ const PEOPLE: usize = 2;
 
 /// Failures of one subject.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(from = "Option<Vec<Try>>", into = "Option<Vec<Try>>")]
+#[serde(from = "Saved", into = "Saved")]
 pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
-    /// So many that it doesn't matter, or not known, as in what an older version stored.
-    Many,
+    /// So many that it doesn't matter, of which the first were of these, in order; or not known, as in what an older version stored.
+    Many(Box<[u64]>),
+}
+
+/// As stored.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Saved {
+    Few(Vec<Try>),
+    Many { many: Box<[u64]> },
+    Unknown(()),
 }
 
 /// Failures that one line tells of.
@@ -72,15 +83,23 @@ impl Tries {
     pub fn add(&mut self, one: Try) {
         match self {
             Self::Few(tries) if tries.len() < MANY => tries.push(one),
-            _ => *self = Self::Many,
+            Self::Few(tries) => *self = Self::many(tries.iter().map(|one| one.who)),
+            Self::Many(_) => {}
         }
+    }
+
+    fn many(whos: impl Iterator<Item = u64>) -> Self {
+        Self::Many(whos.filter(|who| *who != 0).collect::<BTreeSet<_>>().into_iter().take(MANY).collect())
     }
 
     /// Takes those of a later time in.
     pub fn join(&mut self, later: Self) {
-        match later {
-            Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
-            Self::Many => *self = Self::Many,
+        match (&*self, later) {
+            (_, Self::Few(tries)) => tries.into_iter().for_each(|one| self.add(one)),
+            (Self::Few(tries), Self::Many(whos)) => {
+                *self = Self::many(tries.iter().map(|one| one.who).chain(whos.iter().copied()));
+            }
+            (Self::Many(known), Self::Many(whos)) => *self = Self::many(known.iter().chain(&whos).copied()),
         }
     }
 
@@ -118,16 +137,18 @@ impl Tries {
         }
     }
 
-    /// Whether some of them happened at most so many seconds before this time; also where it isn't known.
+    /// Whether some of them happened at most so many seconds before this time; of many that isn't known, and taken for so.
     pub fn any_before(&self, time: i64, seconds: i64) -> bool {
         let Self::Few(tries) = self else { return true };
         tries.iter().any(|one| (0..=seconds).contains(&time.saturating_sub(one.time)))
     }
 
-    /// Whether somebody is known to have failed.
+    /// Whether somebody is known to have failed, of many among the first.
     pub fn are_of(&self, who: u64) -> bool {
-        let Self::Few(tries) = self else { return false };
-        who != 0 && tries.iter().any(|one| one.who == who)
+        match self {
+            Self::Few(tries) => who != 0 && tries.iter().any(|one| one.who == who),
+            Self::Many(whos) => whos.binary_search(&who).is_ok(),
+        }
     }
 }
 
@@ -170,22 +191,31 @@ fn enough(guesses: &[Try], limits: Limits) -> Option<i64> {
 impl Default for Tries {
     /// Not known.
     fn default() -> Self {
-        Self::Many
+        Self::Many(Box::default())
     }
 }
 
-impl From<Tries> for Option<Vec<Try>> {
+impl From<Tries> for Saved {
     fn from(tries: Tries) -> Self {
-        let Tries::Few(tries) = tries else { return None };
-        let mut tries = tries.into_vec();
-        tries.sort_unstable();
-        Some(tries)
+        match tries {
+            Tries::Few(tries) => {
+                let mut tries = tries.into_vec();
+                tries.sort_unstable();
+                Self::Few(tries)
+            }
+            Tries::Many(whos) if whos.is_empty() => Self::Unknown(()),
+            Tries::Many(many) => Self::Many { many },
+        }
     }
 }
 
-impl From<Option<Vec<Try>>> for Tries {
-    fn from(stored: Option<Vec<Try>>) -> Self {
-        stored.map_or(Self::Many, |tries| Self::Few(tries.into()))
+impl From<Saved> for Tries {
+    fn from(stored: Saved) -> Self {
+        match stored {
+            Saved::Few(tries) => Self::Few(tries.into()),
+            Saved::Many { many } => Self::Many(many),
+            Saved::Unknown(()) => Self::default(),
+        }
     }
 }
 

@@ -159,7 +159,11 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     } else {
         ""
     };
-    let (host, program) = (word(&entry.host), word(&entry.identifier));
+    let (host, mut program) = (word(&entry.host), word(&entry.identifier));
+    if mark == BY_ANYBODY {
+        // What stands in it may look like the end of a name.
+        program = program.replace(['[', ']', ':'], "_");
+    }
     text.extend(format!("{severity}{stamp} {host} {program}{mark}{pid}: ").into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
     text.push(b'\n');

@@ -105,14 +105,21 @@ mod tests {
         let failed = r#""Failed password for root from 192.0.2.7 port 22 ssh2""#;
         let sudo = r#""eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls""#;
         let pam = r#""message repeated 2 times: [ pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=root]""#;
+        let plain = r#""authentication failure; ruser= rhost=192.0.2.7  user=root""#;
         let bytes = format!("{:?}", b"pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=\xff");
         for (fields, identifier, message, is_believed) in [
             ("", "sshd", failed, true),
             (r#","_UID":"0""#, "sshd", failed, true),
             (r#","_UID":"0""#, "x", &bytes, true),
-            (r#","_UID":"74","_EXE":"/usr/sbin/sshd""#, "sshd", failed, true),
-            (r#","_UID":"74","_EXE":"/usr/lib/openssh/sshd-session""#, "sshd-session", failed, true),
             (r#","_UID":"1000","_EXE":"/usr/bin/sudo""#, "sudo", sudo, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/sudo-rs""#, "sudo", sudo, true),
+            (r#","_UID":"26","_EXE":"/usr/bin/postgres""#, "postgres", pam, true),
+            (r#","_UID":"26","_EXE":"/usr/bin/logger""#, "logger", pam, false),
+            (r#","_UID":"33","_EXE":"/usr/sbin/apache2""#, "apache2", pam, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "apache2", pam, false),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "passwd", plain, false),
+            // Anybody may start it with a library of his own.
+            (r#","_UID":"1000","_EXE":"/usr/sbin/sshd""#, "sshd", failed, false),
             (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "sshd", failed, false),
             (r#","_UID":"1000","_EXE":"/home/eve/sshd""#, "sshd", failed, false),
             (r#","_UID":"1000""#, "sshd", failed, false),

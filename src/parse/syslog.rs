@@ -12,7 +12,7 @@ use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
-use crate::model::event::{BY_ANYBODY, PRINTED, Shape, WebServer, web_server};
+use crate::model::event::{BY_ANYBODY, PRINTED, Shape, WebServer, is_about_logins, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -53,23 +53,6 @@ pub fn is_sshd(program: &[u8]) -> bool {
         matches!(unit, Some(b"ssh" | b"sshd"))
     };
     matches!(program, b"sshd" | b"sshd-session" | b"sshd-auth" | b"sshd(pam_unix)") || is_unit()
-}
-
-/// Whether another program's lines are about logging in.
-fn is_about_logins(program: &[u8]) -> bool {
-    matches!(
-        program,
-        b"sudo"
-            | b"doas"
-            | b"su"
-            | b"login"
-            | b"systemd-logind"
-            | b"passwd"
-            | b"polkitd"
-            | b"su(pam_unix)"
-            | b"login(pam_unix)"
-            | b"sudo(pam_unix)"
-    )
 }
 
 impl Syslog {

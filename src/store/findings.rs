@@ -218,7 +218,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
 fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
     // What it counts from now on belongs to it.
     tx.execute("UPDATE findings SET open = 0, last = max(last, ?2) WHERE id = ?1", params![known.id, finding.last])?;
-    if finding.breach.is_some() && known.breached.is_none() {
+    if finding.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
         let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
         tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
     }

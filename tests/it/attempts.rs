@@ -36,6 +36,10 @@ fn what_pam_says_in_a_process_of_its_own_is_said_again_by_sshd_and_counts_once()
     let attempt = |n: u32| (n * 5, format!("sshd[{}]: pam_unix(sshd:auth): {PAM}", 823 + n));
     let told_at = |n: u32| (n * 5 + 2, told.1.clone());
     assert_eq!(of(&[attempt(0), told_at(0), attempt(1), told_at(1), attempt(2), (13, accepted.1.clone())]), 2);
+    // Many at once, of one client.
+    let asked = |n: u32| (0, format!("sshd[{}]: pam_unix(sshd:auth): {PAM}", 2000 + n));
+    let answered = |n: u32| (3, told.1.replace("822", &(1000 + n).to_string()));
+    assert_eq!(of(&(0..100).map(asked).chain((0..100).map(answered)).collect::<Vec<_>>()), 100);
     // On a busy machine many others were begun in between.
     let far = (0, format!("sshd[2999]: pam_unix(sshd:auth): {PAM}"));
     assert_eq!(of(&[far.clone(), told.clone()]), 1);
