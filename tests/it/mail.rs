@@ -185,6 +185,41 @@ fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_i
 }
 
 #[test]
+fn a_further_account_is_told_once_although_the_rule_began_afresh_in_between() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\nalert = [\"admins\"]\n");
+    let rule = |threshold: u32| {
+        let head = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n";
+        bed.file("config/rules/mine.toml", &format!("{head}[count]\nby = \"source.ip\"\nthreshold = {threshold}\n"));
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let line = |ago: i64, said: &str| {
+        let stamp = chrono::DateTime::from_timestamp(now - ago, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00");
+        format!("{stamp} web1 sshd[{ago}]: {said} from 203.0.113.5 port 1 ssh2\n")
+    };
+    let mut log = line(9000, "Accepted password for zoe");
+    let mut scan = |more: &str| {
+        log.push_str(more);
+        bed.file("log/auth.log", &log);
+        assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+        (bed.mails().len(), bed.run(&["outbox"]).stdout)
+    };
+    let guesses =
+        |from: i64, times: i64| (0..times).map(|n| line(from - n, "Failed password for root")).collect::<String>();
+    rule(5);
+    scan("");
+    assert_eq!(scan(&(guesses(5000, 20) + &line(4900, "Accepted password for alice"))).0, 1);
+    rule(6);
+    let told = scan(&(guesses(4800, 12) + &line(4700, "Accepted password for bob")));
+    assert!(told.1.contains("1 thing held back"), "{}", told.1);
+    assert_eq!(bed.json(&["findings"])[0]["breach"]["user"], "bob");
+    for n in 0..3 {
+        assert_eq!(scan(&line(100 - n, "Connection closed by 198.51.100.9 port 5 [preauth] x")), told);
+    }
+}
+
+#[test]
 fn the_first_scan_sends_one_mail_and_a_cooldown_keeps_it_quiet() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
