@@ -239,7 +239,8 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     fields.extend([("first", stamp(f.first)), ("reached", stamp(f.reached)), ("last", last)]);
     fields.push(("found by", format!("{} (run {})", found.job, found.run)));
     let told = found.alerted.map_or("nobody yet".to_owned(), stamp);
-    fields.push(("told", if waits { "not yet: logkeeper outbox tells for what it waits".to_owned() } else { told }));
+    let waits = if waits { "; something of it still waits: logkeeper outbox tells for what" } else { "" };
+    fields.push(("told", format!("{told}{waits}")));
     output::print_fields(fields);
     for evidence in &f.evidence {
         // The log was rotated, or is gone: what was kept is shown.

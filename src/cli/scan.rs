@@ -20,7 +20,7 @@ use crate::jobs::parsed::Parsed;
 use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
-use crate::logs::{Ending, Lines, streams};
+use crate::logs::{Ending, Lines, Patterns};
 use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
 use crate::model::{Evidence, Finding, Formats, Problem, Severity, Source, Subject, Triage, WebLogins};
@@ -58,7 +58,8 @@ pub struct Args {
 /// How lines are to be read.
 #[derive(clap::Args)]
 pub(super) struct ReadingArgs {
-    /// The zone of stamps without one, and of the times shown; default: the configuration's, else this machine's
+    /// The zone of stamps without one, and of the times shown; default: that of the file's source, else the configuration's, else this
+    /// machine's
     #[arg(long)]
     zone: Option<Tz>,
     /// The year of stamps without one; default: found from the file's time
@@ -93,32 +94,39 @@ pub(super) struct Reading {
     sources: Vec<Configured>,
 }
 
-/// A source and its files, so that they are read as in a job.
+/// A source and what tells its files, so that they are read as in a job.
 struct Configured {
     source: Source,
-    files: Vec<PathBuf>,
+    patterns: Patterns,
 }
 
 impl Configured {
     fn new(source: Source) -> Self {
-        // What can't be looked at is told by the jobs that read it.
-        let (streams, _) = streams(&source);
-        let files =
-            streams.into_iter().flat_map(|stream| stream.files).filter_map(|file| file.path.canonicalize().ok());
-        Self { files: files.collect(), source }
+        Self { patterns: Patterns::new(std::slice::from_ref(&source)), source }
     }
 }
 
 impl Reading {
-    /// The source that a file belongs to.
-    fn source_of(&self, path: &Path) -> Option<&Source> {
-        let path = path.canonicalize().ok()?;
-        self.sources.iter().find(|configured| configured.files.contains(&path)).map(|configured| &configured.source)
+    /// The source that a file belongs to, and its path there.
+    fn source_of(&self, path: &Path) -> Option<(&Source, PathBuf)> {
+        let paths = [Some(super::absolute(path)), path.canonicalize().ok()];
+        paths.into_iter().flatten().find_map(|path| {
+            let configured = self.sources.iter().find(|configured| configured.patterns.may_hold(&path))?;
+            Some((&configured.source, path))
+        })
+    }
+
+    /// What the lines of a file of this source, or of none, may look like.
+    fn formats_of<'r>(&'r self, source: Option<&'r Source>) -> &'r Formats {
+        source.map(|source| &source.formats).filter(|_| !self.has_format).unwrap_or(&self.formats)
     }
 
     /// The access logs among these files; what comes through a pipe can't be looked at before it is read.
     pub(super) fn access_logs<'f>(&self, files: &'f [PathBuf]) -> Vec<&'f PathBuf> {
-        let is_one = |path: &PathBuf| is_access_log(&path.canonicalize().ok()?, &self.formats);
+        let is_one = |path: &PathBuf| {
+            let configured = self.source_of(path);
+            is_access_log(&path.canonicalize().ok()?, self.formats_of(configured.as_ref().map(|(source, _)| *source)))
+        };
         files.iter().filter(|path| is_one(path) == Some(true)).collect()
     }
 }
@@ -320,14 +328,14 @@ pub(super) fn scan_file(
     let before = scanner.total;
     let fallback = lines.identity.modified();
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
-    let configured = reading.source_of(path);
+    let place = reading.source_of(path);
+    let configured = place.as_ref().map(|(source, _)| *source);
     let zone = reading.given_zone.or(configured.map(|source| source.zone)).unwrap_or(reading.zone);
-    let formats = configured.map(|source| &source.formats).filter(|_| !reading.has_format).unwrap_or(&reading.formats);
-    let mut parser = AutoParser::new(Context { zone, year }, formats).named(path);
+    let mut parser = AutoParser::new(Context { zone, year }, reading.formats_of(configured)).named(path);
     let mut stream = StreamState::default();
     let (source, file, usual) = (shown.as_str(), shown.as_str().into(), WebLogins::default());
     let web_logins = configured.map_or(&usual, |source| &source.web_logins);
-    let host = &configured.map(|source| source.host_of(path)).unwrap_or_default();
+    let host = &place.as_ref().map(|(source, path)| source.host_of(path)).unwrap_or_default();
     let requests_are_read = access_logs.iter().any(|other| **other != path);
     let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, access_logs: None };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));

@@ -260,16 +260,21 @@ fn frame(text: &[u8]) -> Option<Option<usize>> {
     begins(&rest[length..], end).then(|| (rest.len() >= length + end.len()).then(|| start.len() + length + end.len()))
 }
 
-/// The same of the line `Record 7`, as evtx_dump writes before each event, and of that one only.
+/// The same of the line `Record 7`, as evtx_dump writes before each event, and of that one only: what follows it is one.
 fn record_number(text: &[u8]) -> Option<Option<usize>> {
     if text.is_empty() || !begins(text, RECORD) {
         return None;
     }
     let rest = &text[text.len().min(RECORD.len())..];
     let digits = rest.iter().take(20).take_while(|byte| byte.is_ascii_digit()).count();
-    match rest.get(digits) {
-        None => Some(None),
-        Some(b'\r' | b'\n') if digits > 0 => Some(Some(RECORD.len() + digits)),
+    let behind = &rest[digits..];
+    let line_break = behind.strip_prefix(b"\r").unwrap_or(behind);
+    let next = line_break.strip_prefix(b"\n");
+    match next {
+        _ if digits == 0 && !rest.is_empty() => None,
+        None => line_break.is_empty().then_some(None),
+        Some([]) => Some(None),
+        Some(next) if next.starts_with(b"<") => Some(Some(RECORD.len() + digits)),
         Some(_) => None,
     }
 }
@@ -405,7 +410,7 @@ mod tests {
             "<Eventual>\n   a  b\n\n-\n  c \n".to_owned(),
             format!("{OPEN}{}\n{OPEN}</Event>\n", "<A/>\n".repeat(MAX_LINE / 4)),
             format!("{OPEN}{}</Event>\n", "x".repeat(4 * MAX_LINE)),
-            format!("Record of all\nRecord \nRecord 7 of all\nRecorded 7\n{log}"),
+            format!("Record of all\nRecord \nRecord 7 of all\nRecorded 7\nRecord 7\n{log}"),
         ] {
             assert!(read(&text) == text, "{text}");
         }

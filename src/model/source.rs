@@ -83,7 +83,8 @@ fn plain_path(path: &[u8]) -> Vec<u8> {
     while let Some((byte, after)) = rest.split_first() {
         let coded =
             after.first_chunk::<2>().filter(|_| *byte == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let coded = coded.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let coded =
+            coded.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
         decoded.push(coded.unwrap_or(*byte));
         rest = if coded.is_some() { &after[2..] } else { after };
     }

@@ -24,7 +24,6 @@ pub struct Access {
 
 impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let line = without_quotes(line);
         let (peer, host_end) = peer(line)?;
         if let Some(told) = self.as_it_came(line, host_end) {
             return Some(Event { peer, ..told });
@@ -124,12 +123,6 @@ pub fn stamp(text: &[u8]) -> Option<i64> {
     if text.len() == 26 { Access::default().time(text) } else { None }
 }
 
-/// A line that was put between quotation marks as it was, as some exports do.
-fn without_quotes(line: &[u8]) -> &[u8] {
-    let inner = line.strip_prefix(b"\"").and_then(|inner| inner.trim_ascii_end().strip_suffix(b"\""));
-    inner.unwrap_or(line)
-}
-
 /// The client, if one is told, and where its name ends. Some put the virtual host before it, Debian's other_vhosts_access.log with
 /// its port.
 fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
@@ -139,6 +132,10 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         return Some((Some(Peer::Ip(ip.into())), line.len() - rest.len()));
     }
     let end = memchr(b' ', line)?;
+    // What stands between quotation marks may be a visitor's words, and what is in it looks like the next field.
+    if line.starts_with(b"\"") && !line[1..end].ends_with(b"\"") {
+        return None;
+    }
     let first = Peer::read(&line[..end]);
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
     if first.is_some() && line[end..].starts_with(b" - ") {
@@ -307,12 +304,12 @@ fn combined(text: &[u8]) -> Option<Combined> {
 #[inline]
 fn status(answer: &[u8]) -> Option<(u16, usize)> {
     let &[b'"', b' ', a, b, c, b' ', ..] = answer else { return None };
-    // nginx writes 000 of a client that went before it was answered, and whatever number a server behind it sends.
+    // nginx writes 000 of a client that went before it was answered, and 009 of one that speaks HTTP 0.9.
     let status = u16::try_from(two([a, b])? * 10 + two([b'0', c])?).ok().filter(|_| a != b' ')?;
     let size = &answer[6..];
     let digits = leading_digits(size);
     let size = if digits == 0 && size.starts_with(b"-") { 1 } else { digits };
-    (size > 0).then_some((status, 6 + size))
+    (matches!(status, 0 | 9 | 100..=599) && size > 0).then_some((status, 6 + size))
 }
 
 /// The status where the line ends with it, and how long it is.
@@ -441,8 +438,9 @@ mod tests {
         let line = r#"192.0.2.1 - john doe [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
         assert_eq!(parse(line), Some((Some(want), 401, "john doe".to_owned())));
-        assert_eq!(parse(&format!("\"{line}\"\n")), parse(line), "one that was put between quotation marks");
-        assert_eq!(parse(&line.replace("401", "000")).map(|(_, status, _)| status), Some(0));
+        for (status, told) in [("000", Some(0)), ("009", Some(9)), ("599", Some(599)), ("612", None), ("010", None)] {
+            assert_eq!(parse(&line.replace("401", status)).map(|(_, status, _)| status), told, "{status}");
+        }
     }
 
     #[test]
@@ -537,6 +535,26 @@ mod tests {
             let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 404 5 "-" "x""#);
             let event = parser.parse(line.as_bytes()).unwrap();
             assert_eq!(event.peer, Peer::read(client.as_bytes()), "{front}");
+        }
+    }
+
+    #[test]
+    fn what_stands_between_quotation_marks_in_front_is_no_client() {
+        let rest = r#"192.0.2.7 - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 401 5 "-" "a""#;
+        let client = |front: &str, end: &str| {
+            let line = format!("{front} {rest}{end}");
+            let event = Access::default().parse(line.as_bytes());
+            event.and_then(|event| event.peer).map(|peer| peer.to_string())
+        };
+        for front in [r#""-""#, r#""203.0.113.9""#, r#""example.org""#] {
+            assert_eq!(client(front, "").as_deref(), Some("192.0.2.7"), "{front}");
+        }
+        for front in
+            [r#""203.0.113.9 - x""#, r#""a 203.0.113.9 - x""#, r#""203.0.113.9 - - [20/Nov/2026:10:00:00 +0000] ""#]
+        {
+            for end in ["", r#" "example.org""#, " 0.003"] {
+                assert_eq!(client(front, end), None, "{front} {end}");
+            }
         }
     }
 

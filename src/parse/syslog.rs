@@ -197,12 +197,6 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         if event.action != Action::Other {
             event.category = Category::Auth;
         }
-        if let Action::LoginFailed { times, .. } = event.action
-            && web_server(program).is_some()
-        {
-            // Its access log tells of the same as a 401.
-            event.action = Action::LoginFailed { times, shape: Shape::ErrorLog };
-        }
     } else if program == b"windows" {
         windows::read(message, &mut event);
     } else if matches!(program, b"" | b"-")

@@ -4,6 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::syslog::number;
 use super::time::{clock, month};
+use crate::model::event::is_about_logins;
 
 /// What stands behind the stamp.
 #[derive(Debug, PartialEq)]
@@ -76,14 +77,15 @@ fn host(text: &[u8]) -> Option<(&[u8], &[u8])> {
         return Some((b"", rest));
     }
     match word(rest.trim_ascii_start()) {
-        Some((priority, after)) if is_priority(priority) || is_severity(priority) && begins_with_tag(after) => {
+        Some((word, after)) if is_priority(word) => Some((host, after)),
+        Some((word, after)) if (is_severity(word) || is_level_of_esxi(word)) && begins_with_tag(after) => {
             Some((host, after))
         }
         _ => Some((host, rest)),
     }
 }
 
-/// `Er(35)`, severity and priority, which ESXi 8 writes in the host's place.
+/// `Er(35)`, severity and priority, which ESXi 8 writes in the host's place, or behind it.
 fn is_level_of_esxi(word: &[u8]) -> bool {
     let [first, second, b'(', digits @ .., b')'] = word else { return false };
     first.is_ascii_uppercase() && second.is_ascii_lowercase() && number(digits).is_some()
@@ -97,9 +99,10 @@ fn is_severity(word: &[u8]) -> bool {
     SEVERITIES.iter().any(|severity| severity.eq_ignore_ascii_case(word))
 }
 
-/// Whether a program and its process stand first: `sshd[7]: `.
+/// Whether a program stands first, with its process, as `sshd[7]: `, or one that tells of logins without it.
 fn begins_with_tag(text: &[u8]) -> bool {
-    word(text.trim_ascii_start()).is_some_and(|(tag, _)| tag.ends_with(b"]:"))
+    let program = |tag: &[u8]| tag.strip_suffix(b":").is_some_and(|name| name == b"sshd" || is_about_logins(name));
+    word(text.trim_ascii_start()).is_some_and(|(tag, _)| tag.ends_with(b"]:") || program(tag))
 }
 
 /// The first word, and what follows the blank behind it.

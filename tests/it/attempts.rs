@@ -53,25 +53,6 @@ fn what_pam_says_in_a_process_of_its_own_is_said_again_by_sshd_and_counts_once()
 }
 
 #[test]
-fn a_web_server_that_asks_pam_is_told_by_its_answer() {
-    let bed = TestBed::new();
-    let pam = "authentication failure; logname= uid=48 euid=48 tty= ruser= rhost=192.0.2.7  user=eve";
-    bed.file(
-        "auth.log",
-        &(0..3).map(|n| at(n, &format!("httpd[30{n}]: pam_unix(webapp:auth): {pam}\n"))).collect::<String>(),
-    );
-    let answer =
-        |n: u32| format!("192.0.2.7 - eve [20/Nov/2026:10:00:0{n} +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"-\"\n");
-    bed.file("access.log", &(0..3).map(answer).collect::<String>());
-    let count = |names: &[&str]| {
-        let paths: Vec<String> = names.iter().map(|name| bed.path(name).display().to_string()).collect();
-        let args = ["scan", "--zone", "UTC", "--year", "2026"].into_iter().chain(paths.iter().map(String::as_str));
-        bed.json(&args.collect::<Vec<_>>())["failed_logins"].as_u64().unwrap()
-    };
-    assert_eq!((count(&["auth.log"]), count(&["access.log"]), count(&["auth.log", "access.log"])), (3, 3, 3));
-}
-
-#[test]
 fn a_severity_in_the_hosts_place_or_behind_it_hides_nobody() {
     let esxi = |level: &str, said: &str| format!("2026-11-20T10:15:37.456Z {level} sshd[1050434]: {said}");
     let told = esxi("Er(35)", "error: PAM: Authentication failure for root from 192.0.2.7");
@@ -79,6 +60,11 @@ fn a_severity_in_the_hosts_place_or_behind_it_hides_nobody() {
     let once = (1, vec!["192.0.2.7 1".to_owned()]);
     assert_eq!(failures("esxi.log", &[&told, &failed]), once);
     let failed = "sshd[22277]: Failed password for root from 192.0.2.7 port 51234 ssh2";
+    let relayed = format!("2026-11-20T10:15:37.456Z esx1 In(38) {failed}");
+    assert_eq!(failures("esxi.log", &[&relayed]), once);
+    for said in [failed, &failed.replace("[22277]", "")] {
+        assert_eq!(failures("auth.log", &[&format!("Nov 20 10:00:00 sonic INFO {said}")]), once, "{said}");
+    }
     for head in ["<85>Nov 20 10:00:00 big1 notice", "Nov 20 10:00:00 big1 err", "Nov 20 10:00:00.123456 sonic NOTICE"] {
         assert_eq!(failures("auth.log", &[&format!("{head} {failed}")]), once, "{head}");
     }

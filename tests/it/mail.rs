@@ -179,7 +179,7 @@ fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_i
     let found = bed.json(&["findings", "--user", "root"])[0].clone();
     assert_eq!(found["breach"]["user"], "root", "{found}");
     let shown = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
-    assert!(shown.contains("not yet: logkeeper outbox"), "{shown}");
+    assert!(shown.contains("something of it still waits"), "{shown}");
     let outbox = bed.run(&["outbox"]).stdout;
     assert!(outbox.contains("1 thing held back"), "{outbox}");
 }
