@@ -10,9 +10,10 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt};
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -52,6 +53,8 @@ const MAX_HELD_LINE: usize = 4096;
 
 /// How many hosts are told apart; the sessions of further ones count as those of one.
 const MAX_HOSTS: usize = 1000;
+
+static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
 /// The sessions of one stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -193,9 +196,11 @@ impl Held {
     /// Whether sshd's PAM said it.
     fn is_of_sshd(&self) -> bool {
         let (_, line) = self.kept.place();
-        let is_old =
-            || memmem::find(line, b" sshd[").is_some_and(|at| memmem::find(&line[at..], b"]: (pam_").is_some());
-        memmem::find(line, b"(sshd:").is_some() || memmem::find(line, b"sshd(pam_unix)").is_some() || is_old()
+        SSHD.find_iter(line).any(|at| match (&line[..at], &line[at + 4..]) {
+            ([.., b'('], [b':', ..]) => true,
+            ([.., b' '], rest @ [b'[', ..]) => memmem::find(rest, b"]: (pam_").is_some(),
+            (_, rest) => rest.starts_with(b"(pam_unix)"),
+        })
     }
 
     fn ip(&self) -> Option<IpAddr> {

@@ -18,7 +18,7 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
         (Field::SourceIp, Some(Peer::Name(name))) => push_text(key, b'd', name),
         (Field::SourceNetwork, Some(Peer::Ip(ip))) => push_network(key, ip),
         (Field::SourceIp | Field::SourceNetwork, _) => false,
-        (Field::UserName, _) => event.user.is_some_and(|user| push_text(key, b'u', user)),
+        (Field::UserName, _) => event.user.is_some_and(|user| push_account(key, user)),
         (Field::HostName, _) => !event.host.is_empty() && push_text(key, b'h', event.host),
         (Field::LogKind, _) => push_text(key, b'k', event.category.as_str().as_bytes()),
         (Field::UrlPath, _) => event.path().is_some_and(|path| push_text(key, b'p', path)),
@@ -80,6 +80,16 @@ fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
             key.extend_from_slice(&ip.octets()[..8]);
         }
     }
+    true
+}
+
+/// An account in small letters: Windows and directories take its name in any, and tell of a failure as it was typed and of a login as
+/// it is.
+fn push_account(key: &mut Vec<u8>, account: &[u8]) -> bool {
+    let start = key.len();
+    push_text(key, b'u', account);
+    // Behind the tag and the length.
+    key[start + 2..].make_ascii_lowercase();
     true
 }
 
@@ -164,7 +174,7 @@ pub fn restored(text: &str) -> Option<Vec<u8>> {
             "source.ip" => push_ip(&mut key, value.parse().ok()?),
             "source.network" => push_network(&mut key, value.split_once('/')?.0.parse().ok()?),
             "source.domain" => push_text(&mut key, b'd', value.as_bytes()),
-            "user.name" => push_text(&mut key, b'u', value.as_bytes()),
+            "user.name" => push_account(&mut key, value.as_bytes()),
             "host.name" => push_text(&mut key, b'h', value.as_bytes()),
             "log.kind" => push_text(&mut key, b'k', value.as_bytes()),
             "url.path" => push_text(&mut key, b'p', value.as_bytes()),
@@ -179,6 +189,22 @@ pub fn restored(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::model::Category;
+
+    #[test]
+    fn an_account_is_the_same_in_capital_and_small_letters() {
+        let key = |user: &[u8]| {
+            let mut key = Vec::new();
+            let event = Event { user: Some(user), ..Event::plain(None, Category::Auth) };
+            assert!(write_key(&[Field::UserName, Field::LogKind], &event, &mut key));
+            key
+        };
+        let long = [b'X'; 65];
+        for (one, other) in [(&b"ADMINISTRATOR"[..], &b"Administrator"[..]), (&long, &[b'x'; 65])] {
+            assert_eq!(key(one), key(other));
+            assert_eq!(fields(&key(one))[0].1.as_bytes(), one.to_ascii_lowercase());
+        }
+        assert_ne!(key(b"admin"), key(b"adm1n"));
+    }
 
     #[test]
     fn a_stored_key_is_the_same_again_whatever_the_names_hold() {

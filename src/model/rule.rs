@@ -150,8 +150,8 @@ impl Rule {
                     window(after)
                 )
             }
-            RuleKind::Pattern { needle, threshold, window: time, .. } => {
-                format!("{threshold} lines with \"{}\" within {}", needle.as_str(), window(time))
+            RuleKind::Pattern { needle, kinds, threshold, window: time } => {
+                format!("{threshold} lines{} with \"{}\" within {}", in_brackets(kinds), needle.as_str(), window(time))
             }
         }
     }
@@ -353,11 +353,7 @@ impl fmt::Display for Selection {
         match self {
             Self::FailedLogins => f.write_str("failed logins"),
             Self::Errors => f.write_str("errors"),
-            Self::Urgent(of) if of.is_empty() => f.write_str("urgent lines"),
-            Self::Urgent(of) => {
-                let of: Vec<&str> = of.iter().map(|category| category.as_str()).collect();
-                write!(f, "urgent lines ({})", of.join(", "))
-            }
+            Self::Urgent(of) => write!(f, "urgent lines{}", in_brackets(of)),
             Self::Logins => f.write_str("logins"),
             Self::Probes => f.write_str("probes"),
             Self::Lockouts => f.write_str("lockouts"),
@@ -370,12 +366,18 @@ impl fmt::Display for Selection {
     }
 }
 
+/// Kinds of logs as ` (error, auth)`; nothing where all are meant.
+fn in_brackets(kinds: &[Category]) -> String {
+    let kinds: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) }
+}
+
 /// Somebody whom a rule is about, or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     /// All addresses of a network, or one.
     Network(IpNet),
-    /// An account.
+    /// An account, in capital or small letters.
     Account(String),
 }
 
@@ -384,7 +386,7 @@ impl Who {
     pub fn holds(&self, event: &Event<'_>) -> bool {
         match self {
             Self::Network(network) => event.peer.and_then(|peer| peer.ip()).is_some_and(|ip| network.contains(&ip)),
-            Self::Account(account) => event.user == Some(account.as_bytes()),
+            Self::Account(account) => event.user.is_some_and(|user| user.eq_ignore_ascii_case(account.as_bytes())),
         }
     }
 }

@@ -73,7 +73,8 @@ impl WebLogins {
     }
 }
 
-/// Whether a web server takes two paths for the same, which may be written with several slashes, dots and percent signs (RFC 3986 6.2.2).
+/// Whether a web server takes two paths for the same, which may be written with several slashes, dots and percent signs (RFC 3986 6.2.2),
+/// and with parameters behind a semicolon (3.3), as `;jsessionid=1`.
 fn names_same(path: &[u8], other: &str) -> bool {
     plain_path(path) == plain_path(other.as_bytes())
 }
@@ -90,7 +91,7 @@ fn plain_path(path: &[u8]) -> Vec<u8> {
     }
     let mut names: Vec<&[u8]> = Vec::new();
     for name in decoded.split(|byte| *byte == b'/') {
-        match name {
+        match name.split(|byte| *byte == b';').next().unwrap_or_default() {
             b"" | b"." => {}
             b".." => drop(names.pop()),
             name => names.push(name),

@@ -13,7 +13,7 @@ const COLUMNS: &str =
 /// Which findings a filter wants.
 const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND first < :until
      AND (last >= :since OR breach ->> '$.time' >= :since)
-     AND (:user IS NULL OR subject ->> '$.\"user.name\"' = :user OR breach ->> '$.user' = :user)
+     AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user'))
      AND severity IN (SELECT value FROM json_each(:severities))";
 
 /// Which findings to list.
@@ -21,7 +21,7 @@ const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND first < :until
 pub struct FindingFilter {
     /// Only of this rule.
     pub rule: Option<String>,
-    /// Only about this account, or those that got in as that.
+    /// Only about this account, in capital or small letters, or those that got in as that.
     pub user: Option<String>,
     /// Only those that matter at least so much.
     pub severity: Option<Severity>,

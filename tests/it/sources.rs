@@ -63,6 +63,7 @@ fn what_a_failed_login_is_to_a_web_server_is_said_by_its_source() {
         "/x/../wp-login.php",
         "/wp-login.php/",
         "/wp-login.php?a",
+        "/wp-login.php;jsessionid=1?a",
     ] {
         assert_eq!(found(&bed(forms, by, &spelled(path))), ["192.0.2.8 6"], "{path}");
     }

@@ -115,17 +115,40 @@ fn a_log_in_utf_16_that_lost_its_end_goes_on_there_and_a_mark_alone_hides_nothin
     assert_eq!(scanned["files"][0]["lines"], 3, "{scanned}");
 }
 
+/// An event of the log of security, as XML.
+fn xml(id: u32, second: u32, user: &str) -> String {
+    format!(
+        "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='X'/><EventID>{id}</EventID>\
+         <Level>0</Level><TimeCreated SystemTime='2026-11-20T10:00:{second:02}.5Z'/><Execution ProcessID='672' ThreadID='1'/>\
+         <Channel>Security</Channel><Computer>WIN-1</Computer></System><EventData><Data Name='TargetUserName'>{user}</Data>\
+         <Data Name='Status'>0xc000006d</Data><Data Name='LogonType'>3</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>\n"
+    )
+}
+
+#[test]
+fn an_account_that_is_guessed_in_capital_letters_and_entered_in_small_ones_is_a_break_in() {
+    let bed = TestBed::new();
+    let guesses = ["ADMINISTRATOR", "administrator", "Administrator", "ADMINISTRATOR", "aDMINISTRATOR"];
+    let guesses: String = (0..).zip(guesses).map(|(second, user)| xml(4625, second, user)).collect();
+    bed.main("[sources.windows]\nfiles = [\"DIR/*.xml\"]\n");
+    let rules = "rules = [\"login-after-failures\", \"password-spraying\", \"privileged-accounts\"]";
+    bed.file("jobs/scan.toml", &format!("[scan]\nsources = [\"windows\"]\n{rules}\n"));
+    bed.file("events.xml", &(guesses + &xml(4624, 9, "Administrator")));
+    bed.run_job("scan", "2026-11-20T12:05:00Z");
+    let found = bed.store().findings(&Default::default()).unwrap();
+    let mut told: Vec<_> = found.iter().map(|f| (&*f.finding.rule, &*f.finding.subject["user.name"])).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("login-after-failures", "administrator"), ("privileged-accounts", "administrator")]);
+    assert!(found.iter().all(|f| f.finding.breach.as_ref().is_some_and(|breach| breach.user == "Administrator")));
+    for user in ["Administrator", "ADMINISTRATOR"] {
+        let listed = bed.json(&["findings", "--user", user]);
+        assert_eq!(listed.as_array().map(Vec::len), Some(2), "{user}: {listed}");
+    }
+}
+
 #[test]
 fn events_that_were_saved_as_xml_count_once_each_however_they_stand_and_grow() {
-    let event = |second: u32, user: &str| {
-        format!(
-            "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System><Provider Name='X'/><EventID>4625</EventID>\
-             <Level>0</Level><TimeCreated SystemTime='2026-11-20T10:00:{second:02}.5Z'/><Execution ProcessID='672' ThreadID='1'/>\
-             <Channel>Security</Channel><Computer>WIN-1</Computer></System><EventData><Data Name='TargetUserName'>{user}</Data>\
-             <Data Name='Status'>0xc000006d</Data><Data Name='LogonType'>3</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>"
-        )
-    };
-    let all = |range: std::ops::Range<u32>| range.map(|n| event(n, "eve")).collect::<String>();
+    let all = |range: std::ops::Range<u32>| range.map(|n| xml(4625, n, "eve").replace('\n', "")).collect::<String>();
     let saved = format!("\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Events>{}</Events>", all(0..7));
     let viewed = all(0..7).replace("><", ">\r\n  <").replace("<System>", "- <System>");
     for text in [saved, viewed, all(0..7) + "\n", all(0..7).replace("</Event>", "</Event>\r\n")] {
