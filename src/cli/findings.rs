@@ -241,6 +241,8 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     let told = found.alerted.map_or("nobody yet".to_owned(), stamp);
     let waits = if waits { "; something of it still waits: logkeeper outbox tells for what" } else { "" };
     fields.push(("told", format!("{told}{waits}")));
+    // The mail that told of it names its number.
+    fields.extend(found.withdrawn.map(|at| ("withdrawn", format!("{}: further lines disproved it", stamp(at)))));
     output::print_fields(fields);
     for evidence in &f.evidence {
         // The log was rotated, or is gone: what was kept is shown.

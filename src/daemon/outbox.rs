@@ -366,10 +366,11 @@ fn freeze_fold(
     let message = match &fold.what {
         What::Findings { run, findings, looks_back } => {
             let findings = findings.iter().filter_map(|id| store.finding(*id).transpose());
-            let findings = findings.collect::<Result<Vec<_>, _>>()?;
+            let mut findings = findings.collect::<Result<Vec<_>, _>>()?;
+            // Further lines may have disproved what was held back.
+            findings.retain(|found| found.withdrawn.is_none());
             let (looks_back, held_back, since) = (*looks_back, fold.held_back, fold.since);
             let alert = Alert { run: *run, key, looks_back, held_back, since, config };
-            // Further lines may have disproved what was held back.
             (!findings.is_empty()).then(|| alert.compose(&findings, now))
         }
         What::Runs { runs, news } => {

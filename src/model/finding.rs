@@ -153,6 +153,9 @@ pub struct StoredFinding {
     pub run: i64,
     /// When somebody was told, seconds since 1970 UTC.
     pub alerted: Option<i64>,
+    /// When further lines disproved what somebody was told, seconds since 1970 UTC.
+    #[serde(default)]
+    pub withdrawn: Option<i64>,
     /// The finding.
     #[serde(flatten)]
     pub finding: Finding,

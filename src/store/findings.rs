@@ -8,10 +8,10 @@ use crate::model::{Counted, Finding, Severity, StoredFinding};
 
 const COLUMNS: &str =
     "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
-     can_wait";
+     can_wait, withdrawn";
 
 /// Which findings a filter wants.
-const WANTED: &str = "(:rule IS NULL OR rule = :rule) AND first < :until
+const WANTED: &str = "withdrawn IS NULL AND (:rule IS NULL OR rule = :rule) AND first < :until
      AND (last >= :since OR breach ->> '$.time' >= :since)
      AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user'))
      AND severity IN (SELECT value FROM json_each(:severities))";
@@ -84,7 +84,7 @@ impl Store {
     /// Fails where the database can't be read.
     pub fn findings_late(&self, start: DateTime<Utc>, (from, to): (DateTime<Utc>, DateTime<Utc>)) -> Result<usize> {
         let sql = "SELECT count(*) FROM runs JOIN findings ON findings.run = runs.id
-                   WHERE requested >= ?1 AND requested < ?2 AND last < ?3";
+                   WHERE requested >= ?1 AND requested < ?2 AND last < ?3 AND withdrawn IS NULL";
         let values = [super::millis(from), super::millis(to), start.timestamp()];
         self.read(|db| db.query_row(sql, values, |row| row.get::<_, i64>(0)).map(|n| n as usize))
     }
@@ -100,13 +100,13 @@ impl Store {
     ) -> Result<Vec<StoredFinding>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM findings JOIN (SELECT id AS found_by, requested FROM runs) ON run = found_by
-             WHERE requested >= ?1 AND requested < ?2 AND breach ->> '$.time' < ?3 ORDER BY last DESC, id"
+             WHERE requested >= ?1 AND requested < ?2 AND breach ->> '$.time' < ?3 AND withdrawn IS NULL ORDER BY last DESC, id"
         );
         let values = [super::millis(from), super::millis(to), start.timestamp()];
         self.read(|db| db.prepare(&sql)?.query_map(values, read_finding)?.collect())
     }
 
-    /// A finding.
+    /// A finding, also one that was withdrawn.
     ///
     /// # Errors
     /// Fails where the database can't be read.
@@ -137,6 +137,8 @@ const NEWS: i64 = 24 * 60 * 60;
 pub(super) struct Reconciled {
     /// How many were not on record before.
     pub new: usize,
+    /// How many that somebody was told are disproved.
+    pub withdrawn: usize,
     /// Those that somebody is to be told.
     pub told: Vec<ToTell>,
 }
@@ -159,7 +161,9 @@ pub(super) struct ToTell {
 struct Known {
     id: i64,
     count: u64,
+    /// Whether further lines may change it; so they may what was withdrawn.
     open: bool,
+    withdrawn: bool,
     /// Which account somebody got in as.
     breached: Option<String>,
     /// Whether somebody was told.
@@ -169,7 +173,7 @@ struct Known {
 }
 
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
-/// inserted, and open ones that further lines have disproved are removed.
+/// inserted, and open ones that further lines have disproved are removed, or withdrawn where somebody was told.
 pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
     let mut result = Reconciled::default();
     let now = commit.now.timestamp();
@@ -194,6 +198,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         result.new += usize::from(known.is_none());
         // That a pause lasts is no news.
         let lasts = finding.counted == Counted::QuietMinutes;
+        // What was withdrawn and is true after all is told like a new one.
+        let known = known.filter(|known| !known.withdrawn);
         let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
         // That somebody got in can't wait for any cooldown.
         let entered = finding.breach.as_ref().map(|breach| &breach.user);
@@ -208,8 +214,11 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     }
     let continued = to_json(&commit.continued);
     let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
-    let sql = format!("DELETE FROM findings WHERE {unseen} AND rule IN (SELECT value FROM json_each(?2))");
+    let disproved = format!("{unseen} AND rule IN (SELECT value FROM json_each(?2))");
+    let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
     tx.execute(&sql, params![commit.job, continued])?;
+    let sql = format!("UPDATE findings SET open = 0, withdrawn = ?3 WHERE {disproved}");
+    result.withdrawn = tx.execute(&sql, params![commit.job, continued, commit.record.at.timestamp()])?;
     tx.execute(&format!("UPDATE findings SET open = 0 WHERE {unseen}"), [commit.job])?;
     Ok(result)
 }
@@ -217,7 +226,9 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
 /// Closes a finding that counted more than is known now; a break-in is noted all the same. Returns its number.
 fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
     // What it counts from now on belongs to it.
-    tx.execute("UPDATE findings SET open = 0, last = max(last, ?2) WHERE id = ?1", params![known.id, finding.last])?;
+    let sql = "UPDATE findings SET open = 0, last = max(last, ?2), alerted = iif(withdrawn IS NULL, alerted, NULL),
+                   withdrawn = NULL WHERE id = ?1";
+    tx.execute(sql, params![known.id, finding.last])?;
     if finding.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
         let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
         tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
@@ -232,17 +243,18 @@ fn known(
     subject: &str,
 ) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last FROM findings
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL FROM findings
                WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
         let breach: Option<crate::model::Breach> = json(row, 3)?;
-        let (open, told) = (row.get(2)?, row.get(4)?);
+        let (open, told, withdrawn) = (row.get::<_, bool>(2)?, row.get(4)?, row.get(6)?);
         Ok(Known {
             id: row.get(0)?,
             count: count as u64,
-            open,
+            open: open || withdrawn,
+            withdrawn,
             breached: breach.map(|breach| breach.user),
             told,
             last: row.get(5)?,
@@ -259,7 +271,8 @@ pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> r
 
 /// Whether this job told of the subject: each has recipients of its own.
 fn alerted_since(tx: &Connection, job: &str, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4 LIMIT 1";
+    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4
+               AND withdrawn IS NULL LIMIT 1";
     Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, since], |_| Ok(())).optional()?.is_some())
 }
 
@@ -291,10 +304,11 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
 
 fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
-    let sql = "UPDATE findings SET (severity, count, first, last, reached, evidence, open, breach, note, can_wait)
-                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait)
-                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL),
+                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
+                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
+               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
+                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)";
     let f = finding;
     let values = params![
         id,
@@ -329,5 +343,6 @@ fn read_finding(row: &Row<'_>) -> rusqlite::Result<StoredFinding> {
         note: row.get(15)?,
         can_wait: row.get(16)?,
     };
-    Ok(StoredFinding { id: row.get(0)?, job: row.get(1)?, run: row.get(11)?, alerted: row.get(12)?, finding })
+    let (id, job, run, alerted, withdrawn) = (row.get(0)?, row.get(1)?, row.get(11)?, row.get(12)?, row.get(17)?);
+    Ok(StoredFinding { id, job, run, alerted, withdrawn, finding })
 }

@@ -95,7 +95,8 @@ CREATE TABLE findings (
     evidence TEXT NOT NULL,
     open INTEGER NOT NULL,
     run INTEGER NOT NULL REFERENCES runs (id),
-    alerted INTEGER
+    alerted INTEGER,
+    withdrawn INTEGER
 ) STRICT;
 CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
 CREATE INDEX findings_told ON findings (rule, subject) WHERE alerted IS NOT NULL;

@@ -141,9 +141,9 @@ impl Store {
             let before = before.and_then(|at| DateTime::from_timestamp(at, 0));
             tops::add(tx, commit.job, commit.tops, commit.record.at, before)?;
             let reconciled = findings::reconcile(tx, commit)?;
-            let new = reconciled.new;
+            let (new, withdrawn) = (reconciled.new, reconciled.withdrawn);
             let alerted = intend(tx, commit, reconciled.told)?;
-            let verdict = verdict(commit, new);
+            let verdict = verdict(commit, new, withdrawn);
             insert_record(tx, commit, new, &verdict)?;
             Ok(ScanOutcome { new, alerted, verdict })
         })
@@ -220,10 +220,10 @@ fn nothing_new(unread: bool) -> &'static str {
     }
 }
 
-fn verdict(commit: &ScanCommit<'_>, new: usize) -> String {
+fn verdict(commit: &ScanCommit<'_>, new: usize, withdrawn: usize) -> String {
     let known = commit.findings.len();
     let plural = |n: usize| if n == 1 { "" } else { "s" };
-    if new > 0 {
+    let verdict = if new > 0 {
         format!("{new} new finding{}", plural(new))
     } else if known > 0 {
         format!("{known} known finding{} still open", plural(known))
@@ -233,6 +233,10 @@ fn verdict(commit: &ScanCommit<'_>, new: usize) -> String {
         "no threshold was crossed in what could be read of the logs".to_owned()
     } else {
         "no activity detected: no threshold was crossed".to_owned()
+    };
+    match withdrawn {
+        0 => verdict,
+        n => format!("{verdict}; {n} that somebody was told of turned out to be none"),
     }
 }
 

@@ -42,7 +42,7 @@ fn finding(user: &str, host: Option<&str>, line: &str) -> StoredFinding {
         evidence: vec![Evidence { file: "/var/log/auth.log".into(), line: 12, text: line.to_owned() }],
         open: false,
     };
-    StoredFinding { id: 1, job: "scan".into(), run: 1, alerted: None, finding }
+    StoredFinding { id: 1, job: "scan".into(), run: 1, alerted: None, withdrawn: None, finding }
 }
 
 fn alert(bed: &TestBed, user: &str, line: &str) -> Message {

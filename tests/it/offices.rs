@@ -61,6 +61,37 @@ fn one_of_the_office_who_still_fails_is_no_guesser_and_a_guesser_there_is_one() 
 }
 
 #[test]
+fn what_was_told_and_turns_out_to_be_mistakes_is_withdrawn_and_still_shown_to_who_was_told() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"password-spraying\"]\nalert = [\"admins\"]\n");
+    let users = ["anna", "bob", "carl", "dora", "erika"];
+    let all = |from: u32, outcome: &str| -> String {
+        (from..).zip(users).map(|(second, user)| line(second, outcome, user, OFFICE)).collect()
+    };
+    let strangers: String = (0..6).map(|n| line(300 + n, "Failed", &format!("v{n}"), OFFICE)).collect();
+    let mut text = String::new();
+    let mut scan = |more: &str, at: &str| {
+        text.push_str(more);
+        bed.file("auth.log", &text);
+        let ended = bed.run_job("scan", at);
+        let listed: Vec<i64> = bed.store().findings(&Default::default()).unwrap().iter().map(|f| f.id).collect();
+        (ended.summary, listed, bed.run(&["findings", "show", "1"]).stdout)
+    };
+    let (_, listed, shown) = scan(&all(0, "Failed"), "2026-11-20T08:01:00Z");
+    assert!(listed == [1] && !shown.contains("withdrawn"), "{shown}");
+    let (summary, listed, shown) = scan(&all(100, "Accepted"), "2026-11-20T08:03:00Z");
+    assert!(
+        listed.is_empty() && shown.contains("withdrawn") && shown.contains("further lines disproved it"),
+        "{shown}"
+    );
+    assert!(summary.contains("1 that somebody was told of turned out to be none"), "{summary}");
+    // It was an attack after all, of which somebody is told again.
+    let (_, listed, shown) = scan(&strangers, "2026-11-20T08:06:00Z");
+    assert!(listed == [1] && !shown.contains("withdrawn") && shown.contains("2026-11-20 08:06"), "{shown}");
+}
+
+#[test]
 fn who_guesses_at_two_accounts_until_both_are_open_got_in_however_often_it_logs_in_then() {
     let guesses: String =
         (0..16).map(|n| line(n, "Failed", ["root", "admin"][n as usize % 2], "198.51.100.7")).collect();

@@ -75,7 +75,7 @@ fn found(id: i64, field: &str, value: &str, count: u64, severity: Severity, brea
         evidence: Vec::new(),
         open: false,
     };
-    StoredFinding { id, job: "failed-logins".into(), run: 1, alerted: None, finding }
+    StoredFinding { id, job: "failed-logins".into(), run: 1, alerted: None, withdrawn: None, finding }
 }
 
 /// A quiet week of which everything is known.
