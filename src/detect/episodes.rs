@@ -482,11 +482,11 @@ mod tests {
     }
 
     fn show_of(episodes: &mut Episodes, time: i64, key: &[u8], times: u32) {
-        let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
+        let (line, file, kept, who) = (&b"x"[..], &Arc::from("x"), Default::default(), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
         batch.note(key, 0, Try { who: 0, time, times, value: 0 });
-        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
+        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept, who }]);
     }
 
     #[test]

@@ -67,12 +67,19 @@ pub struct Sighting<'a> {
     pub number: u64,
     /// The line as evidence, once a rule has kept it: others that do so share it.
     pub kept: OnceCell<KeptLine>,
+    /// A digest of who did it, where that is told, once a rule has asked.
+    pub who: OnceCell<Option<u64>>,
 }
 
 impl Sighting<'_> {
     /// The line as evidence.
     fn evidence(&self) -> KeptLine {
         self.kept.get_or_init(|| KeptLine::new(self.file, self.number, self.line)).clone()
+    }
+
+    /// A digest of who did it: see [`subject::person`].
+    fn who(&self) -> Option<u64> {
+        *self.who.get_or_init(|| subject::person(self.event.as_ref()?))
     }
 
     /// Keeps the line as evidence if it is one of the first in time, whatever the order in which lines come.

@@ -167,6 +167,7 @@ impl Held {
             file,
             number: *number,
             kept: OnceCell::from(kept.clone()),
+            who: OnceCell::new(),
         }
     }
 
@@ -555,6 +556,10 @@ impl Session {
         }
         self.explicit.retain(|(_, last)| !is_over(*last));
         self.not_greeted = self.not_greeted.filter(|since| !is_over(*since));
+        // Most processes told of it once.
+        if self.held.len() == 1 && is_over(self.held[0].time) {
+            over.extend(self.held.pop());
+        }
         while let Some(first) = self.held.iter().min_by_key(|held| held.time).filter(|held| is_over(held.time)) {
             // Lines are merged with those of their address, or all where no two addresses are known.
             let mut known = self.held.iter().filter_map(Held::ip);
@@ -653,9 +658,9 @@ mod tests {
             let line = [&b"Nov 20 10:00:00 web1 sshd[7]: Invalid user "[..], user, b" from 192.0.2.7\r\n"].concat();
             let (peer, user) = (Peer::read(b"192.0.2.7"), Some(user));
             let event = Event { peer, user, host: b"web1", pid: 7, ..Event::plain(Some(5), Category::Auth) };
-            let (file, kept) = ("/var/log/b\u{fc}ro/auth.log", OnceCell::new());
+            let (file, kept, who) = ("/var/log/b\u{fc}ro/auth.log", OnceCell::new(), OnceCell::new());
             let (time, failures, urgent, late, number, line) = (5, 0, false, false, 3, &*line);
-            let sighting = Sighting { time, event: Some(event), failures, urgent, late, line, file, number, kept };
+            let sighting = Sighting { time, event: Some(event), failures, urgent, late, line, file, number, kept, who };
             let mut sessions = Sessions::default();
             assert_eq!(sessions.observe(&sighting, &event, Shape::InvalidUser, 1), 0);
             let stored = serde_json::to_string(&sessions).unwrap();

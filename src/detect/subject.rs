@@ -27,6 +27,10 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
 
 /// A digest of these fields of an event: they are only compared. None where the event lacks one.
 pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<u64> {
+    hasher(fields, event, key).map(|digest| digest.finish())
+}
+
+fn hasher(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<DefaultHasher> {
     if !write_key(fields, event, key) {
         return None;
     }
@@ -41,15 +45,13 @@ pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<
         };
         fields.iter().filter_map(whole).for_each(|text| digest.write(text));
     }
-    Some(digest.finish())
+    Some(digest)
 }
 
 /// A digest of who logs in where: the account, the address, and the host that wrote the line, which a log may not tell. None where
 /// the account or the address isn't told.
 pub fn person(event: &Event<'_>) -> Option<u64> {
-    let who = digest(&[Field::UserName, Field::SourceIp], event, &mut Vec::with_capacity(64))?;
-    let mut digest = DefaultHasher::new();
-    digest.write_u64(who);
+    let mut digest = hasher(&[Field::UserName, Field::SourceIp], event, &mut Vec::with_capacity(64))?;
     digest.write(event.host);
     Some(digest.finish())
 }

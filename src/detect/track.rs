@@ -344,10 +344,12 @@ impl Track {
 
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
     pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
+        let last_login = || {
+            let successes = self.successes.iter().map(|success| success.breach.time);
+            successes.chain(self.logins.iter().map(|(time, _)| *time)).max()
+        };
         let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
-        let successes = self.successes.iter().map(|success| success.breach.time);
-        let last = successes.chain(self.logins.iter().map(|(time, _)| *time)).max();
-        episodes.or(last.map(|last| last.saturating_add(window))).unwrap_or(i64::MIN)
+        episodes.or_else(|| Some(last_login()?.saturating_add(window))).unwrap_or(i64::MIN)
     }
 
     /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
@@ -566,11 +568,11 @@ mod tests {
 
     /// Shows so many events with this value, told by one line.
     fn show(episodes: &mut Episodes, (time, times, value): (i64, u32, u64)) {
-        let (line, file, kept) = (&b"x"[..], &Arc::from("x"), Default::default());
+        let (line, file, kept, who) = (&b"x"[..], &Arc::from("x"), Default::default(), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
         batch.note(b"subject", 0, Try { who: 0, time, times, value });
-        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept }]);
+        episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept, who }]);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Sighting;
-use super::subject::person;
 use super::track::Limits;
 use super::window::Window;
 
@@ -57,8 +56,7 @@ pub struct Try {
 impl Try {
     /// The same, told who it was, where that is asked for: most are of subjects that failed so often that it isn't.
     pub fn by(self, sighting: &Sighting<'_>) -> Self {
-        let who = sighting.event.as_ref().and_then(person);
-        Self { who: who.unwrap_or_default(), ..self }
+        Self { who: sighting.who().unwrap_or_default(), ..self }
     }
 }
 

@@ -118,6 +118,7 @@ mod tests {
                     file: &file,
                     number: 1,
                     kept: Default::default(),
+                    who: Default::default(),
                 };
                 for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.counts(&event, failures, urgent))
                 {

@@ -206,9 +206,9 @@ impl Scanner {
                     event.host = host;
                 }
                 let line = untrusted::without_filling(line.line);
-                let (file, number, kept) = (&file, input.number, OnceCell::new());
+                let (file, number, kept, who) = (&file, input.number, OnceCell::new(), OnceCell::new());
                 let (failures, urgent) = (0, false);
-                let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept };
+                let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept, who };
                 self.settle_failures(stream, input, &mut sighting);
                 sighting.urgent = sighting.event.is_some_and(|event| self.triage.is_urgent(event.action));
                 facts.push(Facts::of(&sighting));

@@ -84,6 +84,7 @@ impl Simulation {
                     file: &file,
                     number: 1,
                     kept: Default::default(),
+                    who: Default::default(),
                 };
                 detector.observe(&[&sighting], &mut [false]);
             }
