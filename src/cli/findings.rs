@@ -248,16 +248,21 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
         // The log was rotated, or is gone: what was kept is shown.
         let kept = || vec![format!("  > {}", printable(evidence.text.as_bytes()))];
         let context = in_context(evidence).unwrap_or_else(kept).join("\n");
-        output::print(&format!("\n  {}:{}\n{context}\n", evidence.file, evidence.line));
+        output::print(&format!("\n  {}\n{context}\n", evidence.place()));
     }
 }
 
 /// The lines around a piece of evidence, where its file still has it at that place.
 fn in_context(evidence: &Evidence) -> Option<Vec<String>> {
+    if evidence.line == 0 {
+        return None;
+    }
     let mut lines = Lines::open(Path::new(&*evidence.file)).ok()?;
-    let (mut number, mut context, mut found) = (0, Vec::new(), false);
-    while let Some(block) = lines.next_block() {
-        for line in block.split_inclusive(|byte| *byte == b'\n') {
+    let (mut number, mut passed_over, mut context, mut found) = (0, 0, Vec::new(), false);
+    while lines.next_block().is_some() {
+        number += lines.overlong - passed_over;
+        passed_over = lines.overlong;
+        for line in lines.block().split_inclusive(|byte| *byte == b'\n') {
             number += 1;
             if number > evidence.line + CONTEXT {
                 return found.then_some(context);

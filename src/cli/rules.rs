@@ -153,7 +153,8 @@ fn texts<T: ToString>(list: &[T]) -> Vec<String> {
 fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool) -> anyhow::Result<ExitCode> {
     let mut scanner = Scanner::new(rules.iter().copied(), SystemClock.now().timestamp(), reading.zone);
     scanner.triage_by(reading.triage.clone());
-    let access_logs = reading.access_logs(files);
+    let files = scan::once(files);
+    let access_logs = reading.access_logs(&files);
     let read = files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, &access_logs, None));
     let read: Vec<scan::FileResult> = read.collect();
     let findings = scanner.findings();

@@ -226,10 +226,8 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     scanner.triage_by(reading.triage.clone());
     scanner.count_addresses();
     let mut files = Vec::new();
-    let named = |path: &PathBuf| if path.as_os_str() == "-" { PathBuf::from("/dev/stdin") } else { path.clone() };
-    let all: Vec<PathBuf> = args.files.iter().map(named).collect();
-    let access_logs = reading.access_logs(&all);
-    let paths = once(&all);
+    let paths = once(&args.files);
+    let access_logs = reading.access_logs(&paths);
     for (index, path) in paths.iter().enumerate() {
         if index + 1 == paths.len() {
             scanner.last_stream(std::iter::empty());
@@ -279,14 +277,15 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Each file once, by whatever names it is given.
-fn once(paths: &[PathBuf]) -> Vec<&PathBuf> {
+/// Each file once, by whatever names it is given; `-` is standard input.
+pub(super) fn once(paths: &[PathBuf]) -> Vec<PathBuf> {
     let (mut known, mut first) = (BTreeMap::new(), Vec::new());
     for path in paths {
+        let path = if path.as_os_str() == "-" { Path::new("/dev/stdin") } else { path };
         // What can't be read is told where it is opened.
         let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file);
         match file.and_then(|file| known.insert((file.dev(), file.ino()), path)) {
-            None => first.push(path),
+            None => first.push(path.to_owned()),
             Some(other) => {
                 let message = format!("{} is {} once more", path.display(), other.display());
                 output::complain(&Problem::new(message, "", "it is scanned once").into());

@@ -15,7 +15,7 @@ use super::pages::{Remembered, Summary, Unread, page_of};
 use super::track::{Episode, Single, Successes, Track};
 pub use super::track::{Limits, Measure};
 use super::tries::Try;
-use super::{LATENESS, MAX_SUBJECTS, Sighting};
+use super::{LATENESS, MAX_SUBJECTS, Sighting, in_order};
 use crate::model::short::ShortBytes;
 use crate::model::{Finding, Rule, Subject};
 
@@ -72,10 +72,7 @@ type Tracks<'a> = BTreeMap<String, Cow<'a, Track>>;
 
 /// What is stored besides the pages.
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
-    /// Subjects that an older version stored here.
-    #[serde(default, skip_serializing)]
-    tracks: Tracks<'a>,
+struct Head {
     /// The pages with subjects that are needed at once: those of which something is found, because findings that a scan doesn't know of
     /// are over, and those of which something was found while their page was not read.
     #[serde(default)]
@@ -368,8 +365,7 @@ impl Episodes {
         }
         let written = pages.iter().map(|(page, (due, tracks))| (*page, Summary { due: *due, subjects: tracks.len() }));
         let summaries = written.chain(self.unread.summaries()).collect();
-        let head =
-            to_raw_value(&Head { tracks: Tracks::new(), found: found.keys().copied().collect(), pages: summaries })?;
+        let head = to_raw_value(&Head { found: found.keys().copied().collect(), pages: summaries })?;
         let found = found.iter().map(|(page, tracks)| (FOUND + u16::from(*page), tracks));
         let written = found.chain(pages.iter().map(|(page, (_, tracks))| (u16::from(*page), tracks)));
         let written = written.map(|(page, tracks)| Ok((page, Some(serde_json::to_string(tracks)?))));
@@ -379,11 +375,7 @@ impl Episodes {
 
     /// Takes up a stored state.
     pub fn load(&mut self, Remembered { head, mut pages }: Remembered) -> serde_json::Result<()> {
-        let Head { tracks, found, pages: summaries } = serde_json::from_str(head.get())?;
-        if let Err(error) = self.take_up(tracks) {
-            self.subjects.clear();
-            return Err(error);
-        }
+        let Head { found, pages: summaries } = serde_json::from_str(head.get())?;
         for page in found {
             match pages.remove(&(FOUND + u16::from(page))).flatten() {
                 Some(page) => self.read(&page),
@@ -424,12 +416,6 @@ impl Episodes {
         }
         Ok(())
     }
-}
-
-/// The same findings for the same events in the same order, which a table doesn't have.
-fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by(|a, b| (a.first, &a.subject).cmp(&(b.first, &b.subject)));
-    findings
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::model::Evidence;
+use crate::model::finding::JOURNAL;
 use crate::model::untrusted;
 
 /// A line, cut to what is shown of it, and where it stands.
@@ -20,8 +21,9 @@ pub struct KeptLine(
 const NUMBERS: usize = 24;
 
 impl KeptLine {
-    /// One of a file; 0 is the number of a line that has none.
+    /// One of a file; 0 is the number of a line that has none, as those of the journal.
     pub fn new(file: &str, number: u64, line: &[u8]) -> Self {
+        let number = if file == JOURNAL { 0 } else { number };
         let (line, cut_off) = untrusted::cut(line);
         Self::of(file, number, line, cut_off as u64)
     }

@@ -95,6 +95,12 @@ impl Sighting<'_> {
     }
 }
 
+/// The same findings for the same events in the same order, which a table doesn't have.
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|a, b| (a.first, &a.subject).cmp(&(b.first, &b.subject)));
+    findings
+}
+
 /// Which lines a detector has to be shown for their text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Looks<'a> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::subject::{restored, stored, subject, write_key};
-use super::{Detector, KeptLine, LATENESS, Remembered, Sighting};
+use super::{Detector, KeptLine, LATENESS, Remembered, Sighting, in_order};
 use crate::model::{Field, Finding, Rule, RuleKind};
 
 /// How many subjects are remembered; beyond that those go that were not seen for longest.
@@ -128,7 +128,7 @@ impl Detector for Newcomers {
 
     fn findings(&mut self) -> Vec<Finding> {
         let all = self.known.iter().flat_map(|(key, presences)| presences.iter().map(move |one| (key, one)));
-        all.filter_map(|(key, presence)| self.finding(key, presence, true)).collect()
+        in_order(all.filter_map(|(key, presence)| self.finding(key, presence, true)).collect())
     }
 
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
@@ -144,7 +144,7 @@ impl Detector for Newcomers {
             !presences.is_empty()
         });
         self.known = known;
-        settled
+        in_order(settled)
     }
 
     fn dropped(&self) -> u64 {
@@ -158,11 +158,11 @@ impl Detector for Newcomers {
 
     fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
         let State { since, known } = serde_json::from_str(state.head.get())?;
-        self.since = since;
-        for (key, presences) in known {
+        let read = known.into_iter().map(|(key, presences)| {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
-            self.known.insert(key.into(), presences);
-        }
+            Ok((key.into(), presences))
+        });
+        (self.known, self.since) = (read.collect::<serde_json::Result<_>>()?, since);
         Ok(())
     }
 }

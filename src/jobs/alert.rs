@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::model::untrusted::printable;
-use crate::model::{Document, DocumentKind, Item, Mail, Message, RunId, Severity, StoredFinding};
+use crate::model::{Document, DocumentKind, Evidence, Item, Mail, Message, RunId, Severity, StoredFinding};
 use crate::report::{self, AlertEntry, finding_sentence, grouped};
 
 /// How many findings a mail spells out; the rest is counted.
@@ -110,10 +110,7 @@ impl Alert<'_> {
 
 fn item(finding: &StoredFinding, config: &Config, now: DateTime<Utc>) -> Item {
     let f = &finding.finding;
-    let location = f.evidence.last().map(|evidence| match evidence.line {
-        0 => evidence.file.to_string(),
-        line => format!("{}:{line}", evidence.file),
-    });
+    let location = f.evidence.last().map(Evidence::place);
     let plain = |text: &str| printable(text.as_bytes());
     Item {
         at: DateTime::from_timestamp(f.last, 0).unwrap_or_default(),

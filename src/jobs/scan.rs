@@ -13,6 +13,7 @@ use super::stream_state::StreamState;
 use super::{Context, JobError, JobKind, counted, owners};
 use crate::config::Config;
 use crate::logs::{self, Cursor, Ending, Plan, Position};
+use crate::model::finding::JOURNAL;
 use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
@@ -460,7 +461,7 @@ fn read_journal(
     let mut parser = AutoParser::new(parse_context, &Formats::default());
     let mut input = Input {
         source: &source.name,
-        file: "journal".into(),
+        file: JOURNAL.into(),
         number: 0,
         fallback: now,
         host: "",
@@ -474,6 +475,11 @@ fn read_journal(
         scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
         scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
+        let mut failed = |error: String| {
+            problems.push(format!("source {}: {error}", source.name));
+            scanner.unread(&source.name);
+        };
+        entries.complaint.take().into_iter().for_each(&mut failed);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
         stream.journal = entries.cursor.or(stream.journal.take());
         if !entries.more || !moved {
@@ -482,7 +488,7 @@ fn read_journal(
         match logs::read_journal(source, stream.journal.as_deref()) {
             Ok(next) => entries = next,
             Err(error) => {
-                problems.push(format!("source {}: {error}", source.name));
+                failed(error);
                 return Ok(());
             }
         }

@@ -51,6 +51,8 @@ impl StreamState {
         let late = self.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
         self.note_late(late.then_some(time), host);
         if let Some(stamp) = stamp {
+            // A stamp ahead of the run is a clock gone wrong.
+            let stamp = stamp.min(now);
             self.latest = Some(self.latest.map_or(stamp, |latest| latest.max(stamp)));
             self.active = now;
         }

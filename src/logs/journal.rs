@@ -33,6 +33,8 @@ pub struct JournalEntries {
     pub cursor: Option<String>,
     /// Whether there may be more after the cursor.
     pub more: bool,
+    /// What journalctl complained of that failed behind them.
+    pub complaint: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -87,20 +89,20 @@ pub fn read_journal(source: &Source, after: Option<&str>) -> Result<JournalEntri
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("can't run journalctl: {error}"))?;
     let mut entries = JournalEntries::default();
-    if let Some(output) = child.stdout.take() {
-        collect(BufReader::new(output), &mut entries)
-            .map_err(|error| format!("can't read from journalctl: {error}"))?;
-    }
+    let read = child.stdout.take().map_or(Ok(()), |output| collect(BufReader::new(output), &mut entries));
     let mut complaint = String::new();
     if let Some(stderr) = child.stderr.take() {
         // What can't be read of the complaint is not missed: the exit status decides.
         let _ = stderr.take(4096).read_to_string(&mut complaint);
     }
     let status = child.wait().map_err(|error| format!("can't wait for journalctl: {error}"))?;
-    if status.success() || !entries.text.is_empty() {
-        Ok(entries)
-    } else {
-        Err(format!("journalctl failed ({status}): {}", complaint.trim()))
+    read.map_err(|error| format!("can't read from journalctl: {error}"))?;
+    // One that has more to say than is taken ends by SIGPIPE.
+    let failed = !status.success() && !entries.more;
+    let complaint = failed.then(|| format!("journalctl failed ({status}): {}", complaint.trim()));
+    match complaint {
+        Some(complaint) if entries.text.is_empty() && entries.unreadable == 0 => Err(complaint),
+        complaint => Ok(JournalEntries { complaint, ..entries }),
     }
 }
 

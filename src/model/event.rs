@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
@@ -192,14 +192,6 @@ fn leading_octet(text: &[u8]) -> Option<(u32, &[u8])> {
     let Some(third) = digit(2) else { return Some((first * 10 + second, &text[2..])) };
     let octet = first * 100 + second * 10 + third;
     (octet < 256 && digit(3).is_none()).then(|| (octet, &text[3..]))
-}
-
-/// The /64 that an IPv6 address belongs to; an IPv4 address itself.
-pub fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) & !u128::from(u64::MAX))),
-    }
 }
 
 /// Programs that write lines of access and error logs to syslog.
@@ -451,6 +443,5 @@ mod tests {
         assert_eq!(parse_ip(b"::ffff:1.2.3.4"), Some("1.2.3.4".parse().unwrap()));
         assert_eq!(parse_ip(b"fe80::1%eth0"), Some("fe80::1".parse().unwrap()));
         assert_eq!(parse_ip(b"1.2.3.4.5"), None);
-        assert_eq!(network("2001:db8::1:2:3".parse().unwrap()), "2001:db8::".parse::<IpAddr>().unwrap());
     }
 }

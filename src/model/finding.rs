@@ -64,15 +64,25 @@ words! {
 /// Whom or what a finding is about: ECS field name to value, as `source.ip` to `203.0.113.7`.
 pub type Subject = BTreeMap<String, String>;
 
+/// The file of a line that came from the journal, which has no numbers.
+pub const JOURNAL: &str = "journal";
+
 /// A line that shows what a finding rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The file, or `journal`.
+    /// The file, or [`JOURNAL`].
     pub file: Arc<str>,
-    /// The line's number in the file, counting from 1; 0 where unknown.
+    /// The line's number in the file, counting from 1; 0 where it has none.
     pub line: u64,
     /// The line, printable and cut.
     pub text: String,
+}
+
+impl Evidence {
+    /// Where it stands, as `FILE:LINE`.
+    pub fn place(&self) -> String {
+        if self.line == 0 { self.file.to_string() } else { format!("{}:{}", self.file, self.line) }
+    }
 }
 
 /// A successful login from an address after its failures crossed the threshold: attempts became a success.

@@ -100,11 +100,6 @@ impl Intent {
             About::Run { job, news, .. } => Some(format!("job {job} {news}")),
         }
     }
-
-    /// Whether it is an alert: nothing that waits for its recipient holds it back.
-    pub fn is_alert(&self) -> bool {
-        matches!(self.about, About::Findings { .. })
-    }
 }
 
 /// A message as composed: what programs and short channels get, and the mail.

@@ -377,7 +377,7 @@ fn in_brackets(kinds: &[Category]) -> String {
 pub enum Who {
     /// All addresses of a network, or one.
     Network(IpNet),
-    /// An account, in capital or small letters.
+    /// An account, in small letters; it may be written in others.
     Account(String),
 }
 
@@ -403,7 +403,7 @@ impl FromStr for Who {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
         if let Some(account) = text.strip_prefix("account ").map(str::trim).filter(|account| !account.is_empty()) {
-            return Ok(Self::Account(account.to_owned()));
+            return Ok(Self::Account(account.to_ascii_lowercase()));
         }
         network_or_address(text).map(Self::Network).ok_or_else(|| {
             let message = format!("{text:?} is neither an address nor a network nor an account");

@@ -59,10 +59,10 @@ pub fn mended(line: &[u8]) -> Option<String> {
                 let end = at + 1 + text[at + 1..].iter().position(|byte| matches!(byte, b',' | b'}')).unwrap_or(0);
                 // Either the comma behind it goes, or the one before.
                 let is_before =
-                    text.get(comma) == Some(&b',') && text[comma + 1..name.max(comma + 1)].trim_ascii().is_empty();
+                    || text.get(comma) == Some(&b',') && text[comma + 1..name.max(comma + 1)].trim_ascii().is_empty();
                 let (start, end) = match text[end] {
                     b',' => (name, end + 1),
-                    _ if is_before => (comma, end),
+                    _ if is_before() => (comma, end),
                     _ => (name, end),
                 };
                 text[start..end].fill(b' ');

@@ -306,7 +306,7 @@ fn repeated(message: &[u8]) -> (&[u8], u32) {
     let unwrapped = message.strip_prefix(b"message repeated ").and_then(|rest| {
         let count = memchr(b' ', rest)?;
         let inner = rest[count..].strip_prefix(b" times: [ ")?.trim_ascii_end().strip_suffix(b"]")?;
-        Some((inner, number(&rest[..count])?))
+        Some((inner, number(&rest[..count])?.min(MAX_REPEATED)))
     });
     unwrapped.unwrap_or((message, 1))
 }

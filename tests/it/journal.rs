@@ -47,8 +47,15 @@ fn logins_are_read_from_the_journal_once_each() {
     bed.run_job("scan", at);
     assert_eq!(count(), 9);
     assert_eq!(bed.json(&["findings"])[0]["evidence"][0]["file"], "journal");
+    let shown = bed.run(&["findings", "show", "1"]).stdout;
+    assert!(shown.contains("\n  journal\n") && !shown.contains("journal:"), "the journal has no line numbers: {shown}");
     // More than one batch.
     write_journal(&bed, "c.journal", &export(9..50_100));
     bed.run_job("scan", at);
     assert_eq!(count(), 50_100);
+    // Entries that anybody may write so that none of a batch can be read stop nothing.
+    let unreadable = export(50_100..100_200).replace("_PID=", "SYSLOG_PID=1\nSYSLOG_PID=");
+    write_journal(&bed, "d.journal", &(unreadable + &export(100_200..100_201)));
+    bed.run_job("scan", at);
+    assert_eq!(count(), 50_101);
 }

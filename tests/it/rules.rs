@@ -57,6 +57,8 @@ fn who_is_let_alone_for_a_while_is_counted_by_no_rule_until_then() {
     assert_eq!(bed.run(&["allow", "192.0.2.8", "--for", "1h", "--why", "a mistake"]).code, 0);
     assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 0);
     assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 2, "it is over already");
+    assert_eq!(bed.run(&["allow", "account Backup", "--for", "1h", "--why", "a mistake"]).code, 0);
+    assert_eq!(bed.run(&["allow", "account backup", "--end"]).code, 0, "it is the same account");
     let listed = bed.json(&["allow"]);
     assert_eq!((listed[0]["who"].as_str(), listed[0]["why"].as_str()), (Some("192.0.2.0/24"), Some("our scanner")));
     assert_eq!(listed.as_array().unwrap().len(), 1);
@@ -229,6 +231,45 @@ fn findings_are_listed_by_address_account_and_severity() {
     let told = bed.run(&["findings", "show", &id]).stdout;
     assert!(told.contains("  > 2026-11-19T10:00:20Z") && !told.contains("something else"), "{told}");
     assert_eq!(bed.run(&["findings", "show", "999"]).code, 2);
+    // A line that is too long is one of the file's, too.
+    bed.file("log/auth.log", &("x".repeat(300 << 10) + "\n" + &text));
+    bed.run_job("scan", "2026-11-19T12:10:00Z");
+    let id = bed.json(&["findings", "--user", "bob"])[0]["id"].to_string();
+    let told = bed.run(&["findings", "show", &id]).stdout;
+    assert!(told.contains("auth.log:3\n    2026-11-19T10:00:00Z web1 sshd[0]: Failed password for root"), "{told}");
+}
+
+#[test]
+fn a_stamp_from_the_future_makes_no_later_line_late_and_dates_none() {
+    let bed = TestBed::new();
+    bed.main("[sources.auth]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"auth\"]\nrules = [\"failed-logins\", \"urgent-lines\"]\n");
+    let failed = |n: u32| {
+        format!("2026-11-19T10:00:{n:02}Z web1 sshd[{n}]: Failed password for bob from 192.0.2.8 port {n} ssh2\n")
+    };
+    let failures: String = (0..6).map(failed).collect();
+    let urgent = "Urgent log detected\n".repeat(5);
+    bed.file("log/auth.log", &format!("2099-01-01T00:00:00Z web1 app[1]: x\n{urgent}{failures}"));
+    let ended = bed.run_job("scan", "2026-11-19T10:05:00Z");
+    assert!(ended.notes.iter().all(|note| !note.contains("older than ones before them")), "{ended:?}");
+    let found = bed.store().findings(&Default::default()).unwrap();
+    let run = chrono::DateTime::parse_from_rfc3339("2026-11-19T10:05:00Z").unwrap().timestamp();
+    assert_eq!(found.len(), 2);
+    assert!(found.iter().all(|found| found.finding.last <= run), "{found:?}");
+}
+
+#[test]
+fn rules_are_tested_on_standard_input_and_on_each_file_once() {
+    let bed = TestBed::new();
+    let failed = "Nov 20 10:00:00 web1 sshd[1]: Failed password for bob from 192.0.2.8 port 1 ssh2\n";
+    bed.file("auth.log", failed);
+    let path = bed.path("auth.log");
+    let mut command = bed.command(&["rules", "test", "-", "--json"]);
+    let read = command.stdin(std::fs::File::open(&path).unwrap()).output().unwrap();
+    let told: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
+    assert_eq!(told["lines"], 1, "{read:?}");
+    let (log, also) = (path.to_str().unwrap(), bed.path("./auth.log"));
+    assert_eq!(bed.json(&["rules", "test", log, also.to_str().unwrap()])["lines"], 1);
 }
 
 #[test]
