@@ -27,6 +27,8 @@ struct State {
     /// By path of the live file, or `journal SOURCE`.
     streams: BTreeMap<String, Stream>,
     detectors: BTreeMap<String, SavedDetector>,
+    /// Whether nothing is known, so that everything is read from its beginning.
+    read_again: bool,
 }
 
 /// What is remembered of a stream.
@@ -210,6 +212,7 @@ impl ScanSpec {
             tops: &scanner.tops(),
             record: &record,
             continued: &continued,
+            read_again: state.read_again,
             unread: !problems.is_empty(),
             alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
@@ -262,9 +265,10 @@ fn stored(state: &mut State) -> serde_json::Result<StateChange> {
 }
 
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
-    let Some(ScanState(mut parts)) = stored else { return State::default() };
+    let nothing = State { read_again: true, ..State::default() };
+    let Some(ScanState(mut parts)) = stored else { return nothing };
     let Some(streams) = restored_streams(&parts.remove(STREAMS).unwrap_or_default(), problems) else {
-        return State::default();
+        return nothing;
     };
     let mut state = State { streams, ..State::default() };
     let mut pages: BTreeMap<String, BTreeMap<u16, Option<String>>> = BTreeMap::new();

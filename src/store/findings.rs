@@ -161,6 +161,8 @@ pub(super) struct ToTell {
 struct Known {
     id: i64,
     count: u64,
+    /// How many of them the rule doesn't know of any more.
+    base: u64,
     /// Whether further lines may change it; so they may what was withdrawn.
     open: bool,
     withdrawn: bool,
@@ -184,15 +186,11 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let is_other =
             |known: &Known| !known.open && finding.first > known.last && commit.continued.contains(&finding.rule);
         let known = known(tx, commit, finding, &subject)?.filter(|known| !is_other(known));
+        let base = known.as_ref().map_or(0, |known| known.base_beside(finding, commit));
         let id = match &known {
-            // It was counted by a rule that has started afresh since, and never shrinks.
-            Some(known)
-                if (!known.open || !commit.continued.contains(&finding.rule)) && finding.count <= known.count =>
-            {
-                keep(tx, known, finding)?
-            }
-            Some(known) => update(tx, known.id, finding).map(|()| known.id)?,
             None => insert(tx, commit, finding, &subject)?,
+            Some(known) if base == 0 => update(tx, known.id, finding).map(|()| known.id)?,
+            Some(known) => add(tx, known, base, finding).map(|()| known.id)?,
         };
         tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
         result.new += usize::from(known.is_none());
@@ -200,7 +198,8 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let lasts = finding.counted == Counted::QuietMinutes;
         // What was withdrawn and is true after all is told like a new one.
         let known = known.filter(|known| !known.withdrawn);
-        let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
+        let grew =
+            known.as_ref().is_none_or(|known| if lasts { !known.told } else { base + finding.count > known.count });
         // That somebody got in can't wait for any cooldown.
         let entered = finding.breach.as_ref().map(|breach| &breach.user);
         let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
@@ -214,7 +213,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     }
     let continued = to_json(&commit.continued);
     let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
-    let disproved = format!("{unseen} AND rule IN (SELECT value FROM json_each(?2))");
+    let disproved = format!("{unseen} AND base = 0 AND rule IN (SELECT value FROM json_each(?2))");
     let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
     tx.execute(&sql, params![commit.job, continued])?;
     let sql = format!("UPDATE findings SET open = 0, withdrawn = ?3 WHERE {disproved}");
@@ -223,17 +222,34 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     Ok(result)
 }
 
-/// Closes a finding that counted more than is known now; a break-in is noted all the same. Returns its number.
-fn keep(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<i64> {
-    // What it counts from now on belongs to it.
-    let sql = "UPDATE findings SET open = 0, last = max(last, ?2), alerted = iif(withdrawn IS NULL, alerted, NULL),
-                   withdrawn = NULL WHERE id = ?1";
-    tx.execute(sql, params![known.id, finding.last])?;
-    if finding.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
-        let values = params![known.id, to_json(&finding.breach), finding.severity.as_str()];
+/// Adds what is counted now to what was counted before. What that rests on stays; so does a break-in.
+fn add(tx: &Connection, known: &Known, base: u64, finding: &Finding) -> rusqlite::Result<()> {
+    let sql = "UPDATE findings SET base = ?2, count = ?2 + ?3, first = min(first, ?4), last = max(last, ?5),
+                   reached = min(reached, ?6), open = ?7, can_wait = min(can_wait, ?8) WHERE id = ?1";
+    let f = finding;
+    let values = params![known.id, base as i64, f.count as i64, f.first, f.last, f.reached, f.open, f.can_wait];
+    tx.prepare_cached(sql)?.execute(values)?;
+    if f.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
+        let values = params![known.id, to_json(&f.breach), f.severity.as_str()];
         tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
     }
-    Ok(known.id)
+    Ok(())
+}
+
+impl Known {
+    /// How many of its events are not among those of a finding about the same, because they were counted before its rule began anew, or
+    /// was done with them.
+    fn base_beside(&self, finding: &Finding, commit: &ScanCommit<'_>) -> u64 {
+        if self.withdrawn {
+            0
+        } else if self.open && commit.continued.contains(&finding.rule) {
+            self.base
+        } else if commit.read_again {
+            self.count.saturating_sub(finding.count)
+        } else {
+            self.count
+        }
+    }
 }
 
 fn known(
@@ -243,7 +259,7 @@ fn known(
     subject: &str,
 ) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL FROM findings
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL, base FROM findings
                WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
@@ -253,6 +269,7 @@ fn known(
         Ok(Known {
             id: row.get(0)?,
             count: count as u64,
+            base: row.get::<_, i64>(7)? as u64,
             open: open || withdrawn,
             withdrawn,
             breached: breach.map(|breach| breach.user),
@@ -305,10 +322,10 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
 fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
     let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL),
-                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
-                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
-               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
-                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)";
+                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
+                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0)
+               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
+                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0)";
     let f = finding;
     let values = params![
         id,

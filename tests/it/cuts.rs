@@ -411,6 +411,59 @@ fn what_comes_much_too_late_beside_what_was_settled_takes_nothing_from_it() {
     }
 }
 
+/// A line of sshd of 20 November.
+fn told(host: &str, minute: u32, outcome: &str) -> String {
+    format!(
+        "Nov 20 10:{minute:02}:00 {host} sshd[{minute}]: {outcome} password for root from 198.51.100.1 port 1 ssh2\n"
+    )
+}
+
+/// What is found of an address: how often, how bad, and as whom it got in.
+fn in_short(bed: &TestBed) -> Vec<(u64, String, Option<String>)> {
+    let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
+    let found = bed.store().findings(&filter).unwrap().into_iter().map(|f| f.finding);
+    found.map(|f| (f.count, f.severity.to_string(), f.breach.map(|breach| breach.user))).collect()
+}
+
+#[test]
+fn what_comes_much_too_late_among_what_was_settled_is_added_and_a_break_in_stays() {
+    let bed = bed();
+    let attack: String = (0..10).map(|minute| told("web1", minute, "Failed")).collect();
+    grow(&bed, "auth.log", &(attack + &told("web1", 10, "Accepted")));
+    grow(&bed, "auth.log", "Nov 21 11:58:00 web1 CRON[1]: (root) CMD (true)\n");
+    let late: String = (5..20).map(|minute| told("web2", minute, "Failed")).collect();
+    grow(&bed, "auth.log", &late);
+    let want = [(25, "critical".to_owned(), Some("root".to_owned()))];
+    assert_eq!(in_short(&bed), want);
+    // Nothing of it is added twice.
+    grow(&bed, "auth.log", "Nov 21 11:59:00 web1 CRON[1]: (root) CMD (true)\n");
+    assert_eq!(in_short(&bed), want);
+}
+
+#[test]
+fn a_rule_that_is_changed_during_an_attack_goes_on_counting_and_forgets_no_break_in() {
+    let bed = bed();
+    let attack: String = (0..10).map(|minute| told("web1", minute, "Failed")).collect();
+    grow(&bed, "auth.log", &(attack + &told("web1", 10, "Accepted")));
+    let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
+    bed.file("config/rules/failed-logins.toml", &format!("allow = [\"198.51.100.9\"]\n{rule}"));
+    for from in [11, 17, 23] {
+        append(&bed, "auth.log", &(from..from + 6).map(|minute| told("web1", minute, "Failed")).collect::<String>());
+        bed.run_job("scan", AT);
+    }
+    assert_eq!(in_short(&bed), [(28, "critical".to_owned(), Some("root".to_owned()))]);
+    // Where everything is read again, nothing is counted twice.
+    let database = rusqlite::Connection::open(bed.path("state/logkeeper.db")).unwrap();
+    database.execute("DELETE FROM scan_states", []).unwrap();
+    for _ in 0..2 {
+        bed.run_job("scan", AT);
+        assert_eq!(in_short(&bed), [(28, "critical".to_owned(), Some("root".to_owned()))]);
+    }
+    append(&bed, "auth.log", &told("web1", 29, "Failed"));
+    bed.run_job("scan", AT);
+    assert_eq!(in_short(&bed), [(29, "critical".to_owned(), Some("root".to_owned()))]);
+}
+
 /// Failures of some minutes, and of others after them, all of a day before.
 fn late_ones_are_found(first: (u32, u32), second: (u32, u32)) {
     let bed = bed();
@@ -774,7 +827,7 @@ fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
     for _ in 0..3 {
         grow(&bed, "auth.log", "Nov 20 08:03:00 web1 CRON[1]: (root) CMD (true)\n");
     }
-    assert_eq!(counts(&bed), [50]);
+    assert_eq!(counts(&bed), [60]);
     let filter = FindingFilter { rule: Some("failed-logins".into()), ..FindingFilter::default() };
     assert!(bed.store().findings(&filter).unwrap()[0].finding.breach.is_some());
     let mut told = bed.store().pending_intents().unwrap();
