@@ -56,9 +56,8 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
         let name = stream.path.to_string_lossy();
         for file in &stream.files {
             let Some(number) = number(&file.path).filter(|number| !knows(&name, number)) else { continue };
-            let its = known.get(&*name).is_some_and(|stream| !stream.cursor.positions.is_empty());
             let position = take_furthest(known, knowing.get(&number), number, &file.path)
-                .or_else(|| if its { None } else { of_original(known, &paths, &file.path) });
+                .or_else(|| of_original(known, &paths, &name, file));
             if let Some(position) = position {
                 known.entry(name.clone().into_owned()).or_default().cursor.positions.push(position);
             }
@@ -66,16 +65,29 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
     }
 }
 
-/// What is known of the log beside it that a file was copied or compressed from: of one that is there, as far as it was read; what is known of
-/// one that is gone, or was emptied, goes with the copy.
+/// What another stream knows of the log that a file was copied or compressed from: of one that is there, as far as it was read; what is known
+/// of one that is gone, or was emptied, goes with the copy. A log that is written may just begin like one in another folder, or like an older one of
+/// its own stream.
 fn of_original(
     known: &mut BTreeMap<String, Stream>,
     paths: &HashMap<Number, PathBuf>,
-    path: &Path,
+    name: &str,
+    file: &logs::LogFile,
 ) -> Option<Position> {
-    let mut copy = logs::Copy::open(path)?;
-    let beside = known.iter_mut().filter(|(name, _)| Path::new(name).parent() == path.parent());
-    for (_, stream) in beside {
+    let own = known.get(name).map(|stream| &*stream.cursor.positions).unwrap_or_default();
+    if !file.rotated && !own.is_empty() {
+        return None;
+    }
+    let mut copy = logs::Copy::open(&file.path)?;
+    if own.iter().any(|position| copy.begins_as(position)) {
+        return None;
+    }
+    let is_beside = |other: &str| Path::new(other).parent() == file.path.parent();
+    let others = known.keys().filter(|other| *other != name && (file.rotated || is_beside(other)));
+    let mut others: Vec<String> = others.cloned().collect();
+    others.sort_by_key(|other| !is_beside(other));
+    for other in others {
+        let Some(stream) = known.get_mut(&other) else { continue };
         let positions = &mut stream.cursor.positions;
         let Some(at) = positions.iter().rposition(|position| copy.begins_as(position)) else { continue };
         let original = paths.get(&number_of(&positions[at])).filter(|original| logs::is_of(original, &positions[at]));

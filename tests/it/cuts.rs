@@ -767,6 +767,43 @@ fn many(range: std::ops::Range<i64>) -> String {
 }
 
 #[test]
+fn a_log_that_is_rotated_into_another_folder_counts_once_however_it_gets_there() {
+    let gzip = |path: &Path| {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(&std::fs::read(path).unwrap()).unwrap();
+        std::fs::write(path.with_added_extension("gz"), packed.finish().unwrap()).unwrap();
+        std::fs::remove_file(path).unwrap();
+    };
+    for (copied, packed) in [(false, false), (false, true), (true, false), (true, true)] {
+        let bed = bed();
+        bed.main("[sources.logs]\nfiles = [\"DIR/log/**/*.log\"]\n");
+        std::fs::create_dir_all(bed.path("log/old")).unwrap();
+        let (live, mut from) = (bed.path("log/auth.log"), 0);
+        let mut write = |times: u32| {
+            append(&bed, "auth.log", &(from..from + times).map(|n| told("web1", n, "Failed")).collect::<String>());
+            from += times;
+            bed.run_job("scan", AT);
+        };
+        write(20);
+        for day in 21..24 {
+            let old = bed.path(&format!("log/old/auth.log-202611{day}"));
+            if copied {
+                std::fs::copy(&live, &old).unwrap();
+                std::fs::write(&live, "").unwrap();
+            } else {
+                std::fs::rename(&live, &old).unwrap();
+                std::fs::File::create(&live).unwrap();
+            }
+            if packed {
+                gzip(&old);
+            }
+            write(3);
+        }
+        assert_eq!(counts(&bed), [29], "copied: {copied}, packed: {packed}");
+    }
+}
+
+#[test]
 fn a_copy_that_is_still_being_written_is_not_read_twice() {
     let bed = bed();
     bed.file("log/auth.log.1", &many(0..1000)).file("log/auth.log", &many(1000..2000));
