@@ -567,7 +567,7 @@ mod tests {
             let rules = shipped_rules();
             let detectors = Scanner::new(rules.iter(), 0, chrono_tz::UTC).save().unwrap();
             let streams = BTreeMap::from([("/var/log/auth.log".to_owned(), Stream::default())]);
-            let StateChange(parts) = stored(&mut State { streams, detectors }).unwrap();
+            let StateChange(parts) = stored(&mut State { streams, detectors, read_again: false }).unwrap();
             let parts: BTreeMap<String, String> =
                 parts.into_iter().filter_map(|(part, text)| Some((part, text?))).collect();
             (parts, rules.len())

@@ -37,10 +37,10 @@ pub fn target(stream: &Stream, names: Names, at: NaiveDateTime) -> Option<PathBu
     forms.into_iter().map(named).find(is_free)
 }
 
-/// The name of a file without that of its compression.
-fn text_name(path: &Path) -> &str {
-    let name = path.to_str().unwrap_or_default();
-    packed::SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name)
+/// The name of a file without that of its compression, whatever its bytes.
+fn text_name(path: &Path) -> &[u8] {
+    let name = path.as_os_str().as_encoded_bytes();
+    packed::SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes())).unwrap_or(name)
 }
 
 /// Whether a rotated log is there, compressed by now or not.

@@ -197,6 +197,7 @@ fn names_hidden(pattern: &str) -> bool {
 /// assert_eq!(rotation_of("access.log-2026-11-20.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log.2026-11-20.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log-20261120-143000").0, "access.log");
+/// assert_eq!(rotation_of("access.log_2026-11-20T14:30:00.gz").0, "access.log");
 /// assert_eq!(rotation_of("access-20261120.log").0, "access-20261120.log");
 /// assert_eq!(rotation_of("access.log").0, "access.log");
 /// ```
@@ -211,30 +212,36 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
     {
         return (base, Rotation::Numbered(std::cmp::Reverse(number)));
     }
-    // With the time of day after the date, which comes after the date alone.
-    if let Some((rest, time)) = plain.rsplit_once(['-', '_', 'T'])
-        && digits(time, 4..=6)
-        && let Some((base, date)) = rest.rsplit_once(['-', '.'])
-        && digits(date, 8..=8)
-    {
-        return (base, Rotation::Dated(date.to_owned() + time));
-    }
-    // 20261120, 2026112014, or seconds since 1970.
-    if let Some((base, date)) = plain.rsplit_once(['-', '.'])
-        && digits(date, 8..=10)
-    {
-        return (base, Rotation::Dated(date.to_owned()));
-    }
-    if let Some((base, date)) = plain.len().checked_sub(11).and_then(|at| plain.split_at_checked(at))
-        && let [b'-' | b'.', _, _, _, _, b'-', _, _, b'-', _, _] = date.as_bytes()
-        && date[1..].bytes().all(|b| b == b'-' || b.is_ascii_digit())
-    {
-        return (base, Rotation::Dated(date[1..].replace('-', "")));
+    let dated = plain.match_indices(['-', '.', '_']).filter(|(at, _)| *at > 0);
+    let mut dated = dated.filter_map(|(at, _)| Some((&plain[..at], Rotation::Dated(date(&plain[at + 1..])?))));
+    if let Some(found) = dated.next() {
+        return found;
     }
     if plain.len() < name.len() {
         return (plain, Rotation::Dated(String::new()));
     }
     (name, Rotation::Live)
+}
+
+/// The digits of a date, as `20261120`, `2026-11-20`, `2026112014` or seconds since 1970, and of a time of day behind it, as `-14`, `_1430`,
+/// `T14:30:00` or seconds since 1970. Names with a date alone come before those of the same day with a time.
+fn date(text: &str) -> Option<String> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let is_iso = |date: &str| {
+        date.bytes()
+            .enumerate()
+            .all(|(at, byte)| if matches!(at, 4 | 7) { byte == b'-' } else { byte.is_ascii_digit() })
+    };
+    let (date, time) = match text.split_at_checked(10).filter(|(date, _)| is_iso(date)) {
+        Some(parts) => parts,
+        None => text.split_at_checked(end).filter(|(date, _)| (8..=10).contains(&date.len()))?,
+    };
+    let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();
+    let time_digits = digits(time);
+    let is_time = time.starts_with(['-', '_', '.', 'T'])
+        && time[1..].bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':'))
+        && matches!(time_digits.len(), 2..=6 | 9..=10);
+    (time.is_empty() || is_time).then(|| digits(date) + &time_digits)
 }
 
 /// The deepest folder of a pattern without wildcards, and how many levels below it the pattern reaches.
@@ -276,6 +283,31 @@ mod tests {
         };
         let access = streams.iter().find(|s| s.path.ends_with("access.log")).unwrap();
         assert_eq!(names(access), ["access.log.10.gz", "access.log.2.gz", "access.log.1", "access.log"]);
+    }
+
+    #[test]
+    fn names_with_dates_of_many_kinds_are_of_rotated_logs_and_others_are_not() {
+        let dates = "-20261120 _20261120 .20261120 -20112026 -1795165205 .1795165205 -2026112014 -2026-11-20 .2026-11-20 \
+                     -20261120-1795165205 -20261120-14 -20261120_14 -20261120-143000 -20261120T1430 -2026-11-20-14 \
+                     -2026-11-20_14 -2026-11-20_1430 -2026-11-20T14:30:00 -2026-11-20.14-30-00";
+        for (base, date) in ["auth.log", "web-1_a.log", "log2"]
+            .into_iter()
+            .zip([dates; 3])
+            .flat_map(|(base, dates)| dates.split_whitespace().map(move |date| (base, date)))
+        {
+            for suffix in ["", ".gz", ".zst"] {
+                let name = format!("{base}{date}{suffix}");
+                let (found, rotation) = rotation_of(&name);
+                assert!(found == base && matches!(rotation, Rotation::Dated(_)), "{name}: {found} {rotation:?}");
+            }
+        }
+        for name in
+            ["app-2026-11-20.log", "u_ex261120.log", "app-1234567", "app-2026-11-2", "app-20261120-x", "20261120"]
+        {
+            assert_eq!(rotation_of(name), (name, Rotation::Live), "{name}");
+        }
+        let order = ["a-20261119-235959", "a-20261120", "a-20261120-01", "a-20261120-235959", "a-20261121"];
+        assert!(order.is_sorted_by_key(|name| rotation_of(name).1));
     }
 
     #[test]
