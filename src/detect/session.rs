@@ -8,7 +8,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -51,8 +51,8 @@ const NEXT_MODULE: i64 = 1;
 /// The longest line that is held back, in bytes; a longer one counts at once.
 const MAX_HELD_LINE: usize = 4096;
 
-/// How many hosts are told apart; the sessions of further ones count as those of one.
-const MAX_HOSTS: usize = 1000;
+/// Of how many hosts it is remembered that their lines come late.
+const MAX_LATE_HOSTS: usize = 1000;
 
 static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
@@ -60,16 +60,17 @@ static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(from = "Saved", into = "Saved")]
 pub struct Sessions {
-    /// Hosts by number.
-    hosts: Vec<Box<[u8]>>,
     /// By how many seconds the lines of hosts come late, of those whose lines do.
-    late: BTreeMap<u32, i64>,
+    late: BTreeMap<u64, i64>,
     open: HashMap<Key, Session>,
     /// In which of a host's processes, in ascending order, sshd's PAM refused a client; some may hold nothing of that any more.
-    refused: HashMap<(u32, Client), SmallVec<[u32; 4]>>,
+    refused: Refused,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
 }
+
+/// By host and client.
+type Refused = HashMap<(u64, Client), SmallVec<[u32; 4]>>;
 
 /// Who was refused: from where, or the account where that is a name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,8 +82,8 @@ enum Client {
 /// What tells one session from another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
-    /// The host's number.
-    host: u32,
+    /// A digest of the host's name: no list of hosts has to be kept.
+    host: u64,
     /// 0 where the log tells no process.
     pid: u32,
     /// Where the log tells no process: the address, or else the account.
@@ -92,7 +93,7 @@ struct Key {
 impl Hash for Key {
     // In as few pieces as can be: see that of an address.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from(self.host) << 32 | u64::from(self.pid));
+        state.write_u64(self.host ^ u64::from(self.pid));
         if let Some(peer) = &self.peer {
             peer.hash(state);
         }
@@ -224,7 +225,7 @@ impl Sessions {
             // Without address and process nobody knows which other line tells of it.
             return 0;
         }
-        let key = self.key(event);
+        let key = Self::key(event);
         let (host, pid) = (key.host, key.pid);
         if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return times;
@@ -278,7 +279,7 @@ impl Sessions {
     /// Takes a good login in: keys that were refused before were only not the right one, or not from here, and what PAM's modules said just
     /// before was only that another one has to be asked.
     pub fn accept(&mut self, event: &Event<'_>, time: i64) {
-        let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
+        let (key, ip) = (Self::key(event), event.peer.and_then(|peer| peer.ip()));
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
             // Of a line that may hold the client's own words no account is known.
@@ -296,7 +297,7 @@ impl Sessions {
     /// Takes in that somebody on the machine was let do something: what PAM said just before was no failure. `by_module`: PAM's next
     /// module says so itself, which may have to ask another machine.
     pub fn grant(&mut self, event: &Event<'_>, time: i64, by_module: bool) {
-        let key = self.key(event);
+        let key = Self::key(event);
         if let Some(session) = self.open.get_mut(&key) {
             session.expire(time, &mut self.over);
             let peer = |held: &Held| held.peer.as_ref().map(Address::peer) == event.peer;
@@ -338,8 +339,8 @@ impl Sessions {
 
     /// The host's requests stand in the same log from this one on: what an error log's lines said just before was said of them.
     pub fn leave_error_logs(&mut self, host: &[u8], time: i64) {
-        let Some(host) = self.hosts.iter().position(|known| **known == *host) else { return };
-        for (_, session) in self.open.iter_mut().filter(|(key, _)| key.host as usize == host) {
+        let host = digest(host);
+        for (_, session) in self.open.iter_mut().filter(|(key, _)| key.host == host) {
             session.expire(time, &mut self.over);
             session.held.retain(|held| held.shape != Shape::ErrorLog);
         }
@@ -348,7 +349,7 @@ impl Sessions {
     /// Takes in that a client went; says whether its process told of a failed login of its address before, or of one without an address.
     /// An account that was refused without an address was so from there.
     pub fn went(&mut self, event: &Event<'_>, time: i64) -> bool {
-        let (key, ip) = (self.key(event), event.peer.and_then(|peer| peer.ip()));
+        let (key, ip) = (Self::key(event), event.peer.and_then(|peer| peer.ip()));
         let Some(session) = self.open.get_mut(&key) else { return false };
         session.expire(time, &mut self.over);
         let mut has_tried = session.explicit.iter().any(|(known, _)| is_same(*known, ip));
@@ -363,7 +364,7 @@ impl Sessions {
 
     /// Takes in that a client of a process didn't greet as it should.
     pub fn note_not_greeted(&mut self, event: &Event<'_>, time: i64) {
-        let key = self.key(event);
+        let key = Self::key(event);
         if key.pid == 0 || self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
             return;
         }
@@ -375,7 +376,7 @@ impl Sessions {
 
     /// Whether the client that goes is one of a process whose client didn't greet just before.
     pub fn had_not_greeted(&mut self, event: &Event<'_>, time: i64) -> bool {
-        let key = self.key(event);
+        let key = Self::key(event);
         let since = self.open.get_mut(&key).and_then(|session| session.not_greeted.take());
         since.is_some_and(|since| (0..=ONE_ATTEMPT).contains(&time.saturating_sub(since)))
     }
@@ -385,10 +386,10 @@ impl Sessions {
         if by.is_none() && self.late.is_empty() {
             return;
         }
-        let host = self.number(host);
+        let host = digest(host);
         match by {
-            Some(by) => self.late.insert(host, by),
-            None => self.late.remove(&host),
+            Some(by) if self.late.len() < MAX_LATE_HOSTS || self.late.contains_key(&host) => self.late.insert(host, by),
+            _ => self.late.remove(&host),
         };
     }
 
@@ -397,22 +398,11 @@ impl Sessions {
         self.open.is_empty() && self.over.is_empty()
     }
 
-    fn key(&mut self, event: &Event<'_>) -> Key {
-        let host = self.number(event.host);
+    fn key(event: &Event<'_>) -> Key {
+        let host = digest(event.host);
         let account = || event.user.map(|user| Address::Name(user.into()));
         let peer = if event.pid == 0 { event.peer.map(Address::from).or_else(account) } else { None };
         Key { host, pid: event.pid, peer }
-    }
-
-    fn number(&mut self, host: &[u8]) -> u32 {
-        let known = self.hosts.iter().position(|known| **known == *host);
-        let number = known.unwrap_or_else(|| {
-            if self.hosts.len() < MAX_HOSTS {
-                self.hosts.push(host.into());
-            }
-            self.hosts.len() - 1
-        });
-        number as u32
     }
 
     /// Adds the lines that count because their session is over, given that the stream has reached `now`.
@@ -431,8 +421,14 @@ impl Sessions {
     }
 }
 
+fn digest(host: &[u8]) -> u64 {
+    let mut digest = DefaultHasher::new();
+    digest.write(host);
+    digest.finish()
+}
+
 /// Remembers in which of a host's processes a client was refused, if it was by sshd's PAM.
-fn note_refused(refused: &mut HashMap<(u32, Client), SmallVec<[u32; 4]>>, (host, pid): (u32, u32), held: &Held) {
+fn note_refused(refused: &mut Refused, (host, pid): (u64, u32), held: &Held) {
     if pid == 0 || strength(held.shape) != Shape::Pam || !held.is_of_sshd() {
         return;
     }
@@ -448,7 +444,7 @@ fn note_refused(refused: &mut HashMap<(u32, Client), SmallVec<[u32; 4]>>, (host,
 }
 
 /// Whether a process of a host still holds what PAM said of a client.
-fn holds_refused(open: &HashMap<Key, Session>, (host, client): &(u32, Client), pid: u32) -> bool {
+fn holds_refused(open: &HashMap<Key, Session>, (host, client): &(u64, Client), pid: u32) -> bool {
     let is_its = |held: &Held| match client {
         Client::From(address) => held.peer.as_ref() == Some(address),
         Client::Account(user) => held.user.as_ref() == Some(user),
@@ -620,9 +616,8 @@ fn is_same(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
 /// Sessions as stored: JSON's keys are texts only.
 #[derive(Serialize, Deserialize)]
 struct Saved {
-    hosts: Vec<Box<[u8]>>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    late: BTreeMap<u32, i64>,
+    late: BTreeMap<u64, i64>,
     open: Vec<(Key, Session)>,
     over: Vec<Held>,
 }
@@ -635,7 +630,7 @@ impl From<Saved> for Sessions {
             // When the earliest of theirs was is looked up at once.
             open.insert(key, Session { earliest: i64::MIN, ..session });
         }
-        Self { hosts: saved.hosts, late: saved.late, open, refused, over: saved.over }
+        Self { late: saved.late, open, refused, over: saved.over }
     }
 }
 
@@ -643,7 +638,7 @@ impl From<Sessions> for Saved {
     fn from(sessions: Sessions) -> Self {
         let mut open: Vec<_> = sessions.open.into_iter().collect();
         open.sort_by_key(|(key, _)| (key.host, key.pid));
-        Self { hosts: sessions.hosts, late: sessions.late, open, over: sessions.over }
+        Self { late: sessions.late, open, over: sessions.over }
     }
 }
 

@@ -99,12 +99,11 @@ impl RequestHosts {
 
     fn add_named(&mut self, host: &[u8], time: i64) -> bool {
         let Ok(host) = std::str::from_utf8(host) else { return false };
-        let has_room = self.named.len() < Self::MOST && host.len() <= Self::LONGEST;
-        match self.named.get_mut(host) {
-            Some(latest) => Self::follow(latest, time),
-            None if has_room => self.named.insert(host.to_owned(), time).is_none(),
-            None => false,
+        if let Some(latest) = self.named.get_mut(host) {
+            return Self::follow(latest, time);
         }
+        let has_room = self.named.len() < Self::MOST && host.len() <= Self::LONGEST;
+        has_room && self.named.insert(host.to_owned(), time).is_none()
     }
 
     /// Goes on from the latest request to this one; tells whether the pause was long.
@@ -112,6 +111,11 @@ impl RequestHosts {
         let is_first = latest.saturating_add(Self::WRITTEN) < time;
         *latest = time.max(*latest);
         is_first
+    }
+
+    /// Forgets those whose last request is too long ago.
+    pub fn forget(&mut self, now: i64) {
+        self.named.retain(|_, latest| latest.saturating_add(Self::WRITTEN) >= now);
     }
 
     /// Whether a request of this host was read, at most a day before that time.

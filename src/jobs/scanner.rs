@@ -364,6 +364,7 @@ impl Scanner {
     /// Counts failures whose session is surely over.
     fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
         let now = stream.latest().map_or(i64::MIN, |latest| latest.min(self.now));
+        stream.request_hosts.forget(now);
         let mut over = std::mem::take(&mut self.over);
         stream.sessions.settle(now, &mut over);
         self.held(source, &over, false);

@@ -337,6 +337,18 @@ fn words_of_sshd_that_somebody_wrote_otherwise_are_known() {
 }
 
 #[test]
+fn sessions_of_thousands_of_hosts_are_told_apart() {
+    let bed = TestBed::new();
+    let line =
+        |host: u32, said: &str| format!("2026-11-20T10:00:00Z h{host} sshd[7]: {said} from 192.0.2.7 port 1 ssh2\n");
+    let others: String = (0..1500).map(|host| line(host, "Accepted password for root")).collect();
+    let failed = line(1600, "Failed password for root") + &line(1601, "Failed password for eve");
+    let asked = "2026-11-20T10:00:00Z h1602 sshd[7]: Invalid user eve from 192.0.2.7 port 1\n";
+    bed.file("auth.log", &(others + &failed + asked));
+    assert_eq!(bed.json(&["scan", bed.path("auth.log").to_str().unwrap()])["failed_logins"], 3);
+}
+
+#[test]
 fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
     let refused = "Authentication tried for root with correct key but not from a permitted host (host=a.example.org, ip=192.0.2.7, required=10.0.0.0/8).";
     for said in [format!("sshd[9]: {refused}"), format!("sshd[9]: /root/.ssh/authorized_keys:3: {refused}")] {
