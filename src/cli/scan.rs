@@ -17,7 +17,7 @@ use crate::config::{Config, shipped_rules};
 use crate::jobs::access_logs::is_access_log;
 use crate::jobs::ahead::each_block;
 use crate::jobs::parsed::Parsed;
-use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
+use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged, dropped_in_words, left_in_words};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
 use crate::logs::{Ending, Lines, Patterns};
@@ -454,10 +454,7 @@ impl Results {
             .map(|(n, what)| crate::jobs::counted(n as usize, what));
         output::print(&format!("\n{failed}, {urgent}\n"));
         if self.left_to_access_logs > 0 {
-            let n = self.left_to_access_logs;
-            output::print(&format!(
-                "{n} failed logins that error logs tell of are left to the access logs' answers 401\n"
-            ));
+            output::print(&format!("{}\n", left_in_words(self.left_to_access_logs)));
         }
         let triage = self
             .triage
@@ -465,7 +462,7 @@ impl Results {
             .map(|(category, [standard, urgent])| format!("{category}: {standard} standard, {urgent} urgent"));
         output::print(&format!("lines by kind: {}\n", triage.collect::<Vec<_>>().join("; ")));
         for (rule, events) in &self.dropped {
-            output::print(&format!("rule {rule} dropped {events} events: too many different subjects at once\n"));
+            output::print(&format!("{}\n", dropped_in_words(rule, *events)));
         }
         if !self.status.is_empty() {
             let status: Vec<String> = self.status.iter().map(|(code, n)| format!("{code}: {n}")).collect();

@@ -67,7 +67,7 @@ enum By {
     Source,
 }
 
-/// A table: what is told apart, the counts of each, and which of them the bars show.
+/// A table: what is told apart, and the counts of each.
 struct Stats {
     header: Vec<&'static str>,
     rows: Vec<(String, Vec<u64>)>,
@@ -90,7 +90,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (from, hour) = (begun(from), begun(to));
     let to = if args.until.is_zero() && hour < to { hour + TimeDelta::hours(1) } else { hour };
     if from >= to {
-        return Err(Problem::new("nothing lies between", "", "--since reaches further back than --until").into());
+        let (since, until) = (humantime::format_duration(args.since), humantime::format_duration(args.until));
+        let message = format!("--since {since} begins where --until {until} is over");
+        return Err(Problem::new(message, "", "give --since the longer time").into());
     }
     let stats = stats(&store, args, (from, to), config.zone)?;
     if args.json {

@@ -142,7 +142,7 @@ pub trait Detector: Send {
     /// the findings that are thereby settled.
     fn settle(&mut self, horizon: i64) -> Vec<Finding>;
 
-    /// How many events were dropped because there were too many subjects.
+    /// How many events, or subjects where it looks for new ones, were dropped because there were too many.
     fn dropped(&self) -> u64;
 
     /// How many pages of what was remembered are not there or can't be read, so that their subjects were counted afresh.

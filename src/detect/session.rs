@@ -1,5 +1,5 @@
-//! One failed login tells of itself in up to three shapes: "Failed …", PAM's "authentication failure" and
-//! "Invalid user". Within one session (host, process and address) the strongest shape counts, the others repeat it.
+//! One failed login tells of itself in several shapes: sshd's "Failed …", PAM's "authentication failure", "Invalid user" and others ([`Shape`]).
+//! Of one address within one session (a process of a host) the strongest shape counts, the others repeat it.
 //! A line without an address belongs to whatever session its process has.
 //! sshd may ask PAM in another process: what that said of the same account lately belongs to sshd's own word of it.
 //!
@@ -8,10 +8,11 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashMapExt};
 use memchr::memmem::{self, Finder};
 use serde::{Deserialize, Serialize};
@@ -421,10 +422,9 @@ impl Sessions {
     }
 }
 
+/// The same in every process, so that it may be stored.
 fn digest(host: &[u8]) -> u64 {
-    let mut digest = DefaultHasher::new();
-    digest.write(host);
-    digest.finish()
+    FixedState::with_seed(0).hash_one(host)
 }
 
 /// Remembers in which of a host's processes a client was refused, if it was by sshd's PAM.

@@ -26,7 +26,7 @@ const PEOPLE: usize = 2;
 pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
-    /// So many that it doesn't matter, of which the first were of these, in order; or not known, as in what an older version stored.
+    /// So many that it doesn't matter, of some of these, in order; or not known, as in what an older version stored.
     Many(Box<[u64]>),
 }
 

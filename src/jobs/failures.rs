@@ -6,15 +6,21 @@ use crate::detect::Sighting;
 use crate::model::event::Shape;
 use crate::model::{Action, Event};
 
-/// How many failed logins a line settles.
-pub fn failures(stream: &mut StreamState, input: &Input<'_>, event: &Event<'_>, sighting: &Sighting<'_>) -> u32 {
+/// How many failed logins a line settles that names this host itself, or none.
+pub fn failures(
+    stream: &mut StreamState,
+    input: &Input<'_>,
+    named: &[u8],
+    event: &Event<'_>,
+    sighting: &Sighting<'_>,
+) -> u32 {
     match event.action {
         Action::Request { status } => {
-            note_request(stream, input, named_host(input, event), sighting.time);
+            note_request(stream, input, named, sighting.time);
             u32::from(input.web_logins.is_failure(event, status))
         }
         // A file of errors alone counts at once; in syslog the request may stand behind its error.
-        Action::LoginFailed { shape: Shape::ErrorLog, times } if named_host(input, event).is_empty() => times,
+        Action::LoginFailed { shape: Shape::ErrorLog, times } if named.is_empty() => times,
         Action::LoginFailed { times, shape } => stream.sessions.observe(sighting, event, shape, times),
         Action::LoginSucceeded { .. } => {
             stream.sessions.accept(event, sighting.time);
@@ -51,20 +57,20 @@ pub fn note_request(stream: &mut StreamState, input: &Input<'_>, named: &[u8], t
     }
 }
 
-/// Whether an error log's line tells of a failed login that the answer 401 of a request tells of, too.
-pub fn is_left_to_access_log(stream: &StreamState, input: &Input<'_>, event: &Event<'_>, time: i64) -> bool {
+/// Whether an error log's line, which names this host itself or none, tells of a failed login that the answer 401 of a request tells of, too.
+pub fn is_left_to_access_log(
+    stream: &StreamState,
+    input: &Input<'_>,
+    named: &[u8],
+    event: &Event<'_>,
+    time: i64,
+) -> bool {
     if !matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. }) {
         return false;
     }
-    let named = named_host(input, event);
     let is_read = match input.access_logs {
         Some(access_logs) if !named.is_empty() => access_logs.any_of(named),
         _ => input.requests_are_read,
     };
     is_read || stream.request_hosts.holds(named, time)
-}
-
-/// The host that a line itself names; empty where it is the file's.
-fn named_host<'a>(input: &Input<'_>, event: &Event<'a>) -> &'a [u8] {
-    if std::ptr::eq(event.host.as_ptr(), input.host.as_ptr()) { b"" } else { event.host }
 }

@@ -1,6 +1,6 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access_logs::{AccessLogs, is_access_log};
 use super::ahead::each_block;
 use super::parsed::Parsed;
-use super::scanner::{Input, SavedDetector, Scanner};
+use super::scanner::{Input, Loaded, SavedDetector, Scanner, dropped_in_words, left_in_words};
 use super::stream_state::StreamState;
 use super::{Context, JobError, JobKind, counted, owners};
 use crate::config::Config;
@@ -138,13 +138,10 @@ impl ScanSpec {
         scanner.count_tops();
         scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
-        let known: Vec<String> = state.detectors.keys().cloned().collect();
-        let continued = scanner.load(std::mem::take(&mut state.detectors));
+        let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
         scanner.watch(&self.sources.iter().map(String::as_str).collect());
-        let afresh = known.iter().filter(|rule| self.rules.contains(rule) && !continued.contains(rule));
-        notes.extend(afresh.map(|rule| {
-            format!("rule {rule} was changed, or what it remembered can't be read, and starts counting afresh")
-        }));
+        notes.extend(changed.iter().map(|rule| format!("rule {rule} was changed and starts counting afresh")));
+        problems.extend(broken.iter().map(|(rule, error)| unreadable(rule, error)));
         let files =
             works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
         for source in unread {
@@ -177,12 +174,13 @@ impl ScanSpec {
         let mut findings = settled;
         findings.extend(scanner.findings());
         for (rule, dropped) in scanner.dropped() {
-            problems.push(format!("rule {rule} dropped {dropped} events: too many different subjects at once"));
+            problems.push(dropped_in_words(&rule, dropped));
         }
         for (rule, lost) in scanner.lost_pages() {
-            let pages = counted(lost as usize, "page");
-            problems
-                .push(format!("{pages} of what rule {rule} remembered can't be read; it counts their subjects afresh"));
+            let parts = counted(lost as usize, "part");
+            problems.push(format!(
+                "{parts} of what rule {rule} remembered can't be read; whom they were about is counted afresh"
+            ));
         }
         let total = scanner.total;
         if total.late > 0 {
@@ -192,8 +190,7 @@ impl ScanSpec {
             ));
         }
         if scanner.left_to_access_logs > 0 {
-            let n = scanner.left_to_access_logs;
-            notes.push(format!("{n} failed logins that error logs tell of are left to the access logs' answers 401"));
+            notes.push(left_in_words(scanner.left_to_access_logs));
         }
         let record = ScanRecord {
             at: context.clock.now(),
@@ -272,6 +269,7 @@ fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
     };
     let mut state = State { streams, ..State::default() };
     let mut pages: BTreeMap<String, BTreeMap<u16, Option<String>>> = BTreeMap::new();
+    let mut broken = BTreeSet::new();
     for (part, text) in parts {
         if let Some((rule, page)) = page_of_part(&part) {
             pages.entry(rule.to_owned()).or_default().insert(page, Some(text));
@@ -283,24 +281,27 @@ fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
                 state.detectors.insert(rule.to_owned(), detector);
             }
             Err(error) => {
-                problems
-                    .push(format!("what rule {rule} remembered can't be read ({error}); it starts counting afresh"));
+                problems.push(unreadable(rule, &error));
+                broken.insert(rule.to_owned());
             }
         }
     }
     for (rule, detector) in &mut state.detectors {
         detector.pages = pages.remove(rule).unwrap_or_default();
     }
-    let told = |rule: &String| problems.iter().any(|problem| problem.starts_with(&format!("what rule {rule} ")));
-    let headless: Vec<String> = pages.into_keys().filter(|rule| !told(rule)).collect();
     let gone = |rule| format!("what rule {rule} remembered is not there but in part; it starts counting afresh");
-    problems.extend(headless.into_iter().map(gone));
+    problems.extend(pages.into_keys().filter(|rule| !broken.contains(rule)).map(gone));
     state
 }
 
+fn unreadable(rule: &str, error: &serde_json::Error) -> String {
+    format!("what rule {rule} remembered can't be read ({error}); it starts counting afresh")
+}
+
 fn restored_streams(text: &str, problems: &mut Vec<String>) -> Option<BTreeMap<String, Stream>> {
-    let problem =
-        |error| format!("what was remembered of the last scan can't be read ({error}); everything is read again");
+    let problem = |error| {
+        format!("what was remembered of the last scan can't be read ({error}); everything is read, and counted, again")
+    };
     serde_json::from_str(text).map_err(|error| problems.push(problem(error))).ok()
 }
 

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 use super::access_logs::AccessLogs;
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
+use super::counted;
 use super::facts::{CATEGORIES, Facts, category_index};
 use super::failures::{failures, is_left_to_access_log, note_request, settled_action};
 use super::interests::Interests;
@@ -205,11 +206,11 @@ impl Scanner {
                 if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
                     event.host = host;
                 }
-                let line = untrusted::without_filling(line.line);
+                let (named, line) = (line.host(), untrusted::without_filling(line.line));
                 let (file, number, kept, who) = (&file, input.number, OnceCell::new(), OnceCell::new());
                 let (failures, urgent) = (0, false);
                 let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept, who };
-                self.settle_failures(stream, input, &mut sighting);
+                self.settle_failures(stream, input, named, &mut sighting);
                 sighting.urgent = sighting.event.is_some_and(|event| self.triage.is_urgent(event.action));
                 facts.push(Facts::of(&sighting));
                 sightings.push(sighting);
@@ -257,12 +258,18 @@ impl Scanner {
         Some(facts)
     }
 
-    /// Finds out how many failed logins a line settles, given what its stream told before.
-    fn settle_failures(&mut self, stream: &mut StreamState, input: &Input<'_>, sighting: &mut Sighting<'_>) {
+    /// Finds out how many failed logins a line settles that names this host itself, or none, given what its stream told before.
+    fn settle_failures(
+        &mut self,
+        stream: &mut StreamState,
+        input: &Input<'_>,
+        named: &[u8],
+        sighting: &mut Sighting<'_>,
+    ) {
         let Some(event) = &sighting.event else { return };
-        let is_left = is_left_to_access_log(stream, input, event, sighting.time);
+        let is_left = is_left_to_access_log(stream, input, named, event, sighting.time);
         self.left_to_access_logs += u64::from(is_left);
-        sighting.failures = if is_left { 0 } else { failures(stream, input, event, sighting) };
+        sighting.failures = if is_left { 0 } else { failures(stream, input, named, event, sighting) };
         if let Some(event) = sighting.event.as_mut() {
             event.action = settled_action(stream, event, sighting.time);
         }
@@ -422,17 +429,21 @@ impl Scanner {
         self.rules.iter_mut().map(save).collect()
     }
 
-    /// Takes up the detectors' states; returns the rules that go on from theirs. A rule that is new or was changed,
-    /// or whose state can't be read, starts afresh.
-    pub fn load(&mut self, mut saved: BTreeMap<String, SavedDetector>) -> Vec<String> {
-        let mut continued = Vec::new();
+    /// Takes up the detectors' states. A rule that is new or was changed, or whose state can't be read, starts afresh.
+    pub fn load(&mut self, mut saved: BTreeMap<String, SavedDetector>) -> Loaded {
+        let mut loaded = Loaded::default();
         for Running { rule, detector, .. } in &mut self.rules {
             let Some(SavedDetector { fingerprint, state: head, pages }) = saved.remove(&rule.name) else { continue };
-            if fingerprint == detect::fingerprint(rule) && detector.load(Remembered { head, pages }).is_ok() {
-                continued.push(rule.name.clone());
+            if fingerprint != detect::fingerprint(rule) {
+                loaded.changed.push(rule.name.clone());
+                continue;
+            }
+            match detector.load(Remembered { head, pages }) {
+                Ok(()) => loaded.continued.push(rule.name.clone()),
+                Err(error) => loaded.broken.push((rule.name.clone(), error)),
             }
         }
-        continued
+        loaded
     }
 
     /// How many events the rules dropped because there were too many subjects.
@@ -564,6 +575,30 @@ impl Scanner {
             buckets.entry(bucket).or_default().add(counts);
         }
     }
+}
+
+/// That a rule dropped events, in words.
+pub fn dropped_in_words(rule: &str, events: u64) -> String {
+    let events = counted(events as usize, "event");
+    format!("rule {rule} dropped {events}: it remembers no more at once; its only and allow may say whom it is about")
+}
+
+/// That failed logins were left to access logs, in words.
+pub fn left_in_words(failures: u64) -> String {
+    let are = if failures == 1 { "is" } else { "are" };
+    let failures = counted(failures as usize, "failed login");
+    format!("{failures} that error logs tell of {are} left to the access logs' answers 401")
+}
+
+/// Which rules go on from what they remembered.
+#[derive(Default)]
+pub struct Loaded {
+    /// These.
+    pub continued: Vec<String>,
+    /// These were changed since.
+    pub changed: Vec<String>,
+    /// What these remembered can't be read, and why.
+    pub broken: Vec<(String, serde_json::Error)>,
 }
 
 /// A detector's state as stored.

@@ -322,8 +322,7 @@ pub enum Action {
     Other,
 }
 
-/// The shapes in which one failed login shows up, strongest first. Lines of one session (host, pid and
-/// address) are merged: the failures of its strongest shape count, or those of keys where they are more, and the others repeat them.
+/// The shapes in which one failed login shows up, strongest first. Lines of one address in one session (host and pid) are merged: the failures of its strongest shape count, or those of keys where they are more, and the others repeat them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.

@@ -895,7 +895,7 @@ fn what_is_remembered_of_some_addresses_may_be_damaged_and_costs_nothing_else() 
     append(&bed, "auth.log", &tries(5, 2));
     let run = bed.run_job("scan", AT);
     assert_eq!(run.outcome, logkeeper::model::Outcome::Partial, "{:?}", run.notes);
-    let told = "1 page of what rule failed-logins remembered can't be read; it counts their subjects afresh";
+    let told = "1 part of what rule failed-logins remembered can't be read; whom they were about is counted afresh";
     assert!(run.notes.iter().any(|note| note == told), "{:?}", run.notes);
     let found = counts(&bed);
     assert!((90..100).contains(&found.len()) && found.iter().all(|count| *count == 5), "{found:?}");
