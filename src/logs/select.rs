@@ -107,9 +107,14 @@ fn leads_to_other_logs(link: &walkdir::DirEntry, folder: &Path, depth: usize, pa
 /// Where the systemd journal is, on the disk or in memory.
 const JOURNALS: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 
-/// The folders in which a source's logs are, so far as they exist: one that is watched tells when a log grows.
+/// The folders in which a source's logs are: one that is watched tells when a log grows. Of one that doesn't exist the nearest above it that
+/// does: it tells when that one is made.
 pub fn folders(source: &Source) -> Vec<PathBuf> {
-    let patterns = source.files.iter().map(|pattern| literal_folder(pattern));
+    let nearest = |(folder, depth): (PathBuf, usize)| match folder.ancestors().find(|above| above.is_dir()) {
+        Some(above) if above != folder => (above.to_owned(), 1),
+        _ => (folder, depth),
+    };
+    let patterns = source.files.iter().map(|pattern| nearest(literal_folder(pattern)));
     let journals = journal_folders(source).into_iter().map(|folder| (folder, 2));
     let inside = |(folder, depth): (PathBuf, usize)| {
         let entries = WalkDir::new(folder).max_depth(depth.saturating_sub(1)).into_iter().filter_map(Result::ok);

@@ -145,6 +145,27 @@ fn without_watches_logs_are_looked_at() {
 }
 
 #[test]
+fn a_folder_that_is_not_there_yet_or_for_a_while_is_followed_as_soon_as_it_is_made() {
+    let bed = bed();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\", \"DIR/app/logs/*.log\"]\n");
+    let daemon = following(&bed);
+    let place = bed.path("app/logs");
+    for round in 0..2 {
+        std::fs::create_dir_all(&place).unwrap();
+        let (ip, started) = (format!("203.0.113.{round}"), Instant::now());
+        std::fs::write(place.join("a.log"), attack(&ip)).unwrap();
+        wait_until("the attack is on record", SOON, || {
+            let found = bed.store().findings(&Default::default()).unwrap();
+            found.iter().any(|stored| stored.finding.subject_words() == ip)
+        });
+        assert!(started.elapsed() < Duration::from_secs(3), "it was only looked at in round {round}");
+        std::fs::remove_dir_all(bed.path("app")).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    assert_eq!(daemon.end(), 0);
+}
+
+#[test]
 fn a_folder_that_is_made_again_is_followed_at_once() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*/auth.log\"]\n").file("jobs/scan.toml", JOB);
