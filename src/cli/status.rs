@@ -21,6 +21,9 @@ const TOLD: usize = 5;
 /// How far back messages that could not be delivered are told.
 const MAIL_PERIOD: TimeDelta = TimeDelta::days(7);
 
+/// With less room than this, in bytes, the database may not be written.
+const LEAST_SPACE: u64 = 8 << 20;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Print JSON
@@ -90,6 +93,7 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
             help: "systemctl start logkeeper, or by hand: logkeeper daemon".to_owned(),
         });
     }
+    problems.extend(full_disk(config));
     problems.extend(failing(config, store)?);
     problems.extend(undelivered(store, config, now)?);
     problems
@@ -110,6 +114,20 @@ fn gather(config: &Config, store: &Store) -> anyhow::Result<Status> {
         paused: paused.keys().cloned().collect(),
         jobs: config.jobs.len(),
         next: next.min_by_key(|next| next.at),
+    })
+}
+
+/// A disk on which nothing can be put on record any more.
+fn full_disk(config: &Config) -> Option<Trouble> {
+    let space = rustix::fs::statvfs(&config.state).ok()?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    (free < LEAST_SPACE).then(|| Trouble {
+        what: format!(
+            "{} KiB are left on the disk of {}: runs can't be put on record",
+            free >> 10,
+            config.state.display()
+        ),
+        help: format!("make room there: df {}", config.state.display()),
     })
 }
 

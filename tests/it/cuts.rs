@@ -786,7 +786,7 @@ fn a_log_that_is_rotated_into_another_folder_counts_once_however_it_gets_there()
         };
         write(20);
         for day in 21..24 {
-            let old = bed.path(&format!("log/old/auth.log-202611{day}"));
+            let old = bed.path(format!("log/old/auth.log-202611{day}").as_str());
             if copied {
                 std::fs::copy(&live, &old).unwrap();
                 std::fs::write(&live, "").unwrap();

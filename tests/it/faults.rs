@@ -264,6 +264,25 @@ fn of_fifty_daemons_started_at_once_one_runs() {
 }
 
 #[test]
+fn a_full_disk_of_the_database_is_told_by_status() {
+    let name = "a_full_disk_of_the_database_is_told_by_status";
+    if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
+        return skip(name, "root");
+    }
+    let bed = TestBed::new();
+    bed.main("");
+    assert!(!bed.run(&["status"]).stdout.contains("are left on the disk"));
+    let state = bed.path("state");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&state).output().unwrap();
+    if !mounted.status.success() {
+        return skip(name, "the right to mount a tmpfs");
+    }
+    let told = bed.run(&["status"]);
+    assert!(Command::new("umount").arg(&state).status().unwrap().success());
+    assert!(told.code != 0 && told.stdout.contains("KiB are left on the disk of"), "{told:?}");
+}
+
+#[test]
 fn many_that_create_the_database_at_once_all_open_it() {
     for _ in 0..200 {
         let folder = tempfile::tempdir().unwrap();
