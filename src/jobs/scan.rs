@@ -128,7 +128,7 @@ impl ScanSpec {
         &self,
         context: &Context<'_>,
         mut state: State,
-        Found { works, unread, access_logs }: Found<'_>,
+        found: Found<'_>,
         first_scan: bool,
         notes: &mut Vec<String>,
         problems: &mut Vec<String>,
@@ -142,28 +142,10 @@ impl ScanSpec {
         scanner.watch(&self.sources.iter().map(String::as_str).collect());
         notes.extend(changed.iter().map(|rule| format!("rule {rule} was changed and starts counting afresh")));
         problems.extend(broken.iter().map(|(rule, error)| unreadable(rule, error)));
-        let files =
-            works.iter().map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
-        for source in unread {
-            scanner.unread(source);
-        }
-        // Before others are read, so that what they end is not forgotten yet.
-        settle_left_open(&mut scanner, &mut state, context, |name| !works.iter().any(|work| work.name == name));
-        let last = works.len().saturating_sub(1);
-        for (index, work) in works.into_iter().enumerate() {
-            if index == last {
-                let others = state.streams.iter().filter(|(name, _)| **name != work.name);
-                scanner.last_stream(others.map(|(_, stream)| &stream.state));
-            }
-            let stream = state.streams.entry(work.name.clone()).or_default();
-            let (source, troubles) = (work.source, problems.len());
-            read_stream(&mut scanner, stream, work, &access_logs, context, notes, problems)?;
-            if problems.len() > troubles {
-                scanner.unread(&source.name);
-            }
-        }
-        settle_left_open(&mut scanner, &mut state, context, |_| true);
-        let settled = scanner.settle(state.streams.values().map(|stream| &stream.state));
+        let works = found.works.iter();
+        let files = works.map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
+        let unread = read(&mut scanner, &mut state, found, context, notes, problems)?;
+        let mut findings = scanner.settle(state.streams.values().map(|stream| &stream.state));
         let unstorable = |error| JobError::Failed(format!("what is to be remembered can't be stored: {error}"));
         state.detectors = scanner.save().map_err(unstorable)?;
         let saved = stored(&mut state).map_err(unstorable)?;
@@ -171,27 +153,9 @@ impl ScanSpec {
         for stream in state.streams.values_mut() {
             scanner.flush_sessions(&mut stream.state, "", true);
         }
-        let mut findings = settled;
         findings.extend(scanner.findings());
-        for (rule, dropped) in scanner.dropped() {
-            problems.push(dropped_in_words(&rule, dropped));
-        }
-        for (rule, lost) in scanner.lost_pages() {
-            let parts = counted(lost as usize, "part");
-            problems.push(format!(
-                "{parts} of what rule {rule} remembered can't be read; whom they were about is counted afresh"
-            ));
-        }
+        tell_of_counts(&scanner, notes, problems);
         let total = scanner.total;
-        if total.late > 0 {
-            notes.push(format!(
-                "{} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late",
-                total.late
-            ));
-        }
-        if scanner.left_to_access_logs > 0 {
-            notes.push(left_in_words(scanner.left_to_access_logs));
-        }
         let record = ScanRecord {
             at: context.clock.now(),
             files,
@@ -210,12 +174,61 @@ impl ScanSpec {
             record: &record,
             continued: &continued,
             read_again: state.read_again,
-            unread: !problems.is_empty(),
+            unread,
             alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
         };
         let outcome = context.store.commit_scan(&commit)?;
         Ok((record, outcome))
+    }
+}
+
+/// Reads what there is to read; says whether not all of it could be.
+fn read(
+    scanner: &mut Scanner,
+    state: &mut State,
+    Found { works, unread, access_logs }: Found<'_>,
+    context: &Context<'_>,
+    notes: &mut Vec<String>,
+    problems: &mut Vec<String>,
+) -> Result<bool, JobError> {
+    let mut is_unread = !unread.is_empty();
+    unread.into_iter().for_each(|source| scanner.unread(source));
+    // Before others are read, so that what they end is not forgotten yet.
+    settle_left_open(scanner, state, context, |name| !works.iter().any(|work| work.name == name));
+    let last = works.len().saturating_sub(1);
+    for (index, work) in works.into_iter().enumerate() {
+        if index == last {
+            let others = state.streams.iter().filter(|(name, _)| **name != work.name);
+            scanner.last_stream(others.map(|(_, stream)| &stream.state));
+        }
+        let stream = state.streams.entry(work.name.clone()).or_default();
+        let (source, troubles) = (work.source, problems.len());
+        read_stream(scanner, stream, work, &access_logs, context, notes, problems)?;
+        if problems.len() > troubles {
+            scanner.unread(&source.name);
+            is_unread = true;
+        }
+    }
+    settle_left_open(scanner, state, context, |_| true);
+    Ok(is_unread)
+}
+
+/// What has to be said of what was counted, and what was not.
+fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec<String>) {
+    problems.extend(scanner.dropped().into_iter().map(|(rule, dropped)| dropped_in_words(&rule, dropped)));
+    problems.extend(scanner.lost_pages().into_iter().map(|(rule, lost)| {
+        let parts = counted(lost as usize, "part");
+        format!("{parts} of what rule {rule} remembered can't be read; whom they were about is counted afresh")
+    }));
+    let late = scanner.total.late;
+    if late > 0 {
+        notes.push(format!(
+            "{late} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late"
+        ));
+    }
+    if scanner.left_to_access_logs > 0 {
+        notes.push(left_in_words(scanner.left_to_access_logs));
     }
 }
 
@@ -480,10 +493,7 @@ fn read_journal(
         scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
         scanner.after_block(&mut stream.state, &source.name);
         scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
-        let mut failed = |error: String| {
-            problems.push(format!("source {}: {error}", source.name));
-            scanner.unread(&source.name);
-        };
+        let mut failed = |error: String| problems.push(format!("source {}: {error}", source.name));
         entries.complaint.take().into_iter().for_each(&mut failed);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
         stream.journal = entries.cursor.or(stream.journal.take());
