@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::{Lines, MAX_LINE, split};
-use crate::model::event::parse_ip;
+use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Formats};
 use crate::parse::{AutoParser, Context, YearRule};
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::lines::MAX_LINE;
 use crate::model::Source;
-use crate::model::event::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
+use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;

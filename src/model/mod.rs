@@ -9,6 +9,7 @@ pub mod finding;
 pub mod format;
 pub mod job;
 pub mod message;
+pub mod peer;
 pub mod problem;
 pub mod rotate;
 pub mod rule;
@@ -19,6 +20,7 @@ pub mod tally;
 pub mod top;
 mod triage;
 pub mod untrusted;
+pub mod writer;
 
 pub use archive::{ArchiveEntry, ArchiveSpec, Member, VerifySpec};
 pub use channel::{
@@ -27,7 +29,7 @@ pub use channel::{
 };
 pub use copies::{CopyPlace, S3Spec};
 pub use cron::Expression;
-pub use event::{Action, Address, Category, Event, Peer};
+pub use event::{Action, Category, Event};
 pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
 pub use format::{Format, Formats};
 pub use job::{
@@ -38,6 +40,7 @@ pub use message::{
     About, Attachment, DeliveryState, Document, DocumentKind, Frozen, Image, Intent, Item, Mail, Message, RunNews,
     Telling,
 };
+pub use peer::{Address, Peer};
 pub use problem::Problem;
 pub use rotate::{Create, Every, Method, Names, RotateSpec, Signal, SignalSpec};
 pub use rule::{Exemption, Field, Needle, Rule, RuleKind, Selection, StatusClass, Technique, Who, is_answer};

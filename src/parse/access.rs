@@ -9,7 +9,7 @@ use memchr::{memchr, memmem};
 use super::marks::{Marks, first_marks, leading_digits};
 use super::time::{WallClock, clock, four, month, offset, two, with_offset};
 use super::{Context, Parser, PlainRequest};
-use crate::model::event::{leading_ipv4, parse_ip};
+use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser; it remembers the last minute's stamp.

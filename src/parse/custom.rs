@@ -12,8 +12,9 @@ use super::access::stamp;
 use super::json::{Object, mended as mended_json, object, value};
 use super::time::{WallClock, rfc3339};
 use super::{Context, Parser, joined};
-use crate::model::event::{Shape, parse_ip};
+use crate::model::event::Shape;
 use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
+use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.

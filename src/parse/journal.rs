@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
-use crate::model::event::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
+use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 use crate::model::{Event, Peer};
 
 /// The parser.

@@ -11,7 +11,8 @@ use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
-use crate::model::event::{Shape, leading_ipv4, parse_ip};
+use crate::model::event::Shape;
+use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Event, Peer};
 
 /// Reads a message of sshd that stands for `times` equal ones into the event.

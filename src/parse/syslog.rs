@@ -12,7 +12,8 @@ use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
-use crate::model::event::{BY_ANYBODY, PRINTED, Shape, WebServer, is_about_logins, web_server};
+use crate::model::event::Shape;
+use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.

@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::syslog::number;
 use super::time::{clock, month};
-use crate::model::event::is_about_logins;
+use crate::model::writer::is_about_logins;
 
 /// What stands behind the stamp.
 #[derive(Debug, PartialEq)]

@@ -11,7 +11,8 @@ use memchr::memchr;
 use super::syslog::number;
 use super::time::{Clock, clock, four, offset, two, with_offset};
 use super::{Parser, joined};
-use crate::model::event::{Shape, parse_ip};
+use crate::model::event::Shape;
+use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
 /// Commands of FTP (RFC 959, 2228, 2389, 3659, 7151) and of SMTP (RFC 5321, 4954), whose replies are no HTTP statuses.
