@@ -325,7 +325,7 @@ pub(super) fn scan_file(
         }
     };
     let before = scanner.total;
-    let fallback = lines.identity.modified();
+    let (fallback, present) = (lines.identity.modified(), SystemClock.now().timestamp());
     let year = reading.year.map_or(YearRule::Before(fallback), YearRule::From);
     let place = reading.source_of(path);
     let configured = place.as_ref().map(|(source, _)| *source);
@@ -336,7 +336,8 @@ pub(super) fn scan_file(
     let web_logins = configured.map_or(&usual, |source| &source.web_logins);
     let host = &place.as_ref().map(|(source, path)| source.host_of(path)).unwrap_or_default();
     let requests_are_read = access_logs.iter().any(|other| **other != path);
-    let mut input = Input { source, file, number: 0, fallback, host, web_logins, requests_are_read, access_logs: None };
+    let mut input =
+        Input { source, file, number: 0, fallback, present, host, web_logins, requests_are_read, access_logs: None };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));
     let mut passed_over = 0;
     let read = each_block(&mut lines, &mut parser, None, |parsed, overlong| {

@@ -88,6 +88,9 @@ fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
 /// An account in small letters: Windows and directories take its name in any, and tell of a failure as it was typed and of a login as
 /// it is.
 fn push_account(key: &mut Vec<u8>, account: &[u8]) -> bool {
+    if !account.is_ascii() {
+        return push_text(key, b'u', printable(account).to_lowercase().as_bytes());
+    }
     let start = key.len();
     push_text(key, b'u', account);
     // Behind the tag and the length.
@@ -201,9 +204,11 @@ mod tests {
             key
         };
         let long = [b'X'; 65];
-        for (one, other) in [(&b"ADMINISTRATOR"[..], &b"Administrator"[..]), (&long, &[b'x'; 65])] {
-            assert_eq!(key(one), key(other));
-            assert_eq!(fields(&key(one))[0].1.as_bytes(), one.to_ascii_lowercase());
+        let large = "M\u{dc}LLER".as_bytes();
+        for (one, other) in [(&b"ADMINISTRATOR"[..], "administrator"), (&long, &"x".repeat(65)), (large, "m\u{fc}ller")]
+        {
+            assert_eq!(key(one), key(other.as_bytes()));
+            assert_eq!(fields(&key(one))[0].1, other);
         }
         assert_ne!(key(b"admin"), key(b"adm1n"));
     }

@@ -66,8 +66,8 @@ pub fn settle(found: &mut Vec<(&Source, logs::Stream)>, known: &mut BTreeMap<Str
 }
 
 /// What another stream knows of the log that a file was copied or compressed from: of one that is there, as far as it was read; what is known
-/// of one that is gone, or was emptied, goes with the copy. A log that is written may just begin like one in another folder, or like an older one of
-/// its own stream.
+/// of one that is gone, or was emptied, goes with the copy. A log that is written may just begin like an older one of its own stream, and one of another
+/// folder like many.
 fn of_original(
     known: &mut BTreeMap<String, Stream>,
     paths: &HashMap<Number, PathBuf>,
@@ -79,26 +79,35 @@ fn of_original(
         return None;
     }
     let mut copy = logs::Copy::open(&file.path)?;
-    if own.iter().any(|position| copy.begins_as(position)) {
-        return None;
-    }
+    let own = own.iter().filter(|position| copy.begins_as(position)).map(|position| position.head_len).max();
     let is_beside = |other: &str| Path::new(other).parent() == file.path.parent();
-    let others = known.keys().filter(|other| *other != name && (file.rotated || is_beside(other)));
+    let may_be_moved = |other: &str| file.rotated && is_above_or_below(Path::new(other), Path::new(name));
+    let others = known.keys().filter(|other| *other != name && (is_beside(other) || may_be_moved(other)));
     let mut others: Vec<String> = others.cloned().collect();
     others.sort_by_key(|other| !is_beside(other));
     for other in others {
         let Some(stream) = known.get_mut(&other) else { continue };
         let positions = &mut stream.cursor.positions;
-        let Some(at) = positions.iter().rposition(|position| copy.begins_as(position)) else { continue };
-        let original = paths.get(&number_of(&positions[at])).filter(|original| logs::is_of(original, &positions[at]));
-        match original {
-            Some(original) if copy.has_text_of(original) => return Some(positions[at].clone()),
-            Some(_) => {}
-            None if copy.reaches(&positions[at]) => return Some(positions.remove(at)),
-            None => {}
+        let is_its = |position: &Position| Some(position.head_len) > own && copy.begins_as(position);
+        let Some(at) = positions.iter().rposition(is_its) else { continue };
+        // The copy may have got the number of the one that is gone.
+        let original = paths.get(&number_of(&positions[at])).filter(|original| **original != file.path);
+        if original.is_some_and(|original| copy.has_text_of(original)) {
+            return Some(positions[at].clone());
+        }
+        let is_there = original.is_some_and(|original| logs::is_of(original, &positions[at]));
+        if !is_there && copy.reaches(&positions[at]) {
+            // From now on it is told by the copy, of which there may be another one.
+            return Some(copy.taking(&positions.remove(at)));
         }
     }
     None
+}
+
+/// Whether two logs of the same name are so placed that one may be rotated into the other's folder.
+fn is_above_or_below(one: &Path, other: &Path) -> bool {
+    let (folder, other_folder) = (one.parent().unwrap_or(one), other.parent().unwrap_or(other));
+    one.file_name() == other.file_name() && (folder.starts_with(other_folder) || other_folder.starts_with(folder))
 }
 
 /// Takes what these streams know of a file; of several places the furthest.

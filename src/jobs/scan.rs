@@ -27,8 +27,6 @@ struct State {
     /// By path of the live file, or `journal SOURCE`.
     streams: BTreeMap<String, Stream>,
     detectors: BTreeMap<String, SavedDetector>,
-    /// Whether nothing is known, so that everything is read from its beginning.
-    read_again: bool,
 }
 
 /// What is remembered of a stream.
@@ -173,7 +171,6 @@ impl ScanSpec {
             tops: &scanner.tops(),
             record: &record,
             continued: &continued,
-            read_again: state.read_again,
             unread,
             alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
@@ -275,10 +272,9 @@ fn stored(state: &mut State) -> serde_json::Result<StateChange> {
 }
 
 fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
-    let nothing = State { read_again: true, ..State::default() };
-    let Some(ScanState(mut parts)) = stored else { return nothing };
+    let Some(ScanState(mut parts)) = stored else { return State::default() };
     let Some(streams) = restored_streams(&parts.remove(STREAMS).unwrap_or_default(), problems) else {
-        return nothing;
+        return State::default();
     };
     let mut state = State { streams, ..State::default() };
     let mut pages: BTreeMap<String, BTreeMap<u16, Option<String>>> = BTreeMap::new();
@@ -413,6 +409,7 @@ fn read_stream<'a>(
             file: file.clone(),
             number: plan.position.line,
             fallback: modified,
+            present: context.clock.now().timestamp(),
             host: &host,
             web_logins: &source.web_logins,
             requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
@@ -482,6 +479,7 @@ fn read_journal(
         file: JOURNAL.into(),
         number: 0,
         fallback: now,
+        present: context.clock.now().timestamp(),
         host: "",
         web_logins: &source.web_logins,
         requests_are_read: access_logs.any_besides(false, ""),
@@ -578,7 +576,7 @@ mod tests {
             let rules = shipped_rules();
             let detectors = Scanner::new(rules.iter(), 0, chrono_tz::UTC).save().unwrap();
             let streams = BTreeMap::from([("/var/log/auth.log".to_owned(), Stream::default())]);
-            let StateChange(parts) = stored(&mut State { streams, detectors, read_again: false }).unwrap();
+            let StateChange(parts) = stored(&mut State { streams, detectors }).unwrap();
             let parts: BTreeMap<String, String> =
                 parts.into_iter().filter_map(|(part, text)| Some((part, text?))).collect();
             (parts, rules.len())

@@ -90,6 +90,8 @@ pub struct Input<'a> {
     pub number: u64,
     /// For lines without a stamp in a log without stamps, seconds since 1970 UTC.
     pub fallback: i64,
+    /// The time at which it is read, seconds since 1970 UTC.
+    pub present: i64,
     /// The host that wrote it, for lines that don't say so; empty where that is not known.
     pub host: &'a str,
     /// What a failed login looks like in it.
@@ -197,7 +199,7 @@ impl Scanner {
             for line in chunk.lines() {
                 input.number += 1;
                 let wrote = if line.host().is_empty() { host } else { line.host() };
-                let (time, late) = stream.place_in_time(line.time(), input.fallback, wrote, self.now);
+                let (time, late) = stream.place_in_time(line.time(), input.fallback, wrote, self.now, input.present);
                 if !all && let Some(known) = self.facts(stream, input, line, time, late) {
                     facts.push(known);
                     continue;

@@ -45,16 +45,24 @@ impl StreamState {
     }
 
     /// When a line of that host was written that has this stamp, or else stands in a log without stamps of that time, and whether that is late.
-    /// `now` is the time of the run. All in seconds since 1970 UTC.
-    pub fn place_in_time(&mut self, stamp: Option<i64>, fallback: i64, host: &[u8], now: i64) -> (i64, bool) {
+    /// `now` is the time of the run, `present` that at which it is read. All in seconds since 1970 UTC.
+    pub fn place_in_time(
+        &mut self,
+        stamp: Option<i64>,
+        fallback: i64,
+        host: &[u8],
+        now: i64,
+        present: i64,
+    ) -> (i64, bool) {
         let time = stamp.or(self.latest).unwrap_or(fallback);
         let late = self.latest.is_some_and(|latest| time < latest.saturating_sub(LATENESS));
         self.note_late(late.then_some(time), host);
         if let Some(stamp) = stamp {
-            // A stamp ahead of the run is a clock gone wrong.
-            let stamp = stamp.min(now);
-            self.latest = Some(self.latest.map_or(stamp, |latest| latest.max(stamp)));
             self.active = now;
+            // A stamp so far ahead is a clock gone wrong, and says nothing of other lines.
+            if stamp <= present.saturating_add(ACTIVE) {
+                self.latest = Some(self.latest.map_or(stamp, |latest| latest.max(stamp)));
+            }
         }
         (time, late)
     }

@@ -257,9 +257,14 @@ impl Copy {
         *self.digests.entry(position.head_len).or_insert_with(|| digest(head)) == position.head
     }
 
-    /// Whether one of both files is how the other begins.
+    /// As far read as the file that it was made from.
+    pub fn taking(&self, position: &Position) -> Position {
+        as_far_as(position, self.lines.identity)
+    }
+
+    /// Whether one of both files is how the other begins; an empty one has nothing of any.
     pub fn has_text_of(&self, other: &Path) -> bool {
-        same_text(other, &self.path)
+        std::fs::metadata(other).is_ok_and(|other| other.len() > 0) && same_text(other, &self.path)
     }
 
     /// Whether it has all that was read to this position.

@@ -202,7 +202,7 @@ fn names_hidden(pattern: &str) -> bool {
 /// assert_eq!(rotation_of("access.log-2026-11-20.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log.2026-11-20.gz").0, "access.log");
 /// assert_eq!(rotation_of("access.log-20261120-143000").0, "access.log");
-/// assert_eq!(rotation_of("access.log_2026-11-20T14:30:00.gz").0, "access.log");
+/// assert_eq!(rotation_of("access.log-2026-11-20T14:30:00.gz").0, "access.log");
 /// assert_eq!(rotation_of("access-20261120.log").0, "access-20261120.log");
 /// assert_eq!(rotation_of("access.log").0, "access.log");
 /// ```
@@ -217,7 +217,7 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
     {
         return (base, Rotation::Numbered(std::cmp::Reverse(number)));
     }
-    let dated = plain.match_indices(['-', '.', '_']).filter(|(at, _)| *at > 0);
+    let dated = plain.match_indices(['-', '.']).filter(|(at, _)| *at > 0);
     let mut dated = dated.filter_map(|(at, _)| Some((&plain[..at], Rotation::Dated(date(&plain[at + 1..])?))));
     if let Some(found) = dated.next() {
         return found;
@@ -246,7 +246,9 @@ fn date(text: &str) -> Option<String> {
     let is_time = time.starts_with(['-', '_', '.', 'T'])
         && time[1..].bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':'))
         && matches!(time_digits.len(), 2..=6 | 9..=10);
-    (time.is_empty() || is_time).then(|| digits(date) + &time_digits)
+    // Of these centuries: other numbers may be anybody's.
+    let is_date = date.starts_with("20") || date.len() == 10;
+    (time.is_empty() || is_time && is_date).then(|| digits(date) + &time_digits)
 }
 
 /// The deepest folder of a pattern without wildcards, and how many levels below it the pattern reaches.
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn names_with_dates_of_many_kinds_are_of_rotated_logs_and_others_are_not() {
-        let dates = "-20261120 _20261120 .20261120 -20112026 -1795165205 .1795165205 -2026112014 -2026-11-20 .2026-11-20 \
+        let dates = "-20261120 .20261120 -20112026 -1795165205 .1795165205 -2026112014 -2026-11-20 .2026-11-20 \
                      -20261120-1795165205 -20261120-14 -20261120_14 -20261120-143000 -20261120T1430 -2026-11-20-14 \
                      -2026-11-20_14 -2026-11-20_1430 -2026-11-20T14:30:00 -2026-11-20.14-30-00";
         for (base, date) in ["auth.log", "web-1_a.log", "log2"]
@@ -306,9 +308,16 @@ mod tests {
                 assert!(found == base && matches!(rotation, Rotation::Dated(_)), "{name}: {found} {rotation:?}");
             }
         }
-        for name in
-            ["app-2026-11-20.log", "u_ex261120.log", "app-1234567", "app-2026-11-2", "app-20261120-x", "20261120"]
-        {
+        for name in [
+            "app-2026-11-20.log",
+            "app_20261120",
+            "app-12345678-01",
+            "u_ex261120.log",
+            "app-1234567",
+            "app-2026-11-2",
+            "app-20261120-x",
+            "20261120",
+        ] {
             assert_eq!(rotation_of(name), (name, Rotation::Live), "{name}");
         }
         let order = ["a-20261119-235959", "a-20261120", "a-20261120-01", "a-20261120-235959", "a-20261121"];

@@ -386,9 +386,15 @@ impl Who {
     pub fn holds(&self, event: &Event<'_>) -> bool {
         match self {
             Self::Network(network) => event.peer.and_then(|peer| peer.ip()).is_some_and(|ip| network.contains(&ip)),
-            Self::Account(account) => event.user.is_some_and(|user| user.eq_ignore_ascii_case(account.as_bytes())),
+            Self::Account(account) => event.user.is_some_and(|user| is_same_account(user, account)),
         }
     }
+}
+
+/// Whether it is this account, which is written in small letters.
+fn is_same_account(user: &[u8], account: &str) -> bool {
+    user.eq_ignore_ascii_case(account.as_bytes())
+        || !user.is_ascii() && str::from_utf8(user).is_ok_and(|user| user.to_lowercase() == account)
 }
 
 /// Reads a network, or an address as a network of its own. IPv4-mapped IPv6 is IPv4, as in events.
@@ -403,7 +409,7 @@ impl FromStr for Who {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
         if let Some(account) = text.strip_prefix("account ").map(str::trim).filter(|account| !account.is_empty()) {
-            return Ok(Self::Account(account.to_ascii_lowercase()));
+            return Ok(Self::Account(account.to_lowercase()));
         }
         network_or_address(text).map(Self::Network).ok_or_else(|| {
             let message = format!("{text:?} is neither an address nor a network nor an account");

@@ -70,7 +70,8 @@ impl Store {
         let since = filter.since.map_or(i64::MIN, |instant| instant.timestamp());
         let until = filter.until.map_or(i64::MAX, |instant| instant.timestamp());
         self.read(|db| {
-            let values = named_params! { ":rule": filter.rule, ":user": filter.user,
+            let user = filter.user.as_ref().map(|user| user.to_lowercase());
+            let values = named_params! { ":rule": filter.rule, ":user": user,
             ":severities": severities, ":since": since, ":until": until };
             let limit = limit.as_ref().map(|limit| (":limit", limit as &dyn ToSql));
             let values: Vec<(&str, &dyn ToSql)> = values.iter().copied().chain(limit).collect();
@@ -161,10 +162,9 @@ pub(super) struct ToTell {
 struct Known {
     id: i64,
     count: u64,
-    /// How many of them the rule doesn't know of any more.
-    base: u64,
-    /// Whether further lines may change it; so they may what was withdrawn.
+    /// Whether further lines may change it.
     open: bool,
+    /// Whether further lines disproved it.
     withdrawn: bool,
     /// Which account somebody got in as.
     breached: Option<String>,
@@ -175,7 +175,8 @@ struct Known {
 }
 
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
-/// inserted, and open ones that further lines have disproved are removed, or withdrawn where somebody was told.
+/// inserted, and open ones that further lines have disproved are removed, or withdrawn where somebody was told. What a rule has forgotten
+/// stays as it is: what it finds of the same attack is joined to it.
 pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
     let mut result = Reconciled::default();
     let now = commit.now.timestamp();
@@ -186,11 +187,13 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let is_other =
             |known: &Known| !known.open && finding.first > known.last && commit.continued.contains(&finding.rule);
         let known = known(tx, commit, finding, &subject)?.filter(|known| !is_other(known));
-        let base = known.as_ref().map_or(0, |known| known.base_beside(finding, commit));
         let id = match &known {
             None => insert(tx, commit, finding, &subject)?,
-            Some(known) if base == 0 => update(tx, known.id, finding).map(|()| known.id)?,
-            Some(known) => add(tx, known, base, finding).map(|()| known.id)?,
+            Some(known) if known.withdrawn || known.open && commit.continued.contains(&finding.rule) => {
+                update(tx, known.id, finding).map(|()| known.id)?
+            }
+            // The rule knows nothing of what was counted before: it has started afresh since, or was done with it.
+            Some(known) => join(tx, known, finding).map(|()| known.id)?,
         };
         tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
         result.new += usize::from(known.is_none());
@@ -198,8 +201,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
         let lasts = finding.counted == Counted::QuietMinutes;
         // What was withdrawn and is true after all is told like a new one.
         let known = known.filter(|known| !known.withdrawn);
-        let grew =
-            known.as_ref().is_none_or(|known| if lasts { !known.told } else { base + finding.count > known.count });
+        let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
         // That somebody got in can't wait for any cooldown.
         let entered = finding.breach.as_ref().map(|breach| &breach.user);
         let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
@@ -213,7 +215,7 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     }
     let continued = to_json(&commit.continued);
     let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
-    let disproved = format!("{unseen} AND base = 0 AND rule IN (SELECT value FROM json_each(?2))");
+    let disproved = format!("{unseen} AND rule IN (SELECT value FROM json_each(?2))");
     let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
     tx.execute(&sql, params![commit.job, continued])?;
     let sql = format!("UPDATE findings SET open = 0, withdrawn = ?3 WHERE {disproved}");
@@ -222,34 +224,22 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
     Ok(result)
 }
 
-/// Adds what is counted now to what was counted before. What that rests on stays; so does a break-in.
-fn add(tx: &Connection, known: &Known, base: u64, finding: &Finding) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET base = ?2, count = ?2 + ?3, first = min(first, ?4), last = max(last, ?5),
-                   reached = min(reached, ?6), open = ?7, can_wait = min(can_wait, ?8) WHERE id = ?1";
+/// Joins a finding to what is on record of the same attack: the larger count stays, and so do the lines and a break-in. It is closed, so
+/// that what is counted from now on is joined to it, too.
+fn join(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<()> {
+    let sql = "UPDATE findings SET open = 0, count = max(count, ?2), first = min(first, ?3), last = max(last, ?4),
+                   reached = min(reached, ?5), can_wait = min(can_wait, ?6) WHERE id = ?1";
     let f = finding;
-    let values = params![known.id, base as i64, f.count as i64, f.first, f.last, f.reached, f.open, f.can_wait];
+    let values = params![known.id, f.count as i64, f.first, f.last, f.reached, f.can_wait];
     tx.prepare_cached(sql)?.execute(values)?;
     if f.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
-        let values = params![known.id, to_json(&f.breach), f.severity.as_str()];
-        tx.execute("UPDATE findings SET breach = ?2, severity = ?3 WHERE id = ?1", values)?;
+        // The last line shows who got in.
+        let sql = "UPDATE findings SET breach = ?2, severity = ?3, evidence = json_insert(evidence, '$[#]', json(?4))
+                   WHERE id = ?1";
+        let values = params![known.id, to_json(&f.breach), f.severity.as_str(), to_json(&f.evidence.last())];
+        tx.execute(sql, values)?;
     }
     Ok(())
-}
-
-impl Known {
-    /// How many of its events are not among those of a finding about the same, because they were counted before its rule began anew, or
-    /// was done with them.
-    fn base_beside(&self, finding: &Finding, commit: &ScanCommit<'_>) -> u64 {
-        if self.withdrawn {
-            0
-        } else if self.open && commit.continued.contains(&finding.rule) {
-            self.base
-        } else if commit.read_again {
-            self.count.saturating_sub(finding.count)
-        } else {
-            self.count
-        }
-    }
 }
 
 fn known(
@@ -259,18 +249,17 @@ fn known(
     subject: &str,
 ) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL, base FROM findings
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL FROM findings
                WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
         let breach: Option<crate::model::Breach> = json(row, 3)?;
-        let (open, told, withdrawn) = (row.get::<_, bool>(2)?, row.get(4)?, row.get(6)?);
+        let (open, told, withdrawn) = (row.get(2)?, row.get(4)?, row.get(6)?);
         Ok(Known {
             id: row.get(0)?,
             count: count as u64,
-            base: row.get::<_, i64>(7)? as u64,
-            open: open || withdrawn,
+            open,
             withdrawn,
             breached: breach.map(|breach| breach.user),
             told,
@@ -322,10 +311,10 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
 fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
     let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL),
-                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
-                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0)
-               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
-                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, 0)";
+                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
+                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
+               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
+                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)";
     let f = finding;
     let values = params![
         id,

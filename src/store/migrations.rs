@@ -85,7 +85,6 @@ CREATE TABLE findings (
     severity TEXT NOT NULL,
     subject TEXT NOT NULL,
     count INTEGER NOT NULL,
-    base INTEGER NOT NULL DEFAULT 0,
     counted TEXT NOT NULL,
     note TEXT,
     can_wait INTEGER NOT NULL,

@@ -69,8 +69,6 @@ pub struct ScanCommit<'a> {
     pub record: &'a ScanRecord,
     /// The rules whose detectors went on from their stored state, so that they know all that is open.
     pub continued: &'a [String],
-    /// Whether everything was read from its beginning, so that what was counted before is counted once more.
-    pub read_again: bool,
     /// Whether not all could be read.
     pub unread: bool,
     /// Whom to tell.
