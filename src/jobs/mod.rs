@@ -207,3 +207,16 @@ pub fn kind(work: &Work) -> &dyn JobKind {
 pub fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
+
+/// That a rule dropped events, in words.
+pub fn dropped_in_words(rule: &str, events: u64) -> String {
+    let events = counted(events as usize, "event");
+    format!("rule {rule} dropped {events}: it remembers no more at once; its only and allow may say whom it is about")
+}
+
+/// That failed logins were left to access logs, in words.
+pub fn left_in_words(failures: u64) -> String {
+    let are = if failures == 1 { "is" } else { "are" };
+    let failures = counted(failures as usize, "failed login");
+    format!("{failures} that error logs tell of {are} left to the access logs' answers 401")
+}

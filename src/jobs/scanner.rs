@@ -15,7 +15,6 @@ use smallvec::SmallVec;
 use super::access_logs::AccessLogs;
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
-use super::counted;
 use super::facts::{CATEGORIES, Facts, category_index};
 use super::failures::{failures, is_left_to_access_log, note_request, settled_action};
 use super::interests::Interests;
@@ -577,19 +576,6 @@ impl Scanner {
             buckets.entry(bucket).or_default().add(counts);
         }
     }
-}
-
-/// That a rule dropped events, in words.
-pub fn dropped_in_words(rule: &str, events: u64) -> String {
-    let events = counted(events as usize, "event");
-    format!("rule {rule} dropped {events}: it remembers no more at once; its only and allow may say whom it is about")
-}
-
-/// That failed logins were left to access logs, in words.
-pub fn left_in_words(failures: u64) -> String {
-    let are = if failures == 1 { "is" } else { "are" };
-    let failures = counted(failures as usize, "failed login");
-    format!("{failures} that error logs tell of {are} left to the access logs' answers 401")
 }
 
 /// Which rules go on from what they remembered.
