@@ -80,6 +80,10 @@ fn of_original(
     }
     let mut copy = logs::Copy::open(&file.path)?;
     let own = own.iter().filter(|position| copy.begins_as(position)).map(|position| position.head_len).max();
+    // Its own stream knows how it begins, as far as can be known.
+    if own == Some(copy.head_len()) {
+        return None;
+    }
     let is_beside = |other: &str| Path::new(other).parent() == file.path.parent();
     let may_be_moved = |other: &str| file.rotated && is_above_or_below(Path::new(other), Path::new(name));
     let others = known.keys().filter(|other| *other != name && (is_beside(other) || may_be_moved(other)));
@@ -96,7 +100,8 @@ fn of_original(
             return Some(positions[at].clone());
         }
         let is_there = original.is_some_and(|original| logs::is_of(original, &positions[at]));
-        if !is_there && copy.reaches(&positions[at]) {
+        // Where its own stream knows how it begins, one that is gone may be another that began so.
+        if own.is_none() && !is_there && copy.reaches(&positions[at]) {
             // From now on it is told by the copy, of which there may be another one.
             return Some(copy.taking(&positions.remove(at)));
         }

@@ -257,6 +257,11 @@ impl Copy {
         *self.digests.entry(position.head_len).or_insert_with(|| digest(head)) == position.head
     }
 
+    /// How much of its text a position may know.
+    pub fn head_len(&self) -> usize {
+        self.head.len()
+    }
+
     /// As far read as the file that it was made from.
     pub fn taking(&self, position: &Position) -> Position {
         as_far_as(position, self.lines.identity)

@@ -243,11 +243,15 @@ fn date(text: &str) -> Option<String> {
     };
     let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).map(char::from).collect::<String>();
     let time_digits = digits(time);
+    let is_below = |at: usize, limit: u32| {
+        time_digits.get(at..at + 2).is_none_or(|two| two.parse::<u32>().is_ok_and(|number| number < limit))
+    };
+    let is_of_day = matches!(time_digits.len(), 2 | 4 | 6) && is_below(0, 24) && is_below(2, 60) && is_below(4, 60);
     let is_time = time.starts_with(['-', '_', '.', 'T'])
         && time[1..].bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.' | b':'))
-        && matches!(time_digits.len(), 2..=6 | 9..=10);
-    // Of these centuries: other numbers may be anybody's.
-    let is_date = date.starts_with("20") || date.len() == 10;
+        && (is_of_day || matches!(time_digits.len(), 9..=10));
+    // Of this century, whichever end the year stands at: other numbers may be anybody's.
+    let is_date = date.starts_with("20") || date.len() == 10 || date.get(4..6) == Some("20");
     (time.is_empty() || is_time && is_date).then(|| digits(date) + &time_digits)
 }
 
@@ -294,7 +298,7 @@ mod tests {
 
     #[test]
     fn names_with_dates_of_many_kinds_are_of_rotated_logs_and_others_are_not() {
-        let dates = "-20261120 .20261120 -20112026 -1795165205 .1795165205 -2026112014 -2026-11-20 .2026-11-20 \
+        let dates = "-20261120 .20261120 -20112026 -28112026-080300 -1795165205 .1795165205 -2026112014 -2026-11-20 .2026-11-20 \
                      -20261120-1795165205 -20261120-14 -20261120_14 -20261120-143000 -20261120T1430 -2026-11-20-14 \
                      -2026-11-20_14 -2026-11-20_1430 -2026-11-20T14:30:00 -2026-11-20.14-30-00";
         for (base, date) in ["auth.log", "web-1_a.log", "log2"]
@@ -312,6 +316,8 @@ mod tests {
             "app-2026-11-20.log",
             "app_20261120",
             "app-12345678-01",
+            "job-20261128-001",
+            "job-20261128-61",
             "u_ex261120.log",
             "app-1234567",
             "app-2026-11-2",

@@ -1,10 +1,13 @@
 //! Findings.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
-use crate::model::{Counted, Finding, Severity, StoredFinding};
+use crate::model::{Breach, Counted, Finding, Severity, StoredFinding};
 
 const COLUMNS: &str =
     "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
@@ -166,6 +169,8 @@ struct Known {
     open: bool,
     /// Whether further lines disproved it.
     withdrawn: bool,
+    /// Whether it was joined to one that its rule knows nothing of any more.
+    joined: bool,
     /// Which account somebody got in as.
     breached: Option<String>,
     /// Whether somebody was told.
@@ -174,99 +179,158 @@ struct Known {
     last: i64,
 }
 
+/// What is found of an attack of which more is on record.
+struct Joined {
+    known: Known,
+    /// What was on record before.
+    base: Finding,
+    /// Both together.
+    both: Finding,
+}
+
 /// Brings the job's findings on record up to date with what a scan knows: known ones are updated, new ones
 /// inserted, and open ones that further lines have disproved are removed, or withdrawn where somebody was told. What a rule has forgotten
 /// stays as it is: what it finds of the same attack is joined to it.
 pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::Result<Reconciled> {
     let mut result = Reconciled::default();
-    let now = commit.now.timestamp();
+    let mut joined: BTreeMap<i64, Joined> = BTreeMap::new();
     tx.execute_batch("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY); DELETE FROM seen;")?;
     for finding in commit.findings {
-        let subject = to_json(&finding.subject);
+        let continues = commit.continued.contains(&finding.rule);
         // What is settled has been forgotten, so that more of what lies beside it is another finding, and adds nothing to it.
-        let is_other =
-            |known: &Known| !known.open && finding.first > known.last && commit.continued.contains(&finding.rule);
-        let known = known(tx, commit, finding, &subject)?.filter(|known| !is_other(known));
-        let id = match &known {
-            None => insert(tx, commit, finding, &subject)?,
-            Some(known) if known.withdrawn || known.open && commit.continued.contains(&finding.rule) => {
-                update(tx, known.id, finding).map(|()| known.id)?
+        let is_other = |known: &Known| !known.open && finding.first > known.last && continues;
+        let known = known(tx, commit, finding)?.filter(|known| !is_other(known));
+        let id = match known {
+            None => insert(tx, commit, finding)?,
+            Some(ref known) if known.withdrawn || known.open && continues && !known.joined => {
+                update(tx, known.id, finding, None)?;
+                known.id
             }
-            // The rule knows nothing of what was counted before: it has started afresh since, or was done with it.
-            Some(known) => join(tx, known, finding).map(|()| known.id)?,
+            Some(known) => {
+                let attack = match joined.entry(known.id) {
+                    Entry::Occupied(attack) => attack.into_mut(),
+                    Entry::Vacant(place) => {
+                        let base = base(tx, &known, continues)?;
+                        place.insert(Joined { known, both: base.clone(), base })
+                    }
+                };
+                attack.both = both(&attack.both, finding);
+                continue;
+            }
         };
-        tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
-        result.new += usize::from(known.is_none());
-        // That a pause lasts is no news.
-        let lasts = finding.counted == Counted::QuietMinutes;
-        // What was withdrawn and is true after all is told like a new one.
-        let known = known.filter(|known| !known.withdrawn);
-        let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
-        // That somebody got in can't wait for any cooldown.
-        let entered = finding.breach.as_ref().map(|breach| &breach.user);
-        let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
-        let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
-        let told = alerted_since(tx, commit.job, &finding.rule, &subject, commit.record.at.timestamp() - cooldown)?;
-        if !finding.can_wait && (got_in || grew && !told) {
-            let looks_back = commit.alert.first_scan || finding.last < now - NEWS;
-            let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
-            result.told.push(ToTell { id, rule, severity, breach, looks_back });
-        }
+        note(tx, commit, &mut result, id, known, finding)?;
     }
-    let continued = to_json(&commit.continued);
-    let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
-    let disproved = format!("{unseen} AND rule IN (SELECT value FROM json_each(?2))");
-    let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
-    tx.execute(&sql, params![commit.job, continued])?;
-    let sql = format!("UPDATE findings SET open = 0, withdrawn = ?3 WHERE {disproved}");
-    result.withdrawn = tx.execute(&sql, params![commit.job, continued, commit.record.at.timestamp()])?;
-    tx.execute(&format!("UPDATE findings SET open = 0 WHERE {unseen}"), [commit.job])?;
+    for (id, Joined { known, base, both }) in joined {
+        update(tx, id, &both, both.open.then_some(&base))?;
+        note(tx, commit, &mut result, id, Some(known), &both)?;
+    }
+    close_unseen(tx, commit, &mut result)?;
     Ok(result)
 }
 
-/// Joins a finding to what is on record of the same attack: the larger count stays, and so do the lines and a break-in. It is closed, so
-/// that what is counted from now on is joined to it, too.
-fn join(tx: &Connection, known: &Known, finding: &Finding) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET open = 0, count = max(count, ?2), first = min(first, ?3), last = max(last, ?4),
-                   reached = min(reached, ?5), can_wait = min(can_wait, ?6) WHERE id = ?1";
-    let f = finding;
-    let values = params![known.id, f.count as i64, f.first, f.last, f.reached, f.can_wait];
-    tx.prepare_cached(sql)?.execute(values)?;
-    if f.breach.as_ref().is_some_and(|breach| known.breached.as_ref() != Some(&breach.user)) {
-        // The last line shows who got in.
-        let sql = "UPDATE findings SET breach = ?2, severity = ?3, evidence = json_insert(evidence, '$[#]', json(?4))
-                   WHERE id = ?1";
-        let values = params![known.id, to_json(&f.breach), f.severity.as_str(), to_json(&f.evidence.last())];
-        tx.execute(sql, values)?;
+/// Notes that a finding was seen, and whether somebody is to be told.
+fn note(
+    tx: &Connection,
+    commit: &ScanCommit<'_>,
+    result: &mut Reconciled,
+    id: i64,
+    known: Option<Known>,
+    finding: &Finding,
+) -> rusqlite::Result<()> {
+    tx.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?.execute([id])?;
+    result.new += usize::from(known.is_none());
+    // That a pause lasts is no news.
+    let lasts = finding.counted == Counted::QuietMinutes;
+    // What was withdrawn and is true after all is told like a new one.
+    let known = known.filter(|known| !known.withdrawn);
+    let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
+    // That somebody got in can't wait for any cooldown.
+    let entered = finding.breach.as_ref().map(|breach| &breach.user);
+    let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
+    let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
+    let since = commit.record.at.timestamp() - cooldown;
+    let told = alerted_since(tx, commit.job, &finding.rule, &to_json(&finding.subject), since)?;
+    if !finding.can_wait && (got_in || grew && !told) {
+        let looks_back = commit.alert.first_scan || finding.last < commit.now.timestamp() - NEWS;
+        let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
+        result.told.push(ToTell { id, rule, severity, breach, looks_back });
     }
     Ok(())
 }
 
-fn known(
-    tx: &Connection,
-    commit: &ScanCommit<'_>,
-    finding: &Finding,
-    subject: &str,
-) -> rusqlite::Result<Option<Known>> {
+/// Removes, withdraws or closes the open findings that the scan knows nothing of.
+fn close_unseen(tx: &Connection, commit: &ScanCommit<'_>, result: &mut Reconciled) -> rusqlite::Result<()> {
+    let continued = to_json(&commit.continued);
+    let unseen = "job = ?1 AND open = 1 AND id NOT IN (SELECT id FROM seen)";
+    let disproved = format!("{unseen} AND rule IN (SELECT value FROM json_each(?2))");
+    // Of what was joined to another one only that one is left.
+    let sql = format!("SELECT id, base FROM findings WHERE {disproved} AND base IS NOT NULL");
+    let read = |row: &Row<'_>| Ok((row.get(0)?, json::<Finding>(row, 1)?));
+    let joined: Vec<(i64, Finding)> =
+        tx.prepare(&sql)?.query_map(params![commit.job, continued], read)?.collect::<rusqlite::Result<_>>()?;
+    for (id, base) in joined {
+        update(tx, id, &Finding { open: false, ..base }, None)?;
+    }
+    let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
+    tx.execute(&sql, params![commit.job, continued])?;
+    let sql = format!("UPDATE findings SET open = 0, withdrawn = ?3 WHERE {disproved}");
+    result.withdrawn = tx.execute(&sql, params![commit.job, continued, commit.record.at.timestamp()])?;
+    tx.execute(&format!("UPDATE findings SET open = 0, base = NULL WHERE {unseen}"), [commit.job]).map(drop)
+}
+
+/// What was on record of an attack before the rule began to find more of it, which it still does if it `continues`.
+fn base(tx: &Connection, known: &Known, continues: bool) -> rusqlite::Result<Finding> {
+    if known.open && known.joined && continues {
+        return tx.query_row("SELECT base FROM findings WHERE id = ?1", [known.id], |row| json(row, 0));
+    }
+    let sql = format!("SELECT {COLUMNS} FROM findings WHERE id = ?1");
+    tx.query_row(&sql, [known.id], read_finding).map(|stored| stored.finding)
+}
+
+/// Two findings of one attack: how many events they have in common nobody knows, so the larger count holds. The later break-in is told,
+/// and the lines of both are shown.
+fn both(one: &Finding, other: &Finding) -> Finding {
+    let is_later = |breach: &&Breach| one.breach.as_ref().is_none_or(|known| known.time < breach.time);
+    let later = other.breach.as_ref().filter(is_later);
+    let shows = later.and(other.evidence.last()).filter(|line| !one.evidence.contains(line));
+    Finding {
+        severity: one.severity.max(other.severity),
+        count: one.count.max(other.count),
+        first: one.first.min(other.first),
+        last: one.last.max(other.last),
+        reached: one.reached.min(other.reached),
+        breach: later.or(one.breach.as_ref()).cloned(),
+        note: other.note.clone().or_else(|| one.note.clone()),
+        can_wait: one.can_wait && other.can_wait,
+        evidence: one.evidence.iter().chain(shows).cloned().collect(),
+        ..other.clone()
+    }
+}
+
+fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL FROM findings
-               WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5 ORDER BY open DESC, id LIMIT 1";
+    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL, base IS NOT NULL
+               FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
+               ORDER BY open DESC, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
-        let breach: Option<crate::model::Breach> = json(row, 3)?;
-        let (open, told, withdrawn) = (row.get(2)?, row.get(4)?, row.get(6)?);
+        let breach: Option<Breach> = json(row, 3)?;
+        let (open, told, withdrawn, joined) = (row.get(2)?, row.get(4)?, row.get(6)?, row.get(7)?);
         Ok(Known {
             id: row.get(0)?,
             count: count as u64,
             open,
             withdrawn,
+            joined,
             breached: breach.map(|breach| breach.user),
             told,
             last: row.get(5)?,
         })
     };
-    tx.prepare_cached(sql)?.query_row(params![commit.job, finding.rule, subject, to, from], read).optional()
+    tx.prepare_cached(sql)?
+        .query_row(params![commit.job, finding.rule, to_json(&finding.subject), to, from], read)
+        .optional()
 }
 
 /// Remembers that somebody will be told about these.
@@ -282,7 +346,7 @@ fn alerted_since(tx: &Connection, job: &str, rule: &str, subject: &str, since: i
     Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, since], |_| Ok(())).optional()?.is_some())
 }
 
-fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: &str) -> rusqlite::Result<i64> {
+fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<i64> {
     let sql =
         "INSERT INTO findings (job, rule, severity, subject, count, first, last, reached, evidence, open, run, breach, counted, note, can_wait)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
@@ -292,7 +356,7 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
         commit.job,
         f.rule,
         severity,
-        subject,
+        to_json(&f.subject),
         f.count as i64,
         f.first,
         f.last,
@@ -308,13 +372,14 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding, subject: 
     Ok(tx.last_insert_rowid())
 }
 
-fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
+/// Brings a finding up to date, which was joined to what was on record before if there is such a `base`.
+fn update(tx: &Connection, id: i64, finding: &Finding, base: Option<&Finding>) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
     let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL),
-                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
-                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)
-               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn)
-                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)";
+                   (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
+                   = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, ?12)
+               WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
+                   IS NOT (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, ?12)";
     let f = finding;
     let values = params![
         id,
@@ -327,7 +392,8 @@ fn update(tx: &Connection, id: i64, finding: &Finding) -> rusqlite::Result<()> {
         f.open,
         to_json(&f.breach),
         f.note,
-        f.can_wait
+        f.can_wait,
+        base.map(to_json)
     ];
     tx.prepare_cached(sql)?.execute(values).map(drop)
 }

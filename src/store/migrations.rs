@@ -7,7 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Never change a step that was released; add one.
-const STEPS: [&str; 1] = [r"
+const STEPS: [&str; 2] = [
+    r"
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     job TEXT NOT NULL,
@@ -95,8 +96,7 @@ CREATE TABLE findings (
     evidence TEXT NOT NULL,
     open INTEGER NOT NULL,
     run INTEGER NOT NULL REFERENCES runs (id),
-    alerted INTEGER,
-    withdrawn INTEGER
+    alerted INTEGER
 ) STRICT;
 CREATE INDEX findings_by_subject ON findings (job, rule, subject, first);
 CREATE INDEX findings_told ON findings (rule, subject) WHERE alerted IS NOT NULL;
@@ -244,7 +244,12 @@ CREATE TABLE reports (
     figures TEXT NOT NULL
 ) STRICT;
 CREATE INDEX reports_by_day ON reports (kind, audience, host, last_day);
-"];
+",
+    r"
+ALTER TABLE findings ADD COLUMN withdrawn INTEGER;
+ALTER TABLE findings ADD COLUMN base TEXT;
+",
+];
 
 /// Brings the database to the newest format.
 ///

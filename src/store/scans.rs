@@ -144,7 +144,8 @@ impl Store {
             let (new, withdrawn) = (reconciled.new, reconciled.withdrawn);
             let alerted = intend(tx, commit, reconciled.told)?;
             let verdict = verdict(commit, new, withdrawn);
-            insert_record(tx, commit, new, &verdict)?;
+            // What was withdrawn is news, too: a run that found some stays on record.
+            insert_record(tx, commit, new + withdrawn, &verdict)?;
             Ok(ScanOutcome { new, alerted, verdict })
         })
     }

@@ -464,6 +464,26 @@ fn a_rule_that_is_changed_during_an_attack_forgets_no_break_in_and_no_line_of_on
     }
 }
 
+#[test]
+fn what_is_disproved_of_an_attack_leaves_what_was_counted_before_a_rule_was_changed() {
+    let bed = bed();
+    let failed = |n: u32| told("web1", n, "Failed").replace("Nov 20 10:", "Nov 21 11:");
+    grow(&bed, "auth.log", &(40..46).map(failed).collect::<String>());
+    let rule = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
+    bed.file("config/rules/failed-logins.toml", &format!("allow = [\"198.51.100.9\"]\n{rule}"));
+    let asked = |n: u32, said: &str| format!("Nov 21 11:{}:00 web1 sshd[{}]: {said}\n", 50 + n, 700 + n);
+    let refused = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.51.100.1  user=zoe";
+    append(&bed, "auth.log", &(0..8).map(|n| asked(n, refused)).collect::<String>());
+    bed.run_job("scan", AT);
+    assert_eq!(in_short(&bed), [(8, "high".to_owned(), None)]);
+    let accepted = "Accepted password for zoe from 198.51.100.1 port 1 ssh2";
+    append(&bed, "auth.log", &(0..8).map(|n| asked(n, accepted)).collect::<String>());
+    for _ in 0..2 {
+        bed.run_job("scan", AT);
+        assert_eq!(in_short(&bed), [(6, "high".to_owned(), None)], "what PAM said was no failure");
+    }
+}
+
 /// Failures of some minutes, and of others after them, all of a day before.
 fn late_ones_are_found(first: (u32, u32), second: (u32, u32)) {
     let bed = bed();
