@@ -273,6 +273,7 @@ fn a_full_disk_of_the_database_is_told_by_status() {
     bed.main("");
     assert!(!bed.run(&["status"]).stdout.contains("are left on the disk"));
     let state = bed.path("state");
+    std::fs::create_dir_all(&state).unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "none"]).arg(&state).output().unwrap();
     if !mounted.status.success() {
         return skip(name, "the right to mount a tmpfs");
