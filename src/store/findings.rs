@@ -210,11 +210,15 @@ pub(super) fn reconcile(tx: &Connection, commit: &ScanCommit<'_>) -> rusqlite::R
                 let attack = match joined.entry(known.id) {
                     Entry::Occupied(attack) => attack.into_mut(),
                     Entry::Vacant(place) => {
-                        let base = base(tx, &known, continues)?;
+                        let base = Finding { open: false, ..base(tx, &known, continues)? };
                         place.insert(Joined { known, both: base.clone(), base })
                     }
                 };
                 attack.both = both(&attack.both, finding);
+                if !finding.open {
+                    // It is told but once.
+                    attack.base = both(&attack.base, finding);
+                }
                 continue;
             }
         };
@@ -269,7 +273,7 @@ fn close_unseen(tx: &Connection, commit: &ScanCommit<'_>, result: &mut Reconcile
     let joined: Vec<(i64, Finding)> =
         tx.prepare(&sql)?.query_map(params![commit.job, continued], read)?.collect::<rusqlite::Result<_>>()?;
     for (id, base) in joined {
-        update(tx, id, &Finding { open: false, ..base }, None)?;
+        update(tx, id, &base, None)?;
     }
     let sql = format!("DELETE FROM findings WHERE {disproved} AND alerted IS NULL");
     tx.execute(&sql, params![commit.job, continued])?;
@@ -303,6 +307,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
         note: other.note.clone().or_else(|| one.note.clone()),
         can_wait: one.can_wait && other.can_wait,
         evidence: one.evidence.iter().chain(shows).cloned().collect(),
+        open: one.open || other.open,
         ..other.clone()
     }
 }
@@ -311,7 +316,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
     let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL, base IS NOT NULL
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
-               ORDER BY open DESC, withdrawn IS NOT NULL, id LIMIT 1";
+               ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;

@@ -1,5 +1,6 @@
 //! The database's format, step by step; `user_version` counts the steps taken.
 
+use std::cmp::Ordering;
 use std::path::Path;
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -250,6 +251,21 @@ ALTER TABLE findings ADD COLUMN withdrawn INTEGER;
 ALTER TABLE findings ADD COLUMN base TEXT;
 ",
 ];
+
+/// Looks whether a database that is only read has the newest format.
+///
+/// # Errors
+/// Fails where it hasn't, or can't be read.
+pub(super) fn check(connection: &Connection, path: &Path) -> super::Result<()> {
+    let failed = |error| StoreError::Sqlite { path: path.to_owned(), error };
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let (path, known) = (path.to_owned(), STEPS.len() as i64);
+    match found.cmp(&known) {
+        Ordering::Less => Err(StoreError::Older { path, found, known }),
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(StoreError::Newer { path, found, known }),
+    }
+}
 
 /// Brings the database to the newest format.
 ///

@@ -54,6 +54,18 @@ pub enum StoreError {
         /// The newest known format.
         known: i64,
     },
+    /// The database was written by an older logkeeper.
+    #[error(
+        "database {path} has format {found}, this logkeeper knows {known}: restart the daemon, which brings it up to date"
+    )]
+    Older {
+        /// The database file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest known format.
+        known: i64,
+    },
     /// The state folder can't be looked into.
     #[error("can't look into the state folder {path}: {error}; use sudo, or an account of its group")]
     Unreadable {
@@ -133,6 +145,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags);
         let connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        migrations::check(&connection, &path)?;
         Ok(Self { connection: Shared::new(connection), path })
     }
 

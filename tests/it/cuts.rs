@@ -465,6 +465,33 @@ fn a_rule_that_is_changed_during_an_attack_forgets_no_break_in_and_no_line_of_on
 }
 
 #[test]
+fn of_two_attacks_beside_what_was_counted_before_a_rule_was_changed_both_stay() {
+    let bed = bed();
+    let shipped = std::fs::read_to_string(bed.path("config/rules/failed-logins.toml")).unwrap();
+    let rule = |more: &str| bed.file("config/rules/failed-logins.toml", &format!("merge = \"30m\"\n{more}{shipped}"));
+    let line = |minute: u32, second: u32, said: &str| {
+        let (hour, minute) = (8 + minute / 60, minute % 60);
+        format!(
+            "2026-11-21T{hour:02}:{minute:02}:{second:02}Z web1 sshd[{second}]: {said} password for eve from 198.51.100.1 port 1 ssh2\n"
+        )
+    };
+    let failed = |minute: u32, times: u32| (0..times).map(|second| line(minute, second, "Failed")).collect::<String>();
+    let nothing = |minute: u32| format!("2026-11-21T09:{minute:02}:00Z web1 cron[1]: hello\n");
+    rule("");
+    append(&bed, "auth.log", &(0..6).map(|n| failed(5 * n, 1)).collect::<String>());
+    bed.run_job("scan", "2026-11-21T08:26:00Z");
+    // One of them is settled when it is told, the other one is not.
+    rule("allow = [\"192.0.2.99\"]\n");
+    append(&bed, "other.log", &(failed(10, 8) + &line(10, 20, "Accepted") + &nothing(0)));
+    append(&bed, "auth.log", &(failed(52, 6) + &nothing(0)));
+    for minute in 0..3 {
+        bed.run_job("scan", &format!("2026-11-21T09:{minute:02}:10Z"));
+        assert_eq!(in_short(&bed), [(8, "critical".to_owned(), Some("eve".to_owned()))], "after {minute} minutes");
+        append(&bed, "auth.log", &nothing(minute + 1));
+    }
+}
+
+#[test]
 fn what_is_disproved_of_an_attack_leaves_what_was_counted_before_a_rule_was_changed() {
     let bed = bed();
     let failed = |n: u32| told("web1", n, "Failed").replace("Nov 20 10:", "Nov 21 11:");
