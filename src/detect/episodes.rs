@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::pages::{Remembered, Summary, Unread, page_of};
-use super::track::{Episode, Single, Successes, Track};
+use super::track::{Episode, MAX_EPISODES, Single, Successes, Track};
 pub use super::track::{Limits, Measure};
 use super::tries::Try;
 use super::{LATENESS, MAX_SUBJECTS, Sighting, in_order};
@@ -91,6 +91,8 @@ pub struct Episodes {
     subjects: HashMap<ShortBytes, Watched>,
     /// Further subjects that nothing is found of.
     unread: Unread,
+    /// How many episodes subjects have besides their first, or more. They take as much room as subjects.
+    further: usize,
     /// How many pages of them could not be read.
     damaged: u64,
     /// No event before this time has to be waited for.
@@ -136,15 +138,24 @@ impl Known {
         single.map_or_else(|| Self::Often(Box::new(track)), Self::Once)
     }
 
-    fn add(&mut self, limits: Limits, safe: i64, noted: &Noted, sighting: &Sighting<'_>) {
+    /// Takes in what a line tells; says whether an episode began with it.
+    fn add(&mut self, limits: Limits, safe: i64, noted: &Noted, sighting: &Sighting<'_>) -> bool {
         if let Self::Once(single) = self {
             *self = Self::Often(Box::new(Track::beginning_with(single, limits)));
         }
-        let Self::Often(track) = self else { return };
+        let Self::Often(track) = self else { return false };
         if noted.told.times > 0 {
-            track.add(limits, safe, noted.told, sighting);
-        } else {
-            track.add_success(limits, safe, noted.told, sighting);
+            return track.add(limits, safe, noted.told, sighting);
+        }
+        track.add_success(limits, safe, noted.told, sighting);
+        false
+    }
+
+    /// How many episodes it has besides the first.
+    fn further(&self) -> usize {
+        match self {
+            Self::Once(_) => 0,
+            Self::Often(track) => track.episodes.len().saturating_sub(1),
         }
     }
 
@@ -205,6 +216,7 @@ impl Episodes {
             names,
             subjects,
             unread,
+            further: 0,
             damaged: 0,
             safe,
             dropped: 0,
@@ -231,8 +243,11 @@ impl Episodes {
                 self.dropped += std::mem::take(&mut self.forgotten);
             }
             if let Some(Watched { due, known }) = self.subjects.get_mut(subject) {
-                known.add(limits, safe, noted, sighting);
+                let began = known.add(limits, safe, noted, sighting);
                 *due = known.due(limits);
+                if began {
+                    self.take_in_episode(subject, sighting.time);
+                }
             } else if self.has_room() || self.make_room(sighting.time) {
                 let known = Known::beginning_with(limits, safe, noted, sighting);
                 self.subjects.insert(subject.into(), Watched { due: known.due(limits), known });
@@ -242,8 +257,25 @@ impl Episodes {
         }
     }
 
+    /// Finds room for an episode that began.
+    fn take_in_episode(&mut self, subject: &[u8], time: i64) {
+        let limits = self.limits;
+        self.further += 1;
+        if let Some(Watched { known: Known::Often(track), .. }) = self.subjects.get_mut(subject) {
+            self.dropped += track.forget_episodes(MAX_EPISODES, time, limits);
+        }
+        if !self.has_room() {
+            self.make_room(time);
+        }
+    }
+
     fn has_room(&self) -> bool {
-        self.subjects.len() + self.unread.subjects() < MAX_SUBJECTS
+        self.held() < MAX_SUBJECTS
+    }
+
+    /// How much room is taken.
+    fn held(&self) -> usize {
+        self.subjects.len() + self.unread.subjects() + self.further
     }
 
     /// Forgets subjects that are no finding: those too long ago to become one, then those with the fewest events. Says whether that made
@@ -254,12 +286,29 @@ impl Episodes {
             return false;
         }
         self.read_due(i64::MAX);
+        self.forget_episodes(time);
         self.forget_long_ago(time);
         self.forget_rare();
         // Where nearly all are findings there is hardly any room to gain.
-        let free = MAX_SUBJECTS.saturating_sub(self.subjects.len());
+        let free = MAX_SUBJECTS.saturating_sub(self.held());
         self.patience = (MAX_SUBJECTS / 10).saturating_sub(free);
         free > 0
+    }
+
+    /// Where much of the room is taken by episodes besides the first, lets go of half of them.
+    fn forget_episodes(&mut self, time: i64) {
+        let limits = self.limits;
+        let count = |subjects: &HashMap<ShortBytes, Watched>| subjects.values().map(|one| one.known.further()).sum();
+        self.further = count(&self.subjects);
+        if self.further < MAX_SUBJECTS / 2 {
+            return;
+        }
+        for Watched { known, .. } in self.subjects.values_mut() {
+            if let Known::Often(track) = known {
+                self.dropped += track.forget_episodes(1, time, limits);
+            }
+        }
+        self.further = count(&self.subjects);
     }
 
     fn forget_long_ago(&mut self, time: i64) {
@@ -279,7 +328,7 @@ impl Episodes {
     /// Of subjects that are no finding those with the fewest events, of equal ones those of longest ago, until a tenth is free.
     fn forget_rare(&mut self) {
         let limits = self.limits;
-        let too_many = (self.subjects.len() + MAX_SUBJECTS / 10).saturating_sub(MAX_SUBJECTS);
+        let too_many = (self.held() + MAX_SUBJECTS / 10).saturating_sub(MAX_SUBJECTS);
         let mut rare: Vec<(u64, i64, ShortBytes)> = Vec::new();
         for (name, watched) in &mut self.subjects {
             let (last, is_finding) = watched.known.in_short(limits);

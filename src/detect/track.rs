@@ -1,5 +1,6 @@
 //! What one subject caused, as far as it may still matter: its episodes and the events that may share a window with one to come.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,10 @@ use crate::model::{Breach, Field, Finding, Rule, RuleKind, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
+
+/// How many episodes of one subject are kept: an hour apart, nearly three months, of which a scan that reads one log after the other
+/// may not yet know whether they are over.
+pub const MAX_EPISODES: usize = 2000;
 
 /// From how many events of one subject on it is looked for those that matter no more.
 const FEW_EVENTS: usize = 8;
@@ -110,7 +115,7 @@ pub struct Track {
     changed: bool,
     /// Times, numbers and values of the events that may still share a window with one to come.
     recent: SmallVec<[(i64, u32, u64); 2]>,
-    /// In the order of time; hardly any subject has two at once.
+    /// In the order of time, apart from each other by more than the merge time; hardly any subject has two at once.
     pub episodes: SmallVec<[Episode; 1]>,
     /// Successes that may follow a finding's failures.
     pub successes: Vec<Success>,
@@ -245,8 +250,8 @@ impl Track {
         self.successes.push(Success { breach, who: told.who, evidence });
     }
 
-    /// Takes in what a line tells. No event before `safe` has to be waited for.
-    pub fn add(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
+    /// Takes in what a line tells; says whether an episode began with it. No event before `safe` has to be waited for.
+    pub fn add(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) -> bool {
         let Try { time, times, value, .. } = told;
         self.forget_once(safe, limits);
         let index = self.episode_near(time, limits);
@@ -258,7 +263,7 @@ impl Track {
             None => self.begin_episode(Single::of(told, limits, sighting), limits),
         }
         if index.is_some_and(|index| self.episodes[index].is_reached_by(time)) {
-            return;
+            return false;
         }
         self.changed = true;
         match self.recent.last_mut() {
@@ -268,11 +273,13 @@ impl Track {
                 self.forget_where_many(limits);
             }
         }
+        index.is_none()
     }
 
     fn episode_near(&self, time: i64, Limits { merge, .. }: Limits) -> Option<usize> {
-        let near = |e: &Episode| time >= e.first.saturating_sub(merge) && time <= e.last.saturating_add(merge);
-        self.episodes.iter().position(near)
+        let index = self.episodes.partition_point(|episode| episode.last.saturating_add(merge) < time);
+        let near = |episode: &Episode| time >= episode.first.saturating_sub(merge);
+        self.episodes.get(index).is_some_and(near).then_some(index)
     }
 
     fn begin_episode(&mut self, Single { told, evidence }: Single, limits: Limits) {
@@ -284,17 +291,30 @@ impl Track {
         let tries = if limits.success == Meaning::Nothing { Tries::default() } else { Tries::of(told) };
         let (count, evidence) = (u64::from(times), smallvec![(time, evidence)]);
         let kept_before = not_known();
-        self.episodes.push(Episode {
-            first: time,
-            last: time,
-            count,
-            reached: None,
-            kept_before,
-            values,
-            tries,
-            evidence,
+        let index = self.episodes.partition_point(|episode| episode.first < time);
+        let (first, last, reached) = (time, time, None);
+        self.episodes.insert(index, Episode { first, last, count, reached, kept_before, values, tries, evidence });
+    }
+
+    /// Where there are more episodes than so many, lets go of half of them: of those in which nothing was reached, of the smallest, of
+    /// those farthest from this time. Tells how many events it forgot.
+    pub fn forget_episodes(&mut self, most: usize, time: i64, limits: Limits) -> u64 {
+        if self.episodes.len() <= most {
+            return 0;
+        }
+        self.evaluate(limits);
+        let mut sizes: Vec<_> = self.episodes.iter().map(|episode| episode.size(time)).collect();
+        let middle = sizes.len() / 2;
+        let (_, &mut least, _) = sizes.select_nth_unstable(middle);
+        let mut forgotten = 0;
+        self.episodes.retain(|episode| {
+            let keep = episode.size(time) >= least;
+            forgotten += if keep { 0 } else { episode.count };
+            keep
         });
-        self.episodes.sort_by_key(|episode| episode.first);
+        let Self { recent, episodes, .. } = self;
+        recent.retain(|(time, ..)| episode_of(episodes, *time).is_some());
+        forgotten
     }
 
     fn join_neighbours(&mut self, index: usize, Limits { merge, .. }: Limits) {
@@ -348,8 +368,8 @@ impl Track {
             let successes = self.successes.iter().map(|success| success.breach.time);
             successes.chain(self.logins.iter().map(|(time, _)| *time)).max()
         };
-        let episodes = self.episodes.iter().map(|episode| episode.last.saturating_add(merge)).min();
-        episodes.or_else(|| Some(last_login()?.saturating_add(window))).unwrap_or(i64::MIN)
+        let first = self.episodes.first().map(|episode| episode.last.saturating_add(merge));
+        first.or_else(|| Some(last_login()?.saturating_add(window))).unwrap_or(i64::MIN)
     }
 
     /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
@@ -386,8 +406,9 @@ impl Track {
         }
         self.evaluate(limits);
         let Self { recent, episodes, .. } = self;
-        recent
-            .retain(|(time, ..)| !episodes.iter().any(|episode| episode.holds(*time) && episode.is_reached_by(*time)));
+        recent.retain(|(time, ..)| {
+            !episode_of(episodes, *time).is_some_and(|index| episodes[index].is_reached_by(*time))
+        });
         if self.recent.len() >= MANY_EVENTS {
             let latest = self.recent.iter().map(|(time, ..)| *time).max().unwrap_or(0);
             self.recent.retain(|(time, ..)| *time >= latest.saturating_sub(limits.window + VERY_LATE));
@@ -430,12 +451,19 @@ impl Track {
                 start += 1;
             }
             if held.size() >= u64::from(limits.threshold)
-                && let Some(episode) = self.episodes.iter_mut().find(|episode| episode.holds(time))
+                && let Some(index) = episode_of(&self.episodes, time)
             {
+                let episode = &mut self.episodes[index];
                 episode.reached = Some(episode.reached.map_or(time, |known| known.min(time)));
             }
         }
     }
+}
+
+/// The episode in which this time lies.
+fn episode_of(episodes: &[Episode], time: i64) -> Option<usize> {
+    let index = episodes.partition_point(|episode| episode.last < time);
+    episodes.get(index).is_some_and(|episode| episode.first <= time).then_some(index)
 }
 
 impl Episode {
@@ -457,8 +485,9 @@ impl Episode {
         }
     }
 
-    fn holds(&self, time: i64) -> bool {
-        (self.first..=self.last).contains(&time)
+    /// How much it matters: whether enough came together, how many events, how near to this time.
+    fn size(&self, time: i64) -> (bool, u64, Reverse<u64>) {
+        (self.reached.is_some(), self.count, Reverse(self.last.abs_diff(time)))
     }
 
     /// Whether enough events had come together at this time: then one of it doesn't make it so any earlier, nor does it together with

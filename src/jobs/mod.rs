@@ -31,6 +31,7 @@ mod scan;
 pub mod scanner;
 pub mod status_counts;
 pub mod stream_state;
+mod tallies;
 mod top_counts;
 mod verify;
 

@@ -133,7 +133,7 @@ impl ScanSpec {
     ) -> Result<(ScanRecord, ScanOutcome), JobError> {
         let rules: Vec<&Rule> = self.rules.iter().filter_map(|name| context.config.rules.get(name)).collect();
         let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp(), context.config.zone);
-        scanner.count_tops();
+        scanner.keep_history();
         scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
         let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
@@ -168,14 +168,13 @@ impl ScanSpec {
             state: &saved,
             findings: &findings,
             tallies: &scanner.tallies(),
-            tops: &scanner.tops(),
             record: &record,
             continued: &continued,
             unread,
             alert: &alert_policy(self, context.config, &rules, first_scan),
             now: context.at,
         };
-        let outcome = context.store.commit_scan(&commit)?;
+        let outcome = context.store.commit_scan(&commit, scanner.tops())?;
         Ok((record, outcome))
     }
 }
@@ -223,6 +222,10 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
         notes.push(format!(
             "{late} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late"
         ));
+    }
+    let forgotten = scanner.forgotten();
+    if forgotten > 0 {
+        notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than a year and lie far from now"));
     }
     if scanner.left_to_access_logs > 0 {
         notes.push(left_in_words(scanner.left_to_access_logs));

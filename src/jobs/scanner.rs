@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use aho_corasick::AhoCorasick;
 use chrono_tz::Tz;
-use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
@@ -23,6 +22,7 @@ use super::rule_texts::RuleTexts;
 use super::running::Running;
 use super::status_counts::StatusCounts;
 use super::stream_state::StreamState;
+use super::tallies::Tallies;
 use super::top_counts::{Digests, TopCounts};
 use crate::detect::{self, Held, Remembered, Sighting};
 use crate::model::short::ShortBytes;
@@ -36,10 +36,8 @@ pub struct Scanner {
     rules: Vec<Running>,
     interests: Interests,
     texts: RuleTexts,
-    /// By source and bucket.
-    tallies: HashMap<String, HashMap<i64, Tally>>,
     addresses: Option<Addresses>,
-    tops: Option<TopCounts>,
+    history: Option<History>,
     /// Counts of all lines.
     pub total: Tally,
     /// Failed logins of error logs that were left to the access logs beside them.
@@ -59,6 +57,12 @@ pub struct Scanner {
     settled: Vec<Finding>,
     /// Room for lines whose session is over.
     over: Vec<Held>,
+}
+
+/// What goes on record of each hour.
+struct History {
+    tallies: Tallies,
+    tops: TopCounts,
 }
 
 /// After how many blocks of the last stream what can't change any more is settled.
@@ -118,9 +122,8 @@ impl Scanner {
             interests: Interests::new(rules.iter().map(|running| &running.rule)),
             texts: RuleTexts::new(rules.iter().map(|rule| rule.detector.looks_at())),
             rules,
-            tallies: HashMap::new(),
             addresses: None,
-            tops: None,
+            history: None,
             total: Tally::default(),
             left_to_access_logs: 0,
             status: StatusCounts::default(),
@@ -165,19 +168,19 @@ impl Scanner {
         self.addresses = Some(Addresses::default());
     }
 
-    /// Counts who and what occurs most often in each hour, too.
-    pub fn count_tops(&mut self) {
-        self.tops = Some(TopCounts::default());
+    /// Counts what is to go on record of each hour, too.
+    pub fn keep_history(&mut self) {
+        self.history = Some(History { tallies: Tallies::new(self.now), tops: TopCounts::new(self.now) });
     }
 
     /// What makes digests of paths for these counts, where somebody else has time for it.
     pub fn path_digests(&self) -> Option<Digests> {
-        self.tops.as_ref().map(TopCounts::digests)
+        self.history.as_ref().map(|history| history.tops.digests())
     }
 
     /// Who and what occurred most often in each hour.
-    pub fn tops(&mut self) -> Vec<Top> {
-        self.tops.as_mut().map(TopCounts::take).unwrap_or_default()
+    pub fn tops(&mut self) -> impl Iterator<Item = Top> + use<> {
+        self.history.as_mut().map(|history| history.tops.take()).into_iter().flatten()
     }
 
     /// Takes lines in; `told` learns what they are, where somebody wants to know.
@@ -466,16 +469,12 @@ impl Scanner {
 
     /// The counts per source and bucket.
     pub fn tallies(&mut self) -> Vec<BucketTally> {
-        let mut tallies = Vec::new();
-        for (source, buckets) in std::mem::take(&mut self.tallies) {
-            tallies.extend(buckets.into_iter().map(|(bucket, tally)| BucketTally {
-                source: source.clone(),
-                bucket,
-                tally,
-            }));
-        }
-        tallies.sort_by(|a, b| (&a.source, a.bucket).cmp(&(&b.source, b.bucket)));
-        tallies
+        self.history.as_mut().map(|history| history.tallies.take()).unwrap_or_default()
+    }
+
+    /// How many lines are not in these, because they are of too many different times.
+    pub fn forgotten(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.tallies.forgotten())
     }
 
     /// The counts of so many addresses, those with most events first, and how many there are.
@@ -547,7 +546,7 @@ impl Scanner {
         if let Some(addresses) = &mut self.addresses {
             addresses.add(facts);
         }
-        if let Some(tops) = &mut self.tops {
+        if let Some(History { tops, .. }) = &mut self.history {
             tops.add(source, facts, event, paths);
         }
     }
@@ -569,11 +568,8 @@ impl Scanner {
             rule.detector.hear(source, bucket);
             rule.lines += counts.lines;
         }
-        if !self.tallies.contains_key(source) {
-            self.tallies.insert(source.to_owned(), HashMap::new());
-        }
-        if let Some(buckets) = self.tallies.get_mut(source) {
-            buckets.entry(bucket).or_default().add(counts);
+        if let Some(History { tallies, .. }) = &mut self.history {
+            tallies.add(source, bucket, counts);
         }
     }
 }

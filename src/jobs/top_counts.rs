@@ -8,8 +8,10 @@ use std::num::NonZeroU64;
 
 use foldhash::HashMap;
 use foldhash::quality::RandomState;
+use smallvec::SmallVec;
 
 use super::facts::Facts;
+use super::tallies::forget_far_from;
 use crate::model::short::ShortBytes;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
@@ -25,11 +27,15 @@ const LONGEST: usize = 200;
 
 const HOUR: i64 = 60 * 60;
 
+/// So many hours of a source are kept, more than those of thirteen months: a log may claim to be of any year.
+const MAX_HOURS: usize = 10_000;
+
 /// Counts by source and hour.
-#[derive(Default)]
 pub struct TopCounts {
     sources: HashMap<String, Hours>,
     digests: Digests,
+    /// The present hour.
+    now: i64,
 }
 
 /// Makes digests of names that nobody can foretell.
@@ -51,16 +57,19 @@ fn beginning(name: &[u8]) -> &[u8] {
 /// The hours of one source.
 #[derive(Default)]
 struct Hours {
-    all: HashMap<i64, Hour>,
     /// The two that were counted last, the last one first: these alone may hold very many names.
-    latest: [i64; 2],
-    /// Tables of hours that need no large ones any more, empty.
+    latest: SmallVec<[Hour; 2]>,
+    /// The others.
+    kept: BTreeMap<i64, [Most; TopKind::ALL.len()]>,
+    /// Tables of hours that need none any more, empty.
     spare: Vec<Names>,
 }
 
-/// By position in [`TopKind::ALL`].
-#[derive(Default)]
-struct Hour([Names; TopKind::ALL.len()]);
+/// An hour that is being counted, and its names by position in [`TopKind::ALL`].
+struct Hour(i64, [Names; TopKind::ALL.len()]);
+
+/// Names that stayed of an hour, with their counts.
+type Most = Box<[(ShortBytes, u32)]>;
 
 /// How often each name occurred. Most addresses are numbers, which are found much faster than texts.
 #[derive(Default)]
@@ -86,6 +95,11 @@ struct Counted {
 }
 
 impl TopCounts {
+    /// No counts yet. `now`, in seconds since 1970 UTC: of too many hours those next to it are kept.
+    pub fn new(now: i64) -> Self {
+        Self { sources: HashMap::default(), digests: Digests::default(), now: now.div_euclid(HOUR) }
+    }
+
     /// What makes digests as they are made here.
     pub fn digests(&self) -> Digests {
         self.digests.clone()
@@ -107,7 +121,7 @@ impl TopCounts {
         let hour = |facts: &Facts<'_>| facts.time.div_euclid(HOUR);
         let mut index = 0;
         for same in facts.chunk_by(|a, b| hour(a) == hour(b)) {
-            let names = hours.enter(hour(&same[0]));
+            let names = hours.enter(hour(&same[0]), self.now, &self.digests);
             for facts in same {
                 if facts.events() > 0
                     && let Some(event) = event(index)
@@ -121,48 +135,78 @@ impl TopCounts {
     }
 
     /// What occurred most often, source by source and hour by hour.
-    pub fn take(&mut self) -> Vec<Top> {
-        let mut all = Vec::new();
-        for (source, hours) in std::mem::take(&mut self.sources) {
-            let in_order: BTreeMap<i64, Hour> = hours.all.into_iter().collect();
-            for (hour, Hour(kinds)) in in_order {
-                for (kind, names) in TopKind::ALL.into_iter().zip(kinds) {
-                    let is_address = matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login);
-                    let top = |(name, count): (ShortBytes, u32)| Top {
-                        source: source.clone(),
-                        hour,
-                        kind,
-                        name: if is_address { address(name.as_slice()) } else { printable(name.as_slice()) },
-                        count: u64::from(count),
-                    };
-                    all.extend(names.most(KEPT_MEANWHILE).into_iter().map(top));
-                }
-            }
-        }
-        all
+    pub fn take(&mut self) -> impl Iterator<Item = Top> + use<> {
+        std::mem::take(&mut self.sources).into_iter().flat_map(|(source, hours)| {
+            let hours = hours.all().into_iter();
+            let kinds =
+                hours.flat_map(|(hour, kinds)| TopKind::ALL.into_iter().zip(kinds).map(move |kind| (hour, kind)));
+            kinds.flat_map(move |(hour, (kind, names))| {
+                let source = source.clone();
+                names.into_iter().map(move |(name, count)| Top {
+                    source: source.clone(),
+                    hour,
+                    kind,
+                    name: if is_address(kind) { address(name.as_slice()) } else { printable(name.as_slice()) },
+                    count: u64::from(count),
+                })
+            })
+        })
     }
 }
 
 impl Hours {
     /// The hour that is counted now.
-    fn enter(&mut self, hour: i64) -> &mut Hour {
-        let [last, before] = self.latest;
-        if hour != last {
-            if hour != before
-                && let Some(Hour(names)) = self.all.get_mut(&before)
-            {
-                self.spare.extend(names.iter_mut().filter_map(|names| names.become_small(KEPT)));
-                self.spare.truncate(2 * TopKind::ALL.len());
+    fn enter(&mut self, hour: i64, now: i64, digests: &Digests) -> &mut Hour {
+        match self.latest.iter().position(|Hour(known, _)| *known == hour) {
+            Some(place) => self.latest.swap(0, place),
+            None => {
+                if self.latest.len() == 2
+                    && let Some(Hour(known, mut names)) = self.latest.pop()
+                {
+                    self.kept.insert(known, names.each_ref().map(|names| names.most(KEPT)));
+                    names.iter_mut().for_each(Names::clear);
+                    self.spare.extend(names);
+                    self.forget_far_from(now);
+                }
+                let names = std::array::from_fn(|_| self.spare.pop().unwrap_or_default());
+                let mut begun = Hour(hour, names);
+                if let Some(kept) = self.kept.remove(&hour) {
+                    begun.go_on_from(kept, digests);
+                }
+                self.latest.insert(0, begun);
             }
-            self.latest = [hour, last];
         }
-        self.all.entry(hour).or_insert_with(|| Hour(std::array::from_fn(|_| self.spare.pop().unwrap_or_default())))
+        &mut self.latest[0]
+    }
+
+    fn forget_far_from(&mut self, now: i64) {
+        while self.kept.len() > MAX_HOURS {
+            forget_far_from(now, &mut self.kept);
+        }
+    }
+
+    fn all(self) -> BTreeMap<i64, [Most; TopKind::ALL.len()]> {
+        let Self { latest, mut kept, .. } = self;
+        kept.extend(latest.into_iter().map(|Hour(hour, names)| (hour, names.map(|names| names.most(KEPT_MEANWHILE)))));
+        kept
     }
 }
 
 impl Hour {
+    fn go_on_from(&mut self, kept: [Most; TopKind::ALL.len()], digests: &Digests) {
+        let Self(_, names) = self;
+        for (kind, (names, kept)) in TopKind::ALL.into_iter().zip(names.iter_mut().zip(kept)) {
+            for (name, count) in kept {
+                match <[u8; 4]>::try_from(name.as_slice()) {
+                    Ok(octets) if is_address(kind) => drop(names.ips.insert(u32::from_be_bytes(octets), count)),
+                    _ => names.texts.count_name(name.as_slice(), count, digests),
+                }
+            }
+        }
+    }
+
     fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>, path: Option<u64>, digests: &Digests) {
-        let Self([addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
+        let Self(_, [addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
         let (times, failures) = (facts.events(), facts.failures);
         if let Some(peer) = event.peer {
             addresses.count_address(peer, times, digests);
@@ -212,26 +256,19 @@ impl Names {
     }
 
     /// So many, the most frequent ones, with their counts.
-    fn most(&self, kept: usize) -> Vec<(ShortBytes, u32)> {
+    fn most(&self, kept: usize) -> Most {
         let Self { ips, texts } = self;
         let ip = |(ip, count): (&u32, &u32)| (ip.to_be_bytes().as_slice().into(), *count);
         let text = |counted: &Counted| (texts.of(*counted).into(), counted.count);
         let mut all: Vec<(ShortBytes, u32)> = ips.iter().map(ip).chain(texts.counts.values().map(text)).collect();
         most(&mut all, kept, |(_, count)| *count, |(a, _), (b, _)| a.cmp(b));
-        all
+        all.into()
     }
 
-    /// Lets all but so many go, and the tables with them where one is large.
-    fn become_small(&mut self, kept: usize) -> Option<Self> {
-        keep_most(&mut self.ips, kept);
-        self.texts.keep_most(kept);
-        if self.ips.capacity().max(self.texts.counts.capacity()) < COUNTED {
-            return None;
-        }
-        let texts = Texts { counts: self.texts.counts.drain().collect(), bytes: self.texts.bytes.as_slice().into() };
+    fn clear(&mut self) {
+        self.ips.clear();
+        self.texts.counts.clear();
         self.texts.bytes.clear();
-        let small = Self { ips: self.ips.drain().collect(), texts };
-        Some(std::mem::replace(self, small))
     }
 }
 
@@ -314,6 +351,10 @@ fn partition<N>(all: &mut [N], holds: impl Fn(&N) -> bool) -> usize {
     first
 }
 
+fn is_address(kind: TopKind) -> bool {
+    matches!(kind, TopKind::Ip | TopKind::Attacker | TopKind::Login)
+}
+
 fn address(key: &[u8]) -> String {
     if let Ok(octets) = <[u8; 4]>::try_from(key) {
         return IpAddr::from(octets).to_string();
@@ -335,8 +376,8 @@ mod tests {
             names.texts.count_name(&n.to_le_bytes()[..3], 1, &digests);
             names.texts.count_name(b"often", u32::from(n % 7 == 0), &digests);
         }
-        let (name, count) = names.most(1).pop().unwrap();
-        assert_eq!((name.as_slice(), count), (&b"often"[..], 2858));
+        let (name, count) = &names.most(1)[0];
+        assert_eq!((name.as_slice(), *count), (&b"often"[..], 2858));
     }
 
     #[test]
@@ -344,17 +385,49 @@ mod tests {
         let (mut hours, digests) = (Hours::default(), Digests::default());
         for round in 0..3 {
             for hour in 0..50 {
-                let Hour([addresses, ..]) = hours.enter(hour);
+                let Hour(_, [addresses, ..]) = hours.enter(hour, 0, &digests);
                 for n in (0..1500_u32).map(|n| n + round) {
                     addresses.texts.count_name(&n.to_le_bytes(), 1, &digests);
                     addresses.count_address(Peer::Ip(IpAddr::V4(n.into())), 1, &digests);
                 }
             }
         }
-        let held: usize =
-            hours.all.values().map(|Hour([addresses, ..])| addresses.ips.len() + addresses.texts.counts.len()).sum();
-        assert!(held < 9000, "{held}");
         assert!(hours.spare.len() <= 2 * TopKind::ALL.len());
+        let all = hours.all();
+        let held: usize = all.values().map(|[addresses, ..]| addresses.len()).sum();
+        assert_eq!(held, 48 * KEPT + 2 * KEPT_MEANWHILE);
+    }
+
+    #[test]
+    fn an_hour_that_is_entered_again_goes_on() {
+        let (mut hours, digests) = (Hours::default(), Digests::default());
+        for hour in [1, 2, 3, 1] {
+            let Hour(_, [addresses, accounts, ..]) = hours.enter(hour, 3, &digests);
+            for name in ["192.0.2.7", "2001:db8::7", "host"] {
+                addresses.count_address(Peer::read(name.as_bytes()).unwrap(), 2, &digests);
+            }
+            accounts.texts.count_name(b"root", 3, &digests);
+        }
+        let all = hours.all();
+        let [addresses, accounts, ..] = &all[&1];
+        assert_eq!(addresses.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [4, 4, 4]);
+        assert_eq!(
+            accounts.iter().map(|(name, count)| (name.as_slice(), *count)).collect::<Vec<_>>(),
+            [(&b"root"[..], 6)]
+        );
+    }
+
+    #[test]
+    fn of_more_hours_than_a_year_has_those_next_to_the_present_stay() {
+        let (mut hours, digests, far) = (Hours::default(), Digests::default(), MAX_HOURS as i64);
+        for hour in (-far..far).rev() {
+            hours.enter(hour, 100, &digests);
+        }
+        let all = hours.all();
+        // And the two that were counted last.
+        let next = (100 - far / 2..=100 + far / 2).collect::<Vec<_>>();
+        let kept: Vec<i64> = all.into_keys().filter(|hour| *hour > 1 - far).collect();
+        assert!(kept.len() <= MAX_HOURS && kept.iter().all(|hour| next.contains(hour)), "{kept:?}");
     }
 
     #[test]

@@ -63,8 +63,6 @@ pub struct ScanCommit<'a> {
     pub findings: &'a [Finding],
     /// What was counted per quarter of an hour.
     pub tallies: &'a [BucketTally],
-    /// Who and what occurred most often, per hour; those of one hour, kind and source in a row.
-    pub tops: &'a [Top],
     /// The monitoring record.
     pub record: &'a ScanRecord,
     /// The rules whose detectors went on from their stored state, so that they know all that is open.
@@ -128,18 +126,18 @@ impl Store {
         self.read(|db| db.query_row(sql, [job, part], |row| row.get(0)).optional())
     }
 
-    /// Stores a scan.
+    /// Stores a scan, and who and what occurred most often per hour: those of one hour, kind and source in a row.
     ///
     /// # Errors
     /// Fails where the database can't be written; then nothing of it is stored.
-    pub fn commit_scan(&self, commit: &ScanCommit<'_>) -> Result<ScanOutcome> {
+    pub fn commit_scan(&self, commit: &ScanCommit<'_>, tops: impl Iterator<Item = Top>) -> Result<ScanOutcome> {
         self.write(|tx| {
             put_state(tx, commit.job, commit.state)?;
             tallies::add(tx, commit.job, commit.tallies)?;
             let sql = "SELECT max(at) FROM scans WHERE job = ?1";
             let before: Option<i64> = tx.query_row(sql, [commit.job], |row| row.get(0))?;
             let before = before.and_then(|at| DateTime::from_timestamp(at, 0));
-            tops::add(tx, commit.job, commit.tops, commit.record.at, before)?;
+            tops::add(tx, commit.job, tops, commit.record.at, before)?;
             let reconciled = findings::reconcile(tx, commit)?;
             let (new, withdrawn) = (reconciled.new, reconciled.withdrawn);
             let alerted = intend(tx, commit, reconciled.told)?;

@@ -77,7 +77,7 @@ fn row<'t>(top: &'t Top, job: &'t str) -> [ToSqlOutput<'t>; 6] {
 pub(super) fn add(
     tx: &Connection,
     job: &str,
-    tops: &[Top],
+    tops: impl Iterator<Item = Top>,
     now: DateTime<Utc>,
     before: Option<DateTime<Utc>>,
 ) -> rusqlite::Result<()> {
@@ -94,14 +94,17 @@ pub(super) fn add(
     // Those that were open then may be over now.
     let then = before.map(|before| before.timestamp().div_euclid(HOUR)).into_iter();
     let mut hours: BTreeSet<i64> = then.flat_map(|hour| hour - STILL_OPEN..=hour).collect();
-    for of_hour in tops.chunk_by(|a, b| a.hour == b.hour) {
-        let hour = of_hour[0].hour;
+    let mut tops = tops.peekable();
+    while let Some(first) = tops.next() {
+        let hour = first.hour;
+        let mut of_hour = vec![first];
+        of_hour.extend(std::iter::from_fn(|| tops.next_if(|next| next.hour == hour)));
         let is_known: bool = is_known.query_row(params![hour, job], |row| row.get(0))?;
         if is_known {
             hours.insert(hour);
         }
         // What would be taken away again is not put on record.
-        let wanted = most(of_hour, if is_known { usize::MAX } else { kept(hour) });
+        let wanted = most(&of_hour, if is_known { usize::MAX } else { kept(hour) });
         let (together, rest) = wanted.as_chunks::<TOGETHER>();
         for tops in together {
             add_many.execute(params_from_iter(tops.iter().flat_map(|top| row(top, job))))?;

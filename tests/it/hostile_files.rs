@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use chrono::DateTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -43,7 +44,12 @@ fn hostile_files_cost_little_memory_and_only_themselves() {
     let around = |middle: &[u8]| [before.as_bytes(), middle, after.as_bytes()].concat();
     let both = ["192.0.2.1", "192.0.2.2"];
     let long = vec![b'x'; 100 << 20];
-    let cases: [(&str, Vec<u8>, u64, u64); 9] = [
+    // 8191 has no divisor in common with the hours of these years.
+    let hour = |n: i64| DateTime::from_timestamp(n * 8191 % (24 * 365 * 8000) * 3600, 0).unwrap().to_rfc3339();
+    let line = |n| format!("{} web1 sshd[7]: Failed password for root from 192.0.2.3 port 22 ssh2\n", hour(n));
+    let any_time: String = (1..60_000).map(line).collect();
+    let cases: [(&str, Vec<u8>, u64, u64); 10] = [
+        ("lines of all times", around(any_time.as_bytes()), 60_009, 0),
         ("a line of 100 MB", around(&[&long[..], b"\n"].concat()), 11, 1),
         ("NUL bytes", around(&[&vec![0; 8 << 20][..], b"\n"].concat()), 11, 1),
         ("NUL bytes before a line", around(&[0; 8192]), 10, 0),
@@ -79,4 +85,33 @@ fn hostile_files_cost_little_memory_and_only_themselves() {
     bed.bytes("hostile.log", &packed(&bomb));
     let (found, _, _, peak) = scan(&bed);
     assert!(found == both[..1] && peak < 64, "{found:?} {peak} MiB");
+}
+
+#[test]
+fn a_first_scan_of_most_of_a_year_costs_little_memory() {
+    let (bed, outer) = (TestBed::new(), TestBed::new());
+    bed.file("jobs/web.toml", "[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n");
+    bed.main(&format!("[sources.web]\nfiles = [\"{}\"]\n", bed.path("access.log").display()));
+    let now = chrono::Utc::now().timestamp();
+    let lines = (0..24 * 300 * 60).map(|n: i64| {
+        let time = DateTime::from_timestamp(now + (n - 24 * 300 * 60) * 60, 0).unwrap().format("%d/%b/%Y:%H:%M:%S");
+        format!(
+            "10.0.{}.{} - - [{time} +0000] \"GET /page/{} HTTP/1.1\" 404 5 \"-\" \"-\"\n",
+            n % 256,
+            n % 64,
+            n % 1021
+        )
+    });
+    bed.bytes("access.log", lines.collect::<String>().as_bytes());
+    let (program, config) = (env!("CARGO_BIN_EXE_logkeeper"), bed.path(""));
+    outer.file(
+        "jobs/scan.toml",
+        &format!("[command]\nrun = ['{program}', '--config', '{}', 'run-now', 'web']\n", config.display()),
+    );
+    assert_eq!(outer.run(&["run-now", "scan"]).code, 0);
+    let peak = outer.json(&["history"])[0]["peak_bytes"].as_u64().unwrap() >> 20;
+    // Half of it is the program itself, as tests build it.
+    assert!(peak < 100, "{peak} MiB");
+    let paths = bed.json(&["stats", "--since", "299d", "--by", "path"]);
+    assert_eq!(paths.as_array().map_or(0, Vec::len), 20, "{paths}");
 }

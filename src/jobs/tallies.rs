@@ -1,0 +1,79 @@
+//! What was counted in each quarter of an hour.
+
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
+
+use crate::model::Tally;
+use crate::model::tally::BUCKET;
+use crate::store::BucketTally;
+
+/// So many buckets of a source are kept, more than those of thirteen months: a log may claim to be of any year.
+const MAX_BUCKETS: usize = 40_000;
+
+/// Counts by source and bucket.
+pub struct Tallies {
+    sources: HashMap<String, BTreeMap<i64, Tally>>,
+    /// The present bucket.
+    now: i64,
+    /// Lines whose counts were let go of.
+    forgotten: u64,
+}
+
+impl Tallies {
+    /// No counts yet. `now`, in seconds since 1970 UTC: of too many buckets those next to it are kept.
+    pub fn new(now: i64) -> Self {
+        Self { sources: HashMap::default(), now: now.div_euclid(BUCKET), forgotten: 0 }
+    }
+
+    /// Adds counts of one bucket.
+    pub fn add(&mut self, source: &str, bucket: i64, counts: &Tally) {
+        if !self.sources.contains_key(source) {
+            self.sources.insert(source.to_owned(), BTreeMap::new());
+        }
+        let Some(buckets) = self.sources.get_mut(source) else { return };
+        buckets.entry(bucket).or_default().add(counts);
+        if buckets.len() > MAX_BUCKETS {
+            self.forgotten += forget_far_from(self.now, buckets).map_or(0, |forgotten| forgotten.lines);
+        }
+    }
+
+    /// How many lines are not in the counts, because there were too many buckets.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The counts, by source and in the order of time.
+    pub fn take(&mut self) -> Vec<BucketTally> {
+        let sources: BTreeMap<String, BTreeMap<i64, Tally>> = std::mem::take(&mut self.sources).into_iter().collect();
+        let of_source = |(source, buckets): (String, BTreeMap<i64, Tally>)| {
+            let bucket = move |(bucket, tally)| BucketTally { source: source.clone(), bucket, tally };
+            buckets.into_iter().map(bucket)
+        };
+        sources.into_iter().flat_map(of_source).collect()
+    }
+}
+
+/// Lets go of the piece of time that lies farthest from the present.
+pub fn forget_far_from<V>(now: i64, pieces: &mut BTreeMap<i64, V>) -> Option<V> {
+    let is_first_farther = |first: &i64, last: &i64| now.abs_diff(*first) >= now.abs_diff(*last);
+    let (first, last) = (pieces.keys().next()?, pieces.keys().next_back()?);
+    let farthest = if is_first_farther(first, last) { pieces.pop_first() } else { pieces.pop_last() };
+    farthest.map(|(_, forgotten)| forgotten)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_buckets_than_a_year_has_those_next_to_the_present_stay() {
+        let mut tallies = Tallies::new(50_000 * BUCKET);
+        for bucket in [1, 1_000_000].into_iter().chain(30_000..50_000).chain(49_999 + 1..70_000) {
+            tallies.add("web", bucket, &Tally { lines: 2, ..Tally::default() });
+        }
+        assert_eq!(tallies.forgotten(), 4);
+        let kept: Vec<i64> = tallies.take().into_iter().map(|tally| tally.bucket).collect();
+        assert_eq!(kept, (30_000..70_000).collect::<Vec<_>>());
+    }
+}
