@@ -17,7 +17,7 @@ use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 const BATCH: usize = 50_000;
 
 /// How long their lines may be together, in bytes, before the last one.
-const BATCH_BYTES: usize = 64 << 20;
+const BATCH_BYTES: usize = 16 << 20;
 
 /// The longest entry that is looked at, in bytes; a longer one is counted as unreadable.
 const MAX_ENTRY: u64 = 1 << 20;
@@ -89,12 +89,11 @@ pub fn read_journal(source: &Source, after: Option<&str>) -> Result<JournalEntri
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("can't run journalctl: {error}"))?;
     let mut entries = JournalEntries::default();
+    // Beside its entries, because it waits where nobody reads what it complains of.
+    let listen = |stderr| std::thread::Builder::new().name("journalctl".to_owned()).spawn(|| first_words(stderr));
+    let complaint = child.stderr.take().and_then(|stderr| listen(stderr).ok());
     let read = child.stdout.take().map_or(Ok(()), |output| collect(BufReader::new(output), &mut entries));
-    let mut complaint = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        // What can't be read of the complaint is not missed: the exit status decides.
-        let _ = stderr.take(4096).read_to_string(&mut complaint);
-    }
+    let complaint = complaint.and_then(|complaint| complaint.join().ok()).unwrap_or_default();
     let status = child.wait().map_err(|error| format!("can't wait for journalctl: {error}"))?;
     read.map_err(|error| format!("can't read from journalctl: {error}"))?;
     // One that has more to say than is taken ends by SIGPIPE.
@@ -104,6 +103,15 @@ pub fn read_journal(source: &Source, after: Option<&str>) -> Result<JournalEntri
         Some(complaint) if entries.text.is_empty() && entries.unreadable == 0 => Err(complaint),
         complaint => Ok(JournalEntries { complaint, ..entries }),
     }
+}
+
+/// What a program says first; all that it says is read.
+fn first_words(mut said: impl Read) -> String {
+    let mut first = Vec::new();
+    // What can't be read of a complaint is not missed: the exit status decides.
+    let _ = (&mut said).take(4096).read_to_end(&mut first);
+    let _ = std::io::copy(&mut said, &mut std::io::sink());
+    String::from_utf8_lossy(&first).into_owned()
 }
 
 fn collect(mut output: impl BufRead, entries: &mut JournalEntries) -> std::io::Result<()> {
@@ -177,6 +185,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_a_long_complaint_the_beginning_is_told_and_all_is_read() {
+        let mut said = std::io::Cursor::new(b"x".repeat(1 << 20));
+        assert_eq!(first_words(&mut said), "x".repeat(4096));
+        assert_eq!(said.position(), 1 << 20);
+    }
+
+    #[test]
     fn what_any_user_may_have_written_is_marked() {
         let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"1000","_EXE":"/usr/bin/logger","MESSAGE":"x"}
 {"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"0","_EXE":"/usr/sbin/sshd","MESSAGE":"x"}
@@ -227,6 +242,6 @@ not json
         let mut entries = JournalEntries::default();
         collect((1..=70).map(entry).collect::<String>().as_bytes(), &mut entries).unwrap();
         assert!(entries.more && entries.text.len() < BATCH_BYTES + MAX_ENTRY as usize);
-        assert_eq!(entries.cursor.as_deref(), Some("s=65"));
+        assert_eq!(entries.cursor.as_deref(), Some("s=17"));
     }
 }

@@ -70,7 +70,18 @@ pub fn streams(source: &Source) -> (Vec<Stream>, Vec<String>) {
                     entry.path().display()
                 ));
             }
-            let Some(name) = entry.file_name().to_str().filter(|_| entry.file_type().is_file()) else { continue };
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let Some(name) = entry.file_name().to_str() else {
+                if matcher.is_match(entry.path()) {
+                    problems.push(format!(
+                        "{} is not read because its name is no UTF-8; rename it",
+                        entry.path().display()
+                    ));
+                }
+                continue;
+            };
             let (base, rotation) = rotation_of(name);
             let base = entry.path().with_file_name(base);
             // A name such as "app.8080" looks rotated, but is the live file where the pattern says so itself.
@@ -294,6 +305,18 @@ mod tests {
         };
         let access = streams.iter().find(|s| s.path.ends_with("access.log")).unwrap();
         assert_eq!(names(access), ["access.log.10.gz", "access.log.2.gz", "access.log.1", "access.log"]);
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_utf8_is_told() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        for name in [&b"caf\xe9.log"[..], b"caf\xe9.txt", "caf\u{e9}.log".as_bytes()] {
+            std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), "x\n").unwrap();
+        }
+        let (streams, problems) = streams(&source(format!("{}/*.log", folder.path().display())));
+        assert_eq!((streams.len(), problems.len()), (1, 1));
+        assert!(problems[0].contains("is not read because its name is no UTF-8"), "{problems:?}");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Access {
 
 impl Parser for Access {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let (peer, host_end) = peer(line)?;
+        let (peer, host_end) = peer(line).or_else(|| Some((None, end_of_many(line)?)))?;
         if let Some(told) = self.as_it_came(line, host_end) {
             return Some(Event { peer, ..told });
         }
@@ -32,7 +32,7 @@ impl Parser for Access {
         let stamp_end = stamp_start + stamp_length(line, stamp_start)?;
         let stamp = &line[stamp_start..stamp_end];
         let time = match stamp.len() {
-            NUMBERED => numbered(stamp),
+            SHORTER => shorter(stamp),
             ZONELESS => self.zoneless(stamp),
             _ => self.time(stamp),
         }?;
@@ -111,10 +111,14 @@ impl Access {
     }
 }
 
-/// Reads `17/05/2015:10:05:03 +0000`, as Proxmox writes it.
-fn numbered(stamp: &[u8]) -> Option<i64> {
-    let [d1, d2, b'/', m1, m2, b'/', ..] = *stamp else { return None };
-    let date = NaiveDate::from_ymd_opt(four(&stamp[6..10])?, two([m1, m2])?, two([d1, d2])?)?;
+/// Reads `17/05/2015:10:05:03 +0000`, as Proxmox writes it, and `7/May/2015:10:05:03 +0000`.
+fn shorter(stamp: &[u8]) -> Option<i64> {
+    let (day, month) = match *stamp {
+        [d1, d2, b'/', m1, m2, b'/', ..] => (two([d1, d2])?, two([m1, m2])?),
+        [d, b'/', ..] => (two([b'0', d])?, month(&stamp[2..5])?),
+        _ => return None,
+    };
+    let date = NaiveDate::from_ymd_opt(four(&stamp[6..10])?, month, day)?;
     with_offset(date, clock(&stamp[11..19])?, offset(&stamp[20..])?)
 }
 
@@ -166,6 +170,9 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
 }
 
+/// A longer list of hosts and clients is none, in bytes.
+const LONGEST_LIST: usize = 1000;
+
 /// What nginx calls a client that comes through a socket of the machine.
 const SOCKET: &[u8] = b"unix:";
 
@@ -185,6 +192,16 @@ fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         }
         start = end + 1;
     }
+}
+
+/// Where a virtual host and a list of clients end of which nobody knows who was there, so that all that counts is the answer.
+fn end_of_many(line: &[u8]) -> Option<usize> {
+    let end = memmem::find(line, b" - - [").filter(|end| (1..=LONGEST_LIST).contains(end))?;
+    let is_of_list = |byte: &u8| byte.is_ascii_alphanumeric() || b".:,_-%[]\" ".contains(byte);
+    let first = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    // Behind an address it takes a configured format to tell who is who.
+    let is_list = parse_ip(first).is_none() && line[..end].contains(&b',') && line[..end].iter().all(is_of_list);
+    (is_list && is_stamp(line, end + 6)).then_some(end)
 }
 
 /// Whether it is an address within an organisation, or of one machine.
@@ -219,8 +236,8 @@ fn is_host_with_port(word: &[u8]) -> bool {
 /// The length of what stands between stamp and request: `] "`.
 const BEFORE_REQUEST: usize = 3;
 
-/// The length of a stamp with the month as a number, and of one without a zone.
-const NUMBERED: usize = 25;
+/// The length of a stamp with the month as a number or the day without its zero, and of one without a zone.
+const SHORTER: usize = 25;
 const ZONELESS: usize = 20;
 
 /// The length of the stamp and of what follows it up to the request: `17/May/2015:10:05:03 +0000] "`.
@@ -338,12 +355,17 @@ fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
 
 /// The same of one with a zone.
 fn zoned_length(line: &[u8], at: usize) -> Option<usize> {
-    let is_numbered = || {
-        line.get(at..at + NUMBERED + BEFORE_REQUEST).is_some_and(|s| {
-            s[2] == b'/' && s[5] == b'/' && s[10] == b':' && s[16] == b':' && s[19] == b' ' && s.ends_with(b"] \"")
+    let is_shorter = || {
+        line.get(at..at + SHORTER + BEFORE_REQUEST).is_some_and(|s| {
+            (s[2] == b'/' || s[1] == b'/')
+                && s[5] == b'/'
+                && s[10] == b':'
+                && s[16] == b':'
+                && s[19] == b' '
+                && s.ends_with(b"] \"")
         })
     };
-    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_numbered().then_some(NUMBERED) }
+    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_shorter().then_some(SHORTER) }
 }
 
 /// Whether a stamp without a zone begins there, followed by a quoted request.
@@ -374,6 +396,19 @@ mod tests {
         let event = parser.parse(line.as_bytes())?;
         let Action::Request { status } = event.action else { return None };
         Some((event.time, status, event.user.map(|u| String::from_utf8_lossy(u).into_owned()).unwrap_or_default()))
+    }
+
+    #[test]
+    fn a_list_behind_a_virtual_host_names_nobody_and_a_day_may_lack_its_zero() {
+        let rest = r#"[20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5 "-" "-""#;
+        for before in ["example.org 10.0.0.2, 10.0.0.1, 192.0.2.1", r#"example.org:80 "10.5.1.2, 192.0.2.1" 10.2.1.5"#] {
+            let line = format!("{before} - - {rest}");
+            let event = Access::default().parse(line.as_bytes()).unwrap();
+            assert_eq!((event.action, event.peer), (Action::Request { status: 401 }, None), "{line}");
+        }
+        let day = |day: &str| parse(&format!(r#"192.0.2.1 - - [{day}/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#));
+        assert_eq!(day("2"), day("02"));
+        assert!(day("2").is_some());
     }
 
     #[test]

@@ -12,6 +12,10 @@ use crate::model::{Action, Event, Peer};
 /// Reads a message that stands for `times` equal ones into the event.
 pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event<'a>) {
     let message = message.trim_ascii();
+    if program == b"sudo(pam_unix)" {
+        // Its own line, which may tell of the same attempt, had no process then.
+        event.pid = 0;
+    }
     let failure = match program {
         b"sudo" => sudo(message).map(of_account),
         b"su" => su(message).map(of_account),
@@ -122,10 +126,12 @@ fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
 }
 
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
-/// (util-linux, shadow), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
+/// (util-linux, shadow), `TOO MANY LOGIN TRIES (3) FROM tty1 FOR root, …` (util-linux), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
 /// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
-    let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ") {
+    // util-linux counts the last attempt so, and says nothing else of it; shadow says it besides.
+    let last = message.strip_prefix(b"TOO MANY LOGIN TRIES ").filter(|rest| memmem::find(rest, b") FROM ").is_some());
+    let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ").or(last) {
         let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];
         let at = memmem::find(rest, b" FOR ")?;
         (&rest[at + 5..], &rest[..at], 1)
@@ -143,9 +149,12 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
         let said = told[end..].strip_prefix(b" LOGIN FAILURE")?;
         (user, said.strip_prefix(b"S").unwrap_or(said), number(&told[..end])?)
     };
-    // From elsewhere, as by telnet, an address stands where the terminal would.
+    // From elsewhere, as by telnet, an address or a host's name stands where the terminal would.
     let from = [&b" FROM "[..], b" from "].iter().find_map(|from| Some(&place[memmem::rfind(place, from)? + 6..]));
-    event.peer = from.and_then(|from| Peer::read(unquoted(from))).filter(|peer| peer.ip().is_some());
+    event.peer = from.and_then(|from| Peer::read(unquoted(from))).filter(|peer| match peer {
+        Peer::Ip(_) => true,
+        Peer::Name(name) => name.contains(&b'.'),
+    });
     let user = unquoted(user);
     // For a name that nobody has, which may be a password in the wrong place.
     Some(((!matches!(user, b"UNKNOWN" | b"(unknown)")).then_some(user), times))

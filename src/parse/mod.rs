@@ -103,7 +103,7 @@ const NGINX_ERROR: &str = "nginx-error";
 const FORMATS: [Format; 9] = [
     Format { name: "access", make: |context, _| Box::new(access::Access::new(context)) },
     // Before syslog, for which a line of it without its header might be taken.
-    Format { name: "w3c", make: |_, _| Box::new(w3c::W3c::default()) },
+    Format { name: "w3c", make: |context, _| Box::new(w3c::W3c::new(context)) },
     // Before syslog as well, whose stamp may stand before anything.
     Format { name: "container", make: |context, formats| Box::new(container::Container::new(context, formats)) },
     Format { name: "syslog", make: |context, _| Box::new(syslog::Syslog::new(context)) },

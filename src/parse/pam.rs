@@ -21,7 +21,10 @@ pub struct Failure<'a> {
 /// Whether a message may be PAM's, of a program that is no matter of logging in itself: `vsftpd: pam_unix(vsftpd:auth): …`,
 /// `proftpd: (pam_unix) …`, `pop(pam_unix)[7]: …`.
 pub fn may_speak(program: &[u8], message: &[u8]) -> bool {
-    message.starts_with(b"pam_") || message.starts_with(b"(pam_") || program.ends_with(b"(pam_unix)")
+    message.starts_with(b"pam_")
+        || message.starts_with(b"(pam_")
+        || program.ends_with(b"(pam_unix)")
+        || matches!(program, b"PAM_pwdb" | b"PAM_unix")
 }
 
 /// Of a longer message the end may be missing, and with it the address that is PAM's own word.
@@ -32,12 +35,23 @@ pub const SURELY_WHOLE: usize = 800;
 /// client sent as NAME, as servers of files and mail do.
 pub fn failure(message: &[u8], by_client: bool) -> Option<Failure<'_>> {
     let said = without_module(message)?;
+    if let Some(rest) = said.strip_prefix(b"authentication failure; (uid=") {
+        return before_rhost(rest);
+    }
     let (times, fields) = match said.strip_prefix(b"authentication failure; ") {
         Some(fields) => (1, fields),
         None => more(said)?,
     };
     let (user, peer) = who(fields, by_client)?;
     Some(Failure { times, user, peer })
+}
+
+/// What it said before 2000: `authentication failure; (uid=0) -> USER for SERVICE service`.
+fn before_rhost(rest: &[u8]) -> Option<Failure<'_>> {
+    let rest = &rest[memmem::find(rest, b") -> ")? + 5..];
+    let user = rest.strip_suffix(b" service")?;
+    let user = &user[..memmem::rfind(user, b" for ")?];
+    Some(Failure { times: 1, user: (!user.is_empty()).then_some(user), peer: None })
 }
 
 /// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`: what the module before said only meant that

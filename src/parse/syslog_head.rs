@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::syslog::number;
+use super::syslog::{is_sshd, number};
 use super::time::{clock, month};
 use crate::model::writer::is_about_logins;
 
@@ -49,13 +49,56 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
         return Some(head);
     }
     // macOS writes two blanks.
-    let (host, rest) = host(text.trim_ascii_start())?;
+    let text = text.trim_ascii_start();
+    if let Some(head) = metalog(text) {
+        return Some(head);
+    }
+    let (host, rest) = sender(without_second_stamp(text))?;
     // What a container printed.
     if matches!(host, b"stdout" | b"stderr") && (rest.starts_with(b"F ") || rest.starts_with(b"P ")) {
         return None;
     }
-    let (program, pid, message) = tag(rest);
+    let (program, pid, message) = as_rfc5424(rest).unwrap_or_else(|| tag(rest));
     Some(Head { host, pid, said: Said { program, message } })
+}
+
+/// What metalog (Gentoo) writes: `[sshd] MESSAGE`, `[sshd(pam_unix)] MESSAGE`.
+fn metalog(text: &[u8]) -> Option<Head<'_>> {
+    let (name, message) = word(text.strip_prefix(b"[")?)?;
+    let name = name.strip_suffix(b":").unwrap_or(name);
+    let program = name.strip_suffix(b"]").filter(|name| tells_of_logins(name))?;
+    Some(Head { host: b"", pid: 0, said: Said { program, message } })
+}
+
+/// The host that wrote a line, and what follows it: of one that was handed on with its stamp and host, what stands behind those of whom it
+/// came through.
+fn sender(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (through, rest) = host(text)?;
+    let inner = without_second_stamp(rest);
+    if inner.len() < rest.len()
+        && let Some(handed_on) = host(inner)
+    {
+        return Some(handed_on);
+    }
+    // UniFi's consoles write their name twice, its access points address and model behind it.
+    let again = word(rest).filter(|(word, after)| {
+        let is_model = || word.ends_with(b":") && word.contains(&b',') && begins_with_tag(after);
+        !through.is_empty() && *word == through || is_model()
+    });
+    Some((through, again.map_or(rest, |(_, rest)| rest)))
+}
+
+/// The order of RFC 5424 without what makes it that: `sshd 4711 - - MESSAGE`.
+fn as_rfc5424(text: &[u8]) -> Option<(&[u8], u32, &[u8])> {
+    let (program, rest) = word(text).filter(|(program, _)| tells_of_logins(program))?;
+    let (pid, rest) = word(rest)?;
+    let (_, rest) = word(rest)?;
+    Some((program, number(pid)?, rest.strip_prefix(b"- ")?.trim_ascii_start()))
+}
+
+/// Whether a program tells of logins by whatever it says.
+fn tells_of_logins(name: &[u8]) -> bool {
+    is_sshd(name) || name == b"dropbear" || is_about_logins(name)
 }
 
 /// The host, and what follows it. It may be missing; BSD, BusyBox and AIX put facility and severity around it, and AIX says in words

@@ -6,11 +6,11 @@
 use std::sync::LazyLock;
 
 use chrono::NaiveDate;
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use super::syslog::number;
-use super::time::{Clock, clock, four, offset, two, with_offset};
-use super::{Parser, joined};
+use super::time::{Clock, WallClock, clock, four, offset, two, with_offset};
+use super::{Context, Parser, joined};
 use crate::model::event::Shape;
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
@@ -63,6 +63,8 @@ pub struct W3c {
     /// Whether a line tells that.
     is_line: bool,
     columns: Columns,
+    /// For columns that tell the time by the machine's clock.
+    wall: Option<WallClock>,
     /// Whether values may stand in quotation marks. With IIS they don't: there a visitor may have written the marks.
     quotes: bool,
     /// By how much the clock of the log is ahead of UTC, in seconds.
@@ -74,6 +76,8 @@ pub struct W3c {
 #[derive(Default)]
 struct Columns {
     count: usize,
+    /// Whether they tell the time by the machine's clock only.
+    are_local: bool,
     date: Option<usize>,
     time: Option<usize>,
     server: Option<usize>,
@@ -94,10 +98,13 @@ impl Columns {
     fn read(names: &[u8]) -> Self {
         let names: Vec<&[u8]> = words(names, false).collect();
         let column = |wanted: &[&[u8]]| names.iter().position(|name| wanted.contains(name));
+        let (date, time, clock) = (column(&[b"date"]), column(&[b"time"]), column(&[b"time-local"]));
+        let are_local = time.is_none() && clock.is_some();
         Self {
             count: names.len(),
-            date: column(&[b"date"]),
-            time: column(&[b"time"]),
+            are_local,
+            date: if are_local { column(&[b"date-local"]) } else { date },
+            time: if are_local { clock } else { time },
             server: column(&[b"s-ip"]),
             port: column(&[b"s-port"]),
             site: column(&[b"s-sitename"]),
@@ -135,7 +142,8 @@ impl Parser for W3c {
         }
         let known = self.columns.count > 0;
         let most = if known { self.columns.count } else { USUAL_COLUMNS[2].count };
-        let values: Vec<&[u8]> = words(line, self.quotes).take(most + 1).collect();
+        let bare = |value| if self.quotes { unquoted(value) } else { value };
+        let values: Vec<&[u8]> = words(line, self.quotes).map(bare).take(most + 1).collect();
         let usual = || USUAL_COLUMNS.iter().find(|columns| columns.surely_fit(&values));
         let columns = if known { &self.columns } else { usual()? };
         let value = |column: Option<usize>| values.get(column?).copied().filter(|value| *value != b"-");
@@ -168,6 +176,14 @@ impl Parser for W3c {
             }
             (Some(b"PASS"), Some(230)) => Action::LoginSucceeded { by_key: false },
             (Some(method), _) if CHANNELS.contains(&method) => Action::Other,
+            // What IIS 6 says of files: `[3]sent`, `[3]created`.
+            (Some(file), _)
+                if !is_web
+                    && method.is_some_and(|method| method.len() > file.len())
+                    && file.iter().all(u8::is_ascii_lowercase) =>
+            {
+                Action::Other
+            }
             // No reply of theirs has these numbers, nor do web servers listen for them; a request may be called as their commands are.
             (Some(method), status)
                 if !is_web
@@ -186,7 +202,8 @@ impl Parser for W3c {
             && event.user.is_none()
             && (substatus == Some(b"2") || system == Some(NO_CREDENTIALS) || goes_on);
         let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;
-        event.time = Some(with_offset(day, time, self.ahead)?);
+        let wall = self.wall.as_mut().filter(|_| self.columns.are_local);
+        event.time = Some(wall.map_or_else(|| with_offset(day, time, self.ahead), |wall| wall.instant(day, time))?);
         Some(event)
     }
 
@@ -203,6 +220,11 @@ impl Parser for W3c {
 }
 
 impl W3c {
+    /// A parser for times of the context's zone, where only these are told.
+    pub fn new(context: Context) -> Self {
+        Self { wall: Some(WallClock::new(context)), ..Self::default() }
+    }
+
     /// Takes a header line in; false where it is none.
     fn header_line(&mut self, header: &[u8]) -> bool {
         let Some(end) = memchr(b':', header).filter(|_| header.len() <= MAX_HEADER) else { return false };
@@ -272,15 +294,27 @@ fn words(line: &[u8], quotes: bool) -> impl Iterator<Item = &[u8]> {
     let mut rest = line;
     std::iter::from_fn(move || {
         rest = rest.trim_ascii_start();
-        let inner = rest.strip_prefix(b"\"").filter(|_| quotes);
-        let quoted = inner.and_then(|inner| memchr(b'"', inner)).map(|end| end + 2);
-        // Behind a value there is a blank, or the line's end.
-        let quoted = quoted.filter(|end| rest.get(*end).is_none_or(u8::is_ascii_whitespace));
+        // Behind a value there is a blank, or the line's end; a mark in it is told by two.
+        let is_end =
+            |at: &usize| *at > 0 && rest.get(at + 1).is_none_or(u8::is_ascii_whitespace) && !is_doubled(rest, *at);
+        let quoted = if quotes && rest.starts_with(b"\"") { memchr_iter(b'"', rest).find(is_end) } else { None };
+        let quoted = quoted.map(|at| at + 1);
         let end = quoted.unwrap_or_else(|| memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len()));
         let (word, after) = rest.split_at(end);
         rest = after;
         (!word.is_empty()).then_some(word)
     })
+}
+
+/// Whether the quotation mark there belongs to one before it: of a row of them, behind the first one of the value, every second does.
+fn is_doubled(value: &[u8], at: usize) -> bool {
+    let row = value[1..=at].iter().rev().take_while(|byte| **byte == b'"').count();
+    row % 2 == 0
+}
+
+/// A value without the quotation marks around it.
+fn unquoted(value: &[u8]) -> &[u8] {
+    value.strip_prefix(b"\"").and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
 }
 
 /// Whether it is the name of one of IIS' servers of FTP or SMTP: `MSFTPSVC1`, `FTPSVC2`, `SMTPSVC1`.

@@ -71,6 +71,59 @@ fn a_severity_in_the_hosts_place_or_behind_it_hides_nobody() {
 }
 
 #[test]
+fn what_stands_between_stamp_and_program_hides_nobody() {
+    let once = (1, vec!["192.0.2.7 1".to_owned()]);
+    let (failed, dropbear) = (
+        "sshd[22277]: Failed password for root from 192.0.2.7 port 51234 ssh2",
+        "dropbear[3560]: Bad password attempt for 'root' from 192.0.2.7:51234",
+    );
+    for line in [
+        "Nov 20 10:00:00 [sshd] error: PAM: Authentication failure for root from 192.0.2.7".to_owned(),
+        "Nov 20 10:00:00 [sshd(pam_unix)] authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=root"
+            .to_owned(),
+        format!("Nov 20 10:00:00 console console {failed}"),
+        format!("Nov 20 10:00:00 ap1 0123456789ab,AP-1-6.0.21+13673: {dropbear}"),
+        format!("Nov 20 10:00:00 192.0.2.200 Nov 20 10:00:00 web1 {failed}"),
+        format!("2026-11-20T10:00:00.123Z Nov 20 10:00:00 web1 {failed}"),
+        "2026-11-20T10:00:00.123+03:00 web1 sshd 20857 - -  Failed password for root from 192.0.2.7 port 4711 ssh2"
+            .to_owned(),
+    ] {
+        assert_eq!(failures("auth.log", &[&line]), once, "{line}");
+    }
+    let web = r#"192.0.2.7 - eve [20/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 401 5 "-" "-""#;
+    assert_eq!(failures("web.log", &[&format!("2026-11-20T10:00:00Z web1 web1 nginx: {web}")]), once);
+}
+
+#[test]
+fn old_shapes_of_failures_at_the_machine_count_each_attempt_once() {
+    let pam = "authentication failure; logname= uid=0 euid=0 tty=pts/0 ruser= rhost=";
+    let sudo = [
+        format!("Nov 20 10:00:00 web1 sudo(pam_unix)[16290]: {pam}  user=eve"),
+        format!("Nov 20 10:00:09 web1 sudo(pam_unix)[16290]: {} ", pam.replace("auth", "2 more auth").replace("re;", "res;")) + " user=eve",
+        "Nov 20 10:00:09 web1 sudo:      eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh"
+            .to_owned(),
+    ];
+    assert_eq!(failures("secure", &sudo.each_ref().map(String::as_str)).0, 3);
+    let telnet = [
+        format!("Nov 20 10:00:00 web1 login: pam_unix(remote:auth): {pam}host.example.org  user=eve"),
+        "Nov 20 10:00:02 web1 login: FAILED LOGIN 1 FROM host.example.org FOR eve, Authentication failure".to_owned(),
+    ];
+    assert_eq!(failures("secure", &telnet.each_ref().map(String::as_str)), (1, vec!["host.example.org 1".to_owned()]));
+    let last = [
+        "Nov 20 10:00:00 web1 login[7]: FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure",
+        "Nov 20 10:00:09 web1 login[7]: TOO MANY LOGIN TRIES (2) FROM tty1 FOR root, Have exhausted maximum number of retries",
+    ];
+    assert_eq!(failures("secure", &last).0, 2);
+    let shadow = [
+        "Nov 20 10:00:00 web1 login[7]: FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure",
+        "Nov 20 10:00:00 web1 login[7]: TOO MANY LOGIN TRIES (1) on '/dev/tty1' FOR 'root'",
+    ];
+    assert_eq!(failures("auth.log", &shadow).0, 1);
+    let ancient = "Nov 20 10:00:00 web1 PAM_pwdb[842]: authentication failure; (uid=0) -> eve for samba service";
+    assert_eq!(failures("messages", &[ancient]).0, 1);
+}
+
+#[test]
 fn modules_that_are_asked_one_after_the_other_tell_of_one_attempt() {
     let said = |second: u32, module: &str| (second, format!("sshd[822]: {module}(sshd:auth): {PAM}"));
     let closed =

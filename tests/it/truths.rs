@@ -361,10 +361,9 @@ fn what_fail2bans_filters_flag_in_their_own_samples_is_known() {
 }
 
 /// Lines without an address of their own, of which fail2ban knows it from one before, ends of connections of which another line
-/// of sshd tells, too, and what no sshd and no syslog daemon of today writes: a failure without a port, a header without a host.
+/// of sshd tells, too, and what no sshd of today writes: a failure without a port.
 fn is_told_by_others(line: &str) -> bool {
     line.contains("Received disconnect from")
         || line.contains("Disconnecting: Too many authentication failures")
-        || line.contains("[sshd]")
         || line.ends_with("ROOT from aaaa:bbbb:cccc:1234::1:1")
 }
