@@ -456,7 +456,10 @@ impl Results {
             .map(|(n, what)| crate::jobs::counted(n as usize, what));
         output::print(&format!("\n{failed}, {urgent}\n"));
         if self.left_to_access_logs > 0 {
-            output::print(&format!("{}\n", left_in_words(self.left_to_access_logs)));
+            output::print(&format!(
+                "{}\n",
+                left_in_words(self.left_to_access_logs, self.status.get(&401).copied().unwrap_or(0))
+            ));
         }
         let triage = self
             .triage

@@ -59,7 +59,8 @@ impl Count {
         let Some(value) = value else { return };
         if write_key(&self.by, event, &mut self.key) {
             let times = if is_counted { sighting.failures.max(1) } else { 0 };
-            self.batch.note(&self.key, index, Try { who: 0, time: sighting.time, times, value });
+            let is_guess = !matches!(event.action, Action::LoginFailed { shape, .. } if !shape.is_guess());
+            self.batch.note(&self.key, index, Try { who: 0, time: sighting.time, times, value, is_guess });
         }
     }
 }

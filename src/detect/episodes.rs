@@ -520,7 +520,7 @@ mod tests {
         let (line, file, kept, who) = (&b"x"[..], &Arc::from("x"), Default::default(), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
-        batch.note(key, 0, Try { who: 0, time, times, value: 0 });
+        batch.note(key, 0, Try { who: 0, time, times, value: 0, is_guess: true });
         episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept, who }]);
     }
 

@@ -73,7 +73,7 @@ impl Detector for Pattern {
             let is_meant = self.kinds.is_empty() || self.kinds.contains(&kind);
             *found = is_meant && self.search.matches(without_line_break(sighting.line));
             if *found {
-                let told = Try { who: 0, time: sighting.time, times: 1, value: 0 };
+                let told = Try { who: 0, time: sighting.time, times: 1, value: 0, is_guess: true };
                 self.batch.note(self.name.as_bytes(), index, told);
             }
         }

@@ -55,6 +55,13 @@ const MAX_HELD_LINE: usize = 4096;
 /// Of how many hosts it is remembered that their lines come late.
 const MAX_LATE_HOSTS: usize = 1000;
 
+/// How su's own word of a failure begins (shadow, util-linux), and how PAM calls those who ask for it.
+const SU_FAILED: [&[u8]; 2] = [b" FAILED SU (to ", b" FAILED su for "];
+const SU_ASKS: [&[u8]; 2] = [b"(su:auth)", b"(su-l:auth)"];
+
+/// How PAM tells the sum of what it didn't tell one by one.
+const MORE: &[u8] = b" more authentication failure";
+
 static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
 /// The sessions of one stream.
@@ -111,6 +118,9 @@ struct Session {
     /// When its client didn't greet as it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_greeted: Option<i64>,
+    /// Of how many failures PAM's sum may still come that an account's program told of, and when it did, where no process is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    untold: Option<(i64, u32)>,
     /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
     #[serde(skip)]
     earliest: i64,
@@ -234,10 +244,23 @@ impl Sessions {
         if shape == Shape::PamTold {
             self.forget_attempt_of_child(&key, event, time);
         }
+        if shape == Shape::Explicit && pid != 0 && event.peer.is_none() && is_of_su(sighting.line) {
+            self.take_over_what_su_asked(host, event, times, time);
+        }
+        let is_of_account = pid == 0 && event.peer.is_none();
         let session = self.open.entry(key).or_default();
         session.expire(time, &mut self.over);
         session.earliest = session.earliest.min(time);
         let ip = event.peer.and_then(|peer| peer.ip());
+        if shape == Shape::Explicit && is_of_account {
+            let left = session.take_over(times, time, |_| true);
+            session.untold = (left > 0).then_some((time, left));
+            return times;
+        }
+        let times = if is_of_account { session.without_told(sighting.line, times, time) } else { times };
+        if times == 0 {
+            return 0;
+        }
         if matches!(shape, Shape::Explicit | Shape::Questioned) {
             session.held.retain(|held| is_of_its_own(held.shape) || !is_same(held.ip(), ip));
             if shape == Shape::Questioned {
@@ -307,6 +330,12 @@ impl Sessions {
                 if by_module { !held.repeated && peer(held) } else { held.user.is_some() || held.peer.is_none() }
             };
             session.forget_attempt(event, time, if by_module { CHILD } else { NEXT_MODULE }, is_its);
+            if key.pid == 0 && !by_module {
+                // With that the call of a program is over, so that the next one's own word isn't about what is left.
+                let is_asked = |held: &Held| strength(held.shape) == Shape::Pam;
+                self.over.extend(session.held.iter().filter(|held| is_asked(held)).cloned());
+                session.held.retain(|held| !is_asked(held));
+            }
         }
     }
 
@@ -335,6 +364,17 @@ impl Sessions {
             if session.forget_attempt(event, time, CHILD, is_its) {
                 return;
             }
+        }
+    }
+
+    /// su's own word of a failure tells of what PAM has just said of the same account, before su had told its process.
+    fn take_over_what_su_asked(&mut self, host: u64, event: &Event<'_>, times: u32, time: i64) {
+        let peer = event.user.map(|user| Address::Name(user.into()));
+        if let Some(session) = self.open.get_mut(&Key { host, pid: 0, peer }) {
+            session.expire(time, &mut self.over);
+            session.take_over(times, time, |held| {
+                SU_ASKS.iter().any(|su| memmem::find(held.kept.place().1, su).is_some())
+            });
         }
     }
 
@@ -412,7 +452,7 @@ impl Sessions {
         let late = &self.late;
         self.open.retain(|key, session| {
             session.expire(now.saturating_sub(late.get(&key.host).copied().unwrap_or(0)), settled);
-            !(session.held.is_empty() && session.explicit.is_empty() && session.not_greeted.is_none())
+            !session.is_empty()
         });
         self.refused.retain(|known, pids| {
             pids.retain(|pid| holds_refused(&self.open, known, *pid));
@@ -453,7 +493,17 @@ fn holds_refused(open: &HashMap<Key, Session>, (host, client): &(u64, Client), p
     session.is_some_and(|session| session.held.iter().any(|held| strength(held.shape) == Shape::Pam && is_its(held)))
 }
 
+/// Whether it is su's own word of a failure.
+fn is_of_su(line: &[u8]) -> bool {
+    SU_FAILED.iter().any(|failed| memmem::find(line, failed).is_some())
+}
+
 impl Session {
+    fn is_empty(&self) -> bool {
+        let Self { explicit, held, not_greeted, untold, .. } = self;
+        explicit.is_empty() && held.is_empty() && not_greeted.is_none() && untold.is_none()
+    }
+
     /// Whether its process said nothing but what PAM did.
     fn only_asks(&self) -> bool {
         self.explicit.is_empty()
@@ -532,6 +582,31 @@ impl Session {
         found.map(|at| self.held.remove(at)).is_some()
     }
 
+    /// Takes out what PAM said last of so many attempts within a call of a program; tells of how many it hadn't.
+    fn take_over(&mut self, times: u32, time: i64, is_its: impl Fn(&Held) -> bool) -> u32 {
+        let mut left = times;
+        for held in self.held.iter_mut().rev().filter(|held| strength(held.shape) == Shape::Pam && is_its(held)) {
+            if (0..=SESSION).contains(&time.saturating_sub(held.time)) {
+                let told = held.times.min(left);
+                (held.times, left) = (held.times - told, left - told);
+            }
+        }
+        self.held.retain(|held| held.times > 0);
+        left
+    }
+
+    /// How many failures a line tells of that the account's program hadn't told of already.
+    fn without_told(&mut self, line: &[u8], times: u32, time: i64) -> u32 {
+        let is_its = |(since, _): &(i64, u32)| (0..=CHILD).contains(&time.saturating_sub(*since));
+        match self.untold.filter(is_its) {
+            Some((since, left)) if memmem::find(line, MORE).is_some() => {
+                self.untold = Some((since, left - left.min(times))).filter(|(_, left)| *left > 0);
+                times - left.min(times)
+            }
+            _ => times,
+        }
+    }
+
     fn note_explicit(&mut self, ip: Option<IpAddr>, time: i64) {
         match self.explicit.iter_mut().find(|(known, _)| *known == ip) {
             Some((_, last)) => *last = (*last).max(time),
@@ -552,6 +627,7 @@ impl Session {
         }
         self.explicit.retain(|(_, last)| !is_over(*last));
         self.not_greeted = self.not_greeted.filter(|since| !is_over(*since));
+        self.untold = self.untold.filter(|(since, _)| !is_over(*since));
         // Most processes told of it once.
         if self.held.len() == 1 && is_over(self.held[0].time) {
             over.extend(self.held.pop());
@@ -573,7 +649,8 @@ impl Session {
             }
         }
         let times = self.explicit.iter().map(|(_, last)| *last).chain(self.held.iter().map(|held| held.time));
-        self.earliest = times.chain(self.not_greeted).min().unwrap_or(i64::MAX);
+        let untold = self.untold.map(|(since, _)| since);
+        self.earliest = times.chain(self.not_greeted).chain(untold).min().unwrap_or(i64::MAX);
     }
 }
 

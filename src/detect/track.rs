@@ -214,8 +214,8 @@ impl Track {
             && episode.reached.is_none()
             && episode.count == u64::from(*times);
         let (_, evidence) = episode.evidence.first().filter(|_| is_single && episode.evidence.len() == 1)?;
-        let who = episode.tries.only().map_or(0, |only| only.who);
-        let told = Try { who, time: *time, times: *times, value: *value };
+        let (who, is_guess) = episode.tries.only().map_or((0, true), |only| (only.who, only.is_guess));
+        let told = Try { who, time: *time, times: *times, value: *value, is_guess };
         Some(Single { told, evidence: evidence.clone() })
     }
 
@@ -512,10 +512,12 @@ impl Episode {
     /// When enough events had come together, and the first success that followed soon, if all happened that the rule looks for.
     fn is_found<'s>(&self, known: Successes<'s>, limits: Limits) -> Option<(i64, Option<&'s Success>)> {
         let reached = self.reached?;
-        let since = match self.guesses(known, limits) {
+        let guesses = self.guesses(known, limits);
+        let since = match guesses {
             Guesses::All => Some(reached),
             Guesses::Few(_) => None,
             Guesses::Since(time) => Some(time),
+            Guesses::OfAll(since) => since,
         };
         let span = |since| since..=self.last.saturating_add(limits.window);
         let follows =
@@ -527,7 +529,7 @@ impl Episode {
         match (limits.success, limits.measure) {
             (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
             // Whether there were enough different ones is another question than whether there were enough failures.
-            (_, Measure::Values) => since.map(|since| (since, first)),
+            (_, Measure::Values) if !matches!(guesses, Guesses::OfAll(_)) => since.map(|since| (since, first)),
             _ => Some((reached, first)),
         }
     }
@@ -600,7 +602,7 @@ mod tests {
         let (line, file, kept, who) = (&b"x"[..], &Arc::from("x"), Default::default(), Default::default());
         let (event, failures, urgent, late, number) = (None, 0, false, false, 1);
         let mut batch = Batch::default();
-        batch.note(b"subject", 0, Try { who: 0, time, times, value });
+        batch.note(b"subject", 0, Try { who: 0, time, times, value, is_guess: true });
         episodes.observe(&batch, &[&Sighting { time, event, failures, urgent, late, line, file, number, kept, who }]);
     }
 

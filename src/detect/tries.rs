@@ -51,6 +51,8 @@ pub struct Try {
     pub times: u32,
     /// The value that is counted; 0 where events are.
     pub value: u64,
+    /// Whether it was a guess ([`crate::model::event::Shape::is_guess`]). Others are stored as of no times.
+    pub is_guess: bool,
 }
 
 impl Try {
@@ -69,6 +71,8 @@ pub enum Guesses {
     Few(usize),
     /// Enough had come together at this time, without the mistakes.
     Since(i64),
+    /// Some were no guesses; without them enough had come together at this time, or never.
+    OfAll(Option<i64>),
 }
 
 impl Tries {
@@ -77,9 +81,10 @@ impl Tries {
         Self::Few([one].into_iter().collect())
     }
 
-    /// Takes further ones in.
+    /// Takes further ones in. That there were such that were no guesses is all that has to be known of these.
     pub fn add(&mut self, one: Try) {
         match self {
+            Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
             Self::Few(tries) if tries.len() < MANY => tries.push(one),
             Self::Few(tries) => *self = Self::many(tries.iter().map(|one| one.who)),
             Self::Many(_) => {}
@@ -112,9 +117,14 @@ impl Tries {
     /// What they are beside these logins, each with its time and who it was. A login tells that the failures before it, since the login
     /// before, were mistakes if they were few; nothing that comes behind a login makes up for them.
     pub fn guesses(&self, logins: &[(i64, u64)], limits: Limits) -> Guesses {
-        let Self::Few(tries) = self else { return Guesses::All };
-        let mut tries = tries.to_vec();
+        let Self::Few(known) = self else { return Guesses::All };
+        let mut tries: Vec<Try> = known.iter().copied().filter(|one| one.is_guess).collect();
         tries.sort_unstable();
+        let all = || {
+            let mut tries = tries.clone();
+            tries.sort_unstable_by_key(|one| one.time);
+            if tries.len() == known.len() { Guesses::All } else { Guesses::OfAll(enough(&tries, limits)) }
+        };
         let (mut guesses, mut people, mut others) = (Vec::new(), 0, 0);
         for same in tries.chunk_by(|a, b| a.who == b.who) {
             let known = guesses.len();
@@ -124,13 +134,13 @@ impl Tries {
             others += usize::from(!mistyped);
         }
         if people < PEOPLE {
-            return Guesses::All;
+            return all();
         }
         guesses.sort_unstable_by_key(|guess: &Try| guess.time);
         match enough(&guesses, limits) {
             None => Guesses::Few(people),
             // Who guesses at many accounts may have one of his own, or have guessed one right soon.
-            Some(_) if others > people => Guesses::All,
+            Some(_) if others > people => all(),
             Some(time) => Guesses::Since(time),
         }
     }
@@ -138,13 +148,13 @@ impl Tries {
     /// Whether some of them happened at most so many seconds before this time; of many that isn't known, and taken for so.
     pub fn any_before(&self, time: i64, seconds: i64) -> bool {
         let Self::Few(tries) = self else { return true };
-        tries.iter().any(|one| (0..=seconds).contains(&time.saturating_sub(one.time)))
+        tries.iter().any(|one| one.is_guess && (0..=seconds).contains(&time.saturating_sub(one.time)))
     }
 
     /// Whether somebody is known to have failed, of many among the first.
     pub fn are_of(&self, who: u64) -> bool {
         match self {
-            Self::Few(tries) => who != 0 && tries.iter().any(|one| one.who == who),
+            Self::Few(tries) => who != 0 && tries.iter().any(|one| one.is_guess && one.who == who),
             Self::Many(whos) => whos.binary_search(&who).is_ok(),
         }
     }
@@ -219,12 +229,12 @@ impl From<Saved> for Tries {
 
 impl From<(u64, i64, u32, u64)> for Try {
     fn from((who, time, times, value): (u64, i64, u32, u64)) -> Self {
-        Self { who, time, times, value }
+        Self { who, time, times, value, is_guess: times > 0 }
     }
 }
 
 impl From<Try> for (u64, i64, u32, u64) {
-    fn from(Try { who, time, times, value }: Try) -> Self {
-        (who, time, times, value)
+    fn from(Try { who, time, times, value, is_guess }: Try) -> Self {
+        (who, time, if is_guess { times } else { 0 }, value)
     }
 }

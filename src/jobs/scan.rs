@@ -228,7 +228,7 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
         notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than a year and lie far from now"));
     }
     if scanner.left_to_access_logs > 0 {
-        notes.push(left_in_words(scanner.left_to_access_logs));
+        notes.push(left_in_words(scanner.left_to_access_logs, scanner.total.status_401));
     }
 }
 

@@ -90,6 +90,13 @@ pub enum Shape {
     ErrorLog,
 }
 
+impl Shape {
+    /// Whether a password, or an account's name, was guessed at: programs offer all keys they have, and are refused when those are too many.
+    pub fn is_guess(self) -> bool {
+        !matches!(self, Self::Key | Self::KeyElsewhere | Self::Refused | Self::RefusedSecond)
+    }
+}
+
 /// One line, understood. All texts are borrowed from the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {

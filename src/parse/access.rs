@@ -401,12 +401,14 @@ mod tests {
     #[test]
     fn a_list_behind_a_virtual_host_names_nobody_and_a_day_may_lack_its_zero() {
         let rest = r#"[20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5 "-" "-""#;
-        for before in ["example.org 10.0.0.2, 10.0.0.1, 192.0.2.1", r#"example.org:80 "10.5.1.2, 192.0.2.1" 10.2.1.5"#] {
+        for before in ["example.org 10.0.0.2, 10.0.0.1, 192.0.2.1", r#"example.org:80 "10.5.1.2, 192.0.2.1" 10.2.1.5"#]
+        {
             let line = format!("{before} - - {rest}");
             let event = Access::default().parse(line.as_bytes()).unwrap();
             assert_eq!((event.action, event.peer), (Action::Request { status: 401 }, None), "{line}");
         }
-        let day = |day: &str| parse(&format!(r#"192.0.2.1 - - [{day}/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#));
+        let day =
+            |day: &str| parse(&format!(r#"192.0.2.1 - - [{day}/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#));
         assert_eq!(day("2"), day("02"));
         assert!(day("2").is_some());
     }

@@ -20,7 +20,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
             memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
         }
     };
-    if let Some(action) = action(said, times) {
+    if let Some(action) = action(said, !place.is_empty(), times) {
         (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
 }
@@ -32,8 +32,8 @@ fn without_own_stamp(message: &[u8]) -> &[u8] {
     inner.and_then(|(inner, end)| inner[end + 1..].strip_prefix(b" ")).map_or(message, without_second_stamp)
 }
 
-/// What happened by these words, behind which an address stands.
-fn action(said: &[u8], times: u32) -> Option<Action> {
+/// What happened by these words, behind which an address stands, or none.
+fn action(said: &[u8], has_place: bool, times: u32) -> Option<Action> {
     let begins = |words: &[u8]| {
         // Old versions write the first letter small.
         said.first().is_some_and(|first| first.eq_ignore_ascii_case(&words[0])) && said[1..].starts_with(&words[1..])
@@ -50,11 +50,15 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
     if refusals.iter().any(|(words, end)| is_account(words, end)) {
         return failed(Shape::Refused);
     }
+    // Where no address stands behind it, it is told when the client goes.
+    if begins(NONEXISTENT) && !has_place {
+        return failed(Shape::Refused);
+    }
     let failures: [&[u8]; 5] = [
         b"Bad password attempt for '",
         b"Too-long password attempt for '",
         b"Bad PAM password attempt for '",
-        b"Login attempt for nonexistent user",
+        NONEXISTENT,
         b"Login attempt with wrong user ",
     ];
     if failures.iter().any(|words| begins(words)) {
@@ -68,6 +72,9 @@ fn action(said: &[u8], times: u32) -> Option<Action> {
     // Who tried before tells more, so this counts of others only.
     begins(b"Exit before auth").then_some(Action::Probed)
 }
+
+/// What it says of an account that there isn't.
+const NONEXISTENT: &[u8] = b"Login attempt for nonexistent user";
 
 /// What it says where root may not log in at all.
 const ROOT_REJECTED: &[u8] = b"root login rejected";
@@ -100,7 +107,7 @@ mod tests {
             ("Bad PAM password attempt for 'root' from 2001:db8::7:4711", failed, "root", "2001:db8::7"),
             ("[7] Nov 20 10:00:00 Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("Login attempt for nonexistent user from ::ffff:192.0.2.7:4711", failed, "", "192.0.2.7"),
-            ("Login attempt for nonexistent user", failed, "", ""),
+            ("Login attempt for nonexistent user", refused, "", ""),
             ("User account 'root' is locked", refused, "root", ""),
             ("User 'root' has invalid shell, rejected", refused, "root", ""),
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),

@@ -29,9 +29,8 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
     };
     // What these two know begins with one of these.
     let found = match first {
-        b'B' | b'C' | b'D' | b'M' | b'P' | b'R' | b'T' | b'U' | b'b' | b'd' | b'e' | b'f' | b'm' | b'r' | b's' => {
-            found.or_else(|| refused(message, times)).or_else(|| probe(message))
-        }
+        b'B' | b'C' | b'D' | b'M' | b'P' | b'R' | b'T' | b'U' | b'b' | b'd' | b'e' | b'f' | b'k' | b'm' | b'r'
+        | b's' => found.or_else(|| refused(message, times)).or_else(|| probe(message)),
         b'A' | b'/' => found.or_else(|| not_from_there(message, times)),
         _ => found,
     };

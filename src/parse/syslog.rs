@@ -13,6 +13,7 @@ use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
 use crate::model::event::Shape;
+use crate::model::peer::parse_ip;
 use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
@@ -70,6 +71,9 @@ impl Syslog {
         let (time, rest) = self.stamps.split(line)?;
         let Head { host, pid, said } = plain_head(rest).or_else(|| head(rest))?;
         let Said { program, message } = said;
+        if severity.is_none() && program.is_empty() && line.get(10) == Some(&b'T') && is_of_clients(host, message) {
+            return None;
+        }
         // Many logs begin with such a date. Who wrote a line tells syslog's from others, of which only the time is understood.
         if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
             return Some((Event::plain(Some(time), Category::Unknown), said));
@@ -107,6 +111,13 @@ impl Failed {
         let action = Action::LoginFailed { times: times.saturating_mul(self.times), shape: self.shape };
         Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, host, ..*event })
     }
+}
+
+/// Whether a client's address and what it asked for stand where host and message would, as in a web server's log with the time in front.
+fn is_of_clients(host: &[u8], message: &[u8]) -> bool {
+    let is_field = |byte: &u8| matches!(byte, b'"' | b'-' | b'[' | b'0'..=b'9');
+    let is_request = || [&b"GET "[..], b"POST ", b"HEAD "].iter().any(|method| message.starts_with(method));
+    (message.first().is_some_and(is_field) || is_request()) && parse_ip(host).is_some()
 }
 
 /// Whether a line begins with a date and a time behind a blank, without a zone.
@@ -402,6 +413,8 @@ mod tests {
             let event = parser.parse(line).unwrap();
             assert_eq!((event.time, event.category), (Some(1_795_168_800), category));
         }
+        // Nor are others taken for it, whose format has to be described.
+        assert_eq!(parser.parse(b"2026-11-20T10:00:00+0000 192.0.2.9 \"-\" 401 \"GET / HTTP/1.1\" user=eve"), None);
         let from_v6 = b"Nov 20 10:00:00 Message forwarded from 2001:db8::1: sshd[7]: Invalid user eve from 192.0.2.9";
         assert_eq!(parser.parse(from_v6).unwrap().host, b"2001:db8::1");
         let early = parser.parse(b"Nov 2 10:00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9").unwrap();

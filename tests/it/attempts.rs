@@ -124,6 +124,54 @@ fn old_shapes_of_failures_at_the_machine_count_each_attempt_once() {
 }
 
 #[test]
+fn su_and_sudo_tell_of_each_attempt_once_where_pam_names_no_process() {
+    let pam = |program: &str, user: &str| {
+        format!(
+            "{program}: pam_unix({program}:auth): authentication failure; logname= uid=1003 euid=0 tty= ruser=dave rhost=  user={user}"
+        )
+    };
+    let at = |second: u32, said: &str| format!("Nov 20 10:{:02}:{:02} web1 {said}", second / 60, second % 60);
+    let count = |lines: &[String]| failures("auth.log", &lines.iter().map(String::as_str).collect::<Vec<_>>()).0;
+    let su = |second, pid: u32| {
+        [at(second, &pam("su", "root")), at(second + 2, &format!("su[{pid}]: FAILED SU (to root) dave on pts/1"))]
+    };
+    assert_eq!(count(&[su(0, 700), su(3, 800), su(6, 900)].concat()), 3);
+    let told = |second, n| {
+        at(
+            second,
+            &format!(
+                "sudo:     dave : {n} incorrect password attempts ; TTY=pts/9 ; PWD=/ ; USER=root ; COMMAND=/bin/sh"
+            ),
+        )
+    };
+    let done = |second| at(second, "sudo:     dave : TTY=pts/7 ; PWD=/ ; USER=root ; COMMAND=/bin/sh");
+    let asked = |second| at(second, &pam("sudo", "dave"));
+    // One who mistypes and is in; two attempts and no more; one that was broken off.
+    assert_eq!(count(&[asked(0), done(2), asked(4), told(9, 2), asked(9)]), 4);
+    // An own word hides nothing that follows.
+    let many: Vec<String> = (1..50).map(|n| asked(10 * n)).collect();
+    assert_eq!(count(&[vec![asked(0), told(5, 1)], many].concat()), 50);
+    // PAM's sum may come behind it.
+    let more = at(9, &pam("sudo", "dave").replace("authentication failure", "2 more authentication failures"));
+    assert_eq!(count(&[asked(0), told(9, 3), more.clone()]), 3);
+    assert_eq!(count(&[asked(0), more, told(9, 3)]), 3);
+}
+
+#[test]
+fn dropbear_names_who_tried_an_account_that_there_is_not_when_the_client_goes() {
+    let said = |pid: u32| {
+        [
+            format!("Nov 20 10:00:00 web1 dropbear[{pid}]: Child connection from 192.0.2.7:48851"),
+            format!("Nov 20 10:00:01 web1 dropbear[{pid}]: Login attempt for nonexistent user"),
+            format!("Nov 20 10:00:02 web1 dropbear[{pid}]: Exit before auth from <192.0.2.7:48851>: Exited normally"),
+        ]
+    };
+    let lines: Vec<String> = (1..7).flat_map(said).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(failures("auth.log", &lines), (6, vec!["192.0.2.7 6".to_owned()]));
+}
+
+#[test]
 fn modules_that_are_asked_one_after_the_other_tell_of_one_attempt() {
     let said = |second: u32, module: &str| (second, format!("sshd[822]: {module}(sshd:auth): {PAM}"));
     let closed =

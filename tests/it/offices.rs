@@ -239,3 +239,25 @@ fn an_office_is_one_however_its_log_is_cut() {
     lines.sort();
     assert_cuts_change_nothing_with(&prepare, &[("auth.log", lines.concat().as_bytes())], 0..12);
 }
+
+#[test]
+fn keys_that_were_refused_are_no_guesses_at_a_password() {
+    let too_many = "error: maximum authentication attempts exceeded for dave from 192.0.2.7 port 4711 ssh2 [preauth]";
+    let key = "Failed publickey for dave from 192.0.2.7 port 4711 ssh2: ED25519 SHA256:x";
+    let wrong = "Failed password for dave from 192.0.2.7 port 4711 ssh2";
+    let got_in = "Accepted password for dave from 192.0.2.7 port 4712 ssh2";
+    let breaches = |said: &[&str]| {
+        let bed = TestBed::new();
+        let line = |(n, said): (usize, &&str)| format!("Nov 20 10:{n:02}:00 web1 sshd[{}]: {said}\n", 100 + n);
+        bed.file("auth.log", &said.iter().enumerate().map(line).collect::<String>());
+        let log = bed.path("auth.log");
+        let read = bed.json(&["scan", "--year", "2026", "--all-rules", log.to_str().unwrap()]);
+        let findings = read["findings"].as_array().unwrap().clone();
+        let breach = |finding: &&serde_json::Value| finding["severity"] == "critical";
+        (findings.iter().filter(breach).count(), read["failed_logins"].as_u64().unwrap())
+    };
+    assert_eq!(breaches(&[too_many, too_many, too_many, too_many, too_many, got_in]), (0, 5));
+    assert_eq!(breaches(&[key, key, key, key, wrong, got_in]), (0, 5));
+    let (guessed, failed) = breaches(&[key, wrong, wrong, wrong, wrong, wrong, got_in]);
+    assert!(guessed >= 2 && failed == 6, "{guessed} {failed}");
+}
