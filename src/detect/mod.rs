@@ -177,12 +177,14 @@ pub fn detector(rule: &Rule, zone: Tz) -> Box<dyn Detector> {
     }
 }
 
-/// A stored detector state belongs to a rule as it was; after a change of the rule it is not taken up.
-pub fn fingerprint(rule: &Rule) -> String {
-    let kind = match &rule.kind {
-        // What was usual stays so, however far above it something has to be.
-        RuleKind::Spike { statuses, threshold, .. } => format!("spike {statuses:?} {threshold}"),
-        kind => format!("{kind:?}"),
-    };
-    format!("{kind} merge={:?} only={:?} allow={:?}", rule.merge, rule.only, rule.allow)
+/// A stored detector state belongs to a rule as it was, with hours and weekdays of this zone; after a change of what it depends on it is
+/// not taken up. What was usual, or known, or when a source wrote, took weeks to learn, and doesn't depend on the limits.
+pub fn fingerprint(rule: &Rule, zone: Tz) -> String {
+    let Rule { kind, merge, only, allow, .. } = rule;
+    match kind {
+        RuleKind::Spike { statuses, .. } => format!("spike {statuses:?} only={only:?} {zone}"),
+        RuleKind::New { of, by, .. } => format!("new {of:?} {by:?} only={only:?}"),
+        RuleKind::Silent { .. } => "silent".to_owned(),
+        kind => format!("{kind:?} merge={merge:?} only={only:?} allow={allow:?}"),
+    }
 }

@@ -14,7 +14,7 @@ use super::{Detector, KeptLine, LATENESS, Remembered, Sighting, in_order};
 use crate::model::{Field, Finding, Rule, RuleKind};
 
 /// How many subjects are remembered; beyond that those go that were not seen for longest.
-const MAX_KNOWN: usize = 20_000;
+const MAX_KNOWN: usize = 50_000;
 
 /// The detector.
 pub struct Newcomers {
@@ -25,6 +25,8 @@ pub struct Newcomers {
     /// The first event of all.
     since: Option<i64>,
     known: HashMap<Box<[u8]>, Vec<Presence>>,
+    /// When the last of those was seen that had to go.
+    let_go: Option<i64>,
     /// What happened before this would be forgotten by now.
     forgotten: i64,
     dropped: u64,
@@ -44,6 +46,8 @@ struct Presence {
 #[derive(Serialize, Deserialize)]
 struct State {
     since: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    let_go: Option<i64>,
     known: BTreeMap<String, Vec<Presence>>,
 }
 
@@ -60,6 +64,7 @@ impl Newcomers {
             forget: forget.as_secs() as i64,
             since: None,
             known: HashMap::new(),
+            let_go: None,
             forgotten: i64::MIN,
             dropped: 0,
             key: Vec::new(),
@@ -91,6 +96,7 @@ impl Newcomers {
         let tenth = all.len() / 10;
         all.select_nth_unstable_by(tenth, |a, b| (last(&a.1), &a.0).cmp(&(last(&b.1), &b.0)));
         self.known = all.drain(tenth..).collect();
+        self.let_go = all.iter().map(|(_, presences)| last(presences)).chain(self.let_go).max();
         self.dropped += tenth as u64;
     }
 
@@ -99,7 +105,9 @@ impl Newcomers {
         let since = self.since?;
         let learnt = since.saturating_add(self.learn);
         let known = presence.first.saturating_sub(since).min(self.forget);
-        (presence.first >= learnt).then(|| Finding {
+        // It may be one of those that had to go.
+        let may_be_known = self.let_go.is_some_and(|last| last.saturating_add(self.forget) >= presence.first);
+        (presence.first >= learnt && !may_be_known).then(|| Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
             subject: subject(key),
@@ -153,16 +161,16 @@ impl Detector for Newcomers {
 
     fn save(&mut self) -> serde_json::Result<Remembered> {
         let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
-        to_raw_value(&State { since: self.since, known }).map(Remembered::from)
+        to_raw_value(&State { since: self.since, let_go: self.let_go, known }).map(Remembered::from)
     }
 
     fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
-        let State { since, known } = serde_json::from_str(state.head.get())?;
+        let State { since, let_go, known } = serde_json::from_str(state.head.get())?;
         let read = known.into_iter().map(|(key, presences)| {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
             Ok((key.into(), presences))
         });
-        (self.known, self.since) = (read.collect::<serde_json::Result<_>>()?, since);
+        (self.known, self.since, self.let_go) = (read.collect::<serde_json::Result<_>>()?, since, let_go);
         Ok(())
     }
 }

@@ -3,17 +3,18 @@
 //! A finding is a run of periods over the share, no two further apart than the merge time; it counts the answers with
 //! the statuses in question.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Remembered, Sighting};
+use crate::model::tally::forget_far_from;
 use crate::model::{Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
 
-/// How many periods are kept; the events of further ones are dropped.
-const MAX_PERIODS: usize = 200_000;
+/// How many periods are kept, more than those of thirteen months; of more those next to the present.
+const MAX_PERIODS: usize = 120_000;
 
 /// The detector.
 pub struct Ratio {
@@ -26,6 +27,8 @@ pub struct Ratio {
     /// By the number of the period.
     periods: BTreeMap<i64, Period>,
     dropped: u64,
+    /// The present period, where that is known.
+    now: Option<i64>,
 }
 
 /// What is known of one period.
@@ -53,6 +56,7 @@ impl Ratio {
             merge: rule.merge.as_secs() as i64,
             periods: BTreeMap::new(),
             dropped: 0,
+            now: None,
         }
     }
 
@@ -61,10 +65,11 @@ impl Ratio {
     }
 
     fn add_all(&mut self, number: i64, requests: u64) {
-        if self.periods.len() >= MAX_PERIODS && !self.periods.contains_key(&number) {
-            self.dropped += requests;
-        } else {
-            self.periods.entry(number).or_default().all += requests;
+        self.periods.entry(number).or_default().all += requests;
+        if self.periods.len() > MAX_PERIODS {
+            // Times may be of any year.
+            let near = self.now.unwrap_or(number);
+            self.dropped += forget_far_from(near, &mut self.periods).map_or(0, |forgotten| forgotten.all);
         }
     }
 
@@ -136,6 +141,10 @@ impl Detector for Ratio {
         for same in times.chunk_by(|a, b| number(a) == number(b)) {
             self.add_all(number(&same[0]), same.len() as u64);
         }
+    }
+
+    fn watch(&mut self, now: i64, _sources: &BTreeSet<&str>) {
+        self.now = Some(now.div_euclid(self.window));
     }
 
     fn findings(&mut self) -> Vec<Finding> {

@@ -210,6 +210,16 @@ impl Heard {
         }
     }
 
+    /// What is known of later was learnt while the clock was ahead.
+    fn forget_after(&mut self, now: i64) {
+        self.settled = self.settled.map(|settled| settled.min(now));
+        self.paused = self.paused.map(|paused| paused.min(now));
+        self.runs.retain_mut(|(first, last)| {
+            *last = (*last).min(now + 1);
+            *first <= *last
+        });
+    }
+
     fn forget_before(&mut self, quarter: i64) {
         self.runs.retain_mut(|(first, last)| {
             *first = (*first).max(quarter);
@@ -222,9 +232,10 @@ impl Detector for Silent {
     fn observe(&mut self, _sightings: &[&Sighting<'_>], _found: &mut [bool]) {}
 
     fn hear(&mut self, source: &str, quarter: i64) {
-        // A stamp ahead of the run is a clock gone wrong, and no sign of life.
+        // A stamp ahead of the present is a clock gone wrong, and tells that a line was written until now.
+        let quarter = self.now.map_or(quarter, |now| if quarter > now + 1 { now } else { quarter });
         // One of long ago says nothing about this time of the week.
-        if self.now.is_some_and(|now| quarter > now || quarter < now - KEPT) {
+        if self.now.is_some_and(|now| quarter < now - KEPT) {
             return;
         }
         if let Some(heard) = self.sources.get_mut(source) {
@@ -237,8 +248,10 @@ impl Detector for Silent {
     }
 
     fn watch(&mut self, now: i64, sources: &BTreeSet<&str>) {
-        self.now = Some(now.div_euclid(BUCKET));
+        let now = now.div_euclid(BUCKET);
+        self.now = Some(now);
         self.sources.retain(|source, _| sources.contains(source.as_str()));
+        self.sources.values_mut().for_each(|heard| heard.forget_after(now));
     }
 
     fn unread(&mut self, source: &str) {

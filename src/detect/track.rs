@@ -377,11 +377,26 @@ impl Track {
     pub fn forget_before(&mut self, safe: i64, limits: Limits) {
         self.evaluate(limits);
         self.recent.retain(|(time, ..)| *time >= safe.saturating_sub(limits.window));
+        if limits.measure == Measure::Values && self.recent.len() > FEW_EVENTS {
+            self.keep_last_of_each_value(safe);
+        }
         if self.recent.capacity() > 4 * self.recent.len() {
             self.recent.shrink_to_fit();
         }
         self.forget_successes_before(safe, limits);
         self.forgot = safe;
+    }
+
+    /// Of several events of one value before `safe` only the last one can be in a window to come: whichever holds one before holds it.
+    fn keep_last_of_each_value(&mut self, safe: i64) {
+        self.recent.sort_unstable_by_key(|(time, _, value)| (*value, Reverse(*time)));
+        let mut last = None;
+        self.recent.retain(|(time, _, value)| {
+            let is_later_known = last == Some(*value);
+            last = if *time <= safe { Some(*value) } else { last };
+            *time > safe || !is_later_known
+        });
+        self.recent.sort_unstable();
     }
 
     /// The same, but once only for the same time.

@@ -137,8 +137,10 @@ impl ScanSpec {
         scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
         let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
-        scanner.watch(&self.sources.iter().map(String::as_str).collect());
-        notes.extend(changed.iter().map(|rule| format!("rule {rule} was changed and starts counting afresh")));
+        scanner.watch(context.clock.now().timestamp(), &self.sources.iter().map(String::as_str).collect());
+        notes.extend(changed.iter().map(|rule| {
+            format!("rule {rule} was changed and starts afresh, also to learn what is usual if it does that")
+        }));
         problems.extend(broken.iter().map(|(rule, error)| unreadable(rule, error)));
         let works = found.works.iter();
         let files = works.map(|work| work.plans.len() + usize::from(work.journal.is_some())).sum::<usize>() as u64;
@@ -223,6 +225,9 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
             "{late} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late"
         ));
     }
+    if scanner.ahead > 0 {
+        notes.push(format!("{} lines have times more than a day ahead of this machine's clock: the clock or the zone of who wrote them is wrong", scanner.ahead));
+    }
     let forgotten = scanner.forgotten();
     if forgotten > 0 {
         notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than a year and lie far from now"));
@@ -243,6 +248,7 @@ fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: b
     };
     AlertPolicy {
         routes: routes.collect(),
+        thresholds: rules.iter().map(|rule| (rule.name.clone(), rule.threshold())).collect(),
         cooldowns: seconds(|rule| rule.cooldown),
         merges: seconds(|rule| rule.merge),
         first_scan,

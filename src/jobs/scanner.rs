@@ -40,6 +40,8 @@ pub struct Scanner {
     history: Option<History>,
     /// Counts of all lines.
     pub total: Tally,
+    /// Lines whose times lie more than a day ahead of the clock.
+    pub ahead: u64,
     /// Failed logins of error logs that were left to the access logs beside them.
     pub left_to_access_logs: u64,
     status: StatusCounts,
@@ -49,6 +51,7 @@ pub struct Scanner {
     /// The texts of urgent lines; none where there are none.
     urgent_texts: Option<AhoCorasick>,
     now: i64,
+    zone: Tz,
     exemptions: Vec<Exemption>,
     /// How far the other streams have come, once there is only one left to read.
     others: Option<i64>,
@@ -67,6 +70,9 @@ struct History {
 
 /// After how many blocks of the last stream what can't change any more is settled.
 const SETTLE_BLOCKS: usize = 64;
+
+/// How far ahead of the clock a time is surely wrong, in seconds.
+const AHEAD: i64 = 24 * 60 * 60;
 
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
@@ -125,12 +131,14 @@ impl Scanner {
             addresses: None,
             history: None,
             total: Tally::default(),
+            ahead: 0,
             left_to_access_logs: 0,
             status: StatusCounts::default(),
             kinds: Default::default(),
             triage: Triage::default(),
             urgent_texts: None,
             now,
+            zone,
             exemptions: Vec::new(),
             others: None,
             blocks: 0,
@@ -202,6 +210,7 @@ impl Scanner {
                 input.number += 1;
                 let wrote = if line.host().is_empty() { host } else { line.host() };
                 let (time, late) = stream.place_in_time(line.time(), input.fallback, wrote, self.now, input.present);
+                self.ahead += u64::from(time > input.present.saturating_add(AHEAD));
                 if !all && let Some(known) = self.facts(stream, input, line, time, late) {
                     facts.push(known);
                     continue;
@@ -345,10 +354,11 @@ impl Scanner {
         self.rules.iter_mut().for_each(|rule| rule.detector.unread(source));
     }
 
-    /// These are all sources, and everything will be read that they wrote until now; to be called after the states are taken up.
-    pub fn watch(&mut self, sources: &BTreeSet<&str>) {
+    /// These are all sources, and everything will be read that they wrote until `present`, seconds since 1970 UTC, which a run that was
+    /// due long before comes behind; to be called after the states are taken up.
+    pub fn watch(&mut self, present: i64, sources: &BTreeSet<&str>) {
         for rule in &mut self.rules {
-            rule.detector.watch(self.now, sources);
+            rule.detector.watch(present, sources);
         }
     }
 
@@ -426,8 +436,9 @@ impl Scanner {
     /// # Errors
     /// Fails where JSON can't hold them, which it can.
     pub fn save(&mut self) -> serde_json::Result<BTreeMap<String, SavedDetector>> {
+        let zone = self.zone;
         let save = |Running { rule, detector, .. }: &mut Running| {
-            let (fingerprint, Remembered { head, pages }) = (detect::fingerprint(rule), detector.save()?);
+            let (fingerprint, Remembered { head, pages }) = (detect::fingerprint(rule, zone), detector.save()?);
             Ok((rule.name.clone(), SavedDetector { fingerprint, state: head, pages }))
         };
         self.rules.iter_mut().map(save).collect()
@@ -438,7 +449,7 @@ impl Scanner {
         let mut loaded = Loaded::default();
         for Running { rule, detector, .. } in &mut self.rules {
             let Some(SavedDetector { fingerprint, state: head, pages }) = saved.remove(&rule.name) else { continue };
-            if fingerprint != detect::fingerprint(rule) {
+            if fingerprint != detect::fingerprint(rule, self.zone) {
                 loaded.changed.push(rule.name.clone());
                 continue;
             }

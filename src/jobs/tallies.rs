@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use foldhash::HashMap;
 
 use crate::model::Tally;
-use crate::model::tally::BUCKET;
+use crate::model::tally::{BUCKET, forget_far_from};
 use crate::store::BucketTally;
 
 /// So many buckets of a source are kept, more than those of thirteen months: a log may claim to be of any year.
@@ -52,14 +52,6 @@ impl Tallies {
         };
         sources.into_iter().flat_map(of_source).collect()
     }
-}
-
-/// Lets go of the piece of time that lies farthest from the present.
-pub fn forget_far_from<V>(now: i64, pieces: &mut BTreeMap<i64, V>) -> Option<V> {
-    let is_first_farther = |first: &i64, last: &i64| now.abs_diff(*first) >= now.abs_diff(*last);
-    let (first, last) = (pieces.keys().next()?, pieces.keys().next_back()?);
-    let farthest = if is_first_farther(first, last) { pieces.pop_first() } else { pieces.pop_last() };
-    farthest.map(|(_, forgotten)| forgotten)
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
 use super::facts::Facts;
-use super::tallies::forget_far_from;
 use crate::model::short::ShortBytes;
+use crate::model::tally::forget_far_from;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
 use crate::model::untrusted::printable;
 use crate::model::{Action, Event, Peer, Top, TopKind};

@@ -38,6 +38,18 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// How many make a finding, where what its findings count grows one by one; else 1.
+    pub fn threshold(&self) -> u64 {
+        match self.kind {
+            RuleKind::Count { threshold, .. }
+            | RuleKind::Distinct { threshold, .. }
+            | RuleKind::Sequence { threshold, .. }
+            | RuleKind::Pattern { threshold, .. }
+            | RuleKind::Spike { threshold, .. } => threshold.into(),
+            RuleKind::Ratio { .. } | RuleKind::New { .. } | RuleKind::Silent { .. } => 1,
+        }
+    }
+
     /// What its findings count.
     pub fn counted(&self) -> Counted {
         match &self.kind {

@@ -1,5 +1,7 @@
 //! Tallies: what was counted per quarter of an hour, the stuff that reports are made of.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The length of the pieces of time that are counted by themselves, in seconds: so short that every zone's midnight
@@ -70,4 +72,12 @@ tally! {
     logins,
     /// Error log lines of level `error` and worse.
     errors_logged,
+}
+
+/// Lets go of the piece of time that lies farthest from the present.
+pub fn forget_far_from<V>(now: i64, pieces: &mut BTreeMap<i64, V>) -> Option<V> {
+    let is_first_farther = |first: &i64, last: &i64| now.abs_diff(*first) >= now.abs_diff(*last);
+    let (first, last) = (pieces.keys().next()?, pieces.keys().next_back()?);
+    let farthest = if is_first_farther(first, last) { pieces.pop_first() } else { pieces.pop_last() };
+    farthest.map(|(_, forgotten)| forgotten)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
@@ -173,8 +174,8 @@ struct Known {
     joined: bool,
     /// Which account somebody got in as.
     breached: Option<String>,
-    /// Whether somebody was told.
-    told: bool,
+    /// How many there were when somebody was told last; none before.
+    told: Option<u64>,
     /// When the last event was.
     last: i64,
 }
@@ -247,13 +248,18 @@ fn note(
     let lasts = finding.counted == Counted::QuietMinutes;
     // What was withdrawn and is true after all is told like a new one.
     let known = known.filter(|known| !known.withdrawn);
-    let grew = known.as_ref().is_none_or(|known| if lasts { !known.told } else { finding.count > known.count });
+    // Whoever was told is told again once as many more came as make a finding: a few now and then are no news.
+    let enough = commit.alert.thresholds.get(&finding.rule).copied().unwrap_or(1);
+    let grew = known.as_ref().is_none_or(|known| match known.told {
+        Some(told) => !lasts && finding.count >= told.saturating_add(enough),
+        None => lasts || finding.count > known.count,
+    });
     // That somebody got in can't wait for any cooldown.
     let entered = finding.breach.as_ref().map(|breach| &breach.user);
     let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
     let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
-    let since = commit.record.at.timestamp() - cooldown;
-    let told = alerted_since(tx, commit.job, &finding.rule, &to_json(&finding.subject), since)?;
+    let now = commit.record.at.timestamp();
+    let told = alerted_within(tx, commit.job, &finding.rule, &to_json(&finding.subject), now - cooldown..now)?;
     if !finding.can_wait && (got_in || grew && !told) {
         let looks_back = commit.alert.first_scan || finding.last < commit.now.timestamp() - NEWS;
         let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
@@ -314,14 +320,15 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, alerted IS NOT NULL, last, withdrawn IS NOT NULL, base IS NOT NULL
+    let sql = "SELECT id, count, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let count: i64 = row.get(1)?;
         let breach: Option<Breach> = json(row, 3)?;
-        let (open, told, withdrawn, joined) = (row.get(2)?, row.get(4)?, row.get(6)?, row.get(7)?);
+        let told: Option<i64> = row.get(4)?;
+        let (open, withdrawn, joined) = (row.get(2)?, row.get(6)?, row.get(7)?);
         Ok(Known {
             id: row.get(0)?,
             count: count as u64,
@@ -329,7 +336,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
             withdrawn,
             joined,
             breached: breach.map(|breach| breach.user),
-            told,
+            told: told.map(|told| told as u64),
             last: row.get(5)?,
         })
     };
@@ -340,15 +347,21 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
 
 /// Remembers that somebody will be told about these.
 pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET alerted = ?2 WHERE id IN (SELECT value FROM json_each(?1))";
+    let sql = "UPDATE findings SET alerted = ?2, told = count WHERE id IN (SELECT value FROM json_each(?1))";
     tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
 }
 
-/// Whether this job told of the subject: each has recipients of its own.
-fn alerted_since(tx: &Connection, job: &str, rule: &str, subject: &str, since: i64) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4
+/// Whether this job told of the subject in this time: each has recipients of its own. What was told later was while the clock was ahead.
+fn alerted_within(
+    tx: &Connection,
+    job: &str,
+    rule: &str,
+    subject: &str,
+    Range { start, end }: Range<i64>,
+) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4 AND alerted <= ?5
                AND withdrawn IS NULL LIMIT 1";
-    Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, since], |_| Ok(())).optional()?.is_some())
+    Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, start, end], |_| Ok(())).optional()?.is_some())
 }
 
 fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<i64> {

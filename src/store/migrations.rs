@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Never change a step that was released; add one.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     r"
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -249,6 +249,9 @@ CREATE INDEX reports_by_day ON reports (kind, audience, host, last_day);
     r"
 ALTER TABLE findings ADD COLUMN withdrawn INTEGER;
 ALTER TABLE findings ADD COLUMN base TEXT;
+",
+    r"
+ALTER TABLE findings ADD COLUMN told INTEGER;
 ",
 ];
 

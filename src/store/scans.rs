@@ -23,6 +23,8 @@ pub struct StateChange(pub BTreeMap<String, Option<String>>);
 pub struct AlertPolicy {
     /// By rule and severity: the channels by which its findings are told, each with the names it takes to addresses.
     pub routes: BTreeMap<(String, Severity), Vec<Route>>,
+    /// By rule: how many more have to come before somebody is told again of the same finding.
+    pub thresholds: BTreeMap<String, u64>,
     /// By rule: for how many seconds the same subject is not alerted about again.
     pub cooldowns: BTreeMap<String, i64>,
     /// By rule: the longest pause within one finding, in seconds.

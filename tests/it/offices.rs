@@ -253,7 +253,7 @@ fn keys_that_were_refused_are_no_guesses_at_a_password() {
         let log = bed.path("auth.log");
         let read = bed.json(&["scan", "--year", "2026", "--all-rules", log.to_str().unwrap()]);
         let findings = read["findings"].as_array().unwrap().clone();
-        let breach = |finding: &&serde_json::Value| finding["severity"] == "critical";
+        let breach = |finding: &&Value| finding["severity"] == "critical";
         (findings.iter().filter(breach).count(), read["failed_logins"].as_u64().unwrap())
     };
     assert_eq!(breaches(&[too_many, too_many, too_many, too_many, too_many, got_in]), (0, 5));
