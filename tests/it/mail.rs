@@ -328,3 +328,45 @@ fn a_server_with_a_wrong_certificate_pauses_mail_until_it_has_a_right_one() {
         assert_eq!(server.mails().len(), 4, "{tls}: what waited goes out, too");
     }
 }
+
+#[test]
+fn a_line_now_and_then_after_an_alert_is_no_news_until_there_are_as_many_again() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"urgent-lines\"]\nalert = [\"admins\"]\n");
+    let mut log = String::new();
+    let mut scan = |day: u32, lines: u32| {
+        for minute in 0..lines {
+            log += &format!("2026-11-{day:02}T10:{minute:02}:00Z web1 app[7]: Urgent log detected: disk\n");
+        }
+        bed.file("log/app.log", &log);
+        bed.run_job("scan", &format!("2026-11-{day:02}T10:30:00Z"));
+        bed.store().pending_intents().unwrap().len()
+    };
+    assert_eq!(scan(1, 1), 0);
+    assert_eq!(scan(2, 5), 1);
+    let told: Vec<usize> = (3..13).map(|day| scan(day, 1)).collect();
+    assert_eq!(told, [1, 1, 1, 2, 2, 2, 2, 3, 3, 3]);
+}
+
+#[test]
+fn an_alert_of_a_time_when_the_clock_was_ahead_holds_none_back() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\n");
+    let attack = |day: u32| {
+        let line = |n| {
+            format!(
+                "2026-11-{day:02}T10:00:0{n}Z web1 sshd[{n}]: Failed password for root from 192.0.2.7 port 22 ssh2\n"
+            )
+        };
+        (0..6).map(line).collect::<String>()
+    };
+    bed.file("log/app.log", &attack(1));
+    bed.run_job("scan", "2026-12-20T10:00:00Z");
+    let told = || bed.store().pending_intents().unwrap().len();
+    let before = told();
+    bed.file("log/app.log", &(attack(1) + &attack(3)));
+    bed.run_job("scan", "2026-11-03T10:01:00Z");
+    assert_eq!((before, told()), (1, 2));
+}

@@ -436,6 +436,103 @@ fn a_pause_is_told_of_once_also_after_another_one_and_while_nobody_can_look() {
     assert_eq!(scan("2026-11-24T14:00:00Z").1, ["2 true", "1 true"]);
 }
 
+/// A job that looks for sources that stop, and what it found: source, minutes and whether it goes on.
+fn silences(bed: &TestBed) -> Vec<String> {
+    let found = bed.json(&["findings", "--rule", "silent-sources"]);
+    let told = |f: &serde_json::Value| format!("{} {}", f["count"], f["open"]);
+    found.as_array().unwrap().iter().map(told).collect()
+}
+
+#[test]
+fn a_run_that_was_due_long_before_calls_nothing_silent_that_it_reads() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\n");
+    bed.file("log/app.log", &steady(false, 28, 8));
+    bed.run_job("scan", "2026-11-23T08:00:00Z");
+    bed.file("log/app.log", &steady(false, 28, 20));
+    bed.run_job_late("scan", "2026-11-23T08:10:00Z", "2026-11-23T20:00:00Z");
+    bed.run_job("scan", "2026-11-23T20:10:00Z");
+    assert_eq!(silences(&bed), [""; 0]);
+}
+
+#[test]
+fn a_source_whose_clock_is_ahead_is_heard_and_its_silence_found() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\n");
+    for hour in 0..12 {
+        bed.file("log/app.log", &steady(false, 28, hour + 2));
+        bed.run_job("scan", &format!("2026-11-23T{hour:02}:00:00Z"));
+    }
+    assert_eq!(silences(&bed), [""; 0]);
+    bed.run_job("scan", "2026-11-23T20:00:00Z");
+    assert_eq!(silences(&bed), ["525 true"]);
+}
+
+#[test]
+fn limits_that_change_leave_what_was_learnt() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\", \"mine\"]\n");
+    let rule = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n";
+    let new = |more: &str| format!("{rule}{more}[new]\nevents = \"logins\"\nby = [\"source.ip\"]\nlearn = \"1d\"\n");
+    bed.file("config/rules/mine.toml", &new(""));
+    let login = |time: &str| format!("{time} web1 sshd[7]: Accepted password for eve from 192.0.2.7 port 22 ssh2\n");
+    let before = login("2026-10-27T00:00:00Z") + &steady(false, 28, 8);
+    bed.file("log/app.log", &before);
+    bed.run_job("scan", "2026-11-23T08:00:00Z");
+    let shipped = include_str!("../../config/rules/silent-sources.toml");
+    assert!(shipped.contains("after = \"1h\""));
+    bed.file("config/rules/silent-sources.toml", &shipped.replace("after = \"1h\"", "after = \"2h\""));
+    bed.file("config/rules/mine.toml", &new("allow = [\"account backup\"]\n"));
+    let newcomer = login("2026-11-23T08:01:00Z").replace("192.0.2.7", "198.51.100.9");
+    bed.file("log/app.log", &(before + &newcomer));
+    bed.run_job("scan", "2026-11-23T18:00:00Z");
+    assert_eq!(silences(&bed).len(), 1);
+    assert_eq!(bed.json(&["findings", "--rule", "mine"]).as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn nobody_is_called_new_where_more_come_than_are_remembered() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"mine\"]\n");
+    let rule = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n[new]\nevents = \"logins\"\nby = [\"source.ip\"]\nlearn = \"1h\"\n";
+    bed.file("config/rules/mine.toml", rule);
+    let line = |day: u32, n: u32| {
+        let (hour, minute, second) = (n / 3600, n / 60 % 60, n % 60);
+        let ip = std::net::Ipv4Addr::from(0x0a00_0000 + n);
+        format!(
+            "2026-11-{day:02}T{hour:02}:{minute:02}:{second:02}Z web1 sshd[7]: Accepted password for eve from {ip} port 22 ssh2\n"
+        )
+    };
+    let day = |day: u32| (0..51_000).map(|n| line(day, n)).collect::<String>();
+    bed.file("log/app.log", &(day(19) + &day(20)));
+    assert_eq!(bed.run_job("scan", "2026-11-21T00:00:00Z").outcome, logkeeper::model::Outcome::Partial);
+    let found = bed.json(&["findings"]);
+    assert!(found.as_array().unwrap().iter().all(|f| f["first"].as_str() < Some("2026-11-19T14")), "{found}");
+}
+
+#[test]
+fn times_of_the_future_hide_no_outage() {
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"server-errors\"]\n");
+    let line = |time: i64, status: u16| {
+        let time = chrono::DateTime::from_timestamp(time, 0).unwrap().format("%d/%b/%Y:%H:%M:%S");
+        format!("192.0.2.7 - - [{time} +0000] \"GET / HTTP/1.1\" {status} 5\n")
+    };
+    let far = (0..125_000).map(|n| line(1_830_000_000 + 300 * n, 200)).collect::<String>();
+    bed.file("log/access.log", &far);
+    let ended = bed.run_job("scan", "2026-11-20T10:00:00Z");
+    assert!(ended.notes.iter().any(|note| note.contains("more than a day ahead of this machine's clock")), "{ended:?}");
+    let outage = (0..400).map(|n| line(1_795_168_800 + n / 2, if n % 2 == 0 { 503 } else { 200 })).collect::<String>();
+    bed.file("log/access.log", &(far + &outage));
+    bed.run_job("scan", "2026-11-20T10:10:00Z");
+    assert_eq!(bed.json(&["findings"]).as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn a_long_log_read_at_once_has_no_pause_where_a_block_ends() {
     let bed = TestBed::new();

@@ -149,6 +149,11 @@ impl TestBed {
 
     /// Runs a job in this process at an instant.
     pub fn run_job(&self, id: &str, at: &str) -> Ended {
+        self.run_job_late(id, at, at)
+    }
+
+    /// Runs a job in this process that was due at one instant, at another.
+    pub fn run_job_late(&self, id: &str, due: &str, at: &str) -> Ended {
         let config = self.config();
         let store = Store::open(&config.state).unwrap();
         let job = config.jobs.values().find(|job| job.id.as_str() == id).unwrap();
@@ -160,7 +165,7 @@ impl TestBed {
         let context = Context {
             job,
             run,
-            at: clock.0,
+            at: due.parse().unwrap(),
             config: &config,
             store: &store,
             clock: &clock,
