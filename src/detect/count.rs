@@ -48,7 +48,7 @@ impl Count {
 
     fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
         let is_counted = self.of.holds(event, sighting.failures, sighting.urgent);
-        let is_login = event.action == (Action::LoginSucceeded { by_key: false }) && self.heeds_logins;
+        let is_login = event.action.is_login_by_password() && self.heeds_logins;
         if !is_counted && !is_login {
             return;
         }

@@ -77,8 +77,8 @@ impl Sighting<'_> {
         self.kept.get_or_init(|| KeptLine::new(self.file, self.number, self.line)).clone()
     }
 
-    /// A digest of who did it: see [`subject::person`].
-    fn who(&self) -> Option<u64> {
+    /// A digest of who did it: the account, the address and the host that wrote the line.
+    pub fn who(&self) -> Option<u64> {
         *self.who.get_or_init(|| subject::person(self.event.as_ref()?))
     }
 

@@ -74,6 +74,8 @@ impl<'a> Facts<'a> {
                 tally.status_5xx += u64::from((500..600).contains(&status));
             }
             Action::LoginSucceeded { .. } => tally.logins += 1,
+            // It is counted as what it is: a request.
+            Action::LetIn => {}
             action if is_error(action) => tally.errors_logged += 1,
             Action::ErrorLogged
             | Action::LoginFailed { .. }

@@ -11,7 +11,7 @@ const BITS: usize = 64;
 const STATUSES: usize = 1000;
 
 /// What may happen but requests, and with how many failed logins.
-const OTHERS: [(Action, u32); 12] = [
+const OTHERS: [(Action, u32); 13] = [
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 0),
     (Action::LoginFailed { times: 1, shape: Shape::Explicit }, 1),
     (Action::LoginSucceeded { by_key: false }, 0),
@@ -24,6 +24,7 @@ const OTHERS: [(Action, u32); 12] = [
     (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 0),
     (Action::LoginFailed { times: 1, shape: Shape::ErrorLog }, 1),
     (Action::LoginSucceeded { by_key: true }, 0),
+    (Action::LetIn, 0),
 ];
 
 /// Rules by what happened.
@@ -75,6 +76,7 @@ impl Interests {
             Action::LoginFailed { .. } => STATUSES + failures,
             Action::LoginSucceeded { by_key: false } => STATUSES + 2,
             Action::LoginSucceeded { by_key: true } => STATUSES + 11,
+            Action::LetIn => STATUSES + 12,
             Action::Probed => STATUSES + 3,
             Action::LockedOut => STATUSES + 4,
             Action::LogCleared => STATUSES + 5,

@@ -34,6 +34,7 @@ pub mod stream_state;
 mod tallies;
 mod top_counts;
 mod verify;
+mod web_failures;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};

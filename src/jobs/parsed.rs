@@ -190,6 +190,11 @@ impl<'a> ParsedLine<'a> {
         }
     }
 
+    /// Whether it names an account.
+    pub fn has_user(&self) -> bool {
+        self.placed.user != Place::NONE
+    }
+
     /// The host that the line names.
     pub fn host(&self) -> &'a [u8] {
         self.text(self.placed.host)

@@ -49,7 +49,8 @@ impl Running {
                 shown.push(line);
                 places.push(place);
                 // A good login is taken in, but is nothing that the rule looks for; of requests it has heard.
-                let is_login = event.is_some_and(|event| matches!(event.action, Action::LoginSucceeded { .. }));
+                let is_login =
+                    event.is_some_and(|event| matches!(event.action, Action::LoginSucceeded { .. } | Action::LetIn));
                 let is_new = !self.rule.is_about_shares() && (!is_login || self.rule.is_about_logins());
                 self.lines += u64::from(counts && is_new);
             }

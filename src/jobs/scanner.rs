@@ -206,6 +206,7 @@ impl Scanner {
             let all = told.is_some() || self.urgent_texts.is_some() || self.texts.any_found();
             let mut facts = SmallVec::<[Facts<'_>; TOGETHER]>::new();
             let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
+            let mut let_in = Vec::new();
             for line in chunk.lines() {
                 input.number += 1;
                 let wrote = if line.host().is_empty() { host } else { line.host() };
@@ -225,6 +226,10 @@ impl Scanner {
                 let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept, who };
                 self.settle_failures(stream, input, named, &mut sighting);
                 sighting.urgent = sighting.event.is_some_and(|event| self.triage.is_urgent(event.action));
+                if let Some(event) = stream.web_failures.let_in(&sighting) {
+                    let (kept, who) = (OnceCell::new(), sighting.who.clone());
+                    let_in.push(Sighting { event: Some(event), urgent: false, kept, who, ..sighting });
+                }
                 facts.push(Facts::of(&sighting));
                 sightings.push(sighting);
             }
@@ -233,6 +238,7 @@ impl Scanner {
             self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
             self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show_rules(&mut sightings);
+            self.show_events(&let_in);
             if let Some(told) = &mut told {
                 sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
             }
@@ -258,6 +264,7 @@ impl Scanner {
             | Action::Gone
             | Action::NotGreeted => return None,
             Action::Request { status } if input.web_logins.may_be_failure(status) => return None,
+            Action::Request { .. } if line.has_user() && !stream.web_failures.is_empty() => return None,
             _ => {}
         }
         (facts.action, facts.category, facts.peer) = (Some(action), category, line.peer());
@@ -386,6 +393,7 @@ impl Scanner {
     fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
         let now = stream.latest().map_or(i64::MIN, |latest| latest.min(self.now));
         stream.request_hosts.forget(now);
+        stream.web_failures.forget(now);
         let mut over = std::mem::take(&mut self.over);
         stream.sessions.settle(now, &mut over);
         self.held(source, &over, false);
@@ -503,15 +511,22 @@ impl Scanner {
                 self.tally_held(source, &facts);
                 self.count_who(source, &facts, |index| sightings[index].event, &[]);
             }
-            let exempted = self.exempted(&sightings);
-            let interests: SmallVec<[u64; TOGETHER]> = facts.iter().map(|facts| self.interests.of(facts)).collect();
+            self.show_events(&sightings);
+        }
+    }
+
+    /// Shows rules what happened besides what their lines tell by themselves. Rules that look at lines have seen these when they were read.
+    fn show_events(&mut self, sightings: &[Sighting<'_>]) {
+        for sightings in sightings.chunks(TOGETHER) {
+            let exempted = self.exempted(sightings);
+            let interests: SmallVec<[u64; TOGETHER]> =
+                sightings.iter().map(|sighting| self.interests.of(&Facts::of(sighting))).collect();
             let all = interests.iter().fold(0, |all, one| all | one);
-            // Rules that look at lines have seen these when they were read.
             for (number, rule) in self.rules.iter_mut().enumerate() {
                 let bit = Interests::bit(number);
                 if all & bit != 0 {
                     let may = |index: usize| interests[index] & bit != 0 && !exempted[index];
-                    rule.observe(&sightings, may, false, &mut [false; TOGETHER]);
+                    rule.observe(sightings, may, false, &mut [false; TOGETHER]);
                 }
             }
         }

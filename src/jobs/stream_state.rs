@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::access_logs::RequestHosts;
+use super::web_failures::WebFailures;
 use crate::detect::{LATENESS, Sessions};
 
 /// How long a silent stream still holds back what is settled, in seconds of real time, and for how long lines are expected to come as late as
@@ -22,6 +23,8 @@ pub struct StreamState {
     late: Option<Late>,
     #[serde(default, skip_serializing_if = "RequestHosts::is_empty")]
     pub(super) request_hosts: RequestHosts,
+    #[serde(default, skip_serializing_if = "WebFailures::is_empty")]
+    pub(super) web_failures: WebFailures,
 }
 
 /// How late lines come, as those of a host whose clock or zone is another one.

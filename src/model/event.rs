@@ -41,6 +41,8 @@ pub enum Action {
         /// Whether by a key or a ticket, which nobody guesses.
         by_key: bool,
     },
+    /// A web server let somebody in whom it had refused before.
+    LetIn,
     /// Somebody who was there already was let do more, as by sudo.
     Granted {
         /// Whether it is one of PAM's modules that says so.
@@ -60,6 +62,13 @@ pub enum Action {
     ErrorLogged,
     /// Nothing that rules look at, but the line was understood.
     Other,
+}
+
+impl Action {
+    /// Whether somebody got in who may have guessed a password.
+    pub fn is_login_by_password(self) -> bool {
+        matches!(self, Self::LoginSucceeded { by_key: false } | Self::LetIn)
+    }
 }
 
 /// The shapes in which one failed login shows up, strongest first. Lines of one address in one session (host and pid) are merged: the failures of its strongest shape count, or those of keys where they are more, and the others repeat them.

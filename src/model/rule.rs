@@ -67,8 +67,7 @@ impl Rule {
         let action = event.action;
         match &self.kind {
             RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } | RuleKind::Distinct { of, .. } => {
-                of.holds(event, failures, urgent)
-                    || action == (Action::LoginSucceeded { by_key: false }) && self.heeds_logins()
+                of.holds(event, failures, urgent) || action.is_login_by_password() && self.heeds_logins()
             }
             RuleKind::New { of, .. } => of.holds(event, failures, urgent),
             RuleKind::Spike { statuses, .. } | RuleKind::Ratio { statuses, .. } => is_answer(action, statuses),

@@ -1,5 +1,6 @@
 //! What one attempt to log in leaves in the logs, as services and their PAM modules write it: each counts once, and none that got in.
 
+use crate::cuts::assert_cuts_change_nothing_with;
 use crate::support::TestBed;
 
 /// How many failed logins a scan counts in these lines, and whom it names.
@@ -711,4 +712,48 @@ fn who_is_not_told_is_nobody() {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         assert_eq!(failures("access.log", &lines), (6, vec![]), "{front}");
     }
+}
+
+#[test]
+fn who_is_let_in_by_a_web_server_after_guessing_is_told() {
+    let request = |second: u32, ip: &str, user: &str, path: &str, status: u16| {
+        format!("{ip} - {user} [20/Nov/2026:10:00:{second:02} +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"-\"\n")
+    };
+    let guesses = |users: &[&str]| {
+        let guess =
+            |second: u32| request(second, "192.0.2.7", users[second as usize % users.len()], "/private/?x=1", 401);
+        (0..6).map(guess).collect::<String>()
+    };
+    let breaches = |log: &str| {
+        let bed = TestBed::new();
+        bed.file("access.log", log);
+        let read = bed.json(&["scan", "--all-rules", bed.path("access.log").to_str().unwrap()]);
+        let found = read["findings"].as_array().unwrap().clone();
+        let told = |f: &serde_json::Value| {
+            f["breach"]["user"].as_str().map(|user| format!("{} {user}", f["rule"].as_str().unwrap()))
+        };
+        found.iter().filter_map(told).collect::<Vec<_>>()
+    };
+    let let_in = request(30, "192.0.2.7", "eve", "/private/", 200);
+    assert_eq!(breaches(&(guesses(&["eve"]) + &let_in)), ["failed-logins eve", "login-after-failures eve"]);
+    // Of what anybody may have, of others behind the address, and of the same name elsewhere nothing is said.
+    for other in [
+        request(30, "192.0.2.7", "eve", "/", 200),
+        request(30, "192.0.2.7", "bob", "/private/", 200),
+        request(30, "192.0.2.7", "-", "/private/", 200),
+        request(30, "192.0.2.8", "eve", "/private/", 200),
+        request(30, "192.0.2.7", "eve", "/private/", 404),
+    ] {
+        assert_eq!(breaches(&(guesses(&["eve"]) + &other)), [""; 0], "{other}");
+    }
+    let log = guesses(&["eve", "bob"]) + &let_in + &request(31, "192.0.2.7", "eve", "/private/", 200);
+    let elsewhere = |n: usize| {
+        log.replace("192.0.2.7", &format!("192.0.2.{}", 10 + n)).replace(":10:00:", &format!(":{}:{:02}:", 10 + n, n))
+    };
+    let log = (0..10).map(elsewhere).collect::<String>();
+    let prepare = |bed: &TestBed| {
+        let job = "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\", \"login-after-failures\"]\n";
+        bed.file("jobs/scan.toml", job);
+    };
+    assert_cuts_change_nothing_with(&prepare, &[("access.log", log.as_bytes())], 0..6);
 }

@@ -1,0 +1,64 @@
+//! Who failed to log in at a web server, to tell when they are let in: access logs say so of no login, only of each request.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+use serde::{Deserialize, Serialize};
+
+use crate::detect::Sighting;
+use crate::model::{Action, Event};
+
+/// How long failures are remembered, in seconds.
+const KEPT: i64 = 24 * 60 * 60;
+
+/// Of how many they are remembered at most; of more of the later half.
+const MOST: usize = 5000;
+
+/// When who failed last, asking for what, by digests of both. A server may log a name that it was given with a request for what anybody may
+/// have, so only an answer to the same question tells that somebody was let in.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct WebFailures(BTreeMap<u64, i64>);
+
+impl WebFailures {
+    /// Takes in what became of a request; gives what it tells besides where it lets in who failed before.
+    pub fn let_in<'a>(&mut self, sighting: &Sighting<'a>) -> Option<Event<'a>> {
+        let event = sighting.event?;
+        let Action::Request { status } = event.action else { return None };
+        let (failed, time) = (sighting.failures > 0, sighting.time);
+        if !failed && (status >= 400 || self.0.is_empty()) {
+            return None;
+        }
+        let key = FixedState::with_seed(0).hash_one((sighting.who()?, event.path()?));
+        if failed {
+            self.0.entry(key).and_modify(|last| *last = time.max(*last)).or_insert(time);
+            self.make_room();
+            return None;
+        }
+        let last = self.0.get(&key)?;
+        if !(0..=KEPT).contains(&time.saturating_sub(*last)) {
+            return None;
+        }
+        self.0.remove(&key);
+        Some(Event { action: Action::LetIn, ..event })
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets what is too long ago at `now`, seconds since 1970 UTC.
+    pub fn forget(&mut self, now: i64) {
+        self.0.retain(|_, last| last.saturating_add(KEPT) >= now);
+    }
+
+    fn make_room(&mut self) {
+        if self.0.len() > MOST {
+            let mut times: Vec<i64> = self.0.values().copied().collect();
+            let (_, middle, _) = times.select_nth_unstable(MOST / 2);
+            let middle = *middle;
+            self.0.retain(|_, last| *last > middle);
+        }
+    }
+}
