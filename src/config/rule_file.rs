@@ -237,6 +237,14 @@ fn read_pattern(mut table: Fields<'_, '_>) -> Option<RuleKind> {
         let problem = Problem::new("a pattern is either text or regex", "besides text", "keep one of the two");
         table.refuse_key("regex", problem);
     }
+    let holds_nothing = |regex: &str| regex::bytes::Regex::new(regex).is_ok_and(|regex| regex.is_match(b""));
+    if matches!(&regex, Some(Needle::Regex(regex)) if holds_nothing(regex)) {
+        let help = "write what the lines hold that are looked for: regex = '(?i)out of memory'";
+        table.refuse_key(
+            "regex",
+            Problem::new("a regular expression that fits every line", "fits nothing at all, too", help),
+        );
+    }
     let needle = if table.present(&["regex"]).is_empty() {
         table.required("text", text, "write text = \"Urgent log detected\", or regex = \"…\"")
     } else {

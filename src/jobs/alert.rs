@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::config::Config;
 use crate::model::untrusted::printable;
 use crate::model::{Document, DocumentKind, Evidence, Item, Mail, Message, RunId, Severity, StoredFinding};
-use crate::report::{self, AlertEntry, finding_sentence, grouped};
+use crate::report::{self, AlertEntry, finding_sentence, size_words};
 
 /// How many findings a mail spells out; the rest is counted.
 const SHOWN: usize = 10;
@@ -80,9 +80,9 @@ impl Alert<'_> {
             1 => String::new(),
             n => format!(" and {} more", n - 1),
         };
-        let count = worst.finding.count;
+        let size = size_words(&worst.finding);
         let what = if worst.finding.breach.is_some() { "got in after failing" } else { worst.finding.rule.as_str() };
-        format!("{word}: {what}: {} ({count}){others}", printable(worst.finding.subject_words().as_bytes()))
+        format!("{word}: {what}: {} ({size}){others}", printable(worst.finding.subject_words().as_bytes()))
     }
 
     fn intro(&self, findings: usize) -> String {
@@ -134,7 +134,7 @@ fn entry(finding: &StoredFinding, config: &Config, now: DateTime<Utc>) -> AlertE
             f.severity.as_str().to_uppercase(),
             f.rule,
             plain(&f.subject_words()),
-            grouped(f.count)
+            size_words(f)
         ),
         sentence: plain(&finding_sentence(finding, &now.with_timezone(&config.zone))),
         meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),

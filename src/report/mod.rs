@@ -23,7 +23,7 @@ use crate::model::{
 
 pub use alert::{AlertEntry, AlertText};
 pub use html::{mail_page, text_page};
-pub use sentence::finding_sentence;
+pub use sentence::{finding_sentence, size_words};
 pub use words::{Light, compact, grouped, light, span_words};
 
 /// How many findings of a period a report knows one by one, the most serious ones; the others are counted.

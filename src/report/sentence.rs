@@ -4,13 +4,15 @@ use chrono::{DateTime, Datelike};
 use chrono_tz::Tz;
 
 use super::words::grouped;
-use crate::model::{Counted, StoredFinding};
+use crate::model::{Counted, Finding, StoredFinding};
 
 /// A finding in one or two sentences for somebody who doesn't read logs; days of another year than this one's are told with theirs.
 pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
     let f = &finding.finding;
     let note = f.note.as_deref().unwrap_or_default();
-    let mut sentence = format!("{}, {}", what(finding), when(f.first, f.last, now));
+    let lasts = f.open && f.counted == Counted::QuietMinutes;
+    let when = if lasts { format!("since {}", stamp(f.first, now)) } else { when(f.first, f.last, now) };
+    let mut sentence = format!("{}, {when}", what(finding));
     match f.counted {
         _ if note.is_empty() => sentence.push('.'),
         Counted::Newcomers | Counted::QuietMinutes => sentence.push_str(&format!("; {note}.")),
@@ -42,7 +44,9 @@ fn what(finding: &StoredFinding) -> String {
             (Some(user), Some(place)) => format!("\u{201c}{user}\u{201d} was seen from {place} for the first time"),
             _ => format!("{who} was seen for the first time"),
         },
-        Counted::QuietMinutes => format!("The log {value} said nothing for {}", length(f.count)),
+        Counted::QuietMinutes => {
+            format!("The log {value} {} nothing for {}", if f.open { "has said" } else { "said" }, length(f.count))
+        }
         Counted::UrgentLines if field == "log.kind" && f.subject.len() == 1 => {
             format!("There {}", were(f.count, &format!("urgent {value} line")))
         }
@@ -90,6 +94,11 @@ fn times(count: u64) -> String {
 
 fn were(count: u64, what: &str) -> String {
     if count == 1 { format!("was one {what}") } else { format!("were {} {what}s", grouped(count)) }
+}
+
+/// How much was counted, in short: a number, or for how long.
+pub fn size_words(finding: &Finding) -> String {
+    if finding.counted == Counted::QuietMinutes { length(finding.count) } else { grouped(finding.count) }
 }
 
 /// A length of time in minutes, as people say it.

@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 31] = [
+const BROKEN: [(&str, &str, &str, &str); 32] = [
     (
         "config/rules/quiet.toml",
         "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\nonly = [\"192.0.2.7\"]\n[silent]\n",
@@ -171,6 +171,12 @@ const BROKEN: [(&str, &str, &str, &str); 31] = [
         "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\nregex = \"a(b\"\n",
         "config/rules/r.toml:5:9",
         "unclosed group",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\nregex = \"x*\"\n",
+        "config/rules/r.toml:5:9",
+        "fits every line",
     ),
 ];
 

@@ -389,7 +389,7 @@ fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothi
     assert_eq!(scan("2026-11-24T01:00:00Z"), ["app 300 true"], "the same finding grows");
     let told = bed.json(&["findings"])[0]["id"].to_string();
     let told = bed.run(&["findings", "show", &told]).stdout;
-    assert!(told.contains("The log app said nothing for 5 hours"), "{told}");
+    assert!(told.contains("The log app has said nothing for 5 hours, since Mon 23 Nov 20:00"), "{told}");
     assert!(told.contains("in the 4 weeks before there were lines at that time"), "{told}");
     // It comes back, and a day later what it was is settled.
     let more = steady(false, 31, 0)[steady(false, 29, 2).len()..].to_owned();
