@@ -231,7 +231,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let access_logs = reading.access_logs(&paths);
     for (index, path) in paths.iter().enumerate() {
         if index + 1 == paths.len() {
-            scanner.last_stream(std::iter::empty());
+            scanner.read_until_others(&[], std::iter::empty());
         }
         files.push(scan_file(&mut scanner, path, &reading, &access_logs, saver.as_mut()));
     }

@@ -1,6 +1,6 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,14 @@ struct Found<'a> {
 struct Work<'a> {
     source: &'a Source,
     name: String,
-    plans: Vec<Plan>,
+    plans: VecDeque<Plan>,
     journal: Option<logs::JournalEntries>,
+}
+
+impl Work<'_> {
+    fn has_more(&self) -> bool {
+        !self.plans.is_empty() || self.journal.is_some()
+    }
 }
 
 impl JobKind for ScanSpec {
@@ -194,22 +200,39 @@ fn read(
     unread.into_iter().for_each(|source| scanner.unread(source));
     // Before others are read, so that what they end is not forgotten yet.
     settle_left_open(scanner, state, context, |name| !works.iter().any(|work| work.name == name));
-    let last = works.len().saturating_sub(1);
-    for (index, work) in works.into_iter().enumerate() {
-        if index == last {
-            let others = state.streams.iter().filter(|(name, _)| **name != work.name);
-            scanner.last_stream(others.map(|(_, stream)| &stream.state));
+    let mut works: Vec<Work<'_>> = works;
+    while let Some(index) = next(&works) {
+        let mut to_come = Vec::new();
+        for other in works.iter().enumerate().filter(|(other, work)| *other != index && work.has_more()) {
+            to_come.push(state.streams.get(&other.1.name).map(|stream| &stream.state));
         }
+        let others = state.streams.iter().filter(|(name, _)| **name != works[index].name);
+        scanner.read_until_others(&to_come, others.map(|(_, stream)| &stream.state));
+        let work = &mut works[index];
         let stream = state.streams.entry(work.name.clone()).or_default();
-        let (source, troubles) = (work.source, problems.len());
-        read_stream(scanner, stream, work, &access_logs, context, notes, problems)?;
+        let troubles = problems.len();
+        match work.plans.pop_front() {
+            Some(plan) => read_file(scanner, stream, (work.source, plan), &access_logs, context, notes, problems)?,
+            None => {
+                let first = work.journal.take().unwrap_or_default();
+                read_journal(scanner, stream, work.source, first, &access_logs, context, problems)?;
+            }
+        }
         if problems.len() > troubles {
-            scanner.unread(&source.name);
+            scanner.unread(&work.source.name);
             is_unread = true;
         }
     }
     settle_left_open(scanner, state, context, |_| true);
     Ok(is_unread)
+}
+
+/// Which stream to go on with: that whose next file was written to the least lately, so that all of them are read in the order of time as
+/// far as their rotated files allow, and what is over need not be remembered until the last one is read.
+fn next(works: &[Work<'_>]) -> Option<usize> {
+    let left = works.iter().enumerate().filter(|(_, work)| work.has_more());
+    let written = |work: &Work<'_>| work.plans.front().map_or(i64::MAX, |plan| plan.position.identity.modified());
+    left.min_by_key(|(_, work)| written(work)).map(|(index, _)| index)
 }
 
 /// What has to be said of what was counted, and what was not.
@@ -359,7 +382,7 @@ fn collect<'a>(
             found.access_logs.add(&source.host_of(&stream.path));
         }
         if !plans.is_empty() {
-            found.works.push(Work { source, name, plans, journal: None });
+            found.works.push(Work { source, name, plans: plans.into(), journal: None });
         }
     }
     for source in without {
@@ -372,7 +395,7 @@ fn collect<'a>(
         known.source.clone_from(&source.name);
         match logs::read_journal(source, known.journal.as_deref()) {
             Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
-            Ok(entries) => found.works.push(Work { source, name, plans: Vec::new(), journal: Some(entries) }),
+            Ok(entries) => found.works.push(Work { source, name, plans: VecDeque::new(), journal: Some(entries) }),
             Err(error) => {
                 problems.push(format!("source {}: {error}", source.name));
                 found.unread.push(source.name.as_str());
@@ -382,91 +405,85 @@ fn collect<'a>(
     Ok(found)
 }
 
-fn read_stream<'a>(
+fn read_file(
     scanner: &mut Scanner,
     stream: &mut Stream,
-    work: Work<'a>,
+    (source, mut plan): (&Source, Plan),
     access_logs: &AccessLogs,
     context: &Context<'_>,
     notes: &mut Vec<String>,
     problems: &mut Vec<String>,
 ) -> Result<(), JobError> {
-    let source = work.source;
-    for mut plan in work.plans {
-        let mut lines = match plan.open(problems) {
-            Ok(Some(lines)) => lines,
-            Ok(None) => {
-                stream.cursor.positions.push(plan.position);
-                continue;
-            }
-            Err(error) => {
-                problems.push(format!("can't read {}: {error}", plan.path.display()));
-                stream.cursor.positions.push(plan.position);
-                continue;
-            }
-        };
-        let file: Arc<str> = plan.path.to_string_lossy().into();
-        let (rotated, modified) = (plan.rotated, lines.identity.modified());
-        let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
-        // A file that was rotated away took its header with it.
-        let its_own = plan.position.offset > 0;
-        let header = if its_own { &plan.position.header } else { &stream.header };
-        let mut parser = AutoParser::new(parse_context, &source.formats).named(&plan.path).continuing(header, its_own);
-        let host = source.host_of(&plan.path);
-        let mut input = Input {
-            source: &source.name,
-            file: file.clone(),
-            number: plan.position.line,
-            fallback: modified,
-            present: context.clock.now().timestamp(),
-            host: &host,
-            web_logins: &source.web_logins,
-            requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
-            access_logs: Some(access_logs),
-        };
-        let mut passed_over = 0;
-        each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
-            context.check()?;
-            input.number += overlong - passed_over;
-            passed_over = overlong;
-            scanner.text(&mut stream.state, &mut input, parsed, None);
-            scanner.after_block(&mut stream.state, &source.name);
-            Ok::<_, JobError>(())
-        })?;
-        input.number += lines.overlong - passed_over;
-        let tail = lines.tail().to_vec();
-        let is_left_alone = is_left_alone(modified, context);
-        let is_whole = lines.compressed || rotated && is_left_alone;
-        if !is_whole && is_left_alone && !tail.is_empty() {
-            notes.push(format!("{file}: its last line has no line break, and counts once it has one"));
+    let mut lines = match plan.open(problems) {
+        Ok(Some(lines)) => lines,
+        Ok(None) => {
+            stream.cursor.positions.push(plan.position);
+            return Ok(());
         }
-        if is_whole {
-            // Nothing will be added: what is there is the last line. But a damaged end may still be written.
-            if !tail.is_empty() && lines.ending() == Ending::Whole {
-                scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.clone(), &mut parser), None);
-            }
-            if lines.ending() == Ending::Whole {
-                lines.take_tail();
-            }
+        Err(error) => {
+            problems.push(format!("can't read {}: {error}", plan.path.display()));
+            stream.cursor.positions.push(plan.position);
+            return Ok(());
         }
-        scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
-        // A compressed copy that is still being written may end before what was read already.
-        let offset = lines.offset.max(plan.position.offset);
-        if let Ending::Damaged(reason) = lines.ending()
-            && (lines.offset > plan.position.offset || plan.position.offset == 0)
-        {
-            problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
-        }
-        let finished = tail.is_empty() || is_whole || lines.ending() != Ending::Whole;
-        stream.header = parser.header();
-        let (line, header) = (input.number, stream.header.clone());
-        let position = Position { offset, line, header, finished, ..plan.position.clone() };
-        stream.cursor.positions.extend(plan.twin_positions(&position));
-        stream.cursor.positions.push(position);
+    };
+    let file: Arc<str> = plan.path.to_string_lossy().into();
+    let (rotated, modified) = (plan.rotated, lines.identity.modified());
+    let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
+    // A file that was rotated away took its header with it.
+    let its_own = plan.position.offset > 0;
+    let header = if its_own { &plan.position.header } else { &stream.header };
+    let mut parser = AutoParser::new(parse_context, &source.formats).named(&plan.path).continuing(header, its_own);
+    let host = source.host_of(&plan.path);
+    let mut input = Input {
+        source: &source.name,
+        file: file.clone(),
+        number: plan.position.line,
+        fallback: modified,
+        present: context.clock.now().timestamp(),
+        host: &host,
+        web_logins: &source.web_logins,
+        requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
+        access_logs: Some(access_logs),
+    };
+    let mut passed_over = 0;
+    each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
+        context.check()?;
+        input.number += overlong - passed_over;
+        passed_over = overlong;
+        scanner.text(&mut stream.state, &mut input, parsed, None);
+        scanner.after_block(&mut stream.state, &source.name);
+        Ok::<_, JobError>(())
+    })?;
+    input.number += lines.overlong - passed_over;
+    let tail = lines.tail().to_vec();
+    let is_left_alone = is_left_alone(modified, context);
+    let is_whole = lines.compressed || rotated && is_left_alone;
+    if !is_whole && is_left_alone && !tail.is_empty() {
+        notes.push(format!("{file}: its last line has no line break, and counts once it has one"));
     }
-    if let Some(first) = work.journal {
-        read_journal(scanner, stream, source, first, access_logs, context, problems)?;
+    if is_whole {
+        // Nothing will be added: what is there is the last line. But a damaged end may still be written.
+        if !tail.is_empty() && lines.ending() == Ending::Whole {
+            scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.clone(), &mut parser), None);
+        }
+        if lines.ending() == Ending::Whole {
+            lines.take_tail();
+        }
     }
+    scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
+    // A compressed copy that is still being written may end before what was read already.
+    let offset = lines.offset.max(plan.position.offset);
+    if let Ending::Damaged(reason) = lines.ending()
+        && (lines.offset > plan.position.offset || plan.position.offset == 0)
+    {
+        problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
+    }
+    let finished = tail.is_empty() || is_whole || lines.ending() != Ending::Whole;
+    stream.header = parser.header();
+    let (line, header) = (input.number, stream.header.clone());
+    let position = Position { offset, line, header, finished, ..plan.position.clone() };
+    stream.cursor.positions.extend(plan.twin_positions(&position));
+    stream.cursor.positions.push(position);
     Ok(())
 }
 

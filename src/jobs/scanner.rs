@@ -53,9 +53,10 @@ pub struct Scanner {
     now: i64,
     zone: Tz,
     exemptions: Vec<Exemption>,
-    /// How far the other streams have come, once there is only one left to read.
+    /// How far the other streams have come, where that is known.
     others: Option<i64>,
-    blocks: usize,
+    /// How many lines there were when it was settled last.
+    settled_at: u64,
     /// What was settled for good while that one is read.
     settled: Vec<Finding>,
     /// Room for lines whose session is over.
@@ -68,8 +69,8 @@ struct History {
     tops: TopCounts,
 }
 
-/// After how many blocks of the last stream what can't change any more is settled.
-const SETTLE_BLOCKS: usize = 64;
+/// After how many lines what can't change any more is settled, fewer than there may be subjects.
+const SETTLE_LINES: u64 = 1 << 16;
 
 /// How far ahead of the clock a time is surely wrong, in seconds.
 const AHEAD: i64 = 24 * 60 * 60;
@@ -141,7 +142,7 @@ impl Scanner {
             zone,
             exemptions: Vec::new(),
             others: None,
-            blocks: 0,
+            settled_at: 0,
             settled: Vec::new(),
             over: Vec::new(),
         }
@@ -369,19 +370,27 @@ impl Scanner {
         }
     }
 
-    /// From now on only one stream is read: what lies behind it and these others need not be kept to the end.
-    pub fn last_stream<'s>(&mut self, others: impl Iterator<Item = &'s StreamState>) {
-        self.others = Some(self.horizon(others).unwrap_or(i64::MAX));
+    /// One stream is read next, until it is said anew: what lies behind it, behind those that are still to be read, of which it must be known
+    /// how far they have come, and behind these others need not be kept to the end.
+    pub fn read_until_others<'s>(
+        &mut self,
+        to_come: &[Option<&StreamState>],
+        others: impl Iterator<Item = &'s StreamState>,
+    ) {
+        let reached = to_come.iter().map(|state| state.and_then(StreamState::reached));
+        let behind = reached.min().unwrap_or(Some(i64::MAX));
+        let others = self.horizon(others).unwrap_or(i64::MAX);
+        self.others = behind.map(|behind| behind.min(others));
     }
 
     /// Settles what is over; to be called after each block.
     pub fn after_block(&mut self, stream: &mut StreamState, source: &str) {
-        self.blocks += 1;
         self.settle_sessions(stream, source);
         let now = self.latest(stream);
         // Without a stamp nothing is known to be over.
-        let others = self.others.filter(|_| stream.latest().is_some() && self.blocks.is_multiple_of(SETTLE_BLOCKS));
-        if let Some(others) = others {
+        let is_time = self.total.lines >= self.settled_at + SETTLE_LINES;
+        if let Some(others) = self.others.filter(|_| is_time && stream.latest().is_some()) {
+            self.settled_at = self.total.lines;
             // A pause is none before all was read.
             let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
             let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));

@@ -534,6 +534,43 @@ fn times_of_the_future_hide_no_outage() {
 }
 
 #[test]
+fn a_first_scan_of_rotated_logs_of_several_hosts_finds_what_runs_in_between_would_have() {
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"path-scanning\"]\n");
+    let start: chrono::DateTime<chrono::Utc> = "2026-10-05T00:00:00Z".parse().unwrap();
+    let line = |time: chrono::DateTime<chrono::Utc>, ip: u32, path: u32| {
+        let ip = std::net::Ipv4Addr::from(0x0a00_0000 + ip);
+        format!("{ip} - - [{}] \"GET /{path} HTTP/1.1\" 404 5 \"-\" \"-\"\n", time.format("%d/%b/%Y:%H:%M:%S +0000"))
+    };
+    let mut visitor = 0x0010_0000;
+    for (host, week) in (0..3).flat_map(|host| (0..6).map(move |week| (host, week))) {
+        let monday = start + chrono::TimeDelta::weeks(week);
+        let mut log = String::new();
+        for n in 0..9_000 {
+            visitor += 1;
+            log += &line(monday + chrono::TimeDelta::minutes(n), visitor, n as u32);
+            // Who asks for twenty paths, some of each host.
+            if n / 8 == 400 {
+                log += &line(
+                    monday + chrono::TimeDelta::seconds(60 * 3200 + n),
+                    week as u32,
+                    100_000 + host * 1000 + n as u32,
+                );
+            }
+        }
+        let name = if week == 5 { format!("log/host{host}.log") } else { format!("log/host{host}.log.{}", 5 - week) };
+        bed.file(&name, &log);
+        let file = std::fs::File::options().write(true).open(bed.path(&name)).unwrap();
+        file.set_modified((monday + chrono::TimeDelta::weeks(1)).into()).unwrap();
+    }
+    let ended = bed.run_job("scan", "2026-11-16T00:00:00Z");
+    assert_eq!(ended.outcome, logkeeper::model::Outcome::Succeeded, "{ended:?}");
+    let found = bed.json(&["findings"]);
+    assert_eq!(found.as_array().unwrap().iter().map(|f| f["count"].as_u64().unwrap()).collect::<Vec<_>>(), [24; 6]);
+}
+
+#[test]
 fn a_long_log_read_at_once_has_no_pause_where_a_block_ends() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n[sources.lost]\nfiles = [\"DIR/log/lost.log\"]\n");
