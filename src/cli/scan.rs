@@ -456,10 +456,12 @@ impl Results {
             .map(|(n, what)| crate::jobs::counted(n as usize, what));
         output::print(&format!("\n{failed}, {urgent}\n"));
         if self.left_to_access_logs > 0 {
-            output::print(&format!(
-                "{}\n",
-                left_in_words(self.left_to_access_logs, self.status.get(&401).copied().unwrap_or(0))
-            ));
+            let none = if self.status.contains_key(&401) {
+                ""
+            } else {
+                ", of which there are none: scan the error logs alone"
+            };
+            output::print(&format!("{}{none}\n", left_in_words(self.left_to_access_logs)));
         }
         let triage = self
             .triage

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
 use super::pages::{Remembered, Summary, Unread, page_of};
-use super::track::{Episode, MAX_EPISODES, Single, Successes, Track};
+use super::track::{Episode, Single, Successes, Track};
 pub use super::track::{Limits, Measure};
 use super::tries::Try;
 use super::{LATENESS, MAX_SUBJECTS, Sighting, in_order};
@@ -262,7 +262,7 @@ impl Episodes {
         let limits = self.limits;
         self.further += 1;
         if let Some(Watched { known: Known::Often(track), .. }) = self.subjects.get_mut(subject) {
-            self.dropped += track.forget_episodes(MAX_EPISODES, time, limits);
+            self.dropped += track.forget_episodes_where_many(time, limits);
         }
         if !self.has_room() {
             self.make_room(time);
@@ -295,7 +295,7 @@ impl Episodes {
         free > 0
     }
 
-    /// Where much of the room is taken by episodes besides the first, lets go of half of them.
+    /// Where much of the room is taken by episodes besides the first, lets go of half of those in which nothing was reached.
     fn forget_episodes(&mut self, time: i64) {
         let limits = self.limits;
         let count = |subjects: &HashMap<ShortBytes, Watched>| subjects.values().map(|one| one.known.further()).sum();
@@ -305,7 +305,7 @@ impl Episodes {
         }
         for Watched { known, .. } in self.subjects.values_mut() {
             if let Known::Often(track) = known {
-                self.dropped += track.forget_episodes(1, time, limits);
+                self.dropped += track.forget_episodes(time, limits);
             }
         }
         self.further = count(&self.subjects);

@@ -183,8 +183,19 @@ pub fn fingerprint(rule: &Rule, zone: Tz) -> String {
     let Rule { kind, merge, only, allow, .. } = rule;
     match kind {
         RuleKind::Spike { statuses, .. } => format!("spike {statuses:?} only={only:?} {zone}"),
-        RuleKind::New { of, by, .. } => format!("new {of:?} {by:?} only={only:?}"),
+        RuleKind::New { of, by, forget, .. } => {
+            let allowed: Vec<String> = allow.iter().map(|allowed| format!("\n{allowed:?}")).collect();
+            format!("new {of:?} {by:?} forget={forget:?} only={only:?}{}", allowed.concat())
+        }
         RuleKind::Silent { .. } => "silent".to_owned(),
         kind => format!("{kind:?} merge={merge:?} only={only:?} allow={allow:?}"),
     }
+}
+
+/// Whether what a rule of this fingerprint knew is what one of another knows: also where more is let alone, of which it then knows too
+/// much, but not where less is.
+pub fn goes_on(stored: &str, fingerprint: &str) -> bool {
+    let (mut stored, mut now) = (stored.split('\n'), fingerprint.split('\n'));
+    let same = stored.next() == now.next();
+    same && stored.all(|allowed| now.clone().any(|known| known == allowed))
 }

@@ -13,8 +13,8 @@ use super::{Detector, EVIDENCE_LINES, Kept, LATENESS, Remembered, Sighting};
 use crate::model::tally::forget_far_from;
 use crate::model::{Finding, Rule, RuleKind, StatusClass, Subject, is_answer};
 
-/// How many periods are kept, more than those of thirteen months; of more those next to the present.
-const MAX_PERIODS: usize = 120_000;
+/// How many periods are kept, more than those of thirteen months, five minutes each; of more those next to the present.
+const MAX_PERIODS: usize = 200_000;
 
 /// The detector.
 pub struct Ratio {

@@ -197,7 +197,7 @@ impl Held {
 
     /// Whether somebody was refused without an address, which other lines of the process may tell, or with the name that one has.
     fn lacks_address(&self) -> bool {
-        strength(self.shape) == Shape::Refused && self.ip().is_none()
+        matches!(strength(self.shape), Shape::Refused | Shape::InvalidUser) && self.ip().is_none()
     }
 
     /// Whether it is from this event's address, or a name was written in its place and the account is the same.
@@ -639,12 +639,18 @@ impl Session {
             let is_one = known.all(|ip| Some(ip) == any);
             let ip = first.ip();
             let belongs = |held: &Held| is_one || held.ip() == ip;
-            let counts = counting(&self.held.iter().filter(|held| belongs(held)));
-            for held in std::mem::take(&mut self.held) {
+            let ([others, keys], mut repeated) = counting(&self.held.iter().filter(|held| belongs(held)));
+            for mut held in std::mem::take(&mut self.held) {
                 if !belongs(&held) {
                     self.held.push(held);
-                } else if Some(strength(held.shape)) == counts {
+                } else if Some(strength(held.shape)) == others {
                     over.push(held);
+                } else if Some(held.shape) == keys {
+                    let told = repeated.min(held.times.into());
+                    repeated -= told;
+                    // It is not more than what it is taken from.
+                    held.times -= told as u32;
+                    over.extend((held.times > 0).then_some(held));
                 }
             }
         }
@@ -654,17 +660,13 @@ impl Session {
     }
 }
 
-/// Of which shape the lines count: the strongest, or keys where they are more, so that neither hides the other.
-fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> Option<Shape> {
-    let strongest = |keys: bool| {
-        let shapes = held.clone().map(|held| strength(held.shape)).filter(|shape| is_key(*shape) == keys);
-        let shape = shapes.min()?;
-        let of_it = held.clone().filter(|held| strength(held.shape) == shape);
-        Some((of_it.map(|held| u64::from(held.times)).sum::<u64>(), shape))
-    };
-    let (keys, others) = (strongest(true), strongest(false));
-    let are_more = keys.zip(others).is_none_or(|((keys, _), (others, _))| keys > others);
-    keys.filter(|_| are_more).or(others).map(|(_, shape)| shape)
+/// Of which shapes lines count: the strongest but for keys, and the strongest of keys; and how many of the former there are. Where keys are
+/// more, so many more count besides, so that neither hides the other.
+fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> ([Option<Shape>; 2], u64) {
+    let shapes = held.clone().map(|held| strength(held.shape));
+    let strongest = [false, true].map(|keys| shapes.clone().filter(|shape| is_key(*shape) == keys).min());
+    let of_it = held.clone().filter(|held| Some(strength(held.shape)) == strongest[0]);
+    (strongest, of_it.map(|held| u64::from(held.times)).sum())
 }
 
 fn is_key(shape: Shape) -> bool {

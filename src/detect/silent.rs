@@ -98,12 +98,15 @@ impl Silent {
 
     /// The pauses of a source that should not be.
     fn pauses(&self, source: &str, heard: &Heard) -> Vec<Pause> {
-        let ended = heard.runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
-        let last = heard.runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
+        // What is known of later was learnt while the clock was ahead, or it is behind now.
+        let present = self.now.unwrap_or(i64::MAX - 1);
+        let runs = &heard.runs[..heard.runs.partition_point(|(first, _)| *first <= present + 1)];
+        let ended = runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
+        let last = runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
         // What was known of a pause stays so while nobody can look.
         let now = if self.unread.contains(source) { heard.paused } else { self.now };
         let lasting = last.zip(now).map(|(last, now)| (last + 1, now, false));
-        let told = heard.settled.unwrap_or(i64::MIN);
+        let told = heard.settled.filter(|settled| *settled <= present).unwrap_or(i64::MIN);
         let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
         long.filter_map(|(from, until, is_over)| {
             let (reached, weeks) = self.impossible_from(heard, from, until)?;
@@ -210,16 +213,6 @@ impl Heard {
         }
     }
 
-    /// What is known of later was learnt while the clock was ahead.
-    fn forget_after(&mut self, now: i64) {
-        self.settled = self.settled.map(|settled| settled.min(now));
-        self.paused = self.paused.map(|paused| paused.min(now));
-        self.runs.retain_mut(|(first, last)| {
-            *last = (*last).min(now + 1);
-            *first <= *last
-        });
-    }
-
     fn forget_before(&mut self, quarter: i64) {
         self.runs.retain_mut(|(first, last)| {
             *first = (*first).max(quarter);
@@ -251,7 +244,6 @@ impl Detector for Silent {
         let now = now.div_euclid(BUCKET);
         self.now = Some(now);
         self.sources.retain(|source, _| sources.contains(source.as_str()));
-        self.sources.values_mut().for_each(|heard| heard.forget_after(now));
     }
 
     fn unread(&mut self, source: &str) {

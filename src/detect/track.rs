@@ -16,9 +16,9 @@ use crate::model::{Breach, Field, Finding, Rule, RuleKind, Severity, Subject};
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
 
-/// How many episodes of one subject are kept: an hour apart, nearly three months, of which a scan that reads one log after the other
-/// may not yet know whether they are over.
-pub const MAX_EPISODES: usize = 2000;
+/// How many episodes of one subject are kept in which nothing was reached: an hour apart, nearly three months, of which a scan that reads
+/// one log after the other may not yet know whether they are over.
+const MAX_EPISODES: usize = 2000;
 
 /// From how many events of one subject on it is looked for those that matter no more.
 const FEW_EVENTS: usize = 8;
@@ -296,19 +296,29 @@ impl Track {
         self.episodes.insert(index, Episode { first, last, count, reached, kept_before, values, tries, evidence });
     }
 
-    /// Where there are more episodes than so many, lets go of half of them: of those in which nothing was reached, of the smallest, of
-    /// those farthest from this time. Tells how many events it forgot.
-    pub fn forget_episodes(&mut self, most: usize, time: i64, limits: Limits) -> u64 {
-        if self.episodes.len() <= most {
+    /// Where there are many episodes, now and then lets go of half of those in which nothing was reached.
+    pub fn forget_episodes_where_many(&mut self, time: i64, limits: Limits) -> u64 {
+        let is_time = self.episodes.len() >= MAX_EPISODES && self.episodes.len().is_multiple_of(MAX_EPISODES / 2);
+        if is_time { self.forget_episodes(time, limits) } else { 0 }
+    }
+
+    /// Of several episodes in which nothing was reached lets go of half, of the smallest, of those farthest from this time. Tells how many
+    /// events it forgot.
+    pub fn forget_episodes(&mut self, time: i64, limits: Limits) -> u64 {
+        if self.episodes.len() < 2 {
             return 0;
         }
         self.evaluate(limits);
-        let mut sizes: Vec<_> = self.episodes.iter().map(|episode| episode.size(time)).collect();
+        let unreached = self.episodes.iter().filter(|episode| episode.reached.is_none());
+        let mut sizes: Vec<_> = unreached.map(|episode| episode.size(time)).collect();
+        if sizes.len() < 2 {
+            return 0;
+        }
         let middle = sizes.len() / 2;
         let (_, &mut least, _) = sizes.select_nth_unstable(middle);
         let mut forgotten = 0;
         self.episodes.retain(|episode| {
-            let keep = episode.size(time) >= least;
+            let keep = episode.reached.is_some() || episode.size(time) >= least;
             forgotten += if keep { 0 } else { episode.count };
             keep
         });
@@ -500,9 +510,9 @@ impl Episode {
         }
     }
 
-    /// How much it matters: whether enough came together, how many events, how near to this time.
-    fn size(&self, time: i64) -> (bool, u64, Reverse<u64>) {
-        (self.reached.is_some(), self.count, Reverse(self.last.abs_diff(time)))
+    /// How much it matters: how many events, how near to this time.
+    fn size(&self, time: i64) -> (u64, Reverse<u64>) {
+        (self.count, Reverse(self.last.abs_diff(time)))
     }
 
     /// Whether enough events had come together at this time: then one of it doesn't make it so any earlier, nor does it together with

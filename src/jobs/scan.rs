@@ -139,7 +139,7 @@ impl ScanSpec {
     ) -> Result<(ScanRecord, ScanOutcome), JobError> {
         let rules: Vec<&Rule> = self.rules.iter().filter_map(|name| context.config.rules.get(name)).collect();
         let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp(), context.config.zone);
-        scanner.keep_history();
+        scanner.keep_history(context.config.keep.counts);
         scanner.triage_by(context.config.triage.clone());
         scanner.exempt(context.store.exemptions()?);
         let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
@@ -253,10 +253,10 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
     }
     let forgotten = scanner.forgotten();
     if forgotten > 0 {
-        notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than a year and lie far from now"));
+        notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than is kept and lie far from now"));
     }
     if scanner.left_to_access_logs > 0 {
-        notes.push(left_in_words(scanner.left_to_access_logs, scanner.total.status_401));
+        notes.push(left_in_words(scanner.left_to_access_logs));
     }
 }
 

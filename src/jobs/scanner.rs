@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
 use chrono_tz::Tz;
@@ -177,9 +178,10 @@ impl Scanner {
         self.addresses = Some(Addresses::default());
     }
 
-    /// Counts what is to go on record of each hour, too.
-    pub fn keep_history(&mut self) {
-        self.history = Some(History { tallies: Tallies::new(self.now), tops: TopCounts::new(self.now) });
+    /// Counts what is to go on record of each hour, too, where it is kept for so long.
+    pub fn keep_history(&mut self, kept: Duration) {
+        let hours = (kept.as_secs() / (60 * 60)) as usize;
+        self.history = Some(History { tallies: Tallies::new(self.now, hours), tops: TopCounts::new(self.now, hours) });
     }
 
     /// What makes digests of paths for these counts, where somebody else has time for it.
@@ -466,7 +468,7 @@ impl Scanner {
         let mut loaded = Loaded::default();
         for Running { rule, detector, .. } in &mut self.rules {
             let Some(SavedDetector { fingerprint, state: head, pages }) = saved.remove(&rule.name) else { continue };
-            if fingerprint != detect::fingerprint(rule, self.zone) {
+            if !detect::goes_on(&fingerprint, &detect::fingerprint(rule, self.zone)) {
                 loaded.changed.push(rule.name.clone());
                 continue;
             }

@@ -8,22 +8,25 @@ use crate::model::Tally;
 use crate::model::tally::{BUCKET, forget_far_from};
 use crate::store::BucketTally;
 
-/// So many buckets of a source are kept, more than those of thirteen months: a log may claim to be of any year.
-const MAX_BUCKETS: usize = 40_000;
+/// The hours of thirteen months and a bit, of which a source's counts are kept at least: a log may claim to be of any year.
+pub const LEAST_HOURS: usize = 10_000;
 
 /// Counts by source and bucket.
 pub struct Tallies {
     sources: HashMap<String, BTreeMap<i64, Tally>>,
     /// The present bucket.
     now: i64,
+    /// How many buckets of a source are kept.
+    most: usize,
     /// Lines whose counts were let go of.
     forgotten: u64,
 }
 
 impl Tallies {
-    /// No counts yet. `now`, in seconds since 1970 UTC: of too many buckets those next to it are kept.
-    pub fn new(now: i64) -> Self {
-        Self { sources: HashMap::default(), now: now.div_euclid(BUCKET), forgotten: 0 }
+    /// No counts yet. `now`, in seconds since 1970 UTC: of more buckets than those of so many hours the ones next to it are kept.
+    pub fn new(now: i64, hours: usize) -> Self {
+        let most = hours.max(LEAST_HOURS) * (60 * 60 / BUCKET) as usize;
+        Self { sources: HashMap::default(), now: now.div_euclid(BUCKET), most, forgotten: 0 }
     }
 
     /// Adds counts of one bucket.
@@ -33,7 +36,7 @@ impl Tallies {
         }
         let Some(buckets) = self.sources.get_mut(source) else { return };
         buckets.entry(bucket).or_default().add(counts);
-        if buckets.len() > MAX_BUCKETS {
+        if buckets.len() > self.most {
             self.forgotten += forget_far_from(self.now, buckets).map_or(0, |forgotten| forgotten.lines);
         }
     }
@@ -60,7 +63,7 @@ mod tests {
 
     #[test]
     fn of_more_buckets_than_a_year_has_those_next_to_the_present_stay() {
-        let mut tallies = Tallies::new(50_000 * BUCKET);
+        let mut tallies = Tallies::new(50_000 * BUCKET, 0);
         for bucket in [1, 1_000_000].into_iter().chain(30_000..50_000).chain(49_999 + 1..70_000) {
             tallies.add("web", bucket, &Tally { lines: 2, ..Tally::default() });
         }

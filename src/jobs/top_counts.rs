@@ -11,6 +11,7 @@ use foldhash::quality::RandomState;
 use smallvec::SmallVec;
 
 use super::facts::Facts;
+use super::tallies::LEAST_HOURS;
 use crate::model::short::ShortBytes;
 use crate::model::tally::forget_far_from;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
@@ -27,15 +28,20 @@ const LONGEST: usize = 200;
 
 const HOUR: i64 = 60 * 60;
 
-/// So many hours of a source are kept, more than those of thirteen months: a log may claim to be of any year.
-const MAX_HOURS: usize = 10_000;
-
 /// Counts by source and hour.
 pub struct TopCounts {
     sources: HashMap<String, Hours>,
     digests: Digests,
-    /// The present hour.
+    span: Span,
+}
+
+/// Which hours are kept.
+#[derive(Clone, Copy)]
+struct Span {
+    /// The present one; of too many those next to it.
     now: i64,
+    /// How many of a source.
+    most: usize,
 }
 
 /// Makes digests of names that nobody can foretell.
@@ -95,9 +101,10 @@ struct Counted {
 }
 
 impl TopCounts {
-    /// No counts yet. `now`, in seconds since 1970 UTC: of too many hours those next to it are kept.
-    pub fn new(now: i64) -> Self {
-        Self { sources: HashMap::default(), digests: Digests::default(), now: now.div_euclid(HOUR) }
+    /// No counts yet. `now`, in seconds since 1970 UTC: of more than so many hours those next to it are kept.
+    pub fn new(now: i64, hours: usize) -> Self {
+        let span = Span { now: now.div_euclid(HOUR), most: hours.max(LEAST_HOURS) };
+        Self { sources: HashMap::default(), digests: Digests::default(), span }
     }
 
     /// What makes digests as they are made here.
@@ -121,7 +128,7 @@ impl TopCounts {
         let hour = |facts: &Facts<'_>| facts.time.div_euclid(HOUR);
         let mut index = 0;
         for same in facts.chunk_by(|a, b| hour(a) == hour(b)) {
-            let names = hours.enter(hour(&same[0]), self.now, &self.digests);
+            let names = hours.enter(hour(&same[0]), self.span, &self.digests);
             for facts in same {
                 if facts.events() > 0
                     && let Some(event) = event(index)
@@ -156,7 +163,7 @@ impl TopCounts {
 
 impl Hours {
     /// The hour that is counted now.
-    fn enter(&mut self, hour: i64, now: i64, digests: &Digests) -> &mut Hour {
+    fn enter(&mut self, hour: i64, span: Span, digests: &Digests) -> &mut Hour {
         match self.latest.iter().position(|Hour(known, _)| *known == hour) {
             Some(place) => self.latest.swap(0, place),
             None => {
@@ -166,7 +173,7 @@ impl Hours {
                     self.kept.insert(known, names.each_ref().map(|names| names.most(KEPT)));
                     names.iter_mut().for_each(Names::clear);
                     self.spare.extend(names);
-                    self.forget_far_from(now);
+                    self.keep(span);
                 }
                 let names = std::array::from_fn(|_| self.spare.pop().unwrap_or_default());
                 let mut begun = Hour(hour, names);
@@ -179,8 +186,8 @@ impl Hours {
         &mut self.latest[0]
     }
 
-    fn forget_far_from(&mut self, now: i64) {
-        while self.kept.len() > MAX_HOURS {
+    fn keep(&mut self, Span { now, most }: Span) {
+        while self.kept.len() > most {
             forget_far_from(now, &mut self.kept);
         }
     }
@@ -385,7 +392,7 @@ mod tests {
         let (mut hours, digests) = (Hours::default(), Digests::default());
         for round in 0..3 {
             for hour in 0..50 {
-                let Hour(_, [addresses, ..]) = hours.enter(hour, 0, &digests);
+                let Hour(_, [addresses, ..]) = hours.enter(hour, Span { now: 0, most: 100 }, &digests);
                 for n in (0..1500_u32).map(|n| n + round) {
                     addresses.texts.count_name(&n.to_le_bytes(), 1, &digests);
                     addresses.count_address(Peer::Ip(IpAddr::V4(n.into())), 1, &digests);
@@ -402,7 +409,7 @@ mod tests {
     fn an_hour_that_is_entered_again_goes_on() {
         let (mut hours, digests) = (Hours::default(), Digests::default());
         for hour in [1, 2, 3, 1] {
-            let Hour(_, [addresses, accounts, ..]) = hours.enter(hour, 3, &digests);
+            let Hour(_, [addresses, accounts, ..]) = hours.enter(hour, Span { now: 3, most: 100 }, &digests);
             for name in ["192.0.2.7", "2001:db8::7", "host"] {
                 addresses.count_address(Peer::read(name.as_bytes()).unwrap(), 2, &digests);
             }
@@ -419,15 +426,15 @@ mod tests {
 
     #[test]
     fn of_more_hours_than_a_year_has_those_next_to_the_present_stay() {
-        let (mut hours, digests, far) = (Hours::default(), Digests::default(), MAX_HOURS as i64);
+        let (mut hours, digests, far, most) = (Hours::default(), Digests::default(), 1000, 1000);
         for hour in (-far..far).rev() {
-            hours.enter(hour, 100, &digests);
+            hours.enter(hour, Span { now: 100, most }, &digests);
         }
         let all = hours.all();
         // And the two that were counted last.
         let next = (100 - far / 2..=100 + far / 2).collect::<Vec<_>>();
         let kept: Vec<i64> = all.into_keys().filter(|hour| *hour > 1 - far).collect();
-        assert!(kept.len() <= MAX_HOURS && kept.iter().all(|hour| next.contains(hour)), "{kept:?}");
+        assert!(kept.len() <= most && kept.iter().all(|hour| next.contains(hour)), "{kept:?}");
     }
 
     #[test]

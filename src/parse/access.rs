@@ -197,11 +197,18 @@ fn last_of_list(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
 /// Where a virtual host and a list of clients end of which nobody knows who was there, so that all that counts is the answer.
 fn end_of_many(line: &[u8]) -> Option<usize> {
     let end = memmem::find(line, b" - - [").filter(|end| (1..=LONGEST_LIST).contains(end))?;
-    let is_of_list = |byte: &u8| byte.is_ascii_alphanumeric() || b".:,_-%[]\" ".contains(byte);
-    let first = line.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let first = line.split(|byte| *byte == b' ').next()?;
     // Behind an address it takes a configured format to tell who is who.
-    let is_list = parse_ip(first).is_none() && line[..end].contains(&b',') && line[..end].iter().all(is_of_list);
-    (is_list && is_stamp(line, end + 6)).then_some(end)
+    if !is_stamp(line, end + 6) || parse_ip(first).is_some() {
+        return None;
+    }
+    let comma = memchr(b',', &line[..end])?;
+    // One may stand in quotation marks. Nothing of a stamp, or of a program's name, passes for a host.
+    let mut names = line[..end].split(|byte| matches!(byte, b' ' | b',' | b'"')).filter(|name| !name.is_empty());
+    let is_one = |name: &[u8]| is_nobody(name) || is_host_with_port(name) || Peer::read(name).is_some();
+    let has_address =
+        line[comma + 1..end].split(|byte| matches!(byte, b' ' | b',' | b'"')).any(|name| parse_ip(name).is_some());
+    (has_address && names.all(is_one)).then_some(end)
 }
 
 /// Whether it is an address within an organisation, or of one machine.

@@ -20,7 +20,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
             memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
         }
     };
-    if let Some(action) = action(said, !place.is_empty(), times) {
+    if let Some(action) = action(said, place.is_empty() && event.pid != 0, times) {
         (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
 }
@@ -32,8 +32,8 @@ fn without_own_stamp(message: &[u8]) -> &[u8] {
     inner.and_then(|(inner, end)| inner[end + 1..].strip_prefix(b" ")).map_or(message, without_second_stamp)
 }
 
-/// What happened by these words, behind which an address stands, or none.
-fn action(said: &[u8], has_place: bool, times: u32) -> Option<Action> {
+/// What happened by these words, behind which an address stands; or it is told later.
+fn action(said: &[u8], is_told_later: bool, times: u32) -> Option<Action> {
     let begins = |words: &[u8]| {
         // Old versions write the first letter small.
         said.first().is_some_and(|first| first.eq_ignore_ascii_case(&words[0])) && said[1..].starts_with(&words[1..])
@@ -50,9 +50,9 @@ fn action(said: &[u8], has_place: bool, times: u32) -> Option<Action> {
     if refusals.iter().any(|(words, end)| is_account(words, end)) {
         return failed(Shape::Refused);
     }
-    // Where no address stands behind it, it is told when the client goes.
-    if begins(NONEXISTENT) && !has_place {
-        return failed(Shape::Refused);
+    // Where no address stands behind it, the process tells it when the client goes.
+    if begins(NONEXISTENT) && is_told_later {
+        return failed(Shape::InvalidUser);
     }
     let failures: [&[u8]; 5] = [
         b"Bad password attempt for '",
@@ -107,7 +107,7 @@ mod tests {
             ("Bad PAM password attempt for 'root' from 2001:db8::7:4711", failed, "root", "2001:db8::7"),
             ("[7] Nov 20 10:00:00 Bad password attempt for 'root' from 192.0.2.7:4711", failed, "root", "192.0.2.7"),
             ("Login attempt for nonexistent user from ::ffff:192.0.2.7:4711", failed, "", "192.0.2.7"),
-            ("Login attempt for nonexistent user", refused, "", ""),
+            ("Login attempt for nonexistent user", failed, "", ""),
             ("User account 'root' is locked", refused, "root", ""),
             ("User 'root' has invalid shell, rejected", refused, "root", ""),
             ("Login attempt with wrong user x from 203.0.113.9:1 from 192.0.2.7:4711", failed, "", "192.0.2.7"),

@@ -130,7 +130,9 @@ fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
 /// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
     // util-linux counts the last attempt so, and says nothing else of it; shadow says it besides.
-    let last = message.strip_prefix(b"TOO MANY LOGIN TRIES ").filter(|rest| memmem::find(rest, b") FROM ").is_some());
+    let last =
+        message.strip_prefix(b"TOO MANY LOGIN TRIES (").and_then(|rest| Some(&rest[memmem::find(rest, b")")? + 1..]));
+    let last = last.filter(|rest| rest.starts_with(b" FROM "));
     let (user, place, times) = if let Some(rest) = message.strip_prefix(b"FAILED LOGIN ").or(last) {
         let rest = &rest[..memchr::memrchr(b',', rest).unwrap_or(rest.len())];
         let at = memmem::find(rest, b" FOR ")?;

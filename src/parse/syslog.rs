@@ -115,9 +115,8 @@ impl Failed {
 
 /// Whether a client's address and what it asked for stand where host and message would, as in a web server's log with the time in front.
 fn is_of_clients(host: &[u8], message: &[u8]) -> bool {
-    let is_field = |byte: &u8| matches!(byte, b'"' | b'-' | b'[' | b'0'..=b'9');
-    let is_request = || [&b"GET "[..], b"POST ", b"HEAD "].iter().any(|method| message.starts_with(method));
-    (message.first().is_some_and(is_field) || is_request()) && parse_ip(host).is_some()
+    let begins = [&b"\""[..], b"- ", b"GET ", b"POST ", b"HEAD "];
+    begins.iter().any(|begin| message.starts_with(begin)) && parse_ip(host).is_some()
 }
 
 /// Whether a line begins with a date and a time behind a blank, without a zone.

@@ -76,9 +76,9 @@ fn sender(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (through, rest) = host(text)?;
     let inner = without_second_stamp(rest);
     if inner.len() < rest.len()
-        && let Some(handed_on) = host(inner)
+        && let Some((host, rest)) = host(inner)
     {
-        return Some(handed_on);
+        return Some((if host.is_empty() { through } else { host }, rest));
     }
     // UniFi's consoles write their name twice, its access points address and model behind it.
     let again = word(rest).filter(|(word, after)| {

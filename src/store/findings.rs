@@ -251,7 +251,7 @@ fn note(
     // Whoever was told is told again once as many more came as make a finding: a few now and then are no news.
     let enough = commit.alert.thresholds.get(&finding.rule).copied().unwrap_or(1);
     let grew = known.as_ref().is_none_or(|known| match known.told {
-        Some(told) => !lasts && finding.count >= told.saturating_add(enough),
+        Some(told) => !lasts && finding.count > known.count && finding.count >= told.saturating_add(enough),
         None => lasts || finding.count > known.count,
     });
     // That somebody got in can't wait for any cooldown.

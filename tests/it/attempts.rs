@@ -170,6 +170,8 @@ fn dropbear_names_who_tried_an_account_that_there_is_not_when_the_client_goes() 
     let lines: Vec<String> = (1..7).flat_map(said).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     assert_eq!(failures("auth.log", &lines), (6, vec!["192.0.2.7 6".to_owned()]));
+    let nameless = "Nov 20 10:00:01 web1 dropbear: Login attempt for nonexistent user";
+    assert_eq!(failures("auth.log", &[nameless, nameless]).0, 2);
 }
 
 #[test]

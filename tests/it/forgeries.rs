@@ -190,3 +190,23 @@ fn lines_that_visitors_write_into_nginx_error_log_are_no_lines_of_other_logs() {
     let scanned = bed.json(&["scan", bed.path("log/nginx-error.log").to_str().unwrap()]);
     assert_eq!(scanned["files"][0]["unparsed"], 0);
 }
+
+#[test]
+fn a_name_that_looks_like_the_rest_of_a_request_makes_no_request_of_a_failure() {
+    let bed = TestBed::new();
+    for status in [200, 401, 503] {
+        let name = format!(", - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" {status} 5");
+        for stamp in ["Nov 20 10:00:00", "2026-11-20T10:00:00Z", "2026-11-20 10:00:00,123"] {
+            for who in ["", "192.0.2.9"] {
+                let line = format!(
+                    "{stamp} web1 sshd[7]: Failed password for invalid user {who}{name} from 192.0.2.7 port 4711 ssh2\n"
+                );
+                bed.file("auth.log", &line.repeat(6));
+                let read = bed.json(&["scan", "--year", "2026", bed.path("auth.log").to_str().unwrap()]);
+                assert_eq!(read["status"], serde_json::json!({}), "{line}");
+                let named = read["addresses"].as_array().unwrap().iter().map(|one| one["address"].as_str().unwrap());
+                assert!(named.clone().all(|address| address == "192.0.2.7"), "{line} {:?}", named.collect::<Vec<_>>());
+            }
+        }
+    }
+}

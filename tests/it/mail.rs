@@ -347,6 +347,10 @@ fn a_line_now_and_then_after_an_alert_is_no_news_until_there_are_as_many_again()
     assert_eq!(scan(2, 5), 1);
     let told: Vec<usize> = (3..13).map(|day| scan(day, 1)).collect();
     assert_eq!(told, [1, 1, 1, 2, 2, 2, 2, 3, 3, 3]);
+    // What came within the cooldown is no news hours after it.
+    assert_eq!(scan(20, 5), 4);
+    bed.run_job("scan", "2026-11-21T20:00:00Z");
+    assert_eq!(bed.store().pending_intents().unwrap().len(), 4);
 }
 
 #[test]

@@ -258,6 +258,19 @@ fn keys_that_were_refused_are_no_guesses_at_a_password() {
     };
     assert_eq!(breaches(&[too_many, too_many, too_many, too_many, too_many, got_in]), (0, 5));
     assert_eq!(breaches(&[key, key, key, key, wrong, got_in]), (0, 5));
+    // Keys that are more than what else was tried hide nothing of it.
+    let bed = TestBed::new();
+    let said = |n: usize| {
+        let pam = "error: PAM: Authentication failure for dave from 192.0.2.7";
+        let all = [pam, pam, key, key, key, too_many];
+        all.map(|said| format!("Nov 20 10:{n:02}:00 web1 sshd[{}]: {said}\n", 100 + n)).concat()
+    };
+    let last = format!("Nov 20 10:06:00 web1 sshd[900]: {}\n", got_in.replace("password", "keyboard-interactive/pam"));
+    bed.file("auth.log", &((0..5).map(said).collect::<String>() + &last));
+    let read = bed.json(&["scan", "--year", "2026", "--all-rules", bed.path("auth.log").to_str().unwrap()]);
+    let critical =
+        read["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] == "critical").count();
+    assert!(critical >= 2 && read["failed_logins"] == 15, "{read}");
     let (guessed, failed) = breaches(&[key, wrong, wrong, wrong, wrong, wrong, got_in]);
     assert!(guessed >= 2 && failed == 6, "{guessed} {failed}");
 }

@@ -471,6 +471,20 @@ fn a_source_whose_clock_is_ahead_is_heard_and_its_silence_found() {
 }
 
 #[test]
+fn a_clock_that_is_behind_for_one_run_costs_nothing_that_was_learnt() {
+    let bed = TestBed::new();
+    bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"silent-sources\"]\n");
+    for (hours, at) in [(8, "2026-11-23T08:00:00Z"), (9, "2026-10-27T08:00:00Z"), (10, "2026-11-23T10:00:00Z")] {
+        bed.file("log/app.log", &steady(false, 28, hours));
+        bed.run_job("scan", at);
+    }
+    assert_eq!(silences(&bed), [""; 0]);
+    bed.run_job("scan", "2026-11-23T20:00:00Z");
+    assert_eq!(silences(&bed), ["600 true"]);
+}
+
+#[test]
 fn limits_that_change_leave_what_was_learnt() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
@@ -491,6 +505,10 @@ fn limits_that_change_leave_what_was_learnt() {
     bed.run_job("scan", "2026-11-23T18:00:00Z");
     assert_eq!(silences(&bed).len(), 1);
     assert_eq!(bed.json(&["findings", "--rule", "mine"]).as_array().unwrap().len(), 1);
+    // Of who was let alone until now nobody knows whether they were there before.
+    bed.file("config/rules/mine.toml", &new(""));
+    let ended = bed.run_job("scan", "2026-11-23T19:00:00Z");
+    assert!(ended.notes.iter().any(|note| note.contains("rule mine was changed")), "{ended:?}");
 }
 
 #[test]
