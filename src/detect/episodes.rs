@@ -11,9 +11,10 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 
+use super::episode::Episode;
 use super::pages::{Remembered, Summary, Unread, page_of};
-use super::track::{Episode, Single, Successes, Track};
 pub use super::track::{Limits, Measure};
+use super::track::{Single, Successes, Track};
 use super::tries::Try;
 use super::{LATENESS, MAX_SUBJECTS, Sighting, in_order};
 use crate::model::short::ShortBytes;

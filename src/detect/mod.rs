@@ -6,7 +6,9 @@
 //! To add a kind of rule: write its file, a variant of [`RuleKind`] and a line in [`detector`].
 
 mod count;
+mod episode;
 mod episodes;
+mod held;
 mod kept_line;
 mod new;
 mod pages;
@@ -22,9 +24,10 @@ mod usual;
 mod values;
 mod window;
 
+pub use held::Held;
 use kept_line::KeptLine;
 pub use pages::Remembered;
-pub use session::{Held, Sessions};
+pub use session::Sessions;
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;

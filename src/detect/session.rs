@@ -6,26 +6,25 @@
 //! An explicit failure counts at once. The other shapes wait until their session is surely over; a refused key counts
 //! then unless the same client was let in, and an error log's line unless the request behind it stands in the same log.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
-use std::sync::LazyLock;
 
 use foldhash::fast::FixedState;
 use foldhash::{HashMap, HashMapExt};
-use memchr::memmem::{self, Finder};
+use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::{KeptLine, Sighting};
+use super::Sighting;
+use super::held::{Held, is_key, strength};
 use crate::model::event::Shape;
 use crate::model::short::ShortBytes;
-use crate::model::{Action, Address, Category, Event, Peer};
+use crate::model::{Address, Event, Peer};
 
 /// How long after its first waiting line a session may still log an explicit failure, in seconds.
 /// (sshd ends an unfinished login after LoginGraceTime, 120 s by default.)
-const SESSION: i64 = 600;
+pub const SESSION: i64 = 600;
 
 /// How many sessions are open at most, and how many lines each holds; further lines count at once.
 const MAX_SESSIONS: usize = 20_000;
@@ -55,14 +54,11 @@ const MAX_HELD_LINE: usize = 4096;
 /// Of how many hosts it is remembered that their lines come late.
 const MAX_LATE_HOSTS: usize = 1000;
 
-/// How su's own word of a failure begins (shadow, util-linux), and how PAM calls those who ask for it.
+/// How su's own word of a failure begins (shadow, util-linux).
 const SU_FAILED: [&[u8]; 2] = [b" FAILED SU (to ", b" FAILED su for "];
-const SU_ASKS: [&[u8]; 2] = [b"(su:auth)", b"(su-l:auth)"];
 
 /// How PAM tells the sum of what it didn't tell one by one.
 const MORE: &[u8] = b" more authentication failure";
-
-static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
 /// The sessions of one stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -124,108 +120,6 @@ struct Session {
     /// No time of all these is earlier; nothing is over before [`SESSION`] seconds after it.
     #[serde(skip)]
     earliest: i64,
-}
-
-/// A line whose failures are not settled yet.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Held {
-    /// When it was logged.
-    pub time: i64,
-    /// Its shape.
-    pub shape: Shape,
-    /// How many failures it tells of.
-    pub times: u32,
-    /// Where they came from.
-    peer: Option<Address>,
-    /// The account.
-    user: Option<ShortBytes>,
-    /// The host that wrote it.
-    host: ShortBytes,
-    /// The line.
-    kept: KeptLine,
-    /// Its number in the file.
-    number: u64,
-    /// Whether another of PAM's modules has said the same.
-    #[serde(default)]
-    repeated: bool,
-}
-
-impl Held {
-    fn new(sighting: &Sighting<'_>, event: &Event<'_>, shape: Shape, times: u32) -> Self {
-        Self {
-            time: sighting.time,
-            shape,
-            times,
-            peer: event.peer.map(Address::from),
-            user: event.user.map(ShortBytes::from),
-            host: event.host.into(),
-            kept: sighting.evidence(),
-            number: sighting.number,
-            repeated: false,
-        }
-    }
-
-    /// As detectors see it.
-    pub fn sighting(&self) -> Sighting<'_> {
-        let Self { time, times, number, kept, .. } = self;
-        let (file, line) = kept.place();
-        Sighting {
-            time: *time,
-            event: Some(self.event()),
-            failures: *times,
-            urgent: false,
-            late: false,
-            line,
-            file,
-            number: *number,
-            kept: OnceCell::from(kept.clone()),
-            who: OnceCell::new(),
-        }
-    }
-
-    /// Whether it may yet turn out at `now` that whoever offered this key was let in with another one.
-    pub fn may_be_let_in(&self, now: i64) -> bool {
-        is_key(self.shape) && self.time.saturating_add(SESSION) >= now
-    }
-
-    /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
-    fn is_attempt_of(&self, event: &Event<'_>, time: i64, seconds: i64) -> bool {
-        let user = self.user.as_ref().map(ShortBytes::as_slice);
-        (0..=seconds).contains(&time.saturating_sub(self.time))
-            && (user.is_none() || event.user.is_none() || user == event.user)
-    }
-
-    /// Whether somebody was refused without an address, which other lines of the process may tell, or with the name that one has.
-    fn lacks_address(&self) -> bool {
-        matches!(strength(self.shape), Shape::Refused | Shape::InvalidUser) && self.ip().is_none()
-    }
-
-    /// Whether it is from this event's address, or a name was written in its place and the account is the same.
-    fn is_from_or_names(&self, event: &Event<'_>) -> bool {
-        let peer = self.peer.as_ref().map(Address::peer);
-        peer == event.peer || matches!(peer, Some(Peer::Name(_))) && self.user.is_some() && event.user.is_some()
-    }
-
-    /// Whether sshd's PAM said it.
-    fn is_of_sshd(&self) -> bool {
-        let (_, line) = self.kept.place();
-        SSHD.find_iter(line).any(|at| match (&line[..at], &line[at + 4..]) {
-            ([.., b'('], [b':', ..]) => true,
-            ([.., b' '], rest @ [b'[', ..]) => memmem::find(rest, b"]: (pam_").is_some(),
-            (_, rest) => rest.starts_with(b"(pam_unix)"),
-        })
-    }
-
-    fn ip(&self) -> Option<IpAddr> {
-        self.peer.as_ref().and_then(|peer| peer.peer().ip())
-    }
-
-    fn event(&self) -> Event<'_> {
-        let action = Action::LoginFailed { times: self.times, shape: self.shape };
-        let peer = self.peer.as_ref().map(Address::peer);
-        let (user, host) = (self.user.as_ref().map(ShortBytes::as_slice), self.host.as_slice());
-        Event { action, peer, user, host, ..Event::plain(Some(self.time), Category::Auth) }
-    }
 }
 
 impl Sessions {
@@ -372,9 +266,7 @@ impl Sessions {
         let peer = event.user.map(|user| Address::Name(user.into()));
         if let Some(session) = self.open.get_mut(&Key { host, pid: 0, peer }) {
             session.expire(time, &mut self.over);
-            session.take_over(times, time, |held| {
-                SU_ASKS.iter().any(|su| memmem::find(held.kept.place().1, su).is_some())
-            });
+            session.take_over(times, time, Held::is_asked_by_su);
         }
     }
 
@@ -669,22 +561,9 @@ fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> ([Option<Sha
     (strongest, of_it.map(|held| u64::from(held.times)).sum())
 }
 
-fn is_key(shape: Shape) -> bool {
-    matches!(shape, Shape::Key | Shape::KeyElsewhere)
-}
-
 /// Whether no explicit failure repeats it that merely follows.
 fn is_of_its_own(shape: Shape) -> bool {
     is_key(shape) || shape == Shape::PamTold
-}
-
-/// PAM's modules, and sshd's processes, are told apart only to see who repeats whom.
-fn strength(shape: Shape) -> Shape {
-    match shape {
-        Shape::PamSecond => Shape::Pam,
-        Shape::RefusedSecond => Shape::Refused,
-        shape => shape,
-    }
 }
 
 /// Whether two lines of one process may be about the same client: PAM may tell its name instead of its address.
@@ -723,7 +602,10 @@ impl From<Sessions> for Saved {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::OnceCell;
+
     use super::*;
+    use crate::model::{Action, Category};
 
     #[test]
     fn a_line_that_waits_is_the_same_after_it_was_stored() {
