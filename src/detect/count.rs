@@ -84,6 +84,10 @@ impl Detector for Count {
         self.episodes.settle(horizon, &self.rule)
     }
 
+    fn is_crowded(&self) -> bool {
+        self.episodes.is_crowded()
+    }
+
     fn dropped(&self) -> u64 {
         self.episodes.dropped()
     }

@@ -274,6 +274,11 @@ impl Episodes {
         self.held() < MAX_SUBJECTS
     }
 
+    /// Whether half of it is taken.
+    pub fn is_crowded(&self) -> bool {
+        self.held() > MAX_SUBJECTS / 2
+    }
+
     /// How much room is taken.
     fn held(&self) -> usize {
         self.subjects.len() + self.unread.subjects() + self.further

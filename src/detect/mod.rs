@@ -138,6 +138,11 @@ pub trait Detector: Send {
     /// Learns that not all could be read of a source.
     fn unread(&mut self, _source: &str) {}
 
+    /// Whether half of the room for subjects is taken.
+    fn is_crowded(&self) -> bool {
+        false
+    }
+
     /// Everything found that is not settled for good, with what is known by now.
     fn findings(&mut self) -> Vec<Finding>;
 
@@ -195,10 +200,43 @@ pub fn fingerprint(rule: &Rule, zone: Tz) -> String {
     }
 }
 
-/// Whether what a rule of this fingerprint knew is what one of another knows: also where more is let alone, of which it then knows too
-/// much, but not where less is.
-pub fn goes_on(stored: &str, fingerprint: &str) -> bool {
-    let (mut stored, mut now) = (stored.split('\n'), fingerprint.split('\n'));
-    let same = stored.next() == now.next();
-    same && stored.all(|allowed| now.clone().any(|known| known == allowed))
+/// Whether what a rule of this fingerprint knew is what this one knows: also where more is let alone since, of which it then knows too much,
+/// but not where less is.
+pub fn goes_on(stored: &str, rule: &Rule, zone: Tz) -> bool {
+    let fingerprint = fingerprint(rule, zone);
+    let (mut known, mut now) = (stored.split('\n'), fingerprint.split('\n'));
+    let same = known.next() == now.next();
+    same && known.all(|allowed| now.clone().any(|known| known == allowed)) || stored == former_fingerprint(rule)
+}
+
+/// As it was stored until November 2026, when it held the limits, too.
+fn former_fingerprint(Rule { kind, merge, only, allow, .. }: &Rule) -> String {
+    let kind = match kind {
+        RuleKind::Spike { statuses, threshold, .. } => format!("spike {statuses:?} {threshold}"),
+        kind => format!("{kind:?}"),
+    };
+    format!("{kind} merge={merge:?} only={only:?} allow={allow:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::shipped_rules;
+
+    #[test]
+    fn what_was_learnt_is_taken_up_where_limits_changed_or_more_is_let_alone() {
+        let zone = chrono_tz::Europe::Berlin;
+        for rule in shipped_rules() {
+            assert!(goes_on(&fingerprint(&rule, zone), &rule, zone), "{}", rule.name);
+            assert!(goes_on(&former_fingerprint(&rule), &rule, zone), "{}", rule.name);
+            let changed = Rule { merge: rule.merge * 2, ..rule.clone() };
+            let learns = matches!(rule.kind, RuleKind::Spike { .. } | RuleKind::New { .. } | RuleKind::Silent { .. });
+            assert_eq!(goes_on(&fingerprint(&rule, zone), &changed, zone), learns, "{}", rule.name);
+            let allowing =
+                Rule { allow: shipped_rules().into_iter().flat_map(|rule| rule.only).collect(), ..rule.clone() };
+            assert!(!learns || goes_on(&fingerprint(&rule, zone), &allowing, zone), "{}", rule.name);
+            let is_new = matches!(rule.kind, RuleKind::New { .. });
+            assert!(!is_new || allowing.allow.is_empty() || !goes_on(&fingerprint(&allowing, zone), &rule, zone));
+        }
+    }
 }

@@ -106,7 +106,7 @@ impl Silent {
         // What was known of a pause stays so while nobody can look.
         let now = if self.unread.contains(source) { heard.paused } else { self.now };
         let lasting = last.zip(now).map(|(last, now)| (last + 1, now, false));
-        let told = heard.settled.filter(|settled| *settled <= present).unwrap_or(i64::MIN);
+        let told = heard.settled.map_or(i64::MIN, |settled| settled.min(present));
         let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
         long.filter_map(|(from, until, is_over)| {
             let (reached, weeks) = self.impossible_from(heard, from, until)?;

@@ -11,7 +11,7 @@ use super::tries::Try;
 use super::window::Window;
 use super::{KeptLine, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Breach, Field, Rule, RuleKind};
+use crate::model::{Action, Breach, Field, Rule, RuleKind};
 
 /// How many episodes of one subject are kept in which nothing was reached: an hour apart, nearly three months, of which a scan that reads
 /// one log after the other may not yet know whether they are over.
@@ -204,7 +204,9 @@ impl Track {
     pub fn add_success(&mut self, limits: Limits, safe: i64, told: Try, sighting: &Sighting<'_>) {
         self.forget_once(safe, limits);
         let told = told.by(sighting);
-        if told.who != 0 {
+        // That a web server let somebody in is but inferred, and excuses nothing.
+        let is_sure = sighting.event.is_none_or(|event| event.action != Action::LetIn);
+        if told.who != 0 && is_sure {
             if self.logins.len() >= MAX_LOGINS {
                 self.logins.sort_unstable();
                 self.logins.drain(..MAX_LOGINS / 2);

@@ -61,6 +61,8 @@ struct Work<'a> {
     name: String,
     plans: VecDeque<Plan>,
     journal: Option<logs::JournalEntries>,
+    /// When the file that was read last was written to.
+    written: i64,
 }
 
 impl Work<'_> {
@@ -204,7 +206,9 @@ fn read(
     while let Some(index) = next(&works) {
         let mut to_come = Vec::new();
         for other in works.iter().enumerate().filter(|(other, work)| *other != index && work.has_more()) {
-            to_come.push(state.streams.get(&other.1.name).map(|stream| &stream.state));
+            let reached = state.streams.get(&other.1.name).and_then(|stream| stream.state.reached());
+            // A stamp may be ahead of the time, but not of when it was written.
+            to_come.push(reached.map(|reached| reached.min(other.1.written)));
         }
         let others = state.streams.iter().filter(|(name, _)| **name != works[index].name);
         scanner.read_until_others(&to_come, others.map(|(_, stream)| &stream.state));
@@ -212,7 +216,10 @@ fn read(
         let stream = state.streams.entry(work.name.clone()).or_default();
         let troubles = problems.len();
         match work.plans.pop_front() {
-            Some(plan) => read_file(scanner, stream, (work.source, plan), &access_logs, context, notes, problems)?,
+            Some(plan) => {
+                work.written = plan.position.identity.modified();
+                read_file(scanner, stream, (work.source, plan), &access_logs, context, notes, problems)?;
+            }
             None => {
                 let first = work.journal.take().unwrap_or_default();
                 read_journal(scanner, stream, work.source, first, &access_logs, context, problems)?;
@@ -382,7 +389,7 @@ fn collect<'a>(
             found.access_logs.add(&source.host_of(&stream.path));
         }
         if !plans.is_empty() {
-            found.works.push(Work { source, name, plans: plans.into(), journal: None });
+            found.works.push(Work { source, name, plans: plans.into(), journal: None, written: i64::MAX });
         }
     }
     for source in without {
@@ -395,7 +402,13 @@ fn collect<'a>(
         known.source.clone_from(&source.name);
         match logs::read_journal(source, known.journal.as_deref()) {
             Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
-            Ok(entries) => found.works.push(Work { source, name, plans: VecDeque::new(), journal: Some(entries) }),
+            Ok(entries) => found.works.push(Work {
+                source,
+                name,
+                plans: VecDeque::new(),
+                journal: Some(entries),
+                written: i64::MAX,
+            }),
             Err(error) => {
                 problems.push(format!("source {}: {error}", source.name));
                 found.unread.push(source.name.as_str());

@@ -56,6 +56,8 @@ pub struct Scanner {
     exemptions: Vec<Exemption>,
     /// How far the other streams have come, where that is known.
     others: Option<i64>,
+    /// Whether no other stream is to be read.
+    is_last: bool,
     /// How many lines there were when it was settled last.
     settled_at: u64,
     /// What was settled for good while that one is read.
@@ -143,6 +145,7 @@ impl Scanner {
             zone,
             exemptions: Vec::new(),
             others: None,
+            is_last: false,
             settled_at: 0,
             settled: Vec::new(),
             over: Vec::new(),
@@ -374,15 +377,11 @@ impl Scanner {
 
     /// One stream is read next, until it is said anew: what lies behind it, behind those that are still to be read, of which it must be known
     /// how far they have come, and behind these others need not be kept to the end.
-    pub fn read_until_others<'s>(
-        &mut self,
-        to_come: &[Option<&StreamState>],
-        others: impl Iterator<Item = &'s StreamState>,
-    ) {
-        let reached = to_come.iter().map(|state| state.and_then(StreamState::reached));
-        let behind = reached.min().unwrap_or(Some(i64::MAX));
+    pub fn read_until_others<'s>(&mut self, to_come: &[Option<i64>], others: impl Iterator<Item = &'s StreamState>) {
+        let behind = to_come.iter().copied().min().unwrap_or(Some(i64::MAX));
         let others = self.horizon(others).unwrap_or(i64::MAX);
         self.others = behind.map(|behind| behind.min(others));
+        self.is_last = to_come.is_empty();
     }
 
     /// Settles what is over; to be called after each block.
@@ -394,7 +393,12 @@ impl Scanner {
         if let Some(others) = self.others.filter(|_| is_time && stream.latest().is_some()) {
             self.settled_at = self.total.lines;
             // A pause is none before all was read.
-            let rules = self.rules.iter_mut().filter(|rule| !rule.rule.notices_silence());
+            // Nor is anything settled that may wait: lines may come much later than others, at the top of the next file.
+            let is_last = self.is_last;
+            let rules = self
+                .rules
+                .iter_mut()
+                .filter(|rule| !rule.rule.notices_silence() && (is_last || rule.detector.is_crowded()));
             let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
         }
@@ -468,7 +472,7 @@ impl Scanner {
         let mut loaded = Loaded::default();
         for Running { rule, detector, .. } in &mut self.rules {
             let Some(SavedDetector { fingerprint, state: head, pages }) = saved.remove(&rule.name) else { continue };
-            if !detect::goes_on(&fingerprint, &detect::fingerprint(rule, self.zone)) {
+            if !detect::goes_on(&fingerprint, rule, self.zone) {
                 loaded.changed.push(rule.name.clone());
                 continue;
             }

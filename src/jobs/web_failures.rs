@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
-use crate::detect::Sighting;
+use crate::detect::{LATENESS, Sighting};
 use crate::model::{Action, Event};
 
 /// How long failures are remembered, in seconds.
@@ -16,7 +16,7 @@ const KEPT: i64 = 24 * 60 * 60;
 const MOST: usize = 5000;
 
 /// When who failed last, asking for what, by digests of both. A server may log a name that it was given with a request for what anybody may
-/// have, so only an answer to the same question tells that somebody was let in.
+/// have, or that it only sends elsewhere, so only an answer to the very same question tells that somebody was let in.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct WebFailures(BTreeMap<u64, i64>);
 
@@ -26,17 +26,18 @@ impl WebFailures {
         let event = sighting.event?;
         let Action::Request { status } = event.action else { return None };
         let (failed, time) = (sighting.failures > 0, sighting.time);
-        if !failed && (status >= 400 || self.0.is_empty()) {
+        if !failed && (!(200..300).contains(&status) || self.0.is_empty()) {
             return None;
         }
-        let key = FixedState::with_seed(0).hash_one((sighting.who()?, event.path()?));
+        let key = FixedState::with_seed(0).hash_one((sighting.who()?, event.request));
         if failed {
             self.0.entry(key).and_modify(|last| *last = time.max(*last)).or_insert(time);
             self.make_room();
             return None;
         }
         let last = self.0.get(&key)?;
-        if !(0..=KEPT).contains(&time.saturating_sub(*last)) {
+        // A request has the time at which it began, and is logged when it ends.
+        if !(-LATENESS..=KEPT).contains(&time.saturating_sub(*last)) {
             return None;
         }
         self.0.remove(&key);
@@ -55,10 +56,11 @@ impl WebFailures {
 
     fn make_room(&mut self) {
         if self.0.len() > MOST {
-            let mut times: Vec<i64> = self.0.values().copied().collect();
-            let (_, middle, _) = times.select_nth_unstable(MOST / 2);
-            let middle = *middle;
-            self.0.retain(|_, last| *last > middle);
+            let mut by_time: Vec<(i64, u64)> = self.0.iter().map(|(key, last)| (*last, *key)).collect();
+            by_time.select_nth_unstable(MOST / 2);
+            for (_, key) in &by_time[..MOST / 2] {
+                self.0.remove(key);
+            }
         }
     }
 }

@@ -202,12 +202,15 @@ fn end_of_many(line: &[u8]) -> Option<usize> {
     if !is_stamp(line, end + 6) || parse_ip(first).is_some() {
         return None;
     }
-    let comma = memchr(b',', &line[..end])?;
+    memchr(b',', &line[..end])?;
     // One may stand in quotation marks. Nothing of a stamp, or of a program's name, passes for a host.
     let mut names = line[..end].split(|byte| matches!(byte, b' ' | b',' | b'"')).filter(|name| !name.is_empty());
     let is_one = |name: &[u8]| is_nobody(name) || is_host_with_port(name) || Peer::read(name).is_some();
-    let has_address =
-        line[comma + 1..end].split(|byte| matches!(byte, b' ' | b',' | b'"')).any(|name| parse_ip(name).is_some());
+    let is_address = |name: &[u8]| {
+        let host = memchr::memrchr(b':', name).filter(|_| is_host_with_port(name)).map_or(name, |at| &name[..at]);
+        parse_ip(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host)).is_some()
+    };
+    let has_address = names.clone().any(is_address);
     (has_address && names.all(is_one)).then_some(end)
 }
 

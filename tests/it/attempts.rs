@@ -722,8 +722,7 @@ fn who_is_let_in_by_a_web_server_after_guessing_is_told() {
         format!("{ip} - {user} [20/Nov/2026:10:00:{second:02} +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"-\"\n")
     };
     let guesses = |users: &[&str]| {
-        let guess =
-            |second: u32| request(second, "192.0.2.7", users[second as usize % users.len()], "/private/?x=1", 401);
+        let guess = |second: u32| request(second, "192.0.2.7", users[second as usize % users.len()], "/private/", 401);
         (0..6).map(guess).collect::<String>()
     };
     let breaches = |log: &str| {
@@ -745,9 +744,23 @@ fn who_is_let_in_by_a_web_server_after_guessing_is_told() {
         request(30, "192.0.2.7", "-", "/private/", 200),
         request(30, "192.0.2.8", "eve", "/private/", 200),
         request(30, "192.0.2.7", "eve", "/private/", 404),
+        request(30, "192.0.2.7", "eve", "/private/", 301),
+        request(30, "192.0.2.7", "eve", "/private/?page=1", 200),
+        let_in.replace("GET", "HEAD"),
     ] {
         assert_eq!(breaches(&(guesses(&["eve"]) + &other)), [""; 0], "{other}");
     }
+    // A request is logged when it ends, with the time at which it began.
+    let parallel = guesses(&["eve"]) + &request(4, "192.0.2.7", "eve", "/private/", 200);
+    assert_eq!(breaches(&parallel), ["failed-logins eve", "login-after-failures eve"]);
+    // It is only inferred, and excuses nobody.
+    let names: Vec<String> = (0..6).map(|n| format!("user{n}")).collect();
+    let users: Vec<&str> = names.iter().map(String::as_str).collect();
+    let excuses = (0..3).map(|n| request(30 + n, "192.0.2.7", users[n as usize], "/private/", 200)).collect::<String>();
+    let bed = TestBed::new();
+    bed.file("access.log", &(guesses(&users) + &excuses));
+    let read = bed.json(&["scan", "--all-rules", bed.path("access.log").to_str().unwrap()]);
+    assert!(read["findings"].as_array().unwrap().iter().any(|f| f["rule"] == "password-spraying"), "{read}");
     let log = guesses(&["eve", "bob"]) + &let_in + &request(31, "192.0.2.7", "eve", "/private/", 200);
     let elsewhere = |n: usize| {
         log.replace("192.0.2.7", &format!("192.0.2.{}", 10 + n)).replace(":10:00:", &format!(":{}:{:02}:", 10 + n, n))
