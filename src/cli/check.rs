@@ -42,11 +42,9 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print_json(&serde_json::json!({ "ok": true, "jobs": jobs, "warnings": warnings }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    let (jobs, rules, sources) = (config.jobs.len(), config.rules.len(), config.sources.len());
-    output::print(&format!(
-        "{} is in order: {jobs} jobs, {rules} rules, {sources} sources.\n\n",
-        config.root.display()
-    ));
+    let all = [(config.jobs.len(), "job"), (config.rules.len(), "rule"), (config.sources.len(), "source")];
+    let all = all.map(|(n, what)| crate::jobs::counted(n, what)).join(", ");
+    output::print(&format!("{} is in order: {all}.\n\n", config.root.display()));
     for job in config.jobs.values() {
         let expression = job.schedule.as_ref().map_or_else(String::new, |s| format!(", \"{}\"", s.expression));
         output::print(&format!("{} ({}{expression}): {}\n", job.id, job.work.kind(), jobs::when(job)));
