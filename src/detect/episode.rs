@@ -31,8 +31,10 @@ pub struct Episode {
     pub(super) kept_before: i64,
     /// The different values, where these are counted.
     pub(super) values: Values,
+    /// Who failed, as far as that matters.
     #[serde(default)]
     pub(super) tries: Tries,
+    /// The first lines.
     pub(super) evidence: Kept,
 }
 
@@ -54,6 +56,7 @@ impl Episode {
         Self { first, last, count, reached, kept_before, values, tries, evidence }
     }
 
+    /// Takes in what one more line tells.
     pub fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>) {
         let Try { time, times, value, .. } = told;
         if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
@@ -83,6 +86,7 @@ impl Episode {
         self.reached.is_some_and(|reached| reached <= time)
     }
 
+    /// Takes in the next one, to which no long pause is left.
     pub fn join(&mut self, later: Self) {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);

@@ -365,6 +365,13 @@ impl Track {
         self.forgot = safe;
     }
 
+    /// The same, but once only for the same time.
+    fn forget_once(&mut self, safe: i64, limits: Limits) {
+        if self.forgot < safe {
+            self.forget_before(safe, limits);
+        }
+    }
+
     /// Of several events of one value before `safe` only the last one can be in a window to come: whichever holds one before holds it.
     fn keep_last_of_each_value(&mut self, safe: i64) {
         self.recent.sort_unstable_by_key(|(time, _, value)| (*value, Reverse(*time)));
@@ -375,13 +382,6 @@ impl Track {
             *time > safe || !is_later_known
         });
         self.recent.sort_unstable();
-    }
-
-    /// The same, but once only for the same time.
-    fn forget_once(&mut self, safe: i64, limits: Limits) {
-        if self.forgot < safe {
-            self.forget_before(safe, limits);
-        }
     }
 
     fn forget_successes_before(&mut self, safe: i64, limits: Limits) {
