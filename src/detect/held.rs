@@ -18,6 +18,9 @@ const SU_ASKS: [&[u8]; 2] = [b"(su:auth)", b"(su-l:auth)"];
 
 static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
+/// How PAM begins behind the process, where it tells that first.
+static PAM_OF_PROCESS: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("]: (pam_"));
+
 /// A line whose failures are not settled yet.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Held {
@@ -104,7 +107,7 @@ impl Held {
         let (_, line) = self.kept.place();
         SSHD.find_iter(line).any(|at| match (&line[..at], &line[at + 4..]) {
             ([.., b'('], [b':', ..]) => true,
-            ([.., b' '], rest @ [b'[', ..]) => memmem::find(rest, b"]: (pam_").is_some(),
+            ([.., b' '], rest @ [b'[', ..]) => PAM_OF_PROCESS.find(rest).is_some(),
             (_, rest) => rest.starts_with(b"(pam_unix)"),
         })
     }

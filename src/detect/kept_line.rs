@@ -30,11 +30,10 @@ impl KeptLine {
 
     fn of(file: &str, number: u64, line: &[u8], cut_off: u64) -> Self {
         let mut bytes = SmallVec::<[u8; 512]>::new();
-        for number in [number, cut_off, file.len() as u64] {
-            bytes.extend_from_slice(&number.to_le_bytes());
+        let numbers = [number, cut_off, file.len() as u64].map(u64::to_le_bytes);
+        for part in [numbers.as_flattened(), file.as_bytes(), line] {
+            bytes.extend_from_slice(part);
         }
-        bytes.extend_from_slice(file.as_bytes());
-        bytes.extend_from_slice(line);
         Self(bytes.as_slice().into())
     }
 

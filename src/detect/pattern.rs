@@ -7,7 +7,7 @@ use super::episodes::{Batch, Episodes, Limits, Measure, Names};
 use super::tries::Try;
 use super::{Detector, Looks, Remembered, Sighting};
 use crate::model::untrusted::without_line_break;
-use crate::model::{Category, Finding, Needle, Rule, RuleKind, Subject};
+use crate::model::{Category, Finding, Needle, Rule, RuleKind, Subject, repeated};
 
 /// The detector.
 pub struct Pattern {
@@ -73,7 +73,9 @@ impl Detector for Pattern {
             let is_meant = self.kinds.is_empty() || self.kinds.contains(&kind);
             *found = is_meant && self.search.matches(without_line_break(sighting.line));
             if *found {
-                let told = Try { who: 0, time: sighting.time, times: 1, value: 0, is_guess: true };
+                let is_syslog = matches!(kind, Category::Auth | Category::System);
+                let times = if is_syslog { repeated::times(sighting.line) } else { 1 };
+                let told = Try { who: 0, time: sighting.time, times, value: 0, is_guess: true };
                 self.batch.note(self.name.as_bytes(), index, told);
             }
         }

@@ -102,8 +102,8 @@ impl Alert<'_> {
                 "logkeeper read these logs for the first time and looked back over all that they hold. It found {}:",
                 things(n)
             ),
-            (false, 1) => format!("A threshold was crossed.{held_back}"),
-            (false, n) => format!("{n} thresholds were crossed.{held_back}"),
+            (false, 1) => format!("A rule found something.{held_back}"),
+            (false, n) => format!("Rules found {n} things.{held_back}"),
         }
     }
 }

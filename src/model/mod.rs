@@ -11,6 +11,7 @@ pub mod job;
 pub mod message;
 pub mod peer;
 pub mod problem;
+pub mod repeated;
 pub mod rotate;
 pub mod rule;
 pub mod run;

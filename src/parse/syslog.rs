@@ -14,6 +14,7 @@ use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
 use crate::model::event::Shape;
 use crate::model::peer::parse_ip;
+use crate::model::repeated::{MAX_REPEATED, repeated};
 use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
@@ -42,9 +43,6 @@ const FAILED: &str = "#Failed: ";
 
 /// Hosts have no longer names.
 const LONGEST_NAME: usize = 255;
-
-/// More is not believed: syslogds count for minutes at most.
-const MAX_REPEATED: u32 = 10_000;
 
 /// Whether it is one of sshd's names (with `.pam` in Alpine), or that of its unit (`journalctl -o with-unit`), which may be one of a
 /// connection.
@@ -310,16 +308,6 @@ fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
         rest = &rest[end + 1..];
     }
     (rest.len() < text.len()).then_some(rest)
-}
-
-/// Unwraps "message repeated N times: [ … ]", which stands for N more of the same.
-fn repeated(message: &[u8]) -> (&[u8], u32) {
-    let unwrapped = message.strip_prefix(b"message repeated ").and_then(|rest| {
-        let count = memchr(b' ', rest)?;
-        let inner = rest[count..].strip_prefix(b" times: [ ")?.trim_ascii_end().strip_suffix(b"]")?;
-        Some((inner, number(&rest[..count])?.min(MAX_REPEATED)))
-    });
-    unwrapped.unwrap_or((message, 1))
 }
 
 /// Reads a decimal number of up to nine digits.

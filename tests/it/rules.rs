@@ -120,6 +120,29 @@ fn whoever_is_allowed_is_never_counted_and_only_means_only() {
 }
 
 #[test]
+fn a_repeated_line_counts_for_a_text_as_often_as_syslog_says_and_no_visitor_can_say_so() {
+    let bed = TestBed::new();
+    bed.main("");
+    let found = |more_than: u32, lines: &str| {
+        let rule = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\ntext = \"killed\"\n";
+        bed.file("config/rules/mine.toml", &format!("{rule}more_than = {more_than}\n"));
+        bed.file("a.log", lines);
+        let tested = bed.json(&["rules", "test", "--rule", "mine", bed.path("a.log").to_str().unwrap()]);
+        tested["rules"][0]["findings"].as_u64().unwrap()
+    };
+    let once = "Nov 20 10:00:00 web1 app[7]: worker killed\n";
+    let again = "Nov 20 10:00:09 web1 app[7]: message repeated 9 times: [ worker killed]\n";
+    let both = [once, again].concat();
+    assert_eq!((found(1, once), found(9, &both), found(10, &both)), (0, 1, 0));
+    let visitor = r#"198.51.100.1 - - [20/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "x: message repeated 9 times: [ killed]"#;
+    for no_more in
+        [again.replace("app[7]: ", "app[7]: he: "), again.replace("9 times", "0 times"), format!("{visitor}\n")]
+    {
+        assert_eq!(found(1, &no_more), 0, "{no_more}");
+    }
+}
+
+#[test]
 fn distinct_values_and_shares_do_not_depend_on_order_or_cuts() {
     let bed = TestBed::new();
     bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
