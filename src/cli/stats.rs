@@ -1,6 +1,7 @@
 //! `logkeeper stats`: what was counted, as a table with bars.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,8 +30,8 @@ pub struct Args {
     #[arg(long)]
     source: Option<String>,
     /// How many addresses, accounts or paths to show
-    #[arg(short = 'n', long, default_value_t = 20)]
-    count: usize,
+    #[arg(short = 'n', long, default_value = "20")]
+    count: NonZeroUsize,
     /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
@@ -118,7 +119,7 @@ fn stats(store: &Store, args: &Args, span: (DateTime<Utc>, DateTime<Utc>), zone:
         _ => None,
     };
     if let Some((kind, header)) = top {
-        let rows = store.tops(kind, span, args.source.as_deref(), args.count)?;
+        let rows = store.tops(kind, span, args.source.as_deref(), args.count.get())?;
         let rows = rows.into_iter().map(|(name, count)| (name, vec![count])).collect();
         let note = "Of each past hour the 20 most frequent are on record; who is never among them is missing here.";
         return Ok(Stats { header: vec![header, "COUNT"], rows, note });

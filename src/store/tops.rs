@@ -20,7 +20,7 @@ const STILL_OPEN: i64 = 2;
 
 impl Store {
     /// The names of a kind that occurred most often from the hour of one instant up to that of another, which is not counted any
-    /// more, most first; of one source, or of all.
+    /// more, most first; of one source, or of all. Accounts are the same in capital and small letters, as in rules.
     ///
     /// # Errors
     /// Fails where the database can't be read.
@@ -31,15 +31,16 @@ impl Store {
         source: Option<&str>,
         limit: usize,
     ) -> Result<Vec<(String, u64)>> {
-        let sql = "SELECT name, sum(n) FROM (
+        let sql = "SELECT iif(:folded, lower(name), name) AS shown, sum(n) FROM (
                        SELECT name, max(n) AS n FROM tops
                        WHERE hour >= :from AND hour < :to AND kind = :kind AND (:source IS NULL OR source = :source)
                        GROUP BY source, hour, name)
-                   GROUP BY name ORDER BY sum(n) DESC, name LIMIT :limit";
+                   GROUP BY shown ORDER BY sum(n) DESC, shown LIMIT :limit";
+        let folded = matches!(kind, TopKind::User | TopKind::Target);
         let hour = |instant: DateTime<Utc>| instant.timestamp().div_euclid(HOUR);
         self.read(|db| {
             let values = named_params! { ":from": hour(from), ":to": hour(to), ":kind": kind.as_str(), ":source": source,
-            ":limit": i64::try_from(limit).unwrap_or(i64::MAX) };
+            ":folded": folded, ":limit": i64::try_from(limit).unwrap_or(i64::MAX) };
             db.prepare(sql)?.query_map(values, |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?.collect()
         })
     }

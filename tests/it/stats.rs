@@ -32,7 +32,8 @@ fn what_was_counted_is_shown_by_status_address_account_path_hour_and_source() {
     let auth = |n: u32| {
         let what = if n.is_multiple_of(4) { "Accepted" } else { "Failed" };
         format!(
-            "{yesterday}T05:00:{n:02}Z web1 sshd[{n}]: {what} password for u{} from 2001:db8::7 port 22 ssh2\n",
+            "{yesterday}T05:00:{n:02}Z web1 sshd[{n}]: {what} password for {}{} from 2001:db8::7 port 22 ssh2\n",
+            if n < 10 { 'u' } else { 'U' },
             n % 2
         )
     };
@@ -61,6 +62,7 @@ fn what_was_counted_is_shown_by_status_address_account_path_hour_and_source() {
     let later = bed.run(&["stats", "--since", "1h"]).stdout;
     assert!(later.contains("Nothing was counted in this time"), "{later}");
     assert_eq!(bed.run(&["stats", "--source", "nothing"]).code, 2);
+    assert_eq!(bed.run(&["stats", "--by", "ip", "-n", "0"]).code, 2);
     assert_eq!(bed.run(&["stats", "--since", "1h", "--until", "2h"]).code, 2);
     let store = logkeeper::store::Store::open(&bed.path("state")).unwrap();
     assert!(store.prune_tops(Utc::now(), 1).unwrap() == 1 && store.prune_tops(Utc::now(), 100).unwrap() > 3);
