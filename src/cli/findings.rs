@@ -145,8 +145,15 @@ fn is_about(stored: &StoredFinding, network: IpNet) -> bool {
 fn json(found: &StoredFinding, config: &Config) -> serde_json::Value {
     let mut value = serde_json::json!(found);
     let f = &found.finding;
+    let time = |seconds| output::rfc3339(seconds, config.zone);
     for (name, seconds) in [("first", f.first), ("last", f.last), ("reached", f.reached)] {
-        value[name] = output::rfc3339(seconds, config.zone).into();
+        value[name] = time(seconds).into();
+    }
+    for (name, seconds) in [("alerted", found.alerted), ("withdrawn", found.withdrawn)] {
+        value[name] = seconds.map(time).into();
+    }
+    if let Some(breach) = &f.breach {
+        value["breach"]["time"] = time(breach.time).into();
     }
     value
 }

@@ -1,11 +1,13 @@
 //! `logkeeper rules`: what is looked for, and whether a rule does what it should.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::{output, scan};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
+use crate::jobs::dropped_in_words;
 use crate::jobs::scanner::Scanner;
 use crate::model::{Problem, Rule, Work};
 
@@ -161,10 +163,14 @@ fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool)
     let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);
     let found = |name: &str| findings.iter().filter(|finding| finding.rule == name).count();
     let counted = scanner.counted_lines();
+    let dropped = scanner.dropped();
     if json {
         let rule = |(name, matched): &(String, u64)| serde_json::json!({ "rule": name, "matched": matched, "not_matched": lines - matched, "findings": found(name) });
         let rules: Vec<_> = counted.iter().map(rule).collect();
-        output::print_json(&serde_json::json!({ "lines": lines, "parsed": lines - unparsed, "rules": rules }))?;
+        let dropped: BTreeMap<&str, u64> = dropped.iter().map(|(rule, events)| (rule.as_str(), *events)).collect();
+        output::print_json(
+            &serde_json::json!({ "lines": lines, "parsed": lines - unparsed, "rules": rules, "dropped": dropped }),
+        )?;
     } else {
         output::print(&format!("{lines} lines, {} parsed, {unparsed} not\n\n", lines - unparsed));
         let row = |(name, matched): &(String, u64)| {
@@ -172,6 +178,9 @@ fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool)
         };
         let rows = counted.iter().map(row).collect();
         output::print_table(&["RULE", "MATCHED", "NOT MATCHED", "FINDINGS"], rows);
+        for (rule, events) in dropped {
+            output::print(&format!("{}\n", dropped_in_words(&rule, events)));
+        }
     }
     let unreadable = read.iter().any(scan::FileResult::is_unreadable);
     Ok(if unreadable { ExitCode::from(super::FAILED) } else { ExitCode::SUCCESS })

@@ -172,23 +172,28 @@ fn read_ratio(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     Some(RuleKind::Ratio { statuses: statuses?, percent: percent? as u32, at_least: at_least?, window })
 }
 
-fn read_count(table: Fields<'_, '_>) -> Option<RuleKind> {
-    let (of, by, threshold, window) = read_window(table)?;
-    Some(RuleKind::Count { of, by, threshold, window })
+fn read_count(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let read = read_window(&mut table);
+    table.finish();
+    read.map(|(of, by, threshold, window)| RuleKind::Count { of, by, threshold, window })
 }
 
-fn read_sequence(table: Fields<'_, '_>) -> Option<RuleKind> {
-    let (of, by, threshold, window) = read_window(table)?;
-    Some(RuleKind::Sequence { of, by, threshold, window })
+fn read_sequence(mut table: Fields<'_, '_>) -> Option<RuleKind> {
+    let read = read_window(&mut table);
+    if matches!(read, Some((Selection::Logins, ..))) {
+        let help = "leave it out, or name what comes before the login, as events = \"probes\"";
+        table.refuse_key("events", Problem::new("a sequence ends with a login", "what it ends with", help));
+    }
+    table.finish();
+    read.map(|(of, by, threshold, window)| RuleKind::Sequence { of, by, threshold, window })
 }
 
 /// So many events of one subject within a time.
-fn read_window(mut table: Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32, Duration)> {
-    let of = selection(&mut table);
-    let by = subject(&mut table, "write by = \"source.ip\" or by = \"user.name\"");
-    let threshold = positive(&mut table, "threshold", 5);
+fn read_window(table: &mut Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32, Duration)> {
+    let of = selection(table);
+    let by = subject(table, "write by = \"source.ip\" or by = \"user.name\"");
+    let threshold = positive(table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
-    table.finish();
     Some((of?, by?, threshold?, window))
 }
 

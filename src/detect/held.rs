@@ -125,7 +125,9 @@ impl Held {
 
     /// The event that it tells.
     pub fn event(&self) -> Event<'_> {
-        let action = Action::LoginFailed { times: self.times, shape: self.shape };
+        // As an error it was counted when it was read.
+        let shape = if self.shape == Shape::ErrorLog { Shape::Explicit } else { self.shape };
+        let action = Action::LoginFailed { times: self.times, shape };
         let peer = self.peer.as_ref().map(Address::peer);
         let (user, host) = (self.user.as_ref().map(ShortBytes::as_slice), self.host.as_slice());
         Event { action, peer, user, host, ..Event::plain(Some(self.time), Category::Auth) }

@@ -40,6 +40,9 @@ struct Presence {
     last: i64,
     /// Its first line, as long as an earlier one may come.
     evidence: Option<KeptLine>,
+    /// Whether it may have been seen before, and have had to go since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    may_be_known: bool,
 }
 
 /// What is stored.
@@ -84,8 +87,9 @@ impl Newcomers {
             }
             self.known.insert(self.key.as_slice().into(), Vec::new());
         }
+        let may_be_known = self.let_go.is_some_and(|last| last.saturating_add(self.forget) >= sighting.time);
         if let Some(presences) = self.known.get_mut(&*self.key) {
-            take_in(presences, self.forget, sighting);
+            take_in(presences, self.forget, sighting, may_be_known);
         }
     }
 
@@ -105,9 +109,7 @@ impl Newcomers {
         let since = self.since?;
         let learnt = since.saturating_add(self.learn);
         let known = presence.first.saturating_sub(since).min(self.forget);
-        // It may be one of those that had to go.
-        let may_be_known = self.let_go.is_some_and(|last| last.saturating_add(self.forget) >= presence.first);
-        (presence.first >= learnt && !may_be_known).then(|| Finding {
+        (presence.first >= learnt && !presence.may_be_known).then(|| Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
             subject: subject(key),
@@ -184,18 +186,20 @@ fn days(seconds: i64) -> String {
 }
 
 /// Takes an event in: it makes a presence longer, or two to one, or is one of its own.
-fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>) {
+fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, may_be_known: bool) {
     let time = sighting.time;
     let near =
         |known: &Presence| time >= known.first.saturating_sub(forget) && time <= known.last.saturating_add(forget);
     let Some(index) = presences.iter().position(near) else {
         let at = presences.partition_point(|known| known.first < time);
-        presences.insert(at, Presence { first: time, last: time, evidence: Some(sighting.evidence()) });
+        let evidence = Some(sighting.evidence());
+        presences.insert(at, Presence { first: time, last: time, evidence, may_be_known });
         return;
     };
     let presence = &mut presences[index];
     if time < presence.first {
         presence.first = time;
+        presence.may_be_known |= may_be_known;
         presence.evidence = Some(sighting.evidence());
     }
     presence.last = presence.last.max(time);

@@ -24,8 +24,9 @@ const FEW_EVENTS: usize = 8;
 const MANY_EVENTS: usize = 1 << 15;
 const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 
-/// How many successes of one subject are remembered with what they tell, and how many with their time only.
-const MAX_SUCCESSES: usize = 100;
+/// From how many successes of one subject on most are let go of, whenever there are twice as many, and how many are remembered of which
+/// only the time is.
+const MANY_SUCCESSES: usize = 128;
 const MAX_LOGINS: usize = 10_000;
 
 /// Of how many successes of a subject without failures the lines are kept.
@@ -114,9 +115,9 @@ pub struct Track {
     recent: SmallVec<[(i64, u32, u64); 2]>,
     /// In the order of time, apart from each other by more than the merge time; hardly any subject has two at once.
     pub episodes: SmallVec<[Episode; 1]>,
-    /// Successes that may follow a finding's failures.
+    /// Successes that may follow a finding's failures, in the order of time.
     pub successes: Vec<Success>,
-    /// When who got in, by the same digests as of those who failed.
+    /// When who got in, by the same digests as of those who failed, in that order, too.
     #[serde(default)]
     logins: Vec<(i64, u64)>,
 }
@@ -126,7 +127,7 @@ pub struct Track {
 pub struct Successes<'a> {
     /// What they tell.
     pub successes: &'a [Success],
-    /// When who got in.
+    /// When who got in, in the order of time.
     pub logins: &'a [(i64, u64)],
 }
 
@@ -208,15 +209,15 @@ impl Track {
         let is_sure = sighting.event.is_none_or(|event| event.action != Action::LetIn);
         if told.who != 0 && is_sure {
             if self.logins.len() >= MAX_LOGINS {
-                self.logins.sort_unstable();
                 self.logins.drain(..MAX_LOGINS / 2);
             }
-            self.logins.push((told.time, told.who));
+            let login = (told.time, told.who);
+            self.logins.insert(self.logins.partition_point(|known| *known < login), login);
         }
         if limits.success == Meaning::Mistakes {
             return;
         }
-        if self.successes.len() >= MAX_SUCCESSES {
+        if self.successes.len() >= MANY_SUCCESSES && self.successes.len().is_power_of_two() {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
@@ -224,7 +225,8 @@ impl Track {
         // There are very many addresses that only ever get in; but a failure may be told behind the login that followed it.
         let is_kept = !self.episodes.is_empty() || self.successes.len() < SHOWN_SUCCESSES;
         let evidence = is_kept.then(|| sighting.evidence());
-        self.successes.push(Success { breach, who: told.who, evidence });
+        let at = self.successes.partition_point(|known| known.breach.time <= breach.time);
+        self.successes.insert(at, Success { breach, who: told.who, evidence });
     }
 
     /// Takes in what a line tells; says whether an episode began with it. No event before `safe` has to be waited for.
@@ -319,9 +321,13 @@ impl Track {
 
     /// When the last event or success was.
     pub fn last(&self) -> i64 {
-        let successes = self.successes.iter().map(|success| success.breach.time);
-        let logins = self.logins.iter().map(|(time, _)| *time);
-        self.episodes.iter().map(|episode| episode.last).chain(successes).chain(logins).max().unwrap_or(i64::MIN)
+        let event = self.episodes.last().map(|episode| episode.last);
+        event.max(self.last_success()).unwrap_or(i64::MIN)
+    }
+
+    fn last_success(&self) -> Option<i64> {
+        let success = self.successes.last().map(|success| success.breach.time);
+        success.max(self.logins.last().map(|(time, _)| *time))
     }
 
     /// How many events and successes it had.
@@ -342,12 +348,8 @@ impl Track {
 
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
     pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
-        let last_login = || {
-            let successes = self.successes.iter().map(|success| success.breach.time);
-            successes.chain(self.logins.iter().map(|(time, _)| *time)).max()
-        };
         let first = self.episodes.first().map(|episode| episode.last.saturating_add(merge));
-        first.or_else(|| Some(last_login()?.saturating_add(window))).unwrap_or(i64::MIN)
+        first.or_else(|| Some(self.last_success()?.saturating_add(window))).unwrap_or(i64::MIN)
     }
 
     /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
@@ -408,18 +410,17 @@ impl Track {
         }
     }
 
-    /// Forgets the older half of the successes, but for those that tell of a break-in.
+    /// Forgets the older successes, but for those that tell of a break-in.
     fn forget_successes(&mut self, limits: Limits) {
         self.evaluate(limits);
-        self.successes.sort_by_key(|success| success.breach.time);
         let known = self.successes();
         let found = self.episodes.iter().filter_map(|episode| episode.is_found(known, limits)?.1);
         let breaches: Vec<usize> =
             found.filter_map(|one| known.successes.iter().position(|known| std::ptr::eq(known, one))).collect();
-        let mut index = 0;
+        let (mut index, older) = (0, known.successes.len() - MANY_SUCCESSES / 2);
         self.successes.retain(|_| {
             index += 1;
-            index > MAX_SUCCESSES / 2 || breaches.contains(&(index - 1))
+            index > older || breaches.contains(&(index - 1))
         });
     }
 

@@ -86,7 +86,10 @@ impl Tries {
         match self {
             Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
             Self::Few(tries) if tries.len() < MANY => tries.push(one),
-            Self::Few(tries) => *self = Self::many(tries.iter().map(|one| one.who)),
+            Self::Few(tries) => {
+                let guesses = tries.iter().chain([&one]).filter(|one| one.is_guess);
+                *self = Self::many(guesses.map(|one| one.who));
+            }
             Self::Many(_) => {}
         }
     }
@@ -114,7 +117,7 @@ impl Tries {
         }
     }
 
-    /// What they are beside these logins, each with its time and who it was. A login tells that the failures before it, since the login
+    /// What they are beside these logins, in the order of time, each with who it was. A login tells that the failures before it, since the login
     /// before, were mistakes if they were few; nothing that comes behind a login makes up for them.
     pub fn guesses(&self, logins: &[(i64, u64)], limits: Limits) -> Guesses {
         let Self::Few(known) = self else { return Guesses::All };
@@ -162,12 +165,13 @@ impl Tries {
 
 /// Those failures of one account, in the order of time, that were no mistakes.
 fn guess(tries: &[Try], logins: &[(i64, u64)], guesses: &mut Vec<Try>) {
-    let who = tries.first().map_or(0, |first| first.who);
-    let mut times: Vec<i64> =
-        logins.iter().filter(|(_, name)| *name == who && who != 0).map(|(time, _)| *time).collect();
-    times.sort_unstable();
+    let (Some(first), Some(last)) = (tries.first(), tries.last()) else { return };
+    let who = first.who;
+    // Others come too early, or too late.
+    let logins = &logins[logins.partition_point(|(time, _)| *time < first.time)..];
+    let logins = &logins[..logins.partition_point(|(time, _)| *time <= last.time.saturating_add(SOON))];
     let mut rest = tries;
-    for login in times {
+    for (login, _) in logins.iter().copied().filter(|(_, name)| *name == who && who != 0) {
         let (before, behind) = rest.split_at(rest.partition_point(|one| one.time <= login));
         let count: u32 = before.iter().map(|one| one.times).fold(0, u32::saturating_add);
         let soon = before.last().is_some_and(|last| login.saturating_sub(last.time) <= SOON);

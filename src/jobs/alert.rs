@@ -139,7 +139,7 @@ fn entry(finding: &StoredFinding, config: &Config, now: DateTime<Utc>) -> AlertE
         sentence: plain(&finding_sentence(finding, &now.with_timezone(&config.zone))),
         meaning: rule.map(|rule| rule.meaning.clone()).unwrap_or_default(),
         advice: rule.map(|rule| rule.advice.clone()).unwrap_or_default(),
-        evidence: f.evidence.iter().map(|e| plain(&format!("{}:{}: {}", e.file, e.line, e.text))).collect(),
+        evidence: f.evidence.iter().map(|e| plain(&format!("{}: {}", e.place(), e.text))).collect(),
     }
 }
 

@@ -249,18 +249,25 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
         let parts = counted(lost as usize, "part");
         format!("{parts} of what rule {rule} remembered can't be read; whom they were about is counted afresh")
     }));
-    let late = scanner.total.late;
+    let lines = |n: u64| counted(n as usize, "line");
+    let (late, ahead, forgotten) = (scanner.total.late, scanner.ahead, scanner.forgotten());
     if late > 0 {
         notes.push(format!(
-            "{late} lines are more than a quarter of an hour older than ones before them; rules may have seen them too late"
+            "{} came behind others that are newer by more than a quarter of an hour; rules may have seen that too late",
+            lines(late)
         ));
     }
-    if scanner.ahead > 0 {
-        notes.push(format!("{} lines have times more than a day ahead of this machine's clock: the clock or the zone of who wrote them is wrong", scanner.ahead));
+    if ahead > 0 {
+        notes.push(format!(
+            "times more than a day ahead of this machine's clock in {}: the clock or the zone of who wrote that is wrong",
+            lines(ahead)
+        ));
     }
-    let forgotten = scanner.forgotten();
     if forgotten > 0 {
-        notes.push(format!("{forgotten} lines are missing in statistics: their times are spread over more than is kept and lie far from now"));
+        notes.push(format!(
+            "statistics go without {}: times are spread over more than is kept, and these lie far from now",
+            lines(forgotten)
+        ));
     }
     if scanner.left_to_access_logs > 0 {
         notes.push(left_in_words(scanner.left_to_access_logs));
@@ -568,9 +575,10 @@ fn counts_in_words(record: &ScanRecord) -> String {
     if record.files == 0 {
         return READ_NOTHING.to_owned();
     }
-    let counts = [(record.urgent, "urgent"), (record.failed_logins, "failed logins"), (record.unparsed, "not parsed")];
-    let counts = counts.map(|(n, what)| format!("{n} {what}"));
-    format!("read {} lines of {}: {}", record.lines, counted(record.files as usize, "file"), counts.join(", "))
+    let [lines, files, failed] =
+        [(record.lines, "line"), (record.files, "file"), (record.failed_logins, "failed login")]
+            .map(|(n, what)| counted(n as usize, what));
+    format!("read {lines} of {files}: {} urgent, {failed}, {} not parsed", record.urgent, record.unparsed)
 }
 
 /// What a job remembers of its streams.

@@ -294,8 +294,11 @@ impl Scanner {
     ) {
         let Some(event) = &sighting.event else { return };
         let is_left = is_left_to_access_log(stream, input, named, event, sighting.time);
-        self.left_to_access_logs += u64::from(is_left);
-        sighting.failures = if is_left { 0 } else { failures(stream, input, named, event, sighting) };
+        if is_left && let Action::LoginFailed { times, .. } = event.action {
+            self.left_to_access_logs += u64::from(times);
+        } else {
+            sighting.failures = failures(stream, input, named, event, sighting);
+        }
         if let Some(event) = sighting.event.as_mut() {
             event.action = settled_action(stream, event, sighting.time);
         }

@@ -37,6 +37,13 @@ pub struct JournalEntries {
     pub complaint: Option<String>,
 }
 
+/// Where an entry stands.
+#[derive(Deserialize)]
+struct EntryPlace {
+    #[serde(rename = "__CURSOR")]
+    cursor: String,
+}
+
 #[derive(Deserialize)]
 struct Entry {
     #[serde(rename = "__CURSOR")]
@@ -124,18 +131,21 @@ fn collect(mut output: impl BufRead, entries: &mut JournalEntries) -> std::io::R
         if (&mut output).take(MAX_ENTRY).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
         }
-        match serde_json::from_slice::<Entry>(&line) {
-            Ok(entry) => {
-                entries.unreadable += u64::from(!write_line(&entry, &mut entries.text));
-                entries.cursor = Some(entry.cursor);
-            }
-            Err(_) => {
-                entries.unreadable += 1;
-                // Reading must go on after it, whatever is wrong with the rest.
-                let cursor = serde_json::from_slice::<serde_json::Value>(&line).ok();
-                let cursor = cursor.and_then(|entry| Some(entry.get("__CURSOR")?.as_str()?.to_owned()));
-                entries.cursor = cursor.or(entries.cursor.take());
-            }
+        if let Ok(entry) = serde_json::from_slice::<Entry>(&line) {
+            entries.unreadable += u64::from(!write_line(&entry, &mut entries.text));
+            entries.cursor = Some(entry.cursor);
+            continue;
+        }
+        entries.unreadable += 1;
+        // Reading must go on after it, whatever is wrong with the rest, and however long that is.
+        let is_cut = !line.ends_with(b"\n");
+        let rest = (&mut output).take(if is_cut { u64::MAX } else { 0 });
+        let whole = serde_json::Deserializer::from_reader(line.chain(rest));
+        if let Some(Ok(place)) = whole.into_iter::<EntryPlace>().next() {
+            entries.cursor = Some(place.cursor);
+        }
+        if is_cut {
+            output.skip_until(b'\n')?;
         }
     }
     // journalctl gets SIGPIPE; the rest is for the next batch.
@@ -229,6 +239,30 @@ not json
         };
         assert!(entry("syslog").ends_with(" web1 nginx[42]: a\n"), "{}", entry("syslog"));
         assert!(entry("stdout").ends_with(" web1 nginx(printed)[42]: a\n"), "{}", entry("stdout"));
+    }
+
+    #[test]
+    fn an_entry_that_is_too_long_is_one_that_reading_goes_on_behind() {
+        let entry = |n: usize, before: &str, message: &str| {
+            format!(
+                "{{{before}\"__CURSOR\":\"s={n}\",\"__REALTIME_TIMESTAMP\":\"1763632800123456\",\"MESSAGE\":\"{message}\"}}\n"
+            )
+        };
+        let long = "x".repeat(3 << 20);
+        let field = format!("\"FIELD\":\"{long}\",");
+        for too_long in
+            [entry(2, "", &long), entry(2, &field, "m"), entry(2, "\"BROKEN\":\n", "m"), format!("{long}\n")]
+        {
+            let mut entries = JournalEntries::default();
+            let json = [entry(1, "", "a"), too_long, entry(3, "", "b")].concat();
+            collect(json.as_bytes(), &mut entries).unwrap();
+            assert_eq!(entries.text.iter().filter(|byte| **byte == b'\n').count(), 2);
+            assert_eq!(entries.cursor.as_deref(), Some("s=3"));
+            let mut entries = JournalEntries::default();
+            collect(&json.as_bytes()[..json.len() - entry(3, "", "b").len()], &mut entries).unwrap();
+            let cursor = if json.contains("s=2") && !json.contains("BROKEN") { "s=2" } else { "s=1" };
+            assert_eq!(entries.cursor.as_deref(), Some(cursor));
+        }
     }
 
     #[test]

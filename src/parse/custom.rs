@@ -3,8 +3,7 @@
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use chrono::{DateTime, NaiveDateTime, TimeZone};
-use chrono_tz::Tz;
+use chrono::{DateTime, NaiveDateTime};
 use ipnet::IpNet;
 use regex::bytes::{CaptureLocations, Regex};
 
@@ -20,7 +19,6 @@ use crate::model::{Action, Category, Event, Peer};
 /// The parser.
 pub struct Custom {
     trusted: Vec<IpNet>,
-    zone: Tz,
     wall: WallClock,
     lines: Vec<Line>,
     /// Whether lines are only understood that tell by themselves that they are of this format.
@@ -76,7 +74,6 @@ impl Custom {
         };
         Self {
             trusted: format.trusted_proxies.clone(),
-            zone: context.zone,
             wall: WallClock::new(context),
             lines: format.lines.iter().filter_map(line).collect(),
             is_recognised: true,
@@ -147,7 +144,7 @@ impl Custom {
         if ["Z", "UTC", "GMT", "+0000", "+00:00"].iter().any(|zone| text.ends_with(zone)) {
             return Some(local.and_utc().timestamp());
         }
-        self.zone.from_local_datetime(&local).earliest().map(|instant| instant.timestamp())
+        self.wall.local(local)
     }
 
     /// RFC 3339, with or without a zone, the stamp of access logs, or seconds (or thousandths, or millionths) since 1970.

@@ -38,7 +38,7 @@ use crate::model::untrusted::{without_filling, without_line_break};
 use crate::model::{self, Event, Formats};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
-/// the header lines before: any way of cutting a log gives the same events.
+/// the header lines before (but for [`YearRule::From`]): any way of cutting a log gives the same events.
 trait Parser: Send {
     /// The event of a line without its line break; `None` where the line is not of this format.
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>>;

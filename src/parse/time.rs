@@ -1,6 +1,6 @@
 //! Stamps: small readers of fixed shapes, and wall-clock time to instants.
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, TimeZone};
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike};
 use chrono_tz::Tz;
 
 use super::Context;
@@ -11,7 +11,7 @@ pub enum YearRule {
     /// The latest year that puts the stamp at most a day after this instant (the file's last change,
     /// seconds since 1970 UTC): a December stamp in a file of January belongs to the year before.
     Before(i64),
-    /// This year for the first line; a step back from December to January begins the next.
+    /// This year for the first line; a step from December to January begins the next, and one back ends it.
     From(i32),
 }
 
@@ -35,15 +35,13 @@ impl WallClock {
     /// skipped hour is read with the offset before it.
     pub fn instant(&mut self, date: NaiveDate, clock: Clock) -> Option<i64> {
         let minute = date.and_hms_opt(clock.hour, clock.minute, 0)?;
-        let start = match self.cached {
-            Some((cached, start)) if cached == minute => start,
-            _ => {
-                let start = self.minute_start(minute)?;
-                self.cached = Some((minute, start));
-                start
-            }
-        };
-        Some(start + i64::from(clock.second))
+        Some(self.minute_start(minute)? + i64::from(clock.second))
+    }
+
+    /// The instant of a date and time; its fraction is dropped.
+    pub fn local(&mut self, local: NaiveDateTime) -> Option<i64> {
+        let minute = local.with_second(0)?.with_nanosecond(0)?;
+        Some(self.minute_start(minute)? + i64::from(local.second()))
     }
 
     /// The instant of a stamp like those of RFC 3339 without a zone.
@@ -103,7 +101,12 @@ impl WallClock {
         let limit = self.limit();
         match self.year {
             YearRule::From(first) => {
-                let year = if self.last_month == 12 && month == 1 { first + 1 } else { first };
+                let year = match (self.last_month, month) {
+                    (12, 1) => first + 1,
+                    // One of the old year that comes late.
+                    (1, 12) => first - 1,
+                    _ => first,
+                };
                 (self.year, self.last_month) = (YearRule::From(year), month);
                 self.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)
             }
@@ -117,12 +120,17 @@ impl WallClock {
         }
     }
 
-    fn minute_start(&self, minute: NaiveDateTime) -> Option<i64> {
+    fn minute_start(&mut self, minute: NaiveDateTime) -> Option<i64> {
+        if let Some((_, start)) = self.cached.filter(|(cached, _)| *cached == minute) {
+            return Some(start);
+        }
         let found = self.zone.from_local_datetime(&minute).earliest();
         let before_gap = || {
             self.zone.from_local_datetime(&(minute - TimeDelta::hours(3))).earliest().map(|t| t + TimeDelta::hours(3))
         };
-        found.or_else(before_gap).map(|t| t.timestamp())
+        let start = found.or_else(before_gap)?.timestamp();
+        self.cached = Some((minute, start));
+        Some(start)
     }
 }
 
@@ -271,7 +279,17 @@ mod tests {
         let noon = clock(b"12:00:00").unwrap();
         assert_eq!(wall.yearless(12, 31, noon), Some(at("2015-12-31T12:00:00Z")));
         assert_eq!(wall.yearless(1, 1, noon), Some(at("2016-01-01T12:00:00Z")));
+        assert_eq!(wall.yearless(12, 31, noon), Some(at("2015-12-31T12:00:00Z")), "late");
         assert_eq!(wall.yearless(1, 2, noon), Some(at("2016-01-02T12:00:00Z")));
+    }
+
+    #[test]
+    fn a_date_and_time_in_a_skipped_hour_is_read_with_the_offset_before_it() {
+        let mut wall = WallClock::new(Context { zone: Tz::Europe__Berlin, year: YearRule::From(2026) });
+        for (local, instant) in [("01:59:59", "00:59:59"), ("02:30:09", "01:30:09"), ("03:00:00", "01:00:00")] {
+            let local = format!("2026-03-29T{local}").parse().unwrap();
+            assert_eq!(wall.local(local), Some(at(&format!("2026-03-29T{instant}Z"))));
+        }
     }
 
     #[test]

@@ -21,6 +21,9 @@ const NO_GUESS: [&[u8]; 3] = [b"0x10", b"0x17", b"0x25"];
 /// Who nobody is: the account of connections without one, whose name each language has its own for.
 const ANONYMOUS: &[u8] = b"S-1-5-7";
 
+/// How the accounts begin that Windows makes for each screen, of its window manager and its fonts.
+const OF_SCREENS: [&[u8]; 2] = [b"S-1-5-90-0-", b"S-1-5-96-0-"];
+
 /// An event as Windows keeps it, however it is written down.
 pub struct Record<'a, F> {
     /// What it is, together with the log it stands in.
@@ -97,10 +100,11 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
 
 /// Whether a successful logon is that of a person from elsewhere, not of a service, a machine or nobody.
 fn is_somebody<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, user: Option<&[u8]>) -> bool {
-    let is = |name, wanted: &[u8]| (record.field)(name) == Some(wanted);
-    COMING_IN.iter().any(|by| is("LogonType", by))
+    let [by, sid] = ["LogonType", "TargetUserSid"].map(|name| (record.field)(name).unwrap_or_default());
+    COMING_IN.contains(&by)
         && user.is_some_and(|user| !user.ends_with(b"$") && user != b"ANONYMOUS LOGON")
-        && !is("TargetUserSid", ANONYMOUS)
+        && sid != ANONYMOUS
+        && !OF_SCREENS.iter().any(|begin| sid.starts_with(begin))
 }
 
 /// The value of a field. No value holds quotation marks, so what stands within them is one, whatever it looks like.
@@ -195,6 +199,8 @@ mod tests {
         }
         let nobody = r#"Security level=0 TargetUserSid="S-1-5-7" TargetUserName="ANONYMOUS-ANMELDUNG" LogonType="3""#;
         assert_eq!(read_line(4624, nobody).0, Action::Other, "in any language");
+        let screen = r#"Security level=0 TargetUserSid="S-1-5-90-0-2" TargetUserName="DWM-2" LogonType="2""#;
+        assert_eq!(read_line(4624, screen).0, Action::Other);
         assert_eq!(read_line(7001, "System level=2 param1=\"x\"").0, Action::ErrorLogged);
         let other = "Microsoft-Windows-TerminalServices-RDPClient/Operational level=4 Value=\"192.0.2.7\"";
         assert_eq!(read_line(1102, other).0, Action::Other, "a connection made, and no log emptied");

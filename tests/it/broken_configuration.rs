@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 32] = [
+const BROKEN: [(&str, &str, &str, &str); 34] = [
     (
         "config/rules/quiet.toml",
         "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\nonly = [\"192.0.2.7\"]\n[silent]\n",
@@ -171,6 +171,18 @@ const BROKEN: [(&str, &str, &str, &str); 32] = [
         "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\nregex = \"a(b\"\n",
         "config/rules/r.toml:5:9",
         "unclosed group",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[sequence]\nevents = \"logins\"\nby = \"source.ip\"\n",
+        "config/rules/r.toml:5:10",
+        "a sequence ends with a login",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nkinds = [\"error\"]\n",
+        "config/rules/r.toml:6:9",
+        "kinds of logs are for urgent lines",
     ),
     (
         "config/rules/r.toml",

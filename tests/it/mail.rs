@@ -178,6 +178,7 @@ fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_i
     assert_eq!(scan(&(guesses(800) + &line(700, "Accepted", "root"))).len(), 2);
     let found = bed.json(&["findings", "--user", "root"])[0].clone();
     assert_eq!(found["breach"]["user"], "root", "{found}");
+    assert!(found["breach"]["time"].as_str().is_some_and(|time| time.ends_with("+00:00")), "{found}");
     let shown = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
     assert!(shown.contains("something of it still waits"), "{shown}");
     let outbox = bed.run(&["outbox"]).stdout;
