@@ -26,6 +26,9 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
     if let Some((user, n)) = failure {
         event.action = Action::LoginFailed { times: times.saturating_mul(n), shape: Shape::Explicit };
         event.user = user;
+    } else if let Some((user, peer)) = logged_in(message).filter(|_| program == b"login") {
+        event.action = Action::LoginSucceeded { by_key: false };
+        (event.user, event.peer) = (user, peer);
     } else if let Some(user) = granted(program, message) {
         // The others tell of the account that is entered: without the process nobody knows by whom.
         if event.pid != 0 || program == b"sudo" {
@@ -45,10 +48,9 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
 fn granted<'a>(program: &[u8], message: &'a [u8]) -> Option<&'a [u8]> {
     match program {
         b"sudo" => {
-            let at = memmem::find(message, b" : ")?;
-            let what = &message[at + 3..];
+            let (user, what) = of_sudo(message)?;
             let begins = [&b"TTY="[..], b"PWD=", b"USER=", b"HOST="].iter().any(|word| what.starts_with(word));
-            (begins && memmem::find(what, b" ; COMMAND=").is_some()).then(|| message[..at].trim_ascii())
+            (begins && memmem::find(what, b" ; COMMAND=").is_some()).then_some(user)
         }
         // These ask nobody.
         b"CRON" | b"cron" | b"crond" | b"systemd" => None,
@@ -75,8 +77,7 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
 /// `USER : 3 incorrect password attempts ; TTY=…`, `USER : user NOT in sudoers ; TTY=…` and `USER : user NOT authorized on host ; TTY=…`
 /// (sudo, logging.c).
 fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
-    let at = memmem::find(message, b" : ")?;
-    let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
+    let (user, what) = of_sudo(message)?;
     let what = &what[..memmem::find(what, b" ; ")?];
     if matches!(what, b"user NOT in sudoers" | b"user NOT authorized on host" | b"command not allowed") {
         return Some((user, 1));
@@ -85,6 +86,17 @@ fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
     let rest = &what[count.len()..];
     matches!(rest, b" incorrect password attempt" | b" incorrect password attempts").then_some(())?;
     Some((user, number(count)?))
+}
+
+/// Who asks sudo, and what it says of that: `USER : …`, with the option `log_host` `USER : HOST=NAME : …` (sudoers, eventlog).
+fn of_sudo(message: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memmem::find(message, b" : ")?;
+    let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
+    let behind_host = what.strip_prefix(b"HOST=").and_then(|rest| {
+        let end = memchr::memchr(b' ', rest)?;
+        rest[end..].strip_prefix(b" : ")
+    });
+    Some((user, behind_host.unwrap_or(what)))
 }
 
 /// `FAILED SU (to root) eve on pts/0` (util-linux), `FAILED su for root by eve` and `pam_authenticate: …` (shadow),
@@ -162,6 +174,19 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
     Some(((!matches!(user, b"UNKNOWN" | b"(unknown)")).then_some(user), times))
 }
 
+/// Who got in at a terminal, and from where: `LOGIN ON pts/0 BY eve[ FROM HOST]`, `ROOT LOGIN ON pts/0[ FROM HOST]` (util-linux),
+/// `ROOT LOGIN  on 'tty1'[ from 'HOST']` (shadow).
+fn logged_in(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
+    let of_root = message.strip_prefix(b"ROOT ");
+    let rest = of_root.unwrap_or(message).strip_prefix(b"LOGIN ")?.trim_ascii_start();
+    let rest = rest.strip_prefix(b"ON ").or_else(|| rest.strip_prefix(b"on "))?;
+    let rest = &rest[memchr::memchr(b' ', rest).unwrap_or(rest.len())..];
+    let from = [&b" FROM "[..], b" from "].iter().find_map(|from| memmem::rfind(rest, from));
+    let (by, from) = rest.split_at(from.unwrap_or(rest.len()));
+    let user = if of_root.is_some() { b"root" } else { by.strip_prefix(b" BY ")? };
+    Some((Some(user), from.get(6..).and_then(|from| Peer::read(unquoted(from)))))
+}
+
 /// What stands between `'` and `'`, in older versions between a grave accent and `'`.
 fn unquoted(text: &[u8]) -> &[u8] {
     let inner = text.strip_prefix(b"'").or_else(|| text.strip_prefix(b"`"));
@@ -183,6 +208,12 @@ mod tests {
                 3,
             ),
             ("sudo", "eve : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", "eve", 1),
+            (
+                "sudo",
+                "eve : HOST=web1 : 2 incorrect password attempts ; TTY=pts/0 ; USER=root ; COMMAND=/bin/ls",
+                "eve",
+                2,
+            ),
             ("su", "FAILED SU (to root) eve on pts/0", "root", 1),
             ("su", "FAILED su for root by eve", "root", 1),
             ("su", "BAD SU eve to root on /dev/ttyp0", "root", 1),
@@ -221,6 +252,7 @@ mod tests {
             assert_eq!(counted, times, "{message}");
         }
         for message in [
+            "eve : HOST=web1 : TTY=pts/0 ; PWD=/ : 3 incorrect password attempts ; USER=root ; COMMAND=/bin/ls",
             "eve : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/echo 3 incorrect password attempts ; TTY=",
             "eve : TTY=pts/0 ; PWD=/home/x : user NOT in sudoers ; USER=root ; COMMAND=/bin/ls",
             "pam_unix(sudo:session): session opened for user root by eve(uid=0)",
@@ -233,6 +265,27 @@ mod tests {
                 if is_command { Action::Granted { by_module: false } } else { Action::Other },
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn who_gets_in_at_a_terminal_is_told_and_from_where() {
+        for (message, user, peer) in [
+            ("LOGIN ON pts/0 BY eve", "eve", ""),
+            ("LOGIN ON pts/0 BY eve FROM host", "eve", "host"),
+            ("ROOT LOGIN ON pts/1 FROM 192.0.2.7", "root", "192.0.2.7"),
+            ("ROOT LOGIN ON tty1", "root", ""),
+            ("ROOT LOGIN  on 'tty1'", "root", ""),
+            ("ROOT LOGIN  on '/dev/pts/0' from '192.0.2.7'", "root", "192.0.2.7"),
+        ] {
+            let mut event = Event::plain(None, Category::Auth);
+            read(b"login", message.as_bytes(), 1, &mut event);
+            assert_eq!(event.action, Action::LoginSucceeded { by_key: false }, "{message}");
+            assert_eq!(event.user, Some(user.as_bytes()), "{message}");
+            assert_eq!(event.peer.map(|peer| peer.to_string()).unwrap_or_default(), peer, "{message}");
+            let mut event = Event::plain(None, Category::Auth);
+            read(b"su", message.as_bytes(), 1, &mut event);
+            assert_eq!(event.action, Action::Other, "{message}");
         }
     }
 }

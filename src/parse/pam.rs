@@ -35,23 +35,24 @@ pub const SURELY_WHOLE: usize = 800;
 /// client sent as NAME, as servers of files and mail do.
 pub fn failure(message: &[u8], by_client: bool) -> Option<Failure<'_>> {
     let said = without_module(message)?;
-    if let Some(rest) = said.strip_prefix(b"authentication failure; (uid=") {
-        return before_rhost(rest);
-    }
     let (times, fields) = match said.strip_prefix(b"authentication failure; ") {
         Some(fields) => (1, fields),
         None => more(said)?,
     };
+    if let Some(user) = before_rhost(fields) {
+        return Some(Failure { times, user: (!user.is_empty()).then_some(user), peer: None });
+    }
     let (user, peer) = who(fields, by_client)?;
     Some(Failure { times, user, peer })
 }
 
-/// What it said before 2000: `authentication failure; (uid=0) -> USER for SERVICE service`.
-fn before_rhost(rest: &[u8]) -> Option<Failure<'_>> {
-    let rest = &rest[memmem::find(rest, b") -> ")? + 5..];
-    let user = rest.strip_suffix(b" service")?;
-    let user = &user[..memmem::rfind(user, b" for ")?];
-    Some(Failure { times: 1, user: (!user.is_empty()).then_some(user), peer: None })
+/// The account in what it said before 2000: `[NAME](uid=0) -> USER for SERVICE service`.
+fn before_rhost(fields: &[u8]) -> Option<&[u8]> {
+    let user = fields.strip_suffix(b" service")?;
+    let end = memchr(b' ', fields)?;
+    let asker = fields[..end].strip_suffix(b")")?;
+    number(&asker[memmem::rfind(asker, b"(uid=")? + 5..])?;
+    user.get(end..)?.strip_prefix(b" -> ").and_then(|user| Some(&user[..memmem::rfind(user, b" for ")?]))
 }
 
 /// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`: what the module before said only meant that
@@ -174,6 +175,10 @@ mod tests {
                 known(2, "", "192.0.2.7"),
             ),
             (format!("pam_unix(su:auth): {said} ruser=eve rhost="), known(1, "", "")),
+            ("authentication failure; (uid=0) -> eve for ssh service".to_owned(), known(1, "eve", "")),
+            ("authentication failure; mike(uid=10) -> eve for su service".to_owned(), known(1, "eve", "")),
+            ("2 more authentication failures; (uid=0) -> eve for ssh service".to_owned(), known(2, "eve", "")),
+            (format!("{said} ruser=x(uid=1) -> a for su service rhost=  user=eve"), known(1, "", "")),
             ("pam_unix(sshd:auth): check pass; user unknown".to_owned(), None),
             (format!("pam_unix(x:session): session opened for user {said} rhost=203.0.113.9"), None),
         ] {

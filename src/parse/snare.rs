@@ -17,7 +17,9 @@ const ESCAPED_TAB: &[u8] = b"#011";
 
 /// The event that a message tells of; none for any other message.
 pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Option<&'a [u8]>>> {
-    let rest = message.strip_prefix(BEGINNING)?;
+    // Some put the host once more in front.
+    let end = memmem::find(message, BEGINNING).filter(|at| memchr::memchr(b' ', &message[..*at]).is_none())?;
+    let rest = message[end..].strip_prefix(BEGINNING).filter(|_| end == 0 || message[..end].ends_with(b"\t"))?;
     let tab = if rest.starts_with(ESCAPED_TAB) { ESCAPED_TAB } else { b"\t" };
     let mut rest = rest.strip_prefix(tab)?;
     let mut columns = [&b""[..]; 12];
@@ -126,6 +128,10 @@ mod tests {
             (event.action, user.unwrap_or_default(), event.peer.map(|peer| peer.to_string()).unwrap_or_default())
         };
         let told = read_it(&line);
+        assert_eq!(read_it(&format!("WIN-1\t{line}")), told);
+        for other in [format!("he said {line}"), format!("x{line}")] {
+            assert!(record(other.as_bytes()).is_none());
+        }
         // What rsyslog makes of a tab may be part of a name as well.
         let (action, user, _) = told.clone();
         assert_eq!(read_it(&line.replace('\t', "#011")), (action, user, String::new()));

@@ -186,6 +186,10 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
         if OF_THE_ACCOUNT.iter().any(|(from, to)| rest[end + 21..].starts_with(from) && rest.ends_with(to)) {
             return told(&rest[..end], None, Shape::Refused);
         }
+        // Old ones tell no address.
+        if memmem::find(&rest[..end], b" from ").is_none() {
+            return told(&rest[..end], None, Shape::Refused);
+        }
         let (user, peer) = user_at_end(&rest[..end])?;
         return found(user, peer, Shape::Refused);
     }
@@ -257,6 +261,8 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
     } else if let Some(rest) = fatal.strip_prefix(b"ssh_dispatch_run_fatal: Connection from ") {
         // A reason, which holds nothing that a client wrote, ends it. Who is logged in is a "user".
         (!rest.starts_with(b"user ")).then(|| address_before_port(&rest[..memmem::rfind(rest, b": ")?]))?
+    } else if let Some(rest) = fatal.strip_prefix(b"scanned from ") {
+        first_address(rest)
     } else if let Some(rest) = fatal.strip_prefix(b"refused connect from ") {
         // libwrap writes the name, and the address in brackets.
         let inner = memchr::memrchr(b'(', rest).map(|at| rest[at + 1..].trim_ascii_end());

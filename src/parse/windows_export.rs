@@ -25,12 +25,14 @@ struct Places {
     /// Of several the first that is there.
     id: &'static [&'static str],
     channel: &'static str,
-    time: &'static str,
-    host: &'static str,
+    time: &'static [&'static str],
+    host: &'static [&'static str],
     level: &'static str,
     process: &'static str,
     /// Below what its own fields stand, with a dot.
     fields: &'static str,
+    /// Where some of them stand instead, if they don't stand there.
+    moved: &'static [(&'static str, &'static str)],
     /// The first and the last of those that have no name.
     first: &'static str,
     last: &'static str,
@@ -40,33 +42,42 @@ const PLACES: [Places; 3] = [
     Places {
         id: &["Event.System.EventID", "Event.System.EventID.#text"],
         channel: "Event.System.Channel",
-        time: "Event.System.TimeCreated.#attributes.SystemTime",
-        host: "Event.System.Computer",
+        time: &["Event.System.TimeCreated.#attributes.SystemTime"],
+        host: &["Event.System.Computer"],
         level: "Event.System.Level",
         process: "Event.System.Execution.#attributes.ProcessID",
         fields: "Event.EventData.",
+        moved: &[],
         first: "",
         last: "Event.EventData.Data.#text",
     },
     Places {
         id: &["winlog.event_id", "event.code"],
         channel: "winlog.channel",
-        time: "@timestamp",
-        host: "winlog.computer_name",
+        time: &["@timestamp"],
+        host: &["winlog.computer_name"],
         level: "",
         process: "winlog.process.pid",
         fields: "winlog.event_data.",
+        // By its module for the Security log, and by Elastic's agent.
+        moved: &[
+            ("IpAddress", "source.ip"),
+            ("TargetUserName", "user.target.name"),
+            ("TargetUserName", "user.name"),
+            ("TargetUserSid", "user.id"),
+        ],
         first: "winlog.event_data.param1",
         last: "winlog.event_data.param3",
     },
     Places {
         id: &["EventID"],
         channel: "Channel",
-        time: "EventTime",
-        host: "Hostname",
+        time: &["EventTime", "TimeCreated", "@timestamp"],
+        host: &["Hostname", "Computer"],
         level: "",
         process: "ExecutionProcessID",
         fields: "",
+        moved: &[],
         first: "",
         last: "",
     },
@@ -113,18 +124,20 @@ impl WindowsExport {
         [&b"EventID"[..], b"winlog"].iter().find(|name| memmem::find(line, name).is_some())?;
         let object: Object<'a> = object(std::str::from_utf8(line).ok()?)?;
         let part = |place: &str| value(&object, place).map(str::as_bytes);
+        let first = |places: &[&str]| places.iter().find_map(|place| part(place));
         PLACES.iter().find_map(|places| {
             let id = places.id.iter().find_map(|place| number(part(place)?))?;
+            let moved = |name: &str| places.moved.iter().filter(|(of, _)| *of == name).find_map(|(_, to)| part(to));
             let field = |name: &str| match name {
                 "ProcessID" => part(places.process),
                 "Data" => part(places.first),
-                _ => part(&[places.fields, name].concat()),
+                _ => part(&[places.fields, name].concat()).or_else(|| moved(name)),
             };
             let level = part(places.level).unwrap_or_default();
             // Fields come in any order, and others than the last may hold whatever a client sent.
             let text = part(places.last).unwrap_or_default();
             let record = Record { id, channel: part(places.channel)?, level, text, field };
-            self.event(part(places.time)?, part(places.host).unwrap_or_default(), &record)
+            self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record)
         })
     }
 }
@@ -241,10 +254,21 @@ mod tests {
             format!(
                 r#"{{"@timestamp":"{zulu}","event":{{"code":"4625"}},"message":"An account failed to log on.","winlog":{{"channel":"Security","computer_name":"WIN-1","event_id":"4625","event_data":{{{fields}}}}}}}"#
             ),
+            format!(
+                r#"{{"@timestamp":"{zulu}","source":{{"ip":"192.0.2.7"}},"user":{{"name":"eve","id":"S-1-0-0"}},"winlog":{{"channel":"Security","computer_name":"WIN-1","event_id":4625,"event_data":{{"LogonType":"3"}}}}}}"#
+            ),
             format!(r#"{{"EventTime":"{local}","Hostname":"WIN-1","EventID":4625,"Channel":"Security",{fields}}}"#),
+            format!(
+                r#"{{"TimeCreated":"{zulu}","@timestamp":"2026-11-20T10:00:09Z","Computer":"WIN-1","EventID":4625,"Channel":"Security",{fields}}}"#
+            ),
         ] {
             assert_eq!(read(&line), failed_at_ten("eve", "192.0.2.7"), "{line}");
         }
+        let locked = format!(
+            r#"{{"@timestamp":"{zulu}","user":{{"name":"WIN-1$","target":{{"name":"eve"}}}},"winlog":{{"channel":"Security","event_id":4740,"event_data":{{}}}}}}"#
+        );
+        let (_, _, action, user, _) = read(&locked).unwrap();
+        assert_eq!((action, user.as_str()), (Action::LockedOut, "eve"));
         let server = format!(
             r#"{{"@timestamp":"{zulu}","winlog":{{"channel":"Application","computer_name":"WIN-1","event_id":18456,"event_data":{{"param1":"x [CLIENT: 203.0.113.9]","param2":" Reason: no.","param3":" [CLIENT: 192.0.2.8]"}}}}}}"#
         );

@@ -307,6 +307,7 @@ fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
     for said in [
         "sshd[9]: User git not allowed because account is locked",
         "sshd[9]: User git not allowed because shell /bin/x does not exist",
+        "sshd[9]: User git not allowed because listed in DenyUsers",
         "sshd[9]: fatal: Access denied for user git by PAM account configuration [preauth]",
     ] {
         assert_eq!(failures("auth.log", &[&at(0, said)]), (1, Vec::new()), "{said}");

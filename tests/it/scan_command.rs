@@ -259,7 +259,7 @@ fn a_compressed_rotated_log_of_any_kind_is_read_once() {
             format!("192.0.2.{n} - - [20/Nov/2026:11:00:0{n} +0000] \"GET /{suffix} HTTP/1.1\" 200 1 \"-\" \"x\"\n");
         std::fs::remove_file(&live).unwrap();
         std::fs::write(&live, line).unwrap();
-        assert!(lines(&bed).starts_with("read 1 lines"), "{suffix}: {}", lines(&bed));
+        assert!(lines(&bed).starts_with("read 1 line "), "{suffix}: {}", lines(&bed));
     }
 }
 

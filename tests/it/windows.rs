@@ -47,7 +47,7 @@ fn a_scan_job_reads_an_event_log_once_and_tells_of_an_emptied_one() {
     bed.main("[sources.windows]\nfiles = [\"DIR/*.evtx\"]\n");
     bed.file("jobs/scan.toml", "[scan]\nsources = [\"windows\"]\nrules = [\"cleared-logs\"]\n");
     bed.bytes("s.evtx", &std::fs::read(shared.join("corpora/evtx-attack/DE_104_system_log_cleared.evtx")).unwrap());
-    for (at, lines) in [("2026-11-21T12:00:00Z", "read 1 lines"), ("2026-11-21T13:00:00Z", "read nothing")] {
+    for (at, lines) in [("2026-11-21T12:00:00Z", "read 1 line "), ("2026-11-21T13:00:00Z", "read nothing")] {
         let ended = bed.run_job("scan", at);
         assert!(ended.notes.iter().chain([&ended.summary]).any(|line| line.contains(lines)), "{ended:?}");
     }
