@@ -245,9 +245,14 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     let last = format!("{}{}", stamp(f.last), if goes_on { " (may go on)" } else { "" });
     fields.extend([("first", stamp(f.first)), ("reached", stamp(f.reached)), ("last", last)]);
     fields.push(("found by", format!("{} (run {})", found.job, found.run)));
-    let told = found.alerted.map_or("nobody yet".to_owned(), stamp);
-    let waits = if waits { "; something of it still waits: logkeeper outbox tells for what" } else { "" };
-    fields.push(("told", format!("{told}{waits}")));
+    let told = match found.alerted.map(stamp) {
+        None => "nobody yet".to_owned(),
+        Some(at) if waits => format!(
+            "not yet what was found by {at}: there is no more than one mail an hour for each rule, and none in quiet hours"
+        ),
+        Some(at) => at,
+    };
+    fields.push(("told", told));
     // The mail that told of it names its number.
     fields.extend(found.withdrawn.map(|at| ("withdrawn", format!("{}: further lines disproved it", stamp(at)))));
     output::print_fields(fields);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::output;
 use crate::clock::{Clock, SystemClock};
-use crate::model::Job;
+use crate::model::{Job, Work};
 use crate::schedule::next_after;
 
 #[derive(clap::Args)]
@@ -71,6 +71,7 @@ pub fn when(job: &Job) -> String {
         _ if !job.enabled => "disabled".to_owned(),
         Some(schedule) => schedule.explain(),
         None if !job.after.is_empty() => format!("after {}", after()),
+        None if matches!(&job.work, Work::Scan(scan) if scan.follow) => "whenever its logs grow".to_owned(),
         None => "only by hand".to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! `logkeeper outbox`: what waits to be told, what was told, and which channels don't work.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use super::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::model::untrusted::printable;
-use crate::model::{DeliveryState, Problem};
+use crate::model::{About, DeliveryState, Problem};
 use crate::store::{DeliveryRow, Store};
 
 #[derive(clap::Args)]
@@ -48,13 +49,20 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The findings that something to tell is about.
+fn of(about: &About) -> &[i64] {
+    if let About::Findings { findings, .. } = about { findings } else { &[] }
+}
+
 fn list(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let (config, store) = super::open(root)?;
     let deliveries = store.deliveries(args.state, args.count)?;
     let troubles = store.troubles()?;
-    let pending = store.pending_intents()?.len();
+    let pending = store.pending_intents()?;
+    let findings: BTreeSet<i64> = pending.iter().flat_map(|pending| of(&pending.intent.about)).copied().collect();
+    let pending = pending.len();
     if args.json {
-        let told = serde_json::json!({ "held_back": pending, "channels": troubles, "deliveries": deliveries });
+        let told = serde_json::json!({ "held_back": pending, "held_back_findings": findings, "channels": troubles, "deliveries": deliveries });
         output::print_json(&told)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -65,7 +73,10 @@ fn list(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         output::print(&format!("{} {how} since {since}, next try {next}: {error}\n\n", trouble.channel));
     }
     if pending > 0 {
-        output::print(&format!("{} held back, to be told together\n\n", crate::jobs::counted(pending, "thing")));
+        let things = crate::jobs::counted(pending, "thing");
+        let findings: Vec<String> = findings.iter().map(i64::to_string).collect();
+        let findings = if findings.is_empty() { String::new() } else { format!(": findings {}", findings.join(", ")) };
+        output::print(&format!("{things} held back, to be told together{findings}\n\n"));
     }
     if deliveries.is_empty() {
         output::print("no messages\n");

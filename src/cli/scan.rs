@@ -21,7 +21,7 @@ use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
 use crate::jobs::{dropped_in_words, left_in_words};
-use crate::logs::{Ending, Lines, Patterns};
+use crate::logs::{BLOCK, Ending, Lines, Patterns};
 use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
 use crate::model::{Evidence, Finding, Formats, Problem, Severity, Source, Subject, Triage, WebLogins};
@@ -358,6 +358,13 @@ pub(super) fn scan_file(
     );
     lines.take_tail();
     scanner.overlong(source, &stream, lines.overlong, fallback);
+    if lines.overlong > 0 {
+        let long = crate::jobs::counted(lines.overlong as usize, "line");
+        let message = format!("{shown} has {long} of more than {} KiB", BLOCK >> 10);
+        output::complain(
+            &Problem::new(message, "", "what is so long is counted, but neither looked at nor saved").into(),
+        );
+    }
     scanner.flush_sessions(&mut stream, source, false);
     let error = match lines.ending() {
         Ending::Whole => None,

@@ -46,7 +46,7 @@ enum By {
     Status,
     /// Addresses, by requests, logins and attempts
     Ip,
-    /// Accounts, by logins and attempts
+    /// Accounts, by requests, logins and attempts
     User,
     /// Paths on web servers
     Path,
@@ -121,7 +121,7 @@ fn stats(store: &Store, args: &Args, span: (DateTime<Utc>, DateTime<Utc>), zone:
     if let Some((kind, header)) = top {
         let rows = store.tops(kind, span, args.source.as_deref(), args.count.get())?;
         let rows = rows.into_iter().map(|(name, count)| (name, vec![count])).collect();
-        let note = "Of each past hour the 20 most frequent are on record; who is never among them is missing here.";
+        let note = "Of each past hour only the 20 most frequent are on record: others may be missing here, or have been there more often.";
         return Ok(Stats { header: vec![header, "COUNT"], rows, note });
     }
     let mut tallies = store.tallies(span.0, span.1)?;
@@ -223,7 +223,9 @@ impl Stats {
     fn print(&self) {
         let most = self.rows.iter().map(|(_, counts)| counts[0]).max().unwrap_or(0);
         if most == 0 && self.rows.iter().all(|(_, counts)| counts.iter().all(|count| *count == 0)) {
-            output::print("Nothing was counted in this time: run the scan jobs, or look further back with --since.\n");
+            output::print(
+                "Nothing of this was counted in this time: run the scan jobs, look further back with --since, or at something else with --by.\n",
+            );
             return;
         }
         let row = |(name, counts): &(String, Vec<u64>)| {

@@ -212,6 +212,10 @@ fn read_new(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 
 fn read_silent(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let after = table.parsed::<Period>("after").map_or(Duration::from_secs(HOUR), |period| period.0);
+    if after < Duration::from_secs(HOUR) {
+        let help = "chance leaves some quarters of an hour without a line: write after = \"1h\", or leave it out";
+        table.refuse_key("after", Problem::new("after is shorter than an hour", "too short", help));
+    }
     table.finish();
     Some(RuleKind::Silent { after })
 }

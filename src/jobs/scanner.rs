@@ -231,7 +231,8 @@ impl Scanner {
                 let (failures, urgent) = (0, false);
                 let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept, who };
                 self.settle_failures(stream, input, named, &mut sighting);
-                sighting.urgent = sighting.event.is_some_and(|event| self.triage.is_urgent(event.action));
+                let is_urgent = |event: Event<'_>| self.triage.is_urgent(event.action, sighting.failures);
+                sighting.urgent = sighting.event.is_some_and(is_urgent);
                 if let Some(event) = stream.web_failures.let_in(&sighting) {
                     let (kept, who) = (OnceCell::new(), sighting.who.clone());
                     let_in.push(Sighting { event: Some(event), urgent: false, kept, who, ..sighting });
@@ -274,7 +275,7 @@ impl Scanner {
             _ => {}
         }
         (facts.action, facts.category, facts.peer) = (Some(action), category, line.peer());
-        facts.urgent = self.triage.is_urgent(action);
+        facts.urgent = self.triage.is_urgent(action, 0);
         if self.interests.of(&facts) != 0 {
             return None;
         }
@@ -360,6 +361,10 @@ impl Scanner {
 
     /// Lines too long to be looked at: counted as read and not understood.
     pub fn overlong(&mut self, source: &str, stream: &StreamState, lines: u64, fallback: i64) {
+        if lines == 0 {
+            return;
+        }
+        self.kinds[category_index(Category::Unknown)][0] += lines;
         let bucket = stream.latest().unwrap_or(fallback).div_euclid(BUCKET);
         let one = Tally { lines, unparsed: lines, ..Tally::default() };
         self.add(source, bucket, &one);

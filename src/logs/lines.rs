@@ -19,8 +19,8 @@ use crate::packed::{MAGIC, Packing};
 /// The longest line that is looked at, in bytes; a longer one counts as not parsed.
 pub const MAX_LINE: usize = 64 * 1024;
 
-/// How much is read at a time.
-const BLOCK: usize = 256 * 1024;
+/// How much is read at a time, in bytes; of a longer line nothing is kept.
+pub const BLOCK: usize = 256 * 1024;
 
 /// How many bytes at the start of the text tell one file from another.
 pub const HEAD: usize = 1024;

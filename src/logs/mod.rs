@@ -14,5 +14,5 @@ mod utf16;
 pub use cursor::{Copy, Cursor, Plan, Position, is_of, plan};
 pub use finished::{Writers, unfinished};
 pub use journal::{JournalEntries, read_journal};
-pub use lines::{Ending, Lines, MAX_LINE, split};
+pub use lines::{BLOCK, Ending, Lines, MAX_LINE, split};
 pub use select::{LogFile, Patterns, Stream, files, folders, rotation_of, streams};

@@ -42,11 +42,13 @@ pub struct Format {
 
 impl Format {
     /// Whether a line tells by itself that it is of this format: a JSON object that holds a time, an address and a status where
-    /// the format says. Anything else could as well be part of another log's line.
+    /// the format says, or has what the format tells its meaning by. Anything else could as well be part of another log's line.
     pub fn is_recognised(&self) -> bool {
         let tells = |line: &LineFormat| {
+            let has_meaning = !line.conditions.is_empty() && line.tells.is_some();
             matches!(line.layout, Layout::Json(_))
-                && [Part::Time, Part::SourceIp, Part::Status].iter().all(|part| line.layout.holds(*part))
+                && [Part::Time, Part::SourceIp].iter().all(|part| line.layout.holds(*part))
+                && (has_meaning || line.layout.holds(Part::Status))
         };
         self.lines.iter().all(tells)
     }

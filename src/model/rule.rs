@@ -146,10 +146,10 @@ impl Rule {
                 let statuses = Selection::Answers(statuses.clone());
                 format!("{percent} % {statuses} among at least {at_least} within a clock period of {}", window(time))
             }
-            RuleKind::Spike { statuses, threshold, report_factor, .. } => {
+            RuleKind::Spike { statuses, threshold, report_factor, mail_factor } => {
                 let answers = Selection::Answers(statuses.clone());
                 format!(
-                    "{threshold} {answers} in one minute; after two weeks, {report_factor} spreads above the usual of that hour and weekday"
+                    "{threshold} {answers} in one minute, each counted by itself; after two weeks, more than {report_factor} spreads above the usual of that hour and weekday, and mailed above {mail_factor}"
                 )
             }
             RuleKind::New { of, by: fields, learn, .. } => {
@@ -157,7 +157,7 @@ impl Rule {
             }
             RuleKind::Silent { after } => {
                 format!(
-                    "no line of a source for at least {}, though at that time of the week there usually are some",
+                    "no line of a source for at least {}, though at that time of the week there usually are some, once three weeks are known",
                     window(after)
                 )
             }

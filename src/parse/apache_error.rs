@@ -224,7 +224,7 @@ mod tests {
         let event = parser.parse(line.as_bytes())?;
         Some((
             event.time?,
-            Triage::default().is_urgent(event.action),
+            Triage::default().is_urgent(event.action, 0),
             event.peer.map(|p| p.to_string()).unwrap_or_default(),
         ))
     }

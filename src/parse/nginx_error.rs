@@ -117,7 +117,7 @@ mod tests {
             ("2014/12/30 06:07:37 [crit] 80:2 ".to_owned(), true, ""),
         ] {
             let event = parser.parse(line.as_bytes()).unwrap();
-            assert_eq!(Triage::default().is_urgent(event.action), urgent, "{line}");
+            assert_eq!(Triage::default().is_urgent(event.action, 0), urgent, "{line}");
             assert_eq!(event.peer.map(|peer| peer.to_string()).unwrap_or_default(), peer, "{line}");
         }
         for (what, user) in [

@@ -74,7 +74,8 @@ pub fn tables(figures: &Figures) -> Vec<Table> {
     let all = vec![
         Table {
             title: "Addresses with the most wrong passwords",
-            definition: "failed logins; of each hour the 20 most frequent addresses are on record".to_owned(),
+            definition: "failed logins, at least so many; of each hour the 20 most frequent addresses are on record"
+                .to_owned(),
             rows: top(&figures.attackers),
         },
         Table {

@@ -165,7 +165,6 @@ pub(super) struct ToTell {
 /// A finding on record that is about the same.
 struct Known {
     id: i64,
-    count: u64,
     /// Whether further lines may change it.
     open: bool,
     /// Whether further lines disproved it.
@@ -251,8 +250,8 @@ fn note(
     // Whoever was told is told again once as many more came as make a finding: a few now and then are no news.
     let enough = commit.alert.thresholds.get(&finding.rule).copied().unwrap_or(1);
     let grew = known.as_ref().is_none_or(|known| match known.told {
-        Some(told) => !lasts && finding.count > known.count && finding.count >= told.saturating_add(enough),
-        None => lasts || finding.count > known.count,
+        Some(told) => !lasts && finding.count >= told.saturating_add(enough),
+        None => lasts || known.open,
     });
     // That somebody got in can't wait for any cooldown.
     let entered = finding.breach.as_ref().map(|breach| &breach.user);
@@ -320,24 +319,22 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, count, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL
+    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
-        let count: i64 = row.get(1)?;
-        let breach: Option<Breach> = json(row, 3)?;
-        let told: Option<i64> = row.get(4)?;
-        let (open, withdrawn, joined) = (row.get(2)?, row.get(6)?, row.get(7)?);
+        let breach: Option<Breach> = json(row, 2)?;
+        let told: Option<i64> = row.get(3)?;
+        let (open, withdrawn, joined) = (row.get(1)?, row.get(5)?, row.get(6)?);
         Ok(Known {
             id: row.get(0)?,
-            count: count as u64,
             open,
             withdrawn,
             joined,
             breached: breach.map(|breach| breach.user),
             told: told.map(|told| told as u64),
-            last: row.get(5)?,
+            last: row.get(4)?,
         })
     };
     tx.prepare_cached(sql)?

@@ -523,10 +523,11 @@ fn finish(tx: &Connection, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rus
 /// of all: there may be two every second.
 fn fold_watch(tx: &Connection, run: &QueuedRun, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let hour = millis(now).div_euclid(3_600_000) * 3_600_000;
-    let quiet = "SELECT id FROM runs LEFT JOIN scans ON scans.run = id
+    let quiet = "SELECT id FROM runs
                  WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = ?4 AND requested >= ?3
-                 AND coalesce(scans.findings, 0) = 0 AND NOT EXISTS (SELECT 1 FROM findings WHERE run = runs.id)
-                 AND (?4 = 'succeeded' OR summary = ?5 AND json_remove(notes, '$[0]') = json_remove(?6, '$[0]'))
+                 AND NOT EXISTS (SELECT 1 FROM scans WHERE run IN (runs.id, ?2) AND findings > 0)
+                 AND NOT EXISTS (SELECT 1 FROM findings WHERE run IN (runs.id, ?2))
+                 AND (?4 = 'succeeded' OR summary = ?5) AND json_remove(notes, '$[0]') = json_remove(?6, '$[0]')
                  ORDER BY id DESC LIMIT 1";
     // The first note of a scan says how much was read.
     let (outcome, notes) = (ended.outcome.as_str(), to_json(&ended.notes));

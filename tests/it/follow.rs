@@ -99,6 +99,13 @@ fn many_quiet_scans_are_one_on_record_with_their_sums() {
     // One at most for each hour that this took.
     assert!(bed.store().runs(&Default::default()).unwrap().len() <= 2);
     assert!(read(&bed).0 <= 2);
+    // One that found something takes none of them away.
+    append(&bed, &attack("203.0.113.1"));
+    wait_until("the attack is found", SOON, || !bed.store().findings(&Default::default()).unwrap().is_empty());
+    let summaries = || bed.store().runs(&Default::default()).unwrap().into_iter().map(|run| run.summary);
+    wait_until("its run is over", SOON, || summaries().any(|summary| summary.contains("1 new finding")));
+    assert!(summaries().any(|summary| summary.starts_with("no activity detected")));
+    assert!(bed.run(&["check"]).stdout.contains("whenever its logs grow"));
     assert_eq!(daemon.end(), 0);
 }
 

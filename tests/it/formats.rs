@@ -509,6 +509,23 @@ fn a_format_of_ones_own_is_recognised_before_the_shipped_ones() {
 }
 
 #[test]
+fn a_format_that_says_what_a_value_means_is_recognised_without_a_status() {
+    let bed = TestBed::new();
+    let own = |tells: &str| {
+        format!(
+            "category = \"auth\"\n[lines.bad]\njson = {{ \"time\" = \"ts\", \"source.ip\" = \"ip\" }}\nwhere = {{ \"ev\" = \"bad\" }}\n{tells}"
+        )
+    };
+    let line = r#"{"ev":"bad","ts":"2026-11-20T10:00:00Z","ip":"198.51.100.7"}"#;
+    bed.main("").file("a.log", &format!("{line}\n{}\n", line.replace("bad", "good")));
+    for (tells, failed, parsed) in [("tells = \"login-failed\"\n", 1, 1), ("", 0, 0)] {
+        bed.file("config/formats/own.toml", &own(tells));
+        let scanned = bed.json(&["scan", bed.path("a.log").to_str().unwrap()]);
+        assert_eq!((&scanned["failed_logins"], &scanned["files"][0]["parsed"]), (&failed.into(), &parsed.into()));
+    }
+}
+
+#[test]
 fn a_form_that_is_sent_to_log_in_is_seen_in_json_too() {
     let line = |method: &str, status: u16| {
         format!(

@@ -689,6 +689,33 @@ fn what_is_new_or_silent_does_not_depend_on_cuts() {
 }
 
 #[test]
+fn what_an_attack_adds_within_the_cooldown_is_told_when_that_is_over() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\n");
+    let mut log = String::new();
+    let mut scan = |hour: u32, failures: u32, ip: &str| {
+        let line = |n: u32| {
+            format!(
+                "2026-11-20T{hour:02}:00:{n:02}Z web1 sshd[{hour}{n}]: Failed password for root from {ip} port 1 ssh2\n"
+            )
+        };
+        log += &(0..failures).map(line).collect::<String>();
+        bed.file("log/auth.log", &log);
+        bed.run_job("scan", &format!("2026-11-20T{hour:02}:30:00Z"));
+        let found = bed.json(&["findings"]);
+        let told = |f: &serde_json::Value| format!("{} {}", f["count"], f["alerted"].as_str().unwrap_or("never"));
+        found.as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    scan(9, 1, "198.51.100.1");
+    assert_eq!(scan(10, 5, "203.0.113.5"), ["5 2026-11-20T10:30:00+00:00"]);
+    assert_eq!(scan(11, 20, "203.0.113.5"), ["25 2026-11-20T10:30:00+00:00"], "the rule's cooldown is six hours");
+    assert_eq!(scan(17, 1, "198.51.100.1"), ["25 2026-11-20T17:30:00+00:00"]);
+    assert_eq!(scan(18, 4, "203.0.113.5"), ["29 2026-11-20T17:30:00+00:00"]);
+    assert_eq!(scan(23, 0, "203.0.113.5"), ["29 2026-11-20T17:30:00+00:00"], "so few more are no news");
+}
+
+#[test]
 fn an_outage_that_two_rules_see_is_one_thing_in_the_report() {
     let bed = TestBed::new();
     bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
