@@ -56,14 +56,14 @@ impl Episode {
         Self { first, last, count, reached, kept_before, values, tries, evidence }
     }
 
-    /// Takes in what one more line tells.
-    pub fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>) {
+    /// Takes in what one more line tells; of at most so many failures it is known which were mistakes.
+    pub fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>, most: usize) {
         let Try { time, times, value, .. } = told;
         if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
             self.values.insert(value);
         }
-        if matches!(self.tries, Tries::Few(_)) {
-            self.tries.add(told.by(sighting));
+        if limits.success != Meaning::Nothing {
+            self.tries.add(told.by(sighting), most);
         }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
@@ -91,7 +91,8 @@ impl Episode {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.count += later.count;
-        Vec::from(later.values).into_iter().for_each(|value| self.values.insert(value));
+        let room = MAX_VALUES.saturating_sub(self.values.len());
+        Vec::from(later.values).into_iter().take(room).for_each(|value| self.values.insert(value));
         self.tries.join(later.tries);
         self.reached = [self.reached, later.reached].into_iter().flatten().min();
         self.evidence.extend(later.evidence);
@@ -114,7 +115,12 @@ impl Episode {
         let follows =
             |time| since.is_some_and(|since| span(since).contains(&time)) && self.tries.any_before(time, limits.window);
         // Others may get in behind the same address: who failed before is rather the one that was guessed at.
-        let followed = known.successes.iter().filter(|success| follows(success.breach.time));
+        let until = self.last.saturating_add(limits.window);
+        let early = known.successes.partition_point(|success| success.breach.time < self.first);
+        let followed = known.successes[early..]
+            .iter()
+            .take_while(|success| success.breach.time <= until)
+            .filter(|success| follows(success.breach.time));
         let first =
             followed.min_by_key(|success| (!self.tries.are_of(success.who), success.breach.time, &success.breach.user));
         match (limits.success, limits.measure) {
@@ -127,7 +133,7 @@ impl Episode {
 
     /// Which of its failures were mistakes.
     pub fn guesses(&self, known: Successes<'_>, limits: Limits) -> Guesses {
-        if known.logins.is_empty() { Guesses::All } else { self.tries.guesses(known.logins, limits) }
+        self.tries.guesses(known.logins, limits)
     }
 
     /// What is found if enough events came together; `open` if further lines may change it.

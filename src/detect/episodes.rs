@@ -107,6 +107,8 @@ pub struct Episodes {
     patience: usize,
 }
 
+const _: () = assert!(size_of::<Watched>() <= 56);
+
 /// A subject.
 struct Watched {
     /// Once no event before this time will come, something of it may be forgotten.

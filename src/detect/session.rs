@@ -26,6 +26,10 @@ use crate::model::{Address, Event, Peer};
 /// (sshd ends an unfinished login after LoginGraceTime, 120 s by default.)
 pub const SESSION: i64 = 600;
 
+/// How long a login lasts at most where many are open, and how often room is made there, in seconds.
+const LOGIN: i64 = 120;
+const ROOM_MADE: i64 = 5;
+
 /// How many sessions are open at most, and how many lines each holds; further lines count at once.
 const MAX_SESSIONS: usize = 20_000;
 const MAX_HELD: usize = 32;
@@ -71,6 +75,8 @@ pub struct Sessions {
     refused: Refused,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
+    /// When room was made.
+    room_made: i64,
 }
 
 /// By host and client.
@@ -132,7 +138,7 @@ impl Sessions {
         }
         let key = Self::key(event);
         let (host, pid) = (key.host, key.pid);
-        if self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
+        if !self.has_room_for(&key, time) {
             return times;
         }
         if shape == Shape::PamTold {
@@ -192,6 +198,22 @@ impl Sessions {
         note_refused(&mut self.refused, (host, pid), &held);
         session.held.push(held);
         0
+    }
+
+    /// Whether a session is open or may be opened; where there are very many, those are over early that no login lasts for.
+    fn has_room_for(&mut self, key: &Key, time: i64) -> bool {
+        if self.open.len() < MAX_SESSIONS || self.open.contains_key(key) {
+            return true;
+        }
+        if !(0..ROOM_MADE).contains(&time.saturating_sub(self.room_made)) {
+            self.room_made = time;
+            let over = &mut self.over;
+            self.open.retain(|_, session| {
+                session.expire(time.saturating_add(SESSION - LOGIN), over);
+                !session.is_empty()
+            });
+        }
+        self.open.len() < MAX_SESSIONS
     }
 
     /// Takes a good login in: keys that were refused before were only not the right one, or not from here, and what PAM's modules said just
@@ -298,7 +320,7 @@ impl Sessions {
     /// Takes in that a client of a process didn't greet as it should.
     pub fn note_not_greeted(&mut self, event: &Event<'_>, time: i64) {
         let key = Self::key(event);
-        if key.pid == 0 || self.open.len() >= MAX_SESSIONS && !self.open.contains_key(&key) {
+        if key.pid == 0 || !self.has_room_for(&key, time) {
             return;
         }
         let session = self.open.entry(key).or_default();
@@ -329,6 +351,11 @@ impl Sessions {
     /// Whether nothing waits to be settled.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty() && self.over.is_empty()
+    }
+
+    /// Whether a line waits that is so.
+    pub fn any_held(&self, is_so: impl Fn(&Held) -> bool) -> bool {
+        self.open.values().any(|session| session.held.iter().any(&is_so))
     }
 
     fn key(event: &Event<'_>) -> Key {
@@ -588,7 +615,7 @@ impl From<Saved> for Sessions {
             // When the earliest of theirs was is looked up at once.
             open.insert(key, Session { earliest: i64::MIN, ..session });
         }
-        Self { late: saved.late, open, refused, over: saved.over }
+        Self { late: saved.late, open, refused, over: saved.over, room_made: i64::MIN }
     }
 }
 

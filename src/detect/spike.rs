@@ -280,7 +280,8 @@ impl Detector for Spike {
             for run in self.runs(unusual) {
                 // A run has at least one minute.
                 let (Some(first), Some(last)) = (run.first().map(Unusual::first), run.last()) else { continue };
-                if last.minute.last.saturating_add(self.merge) < safe {
+                // What joins it may have begun earlier in its minute.
+                if last.minute.last.saturating_add(self.merge + 60) < safe {
                     settled.extend(self.finding(status, &run, false));
                 } else {
                     keep_from = keep_from.min(first.div_euclid(60));

@@ -1,7 +1,10 @@
 //! What makes a subject: the fields by which a rule groups events, as a compact key and as words.
 
-use std::hash::{DefaultHasher, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use foldhash::fast::FixedState;
+use smallvec::SmallVec;
 
 use super::episodes::Names;
 use crate::model::untrusted::printable;
@@ -27,10 +30,6 @@ pub fn write_key(by: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> bool {
 
 /// A digest of these fields of an event: they are only compared. None where the event lacks one.
 pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<u64> {
-    hasher(fields, event, key).map(|digest| digest.finish())
-}
-
-fn hasher(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<DefaultHasher> {
     if !write_key(fields, event, key) {
         return None;
     }
@@ -45,13 +44,27 @@ fn hasher(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<Defa
         };
         fields.iter().filter_map(whole).for_each(|text| digest.write(text));
     }
-    Some(digest)
+    Some(digest.finish())
 }
 
 /// A digest of who logs in where: the account, the address, and the host that wrote the line, which a log may not tell. None where
 /// the account or the address isn't told.
 pub fn person(event: &Event<'_>) -> Option<u64> {
-    let mut digest = hasher(&[Field::UserName, Field::SourceIp], event, &mut Vec::with_capacity(64))?;
+    let (user, peer) = (event.user?, event.peer?);
+    let mut digest = FixedState::with_seed(0).build_hasher();
+    match peer {
+        Peer::Ip(IpAddr::V4(ip)) => digest.write_u32(ip.to_bits()),
+        Peer::Ip(IpAddr::V6(ip)) => digest.write_u128(ip.to_bits()),
+        Peer::Name(name) => digest.write(name),
+    }
+    if user.is_ascii() {
+        let mut user = SmallVec::<[u8; 64]>::from_slice(user);
+        user.make_ascii_lowercase();
+        digest.write(&user);
+    } else {
+        digest.write(printable(user).to_lowercase().as_bytes());
+    }
+    digest.write_usize(user.len());
     digest.write(event.host);
     Some(digest.finish())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::episode::Episode;
-use super::tries::Try;
+use super::tries::{MANY, MANY_OF_OFFICE, SOON, Try};
 use super::window::Window;
 use super::{KeptLine, Sighting};
 use crate::model::untrusted::printable;
@@ -24,10 +24,8 @@ const FEW_EVENTS: usize = 8;
 const MANY_EVENTS: usize = 1 << 15;
 const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 
-/// From how many successes of one subject on most are let go of, whenever there are twice as many, and how many are remembered of which
-/// only the time is.
-const MANY_SUCCESSES: usize = 128;
-const MAX_LOGINS: usize = 10_000;
+/// How many successes of one subject are remembered before the older half of them is let go of.
+const MAX_SUCCESSES: usize = 10_000;
 
 /// Of how many successes of a subject without failures the lines are kept.
 const SHOWN_SUCCESSES: usize = 8;
@@ -70,6 +68,11 @@ pub enum Measure {
 }
 
 impl Limits {
+    /// How long after its last event nothing can change an episode any more.
+    fn open_for(&self) -> i64 {
+        self.merge.max(SOON)
+    }
+
     /// Whether the events of one line are enough.
     pub fn is_reached_by(&self, single: &Single) -> bool {
         let size = if self.measure == Measure::Events { single.told.times } else { 1 };
@@ -153,7 +156,7 @@ impl Single {
 
     /// From when on no event can join it.
     pub fn due(&self, limits: Limits) -> i64 {
-        self.told.time.saturating_add(limits.merge)
+        self.told.time.saturating_add(limits.open_for())
     }
 }
 
@@ -208,8 +211,8 @@ impl Track {
         // That a web server let somebody in is but inferred, and excuses nothing.
         let is_sure = sighting.event.is_none_or(|event| event.action != Action::LetIn);
         if told.who != 0 && is_sure {
-            if self.logins.len() >= MAX_LOGINS {
-                self.logins.drain(..MAX_LOGINS / 2);
+            if self.logins.len() >= MAX_SUCCESSES {
+                self.logins.drain(..MAX_SUCCESSES / 2);
             }
             let login = (told.time, told.who);
             self.logins.insert(self.logins.partition_point(|known| *known < login), login);
@@ -217,7 +220,7 @@ impl Track {
         if limits.success == Meaning::Mistakes {
             return;
         }
-        if self.successes.len() >= MANY_SUCCESSES && self.successes.len().is_power_of_two() {
+        if self.successes.len() >= MAX_SUCCESSES && self.successes.len().is_multiple_of(MAX_SUCCESSES / 2) {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
@@ -236,7 +239,9 @@ impl Track {
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
-                self.episodes[index].add(told, limits, sighting);
+                // Where nobody gets in nothing speaks for mistakes.
+                let most = if self.logins.is_empty() { MANY } else { MANY_OF_OFFICE };
+                self.episodes[index].add(told, limits, sighting, most);
                 self.join_neighbours(index, limits);
             }
             None => self.begin_episode(Single::of(told, limits, sighting), limits),
@@ -310,7 +315,7 @@ impl Track {
         self.forget_before(safe, limits);
         let Self { episodes, successes, logins, .. } = self;
         episodes.retain(|episode| {
-            let open = episode.last.saturating_add(limits.merge) >= safe;
+            let open = episode.last.saturating_add(limits.open_for()) >= safe;
             if !open {
                 ended(episode, Successes { successes, logins });
             }
@@ -347,9 +352,9 @@ impl Track {
     }
 
     /// When no event before this time will come, an episode is over, or nothing is left where there is none.
-    pub fn due(&self, Limits { window, merge, .. }: Limits) -> i64 {
-        let first = self.episodes.first().map(|episode| episode.last.saturating_add(merge));
-        first.or_else(|| Some(self.last_success()?.saturating_add(window))).unwrap_or(i64::MIN)
+    pub fn due(&self, limits: Limits) -> i64 {
+        let first = self.episodes.first().map(|episode| episode.last.saturating_add(limits.open_for()));
+        first.or_else(|| Some(self.last_success()?.saturating_add(limits.window))).unwrap_or(i64::MIN)
     }
 
     /// Lets go of what shares a window with no event from `safe` on. Late events are kept until the next time, because there may be
@@ -417,7 +422,7 @@ impl Track {
         let found = self.episodes.iter().filter_map(|episode| episode.is_found(known, limits)?.1);
         let breaches: Vec<usize> =
             found.filter_map(|one| known.successes.iter().position(|known| std::ptr::eq(known, one))).collect();
-        let (mut index, older) = (0, known.successes.len() - MANY_SUCCESSES / 2);
+        let (mut index, older) = (0, known.successes.len() - MAX_SUCCESSES / 2);
         self.successes.retain(|_| {
             index += 1;
             index > older || breaches.contains(&(index - 1))

@@ -1,8 +1,6 @@
 //! Which failures were mistakes. People behind one address, as those of an office, mistype a few times and are then in; who guesses
 //! fails for many accounts, or often.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -10,12 +8,17 @@ use super::Sighting;
 use super::track::Limits;
 use super::window::Window;
 
-/// From how many failures on nothing is told of which were mistakes: so many are no office.
-const MANY: usize = 64;
+/// From how many failures on nothing is told of which were mistakes, where nobody got in so far, and where somebody did: an episode may
+/// last all week.
+pub const MANY: usize = 64;
+pub const MANY_OF_OFFICE: usize = 512;
+
+/// How many of those who failed are remembered of more.
+const MOST_WHOS: usize = 256;
 
 /// How many failures before a login are mistakes, as many as sshd lets people try, and how long before it the last of them is, in seconds.
 const MISTAKES: u32 = 3;
-const SOON: i64 = 10 * 60;
+pub const SOON: i64 = 10 * 60;
 
 /// How many have to get in after mistakes: one alone may have guessed right.
 const PEOPLE: usize = 2;
@@ -26,8 +29,8 @@ const PEOPLE: usize = 2;
 pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
-    /// So many that it doesn't matter, of some of these, in order; or not known, as in what an older version stored.
-    Many(Box<[u64]>),
+    /// So many that it doesn't matter, of these, in order: of very many those with the smallest digests, whatever came first.
+    Many(Vec<u64>),
 }
 
 /// As stored.
@@ -35,7 +38,7 @@ pub enum Tries {
 #[serde(untagged)]
 enum Saved {
     Few(Vec<Try>),
-    Many { many: Box<[u64]> },
+    Many { many: Vec<u64> },
     Unknown(()),
 }
 
@@ -54,6 +57,9 @@ pub struct Try {
     /// Whether it was a guess ([`crate::model::event::Shape::is_guess`]). Others are stored as of no times.
     pub is_guess: bool,
 }
+
+/// A guess of which no more is known.
+const GUESS: Try = Try { who: 0, time: 0, times: 1, value: 0, is_guess: true };
 
 impl Try {
     /// The same, told who it was, where that is asked for: most are of subjects that failed so often that it isn't.
@@ -75,37 +81,45 @@ pub enum Guesses {
     OfAll(Option<i64>),
 }
 
+/// Remembers who guessed.
+fn take_in(whos: &mut Vec<u64>, one: &Try) {
+    let is_one = one.is_guess && one.who != 0 && whos.get(MOST_WHOS - 1).is_none_or(|last| *last > one.who);
+    if is_one && let Err(at) = whos.binary_search(&one.who) {
+        whos.truncate(MOST_WHOS - 1);
+        whos.insert(at, one.who);
+    }
+}
+
 impl Tries {
     /// These.
     pub fn of(one: Try) -> Self {
         Self::Few([one].into_iter().collect())
     }
 
-    /// Takes further ones in. That there were such that were no guesses is all that has to be known of these.
-    pub fn add(&mut self, one: Try) {
+    /// Takes a further one in, of `most` that may be few. That there were such that were no guesses is all that has to be known of these.
+    pub fn add(&mut self, one: Try, most: usize) {
         match self {
             Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
-            Self::Few(tries) if tries.len() < MANY => tries.push(one),
-            Self::Few(tries) => {
-                let guesses = tries.iter().chain([&one]).filter(|one| one.is_guess);
-                *self = Self::many(guesses.map(|one| one.who));
-            }
-            Self::Many(_) => {}
+            Self::Few(tries) if tries.len() < most => tries.push(one),
+            Self::Few(tries) => *self = Self::many(tries.iter().chain([&one])),
+            Self::Many(whos) => take_in(whos, &one),
         }
     }
 
-    fn many(whos: impl Iterator<Item = u64>) -> Self {
-        Self::Many(whos.filter(|who| *who != 0).collect::<BTreeSet<_>>().into_iter().take(MANY).collect())
+    fn many<'t>(tries: impl Iterator<Item = &'t Try>) -> Self {
+        let mut whos = Vec::new();
+        tries.for_each(|one| take_in(&mut whos, one));
+        Self::Many(whos)
     }
 
     /// Takes those of a later time in.
     pub fn join(&mut self, later: Self) {
-        match (&*self, later) {
-            (_, Self::Few(tries)) => tries.into_iter().for_each(|one| self.add(one)),
-            (Self::Few(tries), Self::Many(whos)) => {
-                *self = Self::many(tries.iter().map(|one| one.who).chain(whos.iter().copied()));
-            }
-            (Self::Many(known), Self::Many(whos)) => *self = Self::many(known.iter().chain(&whos).copied()),
+        if let (Self::Few(tries), Self::Many(_)) = (&*self, &later) {
+            *self = Self::many(tries.iter());
+        }
+        match later {
+            Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one, MANY_OF_OFFICE)),
+            Self::Many(whos) => whos.into_iter().for_each(|who| self.add(Try { who, ..GUESS }, 0)),
         }
     }
 
@@ -154,7 +168,7 @@ impl Tries {
         tries.iter().any(|one| one.is_guess && (0..=seconds).contains(&time.saturating_sub(one.time)))
     }
 
-    /// Whether somebody is known to have failed, of many among the first.
+    /// Whether somebody is known to have failed.
     pub fn are_of(&self, who: u64) -> bool {
         match self {
             Self::Few(tries) => who != 0 && tries.iter().any(|one| one.is_guess && one.who == who),
@@ -203,7 +217,7 @@ fn enough(guesses: &[Try], limits: Limits) -> Option<i64> {
 impl Default for Tries {
     /// Not known.
     fn default() -> Self {
-        Self::Many(Box::default())
+        Self::Many(Vec::new())
     }
 }
 

@@ -81,7 +81,8 @@ impl JobKind for ScanSpec {
         let found = collect(self, context, &mut state.streams, &mut notes, &mut problems)?;
         let listens = self.rules.iter().filter_map(|name| context.config.rules.get(name)).any(Rule::notices_silence);
         let now = context.at.timestamp();
-        let is_settled = !state.streams.values().any(|stream| stream.state.is_left_open(now));
+        let mut streams = state.streams.values().map(|stream| &stream.state);
+        let is_settled = !streams.any(|stream| stream.is_left_open(now) || stream.has_news(now));
         let (counts, outcome) = if found.works.is_empty() && is_settled && !first_scan && !listens {
             let outcome = context.store.record_idle_scan(
                 context.run,

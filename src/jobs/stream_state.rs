@@ -93,4 +93,9 @@ impl StreamState {
     pub fn is_left_open(&self, now: i64) -> bool {
         !self.sessions.is_empty() && !self.is_active(now)
     }
+
+    /// Whether something waits that the run which read it last did not tell of, and one at `now` would.
+    pub fn has_news(&self, now: i64) -> bool {
+        self.sessions.any_held(|held| held.may_be_let_in(self.active) && !held.may_be_let_in(now))
+    }
 }

@@ -172,6 +172,10 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
         let same = |path: &Path, position: &Position| {
             file.rotated && begins_with(&file.head, position) && same_text(path, file.path)
         };
+        // A short one that was copied and not truncated yet.
+        let is_short = file.rotated && (1..HEAD).contains(&file.head.len());
+        let is_all_of =
+            |plan: &Plan| is_short && found.iter().any(|other| *other.path == *plan.path && other.head == file.head);
         // Of several copies the one that was read furthest, or may be read furthest, tells what is known.
         let known =
             settled.iter().filter(|(path, position)| same(path, position)).max_by_key(|(_, known)| known.offset);
@@ -179,7 +183,7 @@ pub fn plan(stream: &Stream, cursor: &mut Cursor, notes: &mut Vec<String>) -> Ve
             plans.push(planned(file, as_far_as(position, file.identity)));
         } else if let Some(plan) = plans
             .iter_mut()
-            .filter(|plan| plan.may_have_copies() && same(&plan.path, &plan.position))
+            .filter(|plan| is_all_of(plan) || plan.may_have_copies() && same(&plan.path, &plan.position))
             .max_by_key(|plan| plan.position.offset)
         {
             plan.twins.push(file.identity);

@@ -897,6 +897,25 @@ fn copies_beside_a_live_log_that_is_read_for_the_first_time_are_not_read_twice()
 }
 
 #[test]
+fn a_short_log_that_was_copied_and_not_truncated_yet_is_read_once() {
+    let bed = bed();
+    bed.file("log/auth.log.1", &many(0..6)).file("log/auth.log", &many(0..6));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [6]);
+    std::fs::File::options().write(true).open(bed.path("log/auth.log")).unwrap().set_len(0).unwrap();
+    append(&bed, "auth.log", &many(20..22));
+    for _ in 0..2 {
+        bed.run_job("scan", AT);
+        assert_eq!(counts(&bed), [8]);
+    }
+    // One that only begins alike is another one.
+    let bed = self::bed();
+    bed.file("log/auth.log.1", &many(0..7)).file("log/auth.log", &(many(0..1) + &many(9..10)));
+    bed.run_job("scan", AT);
+    assert_eq!(counts(&bed), [9]);
+}
+
+#[test]
 fn a_changed_rule_shrinks_no_finding_and_tells_of_a_break_in_once() {
     let bed = bed();
     grow(&bed, "auth.log", &many(0..50));

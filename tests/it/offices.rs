@@ -51,6 +51,85 @@ fn an_office_where_many_mistype_is_no_break_in_and_no_spraying() {
 }
 
 #[test]
+fn an_office_that_mistypes_every_morning_is_one_at_the_end_of_the_week() {
+    let day = |day: u32| {
+        (0..13)
+            .map(move |n| mistyped(n * 60, 1, &format!("u{n}"), OFFICE).replace("Nov 20", &format!("Nov {}", 16 + day)))
+    };
+    let found = found(&(0..5).flat_map(day).collect::<String>());
+    assert_eq!(short(&found), [("failed-logins", "high", None)]);
+    assert!(found[0].3.starts_with("13 accounts got in"), "{found:?}");
+}
+
+#[test]
+fn of_very_many_names_that_one_is_told_that_was_guessed_at_whatever_came_first() {
+    let names =
+        |from: u32| (0..70).map(move |n| line(from + n, "Failed", &format!("v{n}"), OFFICE)).collect::<String>();
+    let zed: String = (0..10).map(|n| line(200 + n, "Failed", "zed", OFFICE)).collect();
+    let logins = line(290, "Accepted", "carol", OFFICE) + &line(300, "Accepted", "zed", OFFICE);
+    for text in [names(0) + &zed + &logins, zed.clone() + &names(210) + &logins] {
+        let rules = found(&text);
+        assert!(short(&rules).contains(&("failed-logins", "critical", Some("zed"))), "{rules:?}");
+    }
+}
+
+#[test]
+fn a_break_in_is_one_however_many_logins_follow_before_its_failures_are_settled() {
+    // PAM's lines wait until their sessions are over.
+    let pam = "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost";
+    let failed = |n: u32| format!("Nov 20 08:00:{n:02} web1 sshd[{n}]: {pam}={OFFICE}  user=zed\n");
+    let after: String = (0..400).map(|n| line(70 + n, "Accepted", "dave", OFFICE)).collect();
+    let rules = found(&((0..6).map(failed).collect::<String>() + &line(60, "Accepted", "zed", OFFICE) + &after));
+    assert!(short(&rules).contains(&("failed-logins", "critical", Some("zed"))), "{rules:?}");
+}
+
+#[test]
+fn keys_that_were_refused_are_no_guesses_where_only_a_web_server_lets_somebody_in() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    let key = |n: u32| {
+        format!(
+            "2026-11-20T05:28:0{n}Z web1 sshd[{n}]: Failed publickey for bob from 192.0.2.9 port {n} ssh2: RSA SHA256:x\n"
+        )
+    };
+    let request = |second: u32, status: u16| {
+        format!("192.0.2.9 - bob [20/Nov/2026:05:30:{second:02} +0000] \"GET /x HTTP/1.1\" {status} 5\n")
+    };
+    bed.file("log/auth.log", &(1..5).map(key).collect::<String>());
+    bed.file("log/access.log", &(request(1, 401) + &request(9, 200)));
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    let found = bed.json(&["findings"]);
+    assert_eq!((&found[0]["count"], &found[0]["breach"]), (&5.into(), &Value::Null), "{found}");
+    // That they were refused for good is told by the first run that knows, also if nothing was written since.
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    bed.file("auth.log", &(1..7).map(key).collect::<String>());
+    for (at, count) in [("05:30", 0), ("05:37", 0), ("05:45", 1), ("06:00", 1)] {
+        bed.run_job("scan", &format!("2026-11-20T{at}:00Z"));
+        assert_eq!(bed.json(&["findings"]).as_array().unwrap().len(), count, "{at}");
+    }
+}
+
+#[test]
+fn very_many_attempts_at_once_count_once_each() {
+    // 40 a second for ten minutes, none of them often enough for a finding.
+    let attempt = |n: u32| {
+        let (second, ip) = (n / 40, std::net::Ipv4Addr::from(0x0a00_0000 + n / 4));
+        let at = format!("Nov 20 08:{:02}:{:02} web1 sshd[{n}]:", second / 60, second % 60);
+        format!(
+            "{at} Invalid user u{n} from {ip} port 1\n{at} Failed password for invalid user u{n} from {ip} port 1 ssh2\n"
+        )
+    };
+    let bed = TestBed::new();
+    bed.file("auth.log", &(1..24_000).map(attempt).collect::<String>());
+    let scanned = bed.json(&["scan", bed.path("auth.log").to_str().unwrap()]);
+    assert_eq!(scanned["failed_logins"], 23_999);
+    assert_eq!(scanned["findings"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn one_of_the_office_who_still_fails_is_no_guesser_and_a_guesser_there_is_one() {
     let one_more =
         |times: u32| office() + &(0..times).map(|n| line(1300 + n, "Failed", "gustav", OFFICE)).collect::<String>();

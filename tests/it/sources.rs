@@ -86,9 +86,10 @@ fn what_a_failed_login_is_to_a_web_server_is_said_by_its_source() {
 
 #[test]
 fn logs_of_several_hosts_are_told_apart_by_their_paths() {
-    let text = |n: u32| (0..n).map(|n| request(n, "192.0.2.1", "-", "GET /", 401)).collect::<String>();
+    let lines = |n: std::ops::Range<u32>| n.map(|n| request(n, "192.0.2.1", "-", "GET /", 401)).collect::<String>();
+    let text = |n: u32| lines(0..n);
     let bed = bed("host_pattern = '/log/([^/]+)/'\n", "[\"host.name\", \"source.ip\"]", &text(4));
-    bed.file("log/web2/access.log", &text(3)).file("log/web2/access.log.1", &text(3));
+    bed.file("log/web2/access.log", &lines(3..6)).file("log/web2/access.log.1", &text(3));
     assert_eq!(found(&bed), ["host web2, 192.0.2.1 6"]);
     bed.file("log/web1/access.log", &text(5));
     assert_eq!(found(&bed), ["host web1, 192.0.2.1 5", "host web2, 192.0.2.1 6"]);
