@@ -86,7 +86,7 @@ impl Episode {
         self.reached.is_some_and(|reached| reached <= time)
     }
 
-    /// Takes in the next one, to which no long pause is left.
+    /// Takes in the next one, once a line lies between that leaves no long pause.
     pub fn join(&mut self, later: Self) {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
@@ -114,7 +114,7 @@ impl Episode {
         let span = |since| since..=self.last.saturating_add(limits.window);
         let follows =
             |time| since.is_some_and(|since| span(since).contains(&time)) && self.tries.any_before(time, limits.window);
-        // Others may get in behind the same address: who failed before is rather the one that was guessed at.
+        // Others may log in behind the same address: an account that failed before is more likely the one that was guessed.
         let until = self.last.saturating_add(limits.window);
         let early = known.successes.partition_point(|success| success.breach.time < self.first);
         let followed = known.successes[early..]

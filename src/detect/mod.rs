@@ -56,7 +56,7 @@ pub struct Sighting<'a> {
     pub time: i64,
     /// What the parser made of it; none where no parser understood it.
     pub event: Option<Event<'a>>,
-    /// How many failed logins it settles; 0 for a line that repeats what another line told.
+    /// How many failed logins are counted at this line; 0 where another line of the attempt counts.
     pub failures: u32,
     /// Whether triage calls it urgent.
     pub urgent: bool,
@@ -98,7 +98,7 @@ impl Sighting<'_> {
     }
 }
 
-/// The same findings for the same events in the same order, which a table doesn't have.
+/// Findings in an order of their own, because a table gives them in any.
 fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|a, b| (a.first, &a.subject).cmp(&(b.first, &b.subject)));
     findings
@@ -117,8 +117,7 @@ pub enum Looks<'a> {
 
 /// The running state of one rule.
 pub trait Detector: Send {
-    /// Takes lines into account; tells in `found`, which has a place for each, which of them are what the rule looks for by
-    /// its text.
+    /// Counts these lines; sets `found[i]` where line `i` holds the text that the rule looks for.
     fn observe(&mut self, sightings: &[&Sighting<'_>], found: &mut [bool]);
 
     /// Which lines it has to be shown besides those whose events it counts ([`Rule::counts`]).
@@ -126,7 +125,7 @@ pub trait Detector: Send {
         Looks::Events
     }
 
-    /// Learns when there were requests that the rule is about, whatever their answers, before those of them are shown that it counts.
+    /// Learns the times of all requests that the rule is about, before it is given those that it counts.
     fn hear_requests(&mut self, _times: &[i64]) {}
 
     /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC.
@@ -146,8 +145,7 @@ pub trait Detector: Send {
     /// Everything found that is not settled for good, with what is known by now.
     fn findings(&mut self) -> Vec<Finding>;
 
-    /// Forgets what can't change any more once no event before `horizon` will come, and returns
-    /// the findings that are thereby settled.
+    /// No event before `horizon` will come: forgets what can't change any more and returns the findings that are final thereby.
     fn settle(&mut self, horizon: i64) -> Vec<Finding>;
 
     /// How many events, or subjects where it looks for new ones, were dropped because there were too many.
@@ -185,8 +183,8 @@ pub fn detector(rule: &Rule, zone: Tz) -> Box<dyn Detector> {
     }
 }
 
-/// A stored detector state belongs to a rule as it was, with hours and weekdays of this zone; after a change of what it depends on it is
-/// not taken up. What was usual, or known, or when a source wrote, took weeks to learn, and doesn't depend on the limits.
+/// What a stored state depends on: where that is another one, the state is not taken up. What was usual, or known, or when a source wrote,
+/// took weeks to learn, and doesn't depend on the limits.
 pub fn fingerprint(rule: &Rule, zone: Tz) -> String {
     let Rule { kind, merge, only, allow, .. } = rule;
     match kind {
@@ -200,22 +198,13 @@ pub fn fingerprint(rule: &Rule, zone: Tz) -> String {
     }
 }
 
-/// Whether what a rule of this fingerprint knew is what this one knows: also where more is let alone since, of which it then knows too much,
-/// but not where less is.
+/// Whether a stored state may be gone on from: also where the rule allows more than it did, of which the state then knows too much, but not
+/// where it allows less.
 pub fn goes_on(stored: &str, rule: &Rule, zone: Tz) -> bool {
     let fingerprint = fingerprint(rule, zone);
     let (mut known, mut now) = (stored.split('\n'), fingerprint.split('\n'));
     let same = known.next() == now.next();
-    same && known.all(|allowed| now.clone().any(|known| known == allowed)) || stored == former_fingerprint(rule)
-}
-
-/// As it was stored until November 2026, when it held the limits, too.
-fn former_fingerprint(Rule { kind, merge, only, allow, .. }: &Rule) -> String {
-    let kind = match kind {
-        RuleKind::Spike { statuses, threshold, .. } => format!("spike {statuses:?} {threshold}"),
-        kind => format!("{kind:?}"),
-    };
-    format!("{kind} merge={merge:?} only={only:?} allow={allow:?}")
+    same && known.all(|allowed| now.clone().any(|known| known == allowed))
 }
 
 #[cfg(test)]
@@ -228,7 +217,6 @@ mod tests {
         let zone = chrono_tz::Europe::Berlin;
         for rule in shipped_rules() {
             assert!(goes_on(&fingerprint(&rule, zone), &rule, zone), "{}", rule.name);
-            assert!(goes_on(&former_fingerprint(&rule), &rule, zone), "{}", rule.name);
             let changed = Rule { merge: rule.merge * 2, ..rule.clone() };
             let learns = matches!(rule.kind, RuleKind::Spike { .. } | RuleKind::New { .. } | RuleKind::Silent { .. });
             assert_eq!(goes_on(&fingerprint(&rule, zone), &changed, zone), learns, "{}", rule.name);

@@ -480,14 +480,8 @@ impl Session {
     /// Takes out what sshd told last of so many attempts from there that PAM refused: of an account that there is it tells of each what PAM
     /// said, and of the last ones as well that they failed.
     fn forget_told(&mut self, ip: Option<IpAddr>, times: u32, time: i64) {
-        let mut left = times;
-        for held in self.held.iter_mut().rev() {
-            if held.shape == Shape::PamTold && is_same(held.ip(), ip) && time.saturating_sub(held.time) <= CHILD {
-                let told = held.times.min(left);
-                (held.times, left) = (held.times - told, left - told);
-            }
-        }
-        self.held.retain(|held| held.times > 0);
+        let is_lately = |held: &Held| time.saturating_sub(held.time) <= CHILD;
+        self.take_off(times, |held| held.shape == Shape::PamTold && is_same(held.ip(), ip) && is_lately(held));
     }
 
     /// Takes out what PAM said last of an attempt on this event's account, so many seconds before at most; says whether there was such.
@@ -503,12 +497,16 @@ impl Session {
 
     /// Takes out what PAM said last of so many attempts within a call of a program; tells of how many it hadn't.
     fn take_over(&mut self, times: u32, time: i64, is_its: impl Fn(&Held) -> bool) -> u32 {
+        let is_lately = |held: &Held| (0..=SESSION).contains(&time.saturating_sub(held.time));
+        self.take_off(times, |held| strength(held.shape) == Shape::Pam && is_its(held) && is_lately(held))
+    }
+
+    /// Takes so many failures off these lines, the last ones first; tells how many are left.
+    fn take_off(&mut self, times: u32, is_its: impl Fn(&Held) -> bool) -> u32 {
         let mut left = times;
-        for held in self.held.iter_mut().rev().filter(|held| strength(held.shape) == Shape::Pam && is_its(held)) {
-            if (0..=SESSION).contains(&time.saturating_sub(held.time)) {
-                let told = held.times.min(left);
-                (held.times, left) = (held.times - told, left - told);
-            }
+        for held in self.held.iter_mut().rev().filter(|held| is_its(held)) {
+            let told = held.times.min(left);
+            (held.times, left) = (held.times - told, left - told);
         }
         self.held.retain(|held| held.times > 0);
         left

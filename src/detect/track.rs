@@ -13,11 +13,11 @@ use super::{KeptLine, Sighting};
 use crate::model::untrusted::printable;
 use crate::model::{Action, Breach, Field, Rule, RuleKind};
 
-/// How many episodes of one subject are kept in which nothing was reached: an hour apart, nearly three months, of which a scan that reads
-/// one log after the other may not yet know whether they are over.
+/// How many episodes below the threshold are kept of one subject. Where they lie an hour apart these are nearly three months, and a scan that
+/// reads one log after the other may not yet know whether they are over.
 const MAX_EPISODES: usize = 2000;
 
-/// From how many events of one subject on it is looked for those that matter no more.
+/// From so many events of one subject on those that matter no more are let go of.
 const FEW_EVENTS: usize = 8;
 
 /// From how many on older ones are let go while a scan still reads, and how late lines may then come, in seconds.
@@ -108,7 +108,7 @@ pub struct Single {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[repr(C)]
 pub struct Track {
-    /// Before when nothing had to be waited for when something was last let go of.
+    /// Before which time no event was waited for when events were last let go of.
     #[serde(skip, default = "never")]
     forgot: i64,
     /// Whether there were events since it was evaluated.
@@ -351,7 +351,7 @@ impl Track {
         self.episodes.iter().any(|episode| episode.is_found(self.successes(), limits).is_some())
     }
 
-    /// When no event before this time will come, an episode is over, or nothing is left where there is none.
+    /// Once no event before this time will come, its first episode is over, or nothing is left of it where it has none.
     pub fn due(&self, limits: Limits) -> i64 {
         let first = self.episodes.first().map(|episode| episode.last.saturating_add(limits.open_for()));
         first.or_else(|| Some(self.last_success()?.saturating_add(limits.window))).unwrap_or(i64::MIN)

@@ -42,7 +42,7 @@ enum Saved {
     Unknown(()),
 }
 
-/// Failures that one line tells of.
+/// What one line adds to a subject: so many events, mostly failures, or a login where they are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(from = "(u64, i64, u32, u64)", into = "(u64, i64, u32, u64)")]
 pub struct Try {

@@ -92,7 +92,7 @@ impl Alert<'_> {
                 let since = self.since.with_timezone(&self.config.zone).format("%a %-d %b %H:%M");
                 format!(
                     " {} since {since} {} held back: there is no more than one mail an hour for each rule, and none in quiet hours.",
-                    capital(&alerts(n)),
+                    alerts(n),
                     if n == 1 { "was" } else { "were" }
                 )
             }
@@ -149,9 +149,4 @@ fn things(n: usize) -> String {
 
 fn alerts(n: usize) -> String {
     super::counted(n, "alert")
-}
-
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

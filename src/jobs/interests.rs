@@ -48,7 +48,7 @@ impl Interests {
                 }
             }
             for (place, category) in interests.urgent.iter_mut().zip(CATEGORIES) {
-                if rule.counts_urgent() && rule.counts(&Event::plain(None, category), 0, true) {
+                if rule.counts(&Event::plain(None, category), 0, true) {
                     *place |= Self::bit(index);
                 }
             }

@@ -62,8 +62,6 @@ pub struct Scanner {
     settled_at: u64,
     /// What was settled for good while that one is read.
     settled: Vec<Finding>,
-    /// Room for lines whose session is over.
-    over: Vec<Held>,
 }
 
 /// What goes on record of each hour.
@@ -148,7 +146,6 @@ impl Scanner {
             is_last: false,
             settled_at: 0,
             settled: Vec::new(),
-            over: Vec::new(),
         }
     }
 
@@ -244,7 +241,7 @@ impl Scanner {
             self.count(input.source, &facts);
             self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
             self.tell_of_requests(&facts, |index| chunk.event(index));
-            let found = self.show_rules(&mut sightings);
+            let found = self.show(&sightings, true);
             self.show_events(&let_in);
             if let Some(told) = &mut told {
                 sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
@@ -305,20 +302,17 @@ impl Scanner {
         }
     }
 
-    /// Shows lines to the rules that may count them; tells which of them are what a rule looks for by its text.
-    fn show_rules(&mut self, sightings: &mut [Sighting<'_>]) -> [bool; TOGETHER] {
+    /// Shows lines to the rules that may count them, and `by_text` to those that look for a text of theirs; tells which are what these look
+    /// for.
+    fn show(&mut self, sightings: &[Sighting<'_>], by_text: bool) -> [bool; TOGETHER] {
         let (mut found, mut interests) = ([false; TOGETHER], [0; TOGETHER]);
-        for (interests, sighting) in interests.iter_mut().zip(sightings.iter_mut()) {
-            if sighting.event.is_none() && sighting.urgent {
-                // What is urgent without being understood counts as that.
-                sighting.event = Some(Event::plain(Some(sighting.time), Category::Unknown));
-            }
+        for (interests, sighting) in interests.iter_mut().zip(sightings) {
             *interests = self.interests.of(&Facts::of(sighting));
         }
         let exempted = self.exempted(sightings);
         let all = interests.iter().fold(0, |all, one| all | one);
-        for (number, (rule, looks)) in self.rules.iter_mut().zip(self.texts.found().iter().copied()).enumerate() {
-            let bit = Interests::bit(number);
+        for (number, (rule, holds_text)) in self.rules.iter_mut().zip(self.texts.found()).enumerate() {
+            let (looks, bit) = (by_text && *holds_text, Interests::bit(number));
             if !looks && all & bit == 0 {
                 continue;
             }
@@ -355,6 +349,8 @@ impl Scanner {
             // Where there are such texts, all lines are looked at whole.
             if let (Some(sighting), Some(facts)) = (sightings.get_mut(line), facts.get_mut(line)) {
                 (sighting.urgent, facts.urgent) = (true, true);
+                // What is urgent without being understood counts as that.
+                sighting.event.get_or_insert_with(|| Event::plain(Some(sighting.time), Category::Unknown));
             }
         }
     }
@@ -417,11 +413,9 @@ impl Scanner {
         let now = stream.latest().map_or(i64::MIN, |latest| latest.min(self.now));
         stream.request_hosts.forget(now);
         stream.web_failures.forget(now);
-        let mut over = std::mem::take(&mut self.over);
+        let mut over = Vec::new();
         stream.sessions.settle(now, &mut over);
         self.held(source, &over, false);
-        over.clear();
-        self.over = over;
     }
 
     /// How far a stream has come. A stamp ahead of the run is a clock gone wrong.
@@ -541,17 +535,7 @@ impl Scanner {
     /// Shows rules what happened besides what their lines tell by themselves. Rules that look at lines have seen these when they were read.
     fn show_events(&mut self, sightings: &[Sighting<'_>]) {
         for sightings in sightings.chunks(TOGETHER) {
-            let exempted = self.exempted(sightings);
-            let interests: SmallVec<[u64; TOGETHER]> =
-                sightings.iter().map(|sighting| self.interests.of(&Facts::of(sighting))).collect();
-            let all = interests.iter().fold(0, |all, one| all | one);
-            for (number, rule) in self.rules.iter_mut().enumerate() {
-                let bit = Interests::bit(number);
-                if all & bit != 0 {
-                    let may = |index: usize| interests[index] & bit != 0 && !exempted[index];
-                    rule.observe(sightings, may, false, &mut [false; TOGETHER]);
-                }
-            }
+            self.show(sightings, false);
         }
     }
 

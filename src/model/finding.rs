@@ -113,7 +113,8 @@ pub struct Finding {
     pub last: i64,
     /// The event with which the threshold was first met.
     pub reached: i64,
-    /// The first success that followed; only for rules that count failed logins by address.
+    /// The success that followed, the first by an account that had failed or else the first; only for sequences and for rules that count
+    /// failed logins by address.
     pub breach: Option<Breach>,
     /// What makes it unusual, in words for people; none where the count says it all.
     pub note: Option<String>,

@@ -90,17 +90,6 @@ impl Rule {
         }
     }
 
-    /// Whether what it counts depends on triage.
-    pub fn counts_urgent(&self) -> bool {
-        match &self.kind {
-            RuleKind::Count { of, .. }
-            | RuleKind::Sequence { of, .. }
-            | RuleKind::Distinct { of, .. }
-            | RuleKind::New { of, .. } => matches!(of, Selection::Urgent(_)),
-            _ => false,
-        }
-    }
-
     /// Whether successful logins are what it counts, and not only what it takes in besides.
     pub fn is_about_logins(&self) -> bool {
         match &self.kind {
