@@ -72,8 +72,8 @@ pub fn person(event: &Event<'_>) -> Option<u64> {
 fn push_ip(key: &mut Vec<u8>, ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => {
-            key.push(b'4');
-            key.extend_from_slice(&ip.octets());
+            let [a, b, c, d] = ip.octets();
+            key.extend_from_slice(&[b'4', a, b, c, d]);
         }
         IpAddr::V6(ip) => {
             key.push(b'6');
@@ -117,15 +117,14 @@ const LONGEST: usize = 255;
 /// What is printed is what is compared, so that a subject is the same after it was stored.
 fn push_text(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> bool {
     let text = &text[..text.len().min(LONGEST)];
-    key.push(tag);
     if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
-        key.push(text.len() as u8);
+        key.extend_from_slice(&[tag, text.len() as u8]);
         key.extend_from_slice(text);
         return true;
     }
     let text = printable(text);
     let end = text.floor_char_boundary(LONGEST);
-    key.push(end as u8);
+    key.extend_from_slice(&[tag, end as u8]);
     key.extend_from_slice(&text.as_bytes()[..end]);
     true
 }
