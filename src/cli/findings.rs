@@ -247,9 +247,9 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     fields.push(("found by", format!("{} (run {})", found.job, found.run)));
     let told = match found.alerted.map(stamp) {
         None => "nobody yet".to_owned(),
-        Some(at) if waits => format!(
-            "not yet what was found by {at}: there is no more than one mail an hour for each rule, and none in quiet hours"
-        ),
+        Some(at) if waits => {
+            format!("{at}, but not by all channels yet: mails are one an hour for each rule, and none in quiet hours")
+        }
         Some(at) => at,
     };
     fields.push(("told", told));

@@ -67,11 +67,14 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
 /// When a job runs, in plain English.
 pub fn when(job: &Job) -> String {
     let after = || job.after.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(" and ");
+    let follows = matches!(&job.work, Work::Scan(scan) if scan.follow);
     match &job.schedule {
         _ if !job.enabled => "disabled".to_owned(),
         Some(schedule) => schedule.explain(),
-        None if !job.after.is_empty() => format!("after {}", after()),
-        None if matches!(&job.work, Work::Scan(scan) if scan.follow) => "whenever its logs grow".to_owned(),
+        None if !job.after.is_empty() => {
+            format!("after {}{}", after(), if follows { ", and whenever its logs grow" } else { "" })
+        }
+        None if follows => "whenever its logs grow".to_owned(),
         None => "only by hand".to_owned(),
     }
 }

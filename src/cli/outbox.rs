@@ -74,8 +74,9 @@ fn list(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     if pending > 0 {
         let things = crate::jobs::counted(pending, "thing");
-        let findings: Vec<String> = findings.iter().map(i64::to_string).collect();
-        let findings = if findings.is_empty() { String::new() } else { format!(": findings {}", findings.join(", ")) };
+        let numbers: Vec<String> = findings.iter().map(i64::to_string).collect();
+        let word = if numbers.len() == 1 { "finding" } else { "findings" };
+        let findings = if numbers.is_empty() { String::new() } else { format!(": {word} {}", numbers.join(", ")) };
         output::print(&format!("{things} held back, to be told together{findings}\n\n"));
     }
     if deliveries.is_empty() {

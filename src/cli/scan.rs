@@ -362,7 +362,7 @@ pub(super) fn scan_file(
         let long = crate::jobs::counted(lines.overlong as usize, "line");
         let message = format!("{shown} has {long} of more than {} KiB", BLOCK >> 10);
         output::complain(
-            &Problem::new(message, "", "what is so long is counted, but neither looked at nor saved").into(),
+            &Problem::new(message, "", "what is so long is counted, but neither looked at nor kept").into(),
         );
     }
     scanner.flush_sessions(&mut stream, source, false);

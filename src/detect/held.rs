@@ -13,8 +13,9 @@ use crate::model::event::Shape;
 use crate::model::short::ShortBytes;
 use crate::model::{Action, Address, Category, Event, Peer};
 
-/// How PAM calls su where it asks for it.
-const SU_ASKS: [&[u8]; 2] = [b"(su:auth)", b"(su-l:auth)"];
+/// How PAM calls su where it asks for it, and login.
+pub const SU_ASKS: [&[u8]; 2] = [b"(su:auth)", b"(su-l:auth)"];
+pub const LOGIN_ASKS: [&[u8]; 2] = [b"(login:auth)", b" login(pam_unix)["];
 
 static SSHD: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new("sshd"));
 
@@ -112,10 +113,10 @@ impl Held {
         })
     }
 
-    /// Whether PAM said it to su.
-    pub fn is_asked_by_su(&self) -> bool {
+    /// Whether PAM said it to one that it calls so.
+    pub fn is_asked_by(&self, names: [&[u8]; 2]) -> bool {
         let (_, line) = self.kept.place();
-        SU_ASKS.iter().any(|su| memmem::find(line, su).is_some())
+        names.iter().any(|name| memmem::find(line, name).is_some())
     }
 
     /// The address, if one is told.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Sighting;
-use super::held::{Held, is_key, strength};
+use super::held::{Held, LOGIN_ASKS, SU_ASKS, is_key, strength};
 use crate::model::event::Shape;
 use crate::model::short::ShortBytes;
 use crate::model::{Address, Event, Peer};
@@ -229,7 +229,8 @@ impl Sessions {
                 is_same(held.ip(), ip) && (user.is_empty() || accepted.is_empty() || user == accepted)
             };
             session.held.retain(|held| !(is_key(held.shape) && is_its(held)));
-            session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip));
+            // login asks for another password in the same process.
+            session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip) && !held.is_asked_by(LOGIN_ASKS));
         }
         self.forget_attempt_of_child(&key, event, time);
     }
@@ -288,7 +289,7 @@ impl Sessions {
         let peer = event.user.map(|user| Address::Name(user.into()));
         if let Some(session) = self.open.get_mut(&Key { host, pid: 0, peer }) {
             session.expire(time, &mut self.over);
-            session.take_over(times, time, Held::is_asked_by_su);
+            session.take_over(times, time, |held| held.is_asked_by(SU_ASKS));
         }
     }
 

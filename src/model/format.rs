@@ -42,10 +42,11 @@ pub struct Format {
 
 impl Format {
     /// Whether a line tells by itself that it is of this format: a JSON object that holds a time, an address and a status where
-    /// the format says, or has what the format tells its meaning by. Anything else could as well be part of another log's line.
+    /// the format says, or has what tells the format of a login. Anything else could as well be part of another log's line.
     pub fn is_recognised(&self) -> bool {
         let tells = |line: &LineFormat| {
-            let has_meaning = !line.conditions.is_empty() && line.tells.is_some();
+            let tells_of_login = matches!(line.tells, Some(Tells::LoginFailed | Tells::LoginSucceeded));
+            let has_meaning = !line.conditions.is_empty() && tells_of_login;
             matches!(line.layout, Layout::Json(_))
                 && [Part::Time, Part::SourceIp].iter().all(|part| line.layout.holds(*part))
                 && (has_meaning || line.layout.holds(Part::Status))

@@ -48,9 +48,10 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
 fn granted<'a>(program: &[u8], message: &'a [u8]) -> Option<&'a [u8]> {
     match program {
         b"sudo" => {
-            let (user, what) = of_sudo(message)?;
+            let at = memmem::find(message, b" : ")?;
+            let what = &message[at + 3..];
             let begins = [&b"TTY="[..], b"PWD=", b"USER=", b"HOST="].iter().any(|word| what.starts_with(word));
-            (begins && memmem::find(what, b" ; COMMAND=").is_some()).then_some(user)
+            (begins && memmem::find(what, b" ; COMMAND=").is_some()).then(|| message[..at].trim_ascii())
         }
         // These ask nobody.
         b"CRON" | b"cron" | b"crond" | b"systemd" => None,
@@ -77,7 +78,8 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
 /// `USER : 3 incorrect password attempts ; TTY=…`, `USER : user NOT in sudoers ; TTY=…` and `USER : user NOT authorized on host ; TTY=…`
 /// (sudo, logging.c).
 fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
-    let (user, what) = of_sudo(message)?;
+    let at = memmem::find(message, b" : ")?;
+    let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
     let what = &what[..memmem::find(what, b" ; ")?];
     if matches!(what, b"user NOT in sudoers" | b"user NOT authorized on host" | b"command not allowed") {
         return Some((user, 1));
@@ -86,17 +88,6 @@ fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
     let rest = &what[count.len()..];
     matches!(rest, b" incorrect password attempt" | b" incorrect password attempts").then_some(())?;
     Some((user, number(count)?))
-}
-
-/// Who asks sudo, and what it says of that: `USER : …`, with the option `log_host` `USER : HOST=NAME : …` (sudoers, eventlog).
-fn of_sudo(message: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memmem::find(message, b" : ")?;
-    let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
-    let behind_host = what.strip_prefix(b"HOST=").and_then(|rest| {
-        let end = memchr::memchr(b' ', rest)?;
-        rest[end..].strip_prefix(b" : ")
-    });
-    Some((user, behind_host.unwrap_or(what)))
 }
 
 /// `FAILED SU (to root) eve on pts/0` (util-linux), `FAILED su for root by eve` and `pam_authenticate: …` (shadow),
@@ -167,7 +158,7 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
     let from = [&b" FROM "[..], b" from "].iter().find_map(|from| Some(&place[memmem::rfind(place, from)? + 6..]));
     event.peer = from.and_then(|from| Peer::read(unquoted(from))).filter(|peer| match peer {
         Peer::Ip(_) => true,
-        Peer::Name(name) => name.contains(&b'.'),
+        Peer::Name(name) => ![&b"tty"[..], b"pts", b"console"].iter().any(|line| name.starts_with(line)),
     });
     let user = unquoted(user);
     // For a name that nobody has, which may be a password in the wrong place.
@@ -175,13 +166,13 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
 }
 
 /// Who got in at a terminal, and from where: `LOGIN ON pts/0 BY eve[ FROM HOST]`, `ROOT LOGIN ON pts/0[ FROM HOST]` (util-linux),
-/// `ROOT LOGIN  on 'tty1'[ from 'HOST']` (shadow).
+/// `ROOT LOGIN  on 'tty1'[ from 'HOST']` (shadow), `root login on 'tty1'[ from 'HOST']` (BusyBox).
 fn logged_in(message: &[u8]) -> Option<(Option<&[u8]>, Option<Peer<'_>>)> {
-    let of_root = message.strip_prefix(b"ROOT ");
-    let rest = of_root.unwrap_or(message).strip_prefix(b"LOGIN ")?.trim_ascii_start();
+    let of_root = [&b"ROOT LOGIN "[..], b"root login "].iter().find_map(|begin| message.strip_prefix(*begin));
+    let rest = of_root.or_else(|| message.strip_prefix(b"LOGIN "))?.trim_ascii_start();
     let rest = rest.strip_prefix(b"ON ").or_else(|| rest.strip_prefix(b"on "))?;
     let rest = &rest[memchr::memchr(b' ', rest).unwrap_or(rest.len())..];
-    let from = [&b" FROM "[..], b" from "].iter().find_map(|from| memmem::rfind(rest, from));
+    let from = [&b" FROM "[..], b" from "].iter().find_map(|from| memmem::find(rest, from));
     let (by, from) = rest.split_at(from.unwrap_or(rest.len()));
     let user = if of_root.is_some() { b"root" } else { by.strip_prefix(b" BY ")? };
     Some((Some(user), from.get(6..).and_then(|from| Peer::read(unquoted(from)))))
@@ -208,12 +199,6 @@ mod tests {
                 3,
             ),
             ("sudo", "eve : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", "eve", 1),
-            (
-                "sudo",
-                "eve : HOST=web1 : 2 incorrect password attempts ; TTY=pts/0 ; USER=root ; COMMAND=/bin/ls",
-                "eve",
-                2,
-            ),
             ("su", "FAILED SU (to root) eve on pts/0", "root", 1),
             ("su", "FAILED su for root by eve", "root", 1),
             ("su", "BAD SU eve to root on /dev/ttyp0", "root", 1),
@@ -252,7 +237,6 @@ mod tests {
             assert_eq!(counted, times, "{message}");
         }
         for message in [
-            "eve : HOST=web1 : TTY=pts/0 ; PWD=/ : 3 incorrect password attempts ; USER=root ; COMMAND=/bin/ls",
             "eve : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/echo 3 incorrect password attempts ; TTY=",
             "eve : TTY=pts/0 ; PWD=/home/x : user NOT in sudoers ; USER=root ; COMMAND=/bin/ls",
             "pam_unix(sudo:session): session opened for user root by eve(uid=0)",
@@ -277,6 +261,8 @@ mod tests {
             ("ROOT LOGIN ON tty1", "root", ""),
             ("ROOT LOGIN  on 'tty1'", "root", ""),
             ("ROOT LOGIN  on '/dev/pts/0' from '192.0.2.7'", "root", "192.0.2.7"),
+            ("root login on 'pts/0' from '192.0.2.7'", "root", "192.0.2.7"),
+            ("LOGIN ON tty1 BY eve FROM x FROM 192.0.2.7", "eve", ""),
         ] {
             let mut event = Event::plain(None, Category::Auth);
             read(b"login", message.as_bytes(), 1, &mut event);

@@ -39,20 +39,20 @@ pub fn failure(message: &[u8], by_client: bool) -> Option<Failure<'_>> {
         Some(fields) => (1, fields),
         None => more(said)?,
     };
-    if let Some(user) = before_rhost(fields) {
+    if let Some(rest) = before_rhost(fields) {
+        let user = rest.strip_suffix(b" service").and_then(|user| Some(&user[..memmem::rfind(user, b" for ")?]))?;
         return Some(Failure { times, user: (!user.is_empty()).then_some(user), peer: None });
     }
     let (user, peer) = who(fields, by_client)?;
     Some(Failure { times, user, peer })
 }
 
-/// The account in what it said before 2000: `[NAME](uid=0) -> USER for SERVICE service`.
+/// What it said before 2000, `[NAME](uid=0) -> USER for SERVICE service`, behind the arrow.
 fn before_rhost(fields: &[u8]) -> Option<&[u8]> {
-    let user = fields.strip_suffix(b" service")?;
-    let end = memchr(b' ', fields)?;
-    let asker = fields[..end].strip_suffix(b")")?;
+    let (asker, rest) = fields.split_at(memchr(b' ', fields)?);
+    let asker = asker.strip_suffix(b")")?;
     number(&asker[memmem::rfind(asker, b"(uid=")? + 5..])?;
-    user.get(end..)?.strip_prefix(b" -> ").and_then(|user| Some(&user[..memmem::rfind(user, b" for ")?]))
+    rest.strip_prefix(b" -> ")
 }
 
 /// `[pam_sss(SERVICE:auth): ]authentication success; … rhost=ADDRESS[ user=USER]`: what the module before said only meant that
@@ -178,6 +178,7 @@ mod tests {
             ("authentication failure; (uid=0) -> eve for ssh service".to_owned(), known(1, "eve", "")),
             ("authentication failure; mike(uid=10) -> eve for su service".to_owned(), known(1, "eve", "")),
             ("2 more authentication failures; (uid=0) -> eve for ssh service".to_owned(), known(2, "eve", "")),
+            ("authentication failure; (uid=0) -> x rhost=203.0.113.9  user=root".to_owned(), None),
             (format!("{said} ruser=x(uid=1) -> a for su service rhost=  user=eve"), known(1, "", "")),
             ("pam_unix(sshd:auth): check pass; user unknown".to_owned(), None),
             (format!("pam_unix(x:session): session opened for user {said} rhost=203.0.113.9"), None),

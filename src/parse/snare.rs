@@ -17,10 +17,12 @@ const ESCAPED_TAB: &[u8] = b"#011";
 
 /// The event that a message tells of; none for any other message.
 pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Option<&'a [u8]>>> {
-    // Some put the host once more in front.
-    let end = memmem::find(message, BEGINNING).filter(|at| memchr::memchr(b' ', &message[..*at]).is_none())?;
-    let rest = message[end..].strip_prefix(BEGINNING).filter(|_| end == 0 || message[..end].ends_with(b"\t"))?;
+    let (host, rest) = message.split_at(memmem::find(message, BEGINNING)?);
+    let rest = &rest[BEGINNING.len()..];
     let tab = if rest.starts_with(ESCAPED_TAB) { ESCAPED_TAB } else { b"\t" };
+    // Some put the host once more in front.
+    let is_host = |name: &[u8]| name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte));
+    (host.is_empty() || host.strip_suffix(tab).is_some_and(is_host)).then_some(())?;
     let mut rest = rest.strip_prefix(tab)?;
     let mut columns = [&b""[..]; 12];
     for column in &mut columns {
@@ -129,7 +131,8 @@ mod tests {
         };
         let told = read_it(&line);
         assert_eq!(read_it(&format!("WIN-1\t{line}")), told);
-        for other in [format!("he said {line}"), format!("x{line}")] {
+        assert_eq!(read_it(&format!("WIN-1\t{line}").replace('\t', "#011")).0, told.0);
+        for other in [format!("he said {line}"), format!("x{line}"), format!("a\tb\t{line}"), format!("/x\t{line}")] {
             assert!(record(other.as_bytes()).is_none());
         }
         // What rsyslog makes of a tab may be part of a name as well.

@@ -11,7 +11,7 @@ pub enum YearRule {
     /// The latest year that puts the stamp at most a day after this instant (the file's last change,
     /// seconds since 1970 UTC): a December stamp in a file of January belongs to the year before.
     Before(i64),
-    /// This year for the first line; a step from December to January begins the next, and one back ends it.
+    /// This year for the first line; a step from December to January begins the next; stamps of the days before may still come late.
     From(i32),
 }
 
@@ -19,7 +19,8 @@ pub enum YearRule {
 pub struct WallClock {
     zone: Tz,
     year: YearRule,
-    last_month: u32,
+    /// Month and day of the last stamp without a year.
+    last_date: (u32, u32),
     cached: Option<(NaiveDateTime, i64)>,
     /// The last minute without a year: month, day, hour and minute.
     yearless: Option<([u32; 4], i64)>,
@@ -28,7 +29,7 @@ pub struct WallClock {
 impl WallClock {
     /// A converter.
     pub fn new(context: Context) -> Self {
-        Self { zone: context.zone, year: context.year, last_month: 0, cached: None, yearless: None }
+        Self { zone: context.zone, year: context.year, last_date: (0, 0), cached: None, yearless: None }
     }
 
     /// The instant of a wall-clock time. In a repeated hour the first pass is meant; a time in a
@@ -101,13 +102,13 @@ impl WallClock {
         let limit = self.limit();
         match self.year {
             YearRule::From(first) => {
-                let year = match (self.last_month, month) {
-                    (12, 1) => first + 1,
+                let year = match (self.last_date, (month, day)) {
+                    ((12, _), (1, _)) => first + 1,
                     // One of the old year that comes late.
-                    (1, 12) => first - 1,
+                    ((1, ..=2), (12, 30..)) => first - 1,
                     _ => first,
                 };
-                (self.year, self.last_month) = (YearRule::From(year), month);
+                (self.year, self.last_date) = (YearRule::From(year), (month, day));
                 self.instant(NaiveDate::from_ymd_opt(year, month, day)?, clock)
             }
             YearRule::Before(_) => {
@@ -281,6 +282,7 @@ mod tests {
         assert_eq!(wall.yearless(1, 1, noon), Some(at("2016-01-01T12:00:00Z")));
         assert_eq!(wall.yearless(12, 31, noon), Some(at("2015-12-31T12:00:00Z")), "late");
         assert_eq!(wall.yearless(1, 2, noon), Some(at("2016-01-02T12:00:00Z")));
+        assert_eq!(wall.yearless(12, 1, noon), Some(at("2016-12-01T12:00:00Z")), "eleven months without a line");
     }
 
     #[test]

@@ -38,6 +38,10 @@ struct Places {
     last: &'static str,
 }
 
+/// Where the account stands that logs in or is to, and in other events who changes one.
+const OF_LOGINS: &str = "user.name";
+const LOGINS: [u32; 4] = [4624, 4625, 4771, 4776];
+
 const PLACES: [Places; 3] = [
     Places {
         id: &["Event.System.EventID", "Event.System.EventID.#text"],
@@ -63,7 +67,7 @@ const PLACES: [Places; 3] = [
         moved: &[
             ("IpAddress", "source.ip"),
             ("TargetUserName", "user.target.name"),
-            ("TargetUserName", "user.name"),
+            ("TargetUserName", OF_LOGINS),
             ("TargetUserSid", "user.id"),
         ],
         first: "winlog.event_data.param1",
@@ -127,7 +131,10 @@ impl WindowsExport {
         let first = |places: &[&str]| places.iter().find_map(|place| part(place));
         PLACES.iter().find_map(|places| {
             let id = places.id.iter().find_map(|place| number(part(place)?))?;
-            let moved = |name: &str| places.moved.iter().filter(|(of, _)| *of == name).find_map(|(_, to)| part(to));
+            let moved = |name: &str| {
+                let places = places.moved.iter().filter(|(of, _)| *of == name);
+                places.filter(|(_, to)| *to != OF_LOGINS || LOGINS.contains(&id)).find_map(|(_, to)| part(to))
+            };
             let field = |name: &str| match name {
                 "ProcessID" => part(places.process),
                 "Data" => part(places.first),
@@ -137,9 +144,17 @@ impl WindowsExport {
             // Fields come in any order, and others than the last may hold whatever a client sent.
             let text = part(places.last).unwrap_or_default();
             let record = Record { id, channel: part(places.channel)?, level, text, field };
-            self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record)
+            // Without fields of their own other programs' objects may look alike.
+            let is_sure = !places.fields.is_empty() || part(places.time[0]).is_some() || is_of_windows(record.channel);
+            is_sure.then(|| self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record))?
         })
     }
+}
+
+/// Whether a log of this name is one of Windows.
+fn is_of_windows(channel: &[u8]) -> bool {
+    matches!(channel, b"Security" | b"System" | b"Application" | b"Setup" | b"Windows PowerShell")
+        || channel.contains(&b'/')
 }
 
 impl Parser for WindowsExport {
@@ -269,6 +284,7 @@ mod tests {
         );
         let (_, _, action, user, _) = read(&locked).unwrap();
         assert_eq!((action, user.as_str()), (Action::LockedOut, "eve"));
+        assert_eq!(read(&locked.replace(r#","target":{"name":"eve"}"#, "")).unwrap().3, "", "by whom is told only");
         let server = format!(
             r#"{{"@timestamp":"{zulu}","winlog":{{"channel":"Application","computer_name":"WIN-1","event_id":18456,"event_data":{{"param1":"x [CLIENT: 203.0.113.9]","param2":" Reason: no.","param3":" [CLIENT: 192.0.2.8]"}}}}}}"#
         );
@@ -291,6 +307,7 @@ mod tests {
             "<Event></Event>".to_owned(),
             r#"{"EventID":4625,"EventTime":"2026-11-20 10:00:05"}"#.to_owned(),
             r#"{"EventID":4625,"Channel":"Security","EventTime":"yesterday"}"#.to_owned(),
+            r#"{"EventID":7,"Channel":"web","@timestamp":"2026-11-20T10:00:05Z","status":401}"#.to_owned(),
             r#"{"time":"2026-11-20T10:00:05Z","body":{"EventID":4625,"Channel":"Security"}}"#.to_owned(),
         ] {
             assert_eq!(read(&line), None, "{line}");

@@ -303,6 +303,17 @@ fn each_attempt_that_pam_refused_counts_although_sshd_itself_tells_only_of_the_l
 }
 
 #[test]
+fn who_gets_in_by_telnet_after_a_wrong_password_had_one() {
+    let pam = "logname= uid=0 euid=0 tty=/dev/pts/0 ruser= rhost=192.0.2.7  user=eve";
+    let wrong = |n: u32| at(n, &format!("login[9]: pam_unix(login:auth): authentication failure; {pam}"));
+    let told = |n: u32| at(n, &format!("login[9]: FAILED LOGIN {n} FROM 192.0.2.7 FOR eve, Authentication failure"));
+    let lines = [wrong(1), wrong(5), at(9, "login[9]: LOGIN ON pts/0 BY eve FROM 192.0.2.7")];
+    assert_eq!(failures("auth.log", &lines.each_ref().map(String::as_str)).0, 2);
+    let lines = [wrong(1), told(2), wrong(5), told(6), at(9, "login[9]: LOGIN ON pts/0 BY eve FROM 192.0.2.7")];
+    assert_eq!(failures("auth.log", &lines.each_ref().map(String::as_str)).0, 2);
+}
+
+#[test]
 fn accounts_that_may_not_log_in_and_a_program_of_another_name_are_known() {
     for said in [
         "sshd[9]: User git not allowed because account is locked",

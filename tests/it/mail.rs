@@ -180,7 +180,7 @@ fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_i
     assert_eq!(found["breach"]["user"], "root", "{found}");
     assert!(found["breach"]["time"].as_str().is_some_and(|time| time.ends_with("+00:00")), "{found}");
     let shown = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
-    assert!(shown.contains("not yet what was found by"), "{shown}");
+    assert!(shown.contains("but not by all channels yet"), "{shown}");
     let outbox = bed.run(&["outbox"]).stdout;
     assert!(outbox.contains("1 thing held back"), "{outbox}");
 }
