@@ -56,14 +56,14 @@ impl Episode {
         Self { first, last, count, reached, kept_before, values, tries, evidence }
     }
 
-    /// Takes in what one more line tells; of at most so many failures it is known which were mistakes.
-    pub fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>, most: usize) {
+    /// Takes in what one more line tells.
+    pub fn add(&mut self, told: Try, limits: Limits, sighting: &Sighting<'_>) {
         let Try { time, times, value, .. } = told;
         if limits.measure == Measure::Values && self.values.len() < MAX_VALUES {
             self.values.insert(value);
         }
         if limits.success != Meaning::Nothing {
-            self.tries.add(told.by(sighting), most);
+            self.tries.add(told.by(sighting));
         }
         self.first = self.first.min(time);
         self.last = self.last.max(time);
@@ -91,8 +91,11 @@ impl Episode {
         self.first = self.first.min(later.first);
         self.last = self.last.max(later.last);
         self.count += later.count;
-        let room = MAX_VALUES.saturating_sub(self.values.len());
-        Vec::from(later.values).into_iter().take(room).for_each(|value| self.values.insert(value));
+        for value in Vec::from(later.values) {
+            if self.values.len() < MAX_VALUES {
+                self.values.insert(value);
+            }
+        }
         self.tries.join(later.tries);
         self.reached = [self.reached, later.reached].into_iter().flatten().min();
         self.evidence.extend(later.evidence);

@@ -26,9 +26,8 @@ use crate::model::{Address, Event, Peer};
 /// (sshd ends an unfinished login after LoginGraceTime, 120 s by default.)
 pub const SESSION: i64 = 600;
 
-/// How long a login lasts at most where many are open, and how often room is made there, in seconds.
+/// How long a login lasts at most where many are open, in seconds.
 const LOGIN: i64 = 120;
-const ROOM_MADE: i64 = 5;
 
 /// How many sessions are open at most, and how many lines each holds; further lines count at once.
 const MAX_SESSIONS: usize = 20_000;
@@ -75,8 +74,8 @@ pub struct Sessions {
     refused: Refused,
     /// Lines of sessions that were over before they were asked about.
     over: Vec<Held>,
-    /// When room was made.
-    room_made: i64,
+    /// How many lines are turned away before room is made again: that looks at every session.
+    patience: usize,
 }
 
 /// By host and client.
@@ -205,15 +204,18 @@ impl Sessions {
         if self.open.len() < MAX_SESSIONS || self.open.contains_key(key) {
             return true;
         }
-        if !(0..ROOM_MADE).contains(&time.saturating_sub(self.room_made)) {
-            self.room_made = time;
-            let over = &mut self.over;
-            self.open.retain(|_, session| {
-                session.expire(time.saturating_add(SESSION - LOGIN), over);
-                !session.is_empty()
-            });
+        if self.patience > 0 {
+            self.patience -= 1;
+            return false;
         }
-        self.open.len() < MAX_SESSIONS
+        let over = &mut self.over;
+        self.open.retain(|_, session| {
+            session.expire(time.saturating_add(SESSION - LOGIN), over);
+            !session.is_empty()
+        });
+        let free = MAX_SESSIONS - self.open.len();
+        self.patience = (MAX_SESSIONS / 10).saturating_sub(free);
+        free > 0
     }
 
     /// Takes a good login in: keys that were refused before were only not the right one, or not from here, and what PAM's modules said just
@@ -614,7 +616,7 @@ impl From<Saved> for Sessions {
             // When the earliest of theirs was is looked up at once.
             open.insert(key, Session { earliest: i64::MIN, ..session });
         }
-        Self { late: saved.late, open, refused, over: saved.over, room_made: i64::MIN }
+        Self { late: saved.late, open, refused, over: saved.over, patience: 0 }
     }
 }
 

@@ -57,14 +57,14 @@ pub fn person(event: &Event<'_>) -> Option<u64> {
         Peer::Ip(IpAddr::V6(ip)) => digest.write_u128(ip.to_bits()),
         Peer::Name(name) => digest.write(name),
     }
+    let mut account = SmallVec::<[u8; 64]>::from_slice(user);
     if user.is_ascii() {
-        let mut user = SmallVec::<[u8; 64]>::from_slice(user);
-        user.make_ascii_lowercase();
-        digest.write(&user);
+        account.make_ascii_lowercase();
     } else {
-        digest.write(printable(user).to_lowercase().as_bytes());
+        account = SmallVec::from_slice(printable(user).to_lowercase().as_bytes());
     }
-    digest.write_usize(user.len());
+    digest.write_usize(account.len());
+    digest.write(&account);
     digest.write(event.host);
     Some(digest.finish())
 }

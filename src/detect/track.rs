@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::episode::Episode;
-use super::tries::{MANY, MANY_OF_OFFICE, SOON, Try};
+use super::tries::{SOON, Try};
 use super::window::Window;
 use super::{KeptLine, Sighting};
 use crate::model::untrusted::printable;
@@ -24,11 +24,15 @@ const FEW_EVENTS: usize = 8;
 const MANY_EVENTS: usize = 1 << 15;
 const VERY_LATE: i64 = 7 * 24 * 60 * 60;
 
-/// How many successes of one subject are remembered before the older half of them is let go of.
-const MAX_SUCCESSES: usize = 10_000;
+/// From how many successes of one subject on the older ones are let go of, whenever there are twice as many, and of how many it is remembered
+/// only when they were.
+const MANY_SUCCESSES: usize = 512;
+const MAX_LOGINS: usize = 10_000;
 
-/// Of how many successes of a subject without failures the lines are kept.
+/// Of how many successes of a subject the lines are kept: where it has no failures, of whoever it is, and of who failed.
 const SHOWN_SUCCESSES: usize = 8;
+const SHOWN_OF_ANYBODY: usize = 64;
+const SHOWN_OF_FAILED: usize = 128;
 
 /// The limits of a windowed rule, in seconds.
 #[derive(Debug, Clone, Copy)]
@@ -114,6 +118,9 @@ pub struct Track {
     /// Whether there were events since it was evaluated.
     #[serde(skip, default = "yes")]
     changed: bool,
+    /// Whether logins may be in no order but for the last one.
+    #[serde(skip, default = "yes")]
+    is_mixed: bool,
     /// Times, numbers and values of the events that may still share a window with one to come.
     recent: SmallVec<[(i64, u32, u64); 2]>,
     /// In the order of time, apart from each other by more than the merge time; hardly any subject has two at once.
@@ -171,7 +178,7 @@ fn never() -> i64 {
 impl Default for Track {
     fn default() -> Self {
         let (episodes, recent, successes, logins) = Default::default();
-        Self { episodes, recent, successes, logins, changed: false, forgot: never() }
+        Self { episodes, recent, successes, logins, changed: false, is_mixed: false, forgot: never() }
     }
 }
 
@@ -211,25 +218,45 @@ impl Track {
         // That a web server let somebody in is but inferred, and excuses nothing.
         let is_sure = sighting.event.is_none_or(|event| event.action != Action::LetIn);
         if told.who != 0 && is_sure {
-            if self.logins.len() >= MAX_SUCCESSES {
-                self.logins.drain(..MAX_SUCCESSES / 2);
-            }
-            let login = (told.time, told.who);
-            self.logins.insert(self.logins.partition_point(|known| *known < login), login);
+            self.add_login((told.time, told.who));
         }
         if limits.success == Meaning::Mistakes {
             return;
         }
-        if self.successes.len() >= MAX_SUCCESSES && self.successes.len().is_multiple_of(MAX_SUCCESSES / 2) {
+        if self.successes.len() >= MANY_SUCCESSES && self.successes.len().is_power_of_two() {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
         let breach = Breach { time: told.time, user };
         // There are very many addresses that only ever get in; but a failure may be told behind the login that followed it.
-        let is_kept = !self.episodes.is_empty() || self.successes.len() < SHOWN_SUCCESSES;
+        let known = self.successes.len();
+        let has_failed = || self.episodes.iter().any(|episode| episode.tries.are_of(told.who));
+        let is_kept = known < if self.episodes.is_empty() { SHOWN_SUCCESSES } else { SHOWN_OF_ANYBODY }
+            || known < SHOWN_OF_FAILED && has_failed();
         let evidence = is_kept.then(|| sighting.evidence());
         let at = self.successes.partition_point(|known| known.breach.time <= breach.time);
         self.successes.insert(at, Success { breach, who: told.who, evidence });
+    }
+
+    fn add_login(&mut self, login: (i64, u64)) {
+        if self.logins.len() >= MAX_LOGINS {
+            self.sort();
+            self.logins.drain(..MAX_LOGINS / 2);
+        }
+        let latest = self.logins.last().copied();
+        self.logins.push(login);
+        if let Some(latest) = latest.filter(|latest| *latest > login) {
+            let place = self.logins.len() - 2;
+            (self.logins[place], self.logins[place + 1], self.is_mixed) = (login, latest, true);
+        }
+    }
+
+    /// Puts in order what came in another one, or was stored so.
+    fn sort(&mut self) {
+        if std::mem::take(&mut self.is_mixed) {
+            self.logins.sort_unstable();
+            self.successes.sort_by_key(|success| success.breach.time);
+        }
     }
 
     /// Takes in what a line tells; says whether an episode began with it. No event before `safe` has to be waited for.
@@ -239,9 +266,7 @@ impl Track {
         let index = self.episode_near(time, limits);
         match index {
             Some(index) => {
-                // Where nobody gets in nothing speaks for mistakes.
-                let most = if self.logins.is_empty() { MANY } else { MANY_OF_OFFICE };
-                self.episodes[index].add(told, limits, sighting, most);
+                self.episodes[index].add(told, limits, sighting);
                 self.join_neighbours(index, limits);
             }
             None => self.begin_episode(Single::of(told, limits, sighting), limits),
@@ -394,7 +419,13 @@ impl Track {
     fn forget_successes_before(&mut self, safe: i64, limits: Limits) {
         let first = self.episodes.first().map_or(i64::MAX, |episode| episode.first);
         let from = first.min(safe.saturating_sub(limits.window));
-        self.successes.retain(|success| success.breach.time >= from);
+        // A success tells of nothing that has no failure just before it, and none before `safe` comes any more.
+        let Self { episodes, successes, .. } = &mut *self;
+        let follows = |time| episodes.iter().any(|episode| episode.tries.any_before(time, limits.window));
+        successes.retain(|success| {
+            let time = success.breach.time;
+            time >= from && (time >= safe || follows(time))
+        });
         self.logins.retain(|(time, _)| *time >= from);
     }
 
@@ -422,7 +453,7 @@ impl Track {
         let found = self.episodes.iter().filter_map(|episode| episode.is_found(known, limits)?.1);
         let breaches: Vec<usize> =
             found.filter_map(|one| known.successes.iter().position(|known| std::ptr::eq(known, one))).collect();
-        let (mut index, older) = (0, known.successes.len() - MAX_SUCCESSES / 2);
+        let (mut index, older) = (0, known.successes.len() - MANY_SUCCESSES / 2);
         self.successes.retain(|_| {
             index += 1;
             index > older || breaches.contains(&(index - 1))
@@ -431,6 +462,7 @@ impl Track {
 
     /// Finds for each episode the first event that completed a window.
     pub fn evaluate(&mut self, limits: Limits) {
+        self.sort();
         if !std::mem::take(&mut self.changed) {
             return;
         }

@@ -8,10 +8,8 @@ use super::Sighting;
 use super::track::Limits;
 use super::window::Window;
 
-/// From how many failures on nothing is told of which were mistakes, where nobody got in so far, and where somebody did: an episode may
-/// last all week.
-pub const MANY: usize = 64;
-pub const MANY_OF_OFFICE: usize = 512;
+/// From how many failures on nothing is told of which were mistakes: so many are no office, also if it is one episode all week.
+const MANY: usize = 512;
 
 /// How many of those who failed are remembered of more.
 const MOST_WHOS: usize = 256;
@@ -62,7 +60,7 @@ pub struct Try {
 const GUESS: Try = Try { who: 0, time: 0, times: 1, value: 0, is_guess: true };
 
 impl Try {
-    /// The same, told who it was, where that is asked for: most are of subjects that failed so often that it isn't.
+    /// The same, told who it was, where that is asked for.
     pub fn by(self, sighting: &Sighting<'_>) -> Self {
         Self { who: sighting.who().unwrap_or_default(), ..self }
     }
@@ -96,11 +94,11 @@ impl Tries {
         Self::Few([one].into_iter().collect())
     }
 
-    /// Takes a further one in, of `most` that may be few. That there were such that were no guesses is all that has to be known of these.
-    pub fn add(&mut self, one: Try, most: usize) {
+    /// Takes a further one in. That there were such that were no guesses is all that has to be known of these.
+    pub fn add(&mut self, one: Try) {
         match self {
             Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
-            Self::Few(tries) if tries.len() < most => tries.push(one),
+            Self::Few(tries) if tries.len() < MANY => tries.push(one),
             Self::Few(tries) => *self = Self::many(tries.iter().chain([&one])),
             Self::Many(whos) => take_in(whos, &one),
         }
@@ -118,8 +116,8 @@ impl Tries {
             *self = Self::many(tries.iter());
         }
         match later {
-            Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one, MANY_OF_OFFICE)),
-            Self::Many(whos) => whos.into_iter().for_each(|who| self.add(Try { who, ..GUESS }, 0)),
+            Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
+            Self::Many(whos) => whos.into_iter().for_each(|who| self.add(Try { who, ..GUESS })),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{Context, JobError, JobKind, counted, dropped_in_words, left_in_words
 use crate::config::Config;
 use crate::logs::{self, Cursor, Ending, Plan, Position};
 use crate::model::finding::JOURNAL;
-use crate::model::{Formats, Outcome, Rule, ScanSpec, Severity, Source};
+use crate::model::{Exemption, Formats, Outcome, Rule, ScanSpec, Severity, Source};
 use crate::parse::{self, AutoParser, YearRule};
 use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
 
@@ -144,7 +144,8 @@ impl ScanSpec {
         let mut scanner = Scanner::new(rules.iter().copied(), context.at.timestamp(), context.config.zone);
         scanner.keep_history(context.config.keep.counts);
         scanner.triage_by(context.config.triage.clone());
-        scanner.exempt(context.store.exemptions()?);
+        let exemptions = context.store.exemptions()?;
+        scanner.exempt(exemptions.clone());
         let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
         scanner.watch(context.clock.now().timestamp(), &self.sources.iter().map(String::as_str).collect());
         notes.extend(changed.iter().map(|rule| {
@@ -182,7 +183,7 @@ impl ScanSpec {
             record: &record,
             continued: &continued,
             unread,
-            alert: &alert_policy(self, context.config, &rules, first_scan),
+            alert: &alert_policy(self, context.config, &rules, exemptions, first_scan),
             now: context.at,
         };
         let outcome = context.store.commit_scan(&commit, scanner.tops())?;
@@ -275,7 +276,13 @@ fn tell_of_counts(scanner: &Scanner, notes: &mut Vec<String>, problems: &mut Vec
     }
 }
 
-fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: bool) -> AlertPolicy {
+fn alert_policy(
+    spec: &ScanSpec,
+    config: &Config,
+    rules: &[&Rule],
+    exemptions: Vec<Exemption>,
+    first_scan: bool,
+) -> AlertPolicy {
     let severities = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
     let routes = rules.iter().flat_map(|rule| {
         let to = rule.alert.as_ref().unwrap_or(&spec.alert);
@@ -289,6 +296,7 @@ fn alert_policy(spec: &ScanSpec, config: &Config, rules: &[&Rule], first_scan: b
         thresholds: rules.iter().map(|rule| (rule.name.clone(), rule.threshold())).collect(),
         cooldowns: seconds(|rule| rule.cooldown),
         merges: seconds(|rule| rule.merge),
+        exemptions,
         first_scan,
     }
 }

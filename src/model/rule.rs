@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::event::Shape;
-use super::{Action, Category, Counted, Event, Problem, Severity};
+use super::{Action, Category, Counted, Event, Peer, Problem, Severity, Subject};
 
 /// A detection as configured in `config/rules/NAME.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -448,6 +448,13 @@ impl Exemption {
     /// Whether it holds for an event at that time.
     pub fn holds(&self, event: &Event<'_>, time: i64) -> bool {
         (self.since..self.until).contains(&time) && self.who.holds(event)
+    }
+
+    /// Whether it holds at that time for whom a finding is about.
+    pub fn is_about(&self, subject: &Subject, time: i64) -> bool {
+        let peer = subject.get("source.ip").and_then(|ip| Peer::read(ip.as_bytes()));
+        let user = subject.get("user.name").map(String::as_bytes);
+        self.holds(&Event { peer, user, ..Event::plain(None, Category::Auth) }, time)
     }
 }
 

@@ -259,7 +259,8 @@ fn note(
     let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
     let now = commit.record.at.timestamp();
     let told = alerted_within(tx, commit.job, &finding.rule, &to_json(&finding.subject), now - cooldown..now)?;
-    if !finding.can_wait && (got_in || grew && !told) {
+    let is_let_alone = commit.alert.exemptions.iter().any(|exemption| exemption.is_about(&finding.subject, now));
+    if !finding.can_wait && (got_in || grew && !told && !is_let_alone) {
         let looks_back = commit.alert.first_scan || finding.last < commit.now.timestamp() - NEWS;
         let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
         result.told.push(ToTell { id, rule, severity, breach, looks_back });

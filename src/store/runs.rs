@@ -523,17 +523,20 @@ fn finish(tx: &Connection, run: RunId, ended: &Ended, now: DateTime<Utc>) -> rus
 /// of all: there may be two every second.
 fn fold_watch(tx: &Connection, run: &QueuedRun, ended: &Ended, now: DateTime<Utc>) -> rusqlite::Result<()> {
     let hour = millis(now).div_euclid(3_600_000) * 3_600_000;
-    let quiet = "SELECT id FROM runs
+    let quiet = "SELECT id, notes FROM runs
                  WHERE runs.job = ?1 AND id < ?2 AND trigger = 'watch' AND outcome = ?4 AND requested >= ?3
                  AND NOT EXISTS (SELECT 1 FROM scans WHERE run IN (runs.id, ?2) AND findings > 0)
                  AND NOT EXISTS (SELECT 1 FROM findings WHERE run IN (runs.id, ?2))
-                 AND (?4 = 'succeeded' OR summary = ?5) AND json_remove(notes, '$[0]') = json_remove(?6, '$[0]')
-                 ORDER BY id DESC LIMIT 1";
-    // The first note of a scan says how much was read.
-    let (outcome, notes) = (ended.outcome.as_str(), to_json(&ended.notes));
-    let values = params![run.job.id.as_str(), run.id, hour, outcome, ended.summary, notes];
-    let before: Option<RunId> = tx.prepare_cached(quiet)?.query_row(values, |row| row.get(0)).optional()?;
-    let Some(before) = before else { return Ok(()) };
+                 AND (?4 = 'succeeded' OR summary = ?5) ORDER BY id DESC";
+    let values = params![run.job.id.as_str(), run.id, hour, ended.outcome.as_str(), ended.summary];
+    let read = |row: &Row<'_>| Ok((row.get::<_, RunId>(0)?, json::<Vec<String>>(row, 1)?));
+    let before: Vec<_> = tx.prepare_cached(quiet)?.query_map(values, read)?.collect::<rusqlite::Result<_>>()?;
+    let without_numbers = |notes: &[String]| -> Vec<String> {
+        // The first note of a scan says how much was read.
+        notes.iter().skip(1).map(|note| note.chars().filter(|c| !c.is_ascii_digit()).collect()).collect()
+    };
+    let same = without_numbers(&ended.notes);
+    let Some((before, _)) = before.into_iter().find(|(_, notes)| without_numbers(notes) == same) else { return Ok(()) };
     let columns = ["lines", "unparsed", "urgent", "failed_logins"];
     let sums =
         columns.map(|column| format!("{column} = {column} + coalesce((SELECT {column} FROM scans WHERE run = ?2), 0)"));

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::findings::ToTell;
 use super::{BucketTally, Result, Store, findings, outbox, tallies, tops};
-use crate::model::{About, Finding, Intent, RunId, Severity, Top};
+use crate::model::{About, Exemption, Finding, Intent, RunId, Severity, Top};
 
 /// What a scan job remembers between runs: opaque documents of `jobs` by their names.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +29,8 @@ pub struct AlertPolicy {
     pub cooldowns: BTreeMap<String, i64>,
     /// By rule: the longest pause within one finding, in seconds.
     pub merges: BTreeMap<String, i64>,
+    /// Who is let alone for a while.
+    pub exemptions: Vec<Exemption>,
     /// Whether this is a look back over old logs.
     pub first_scan: bool,
 }

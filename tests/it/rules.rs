@@ -716,6 +716,34 @@ fn what_an_attack_adds_within_the_cooldown_is_told_when_that_is_over() {
 }
 
 #[test]
+fn of_who_is_let_alone_meanwhile_nobody_is_told_again() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/auth.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\n");
+    let now = chrono::Utc::now();
+    let mut log = String::new();
+    let mut scan = |minute: i64, failures: i64, ip: &str| {
+        let at = now + chrono::TimeDelta::minutes(minute);
+        let line = |n: i64| {
+            let time = (at - chrono::TimeDelta::seconds(60 - n)).format("%FT%TZ");
+            format!("{time} web1 sshd[{minute}{n}]: Failed password for root from {ip} port 1 ssh2\n")
+        };
+        log += &(0..failures).map(line).collect::<String>();
+        bed.file("log/auth.log", &log);
+        bed.run_job("scan", &at.to_rfc3339());
+        bed.json(&["findings"]).as_array().unwrap().iter().map(|f| f["alerted"].clone()).collect::<Vec<_>>()
+    };
+    scan(-50, 1, "198.51.100.1");
+    let told = scan(0, 5, "203.0.113.5");
+    assert!(told.len() == 1 && told[0].is_string(), "{told:?}");
+    assert_eq!(scan(30, 20, "203.0.113.5"), told);
+    assert_eq!(bed.run(&["allow", "203.0.113.0/24", "--for", "7d", "--why", "our scanner"]).code, 0);
+    assert_eq!(scan(400, 1, "198.51.100.1"), told);
+    assert_eq!(bed.run(&["allow", "203.0.113.0/24", "--end"]).code, 0);
+    assert_ne!(scan(410, 1, "198.51.100.1"), told);
+}
+
+#[test]
 fn an_outage_that_two_rules_see_is_one_thing_in_the_report() {
     let bed = TestBed::new();
     bed.main("[sources.web]\nfiles = [\"DIR/log/access.log\"]\n");
