@@ -9,13 +9,15 @@ use super::track::Limits;
 use super::window::Window;
 
 /// From how many failures on nothing is told of which were mistakes: so many are no office, also if it is one episode all week.
-const MANY: usize = 512;
+const MANY: usize = 256;
 
 /// How many of those who failed are remembered of more.
 const MOST_WHOS: usize = 256;
 
-/// How many failures before a login are mistakes, as many as sshd lets people try, and how long before it the last of them is, in seconds.
+/// How many failures before a login are mistakes: as many as sshd lets people try.
 const MISTAKES: u32 = 3;
+
+/// How long before the login the last of them is, in seconds.
 pub const SOON: i64 = 10 * 60;
 
 /// How many have to get in after mistakes: one alone may have guessed right.
