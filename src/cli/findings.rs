@@ -230,7 +230,7 @@ const CONTEXT: u64 = 2;
 fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     let f = &found.finding;
     let stamp = |seconds| output::stamp(chrono::DateTime::from_timestamp(seconds, 0).unwrap_or_default(), config.zone);
-    let (subject, count, counted) = (f.subject_words(), f.count, f.counted);
+    let (subject, count, counted) = (f.subject_words(), f.count, f.counted.word(f.count));
     output::print(&format!("finding {}: {} {} - {subject} ({count} {counted})\n", found.id, f.severity, f.rule));
     let mut fields =
         vec![("found", crate::report::finding_sentence(found, &SystemClock.now().with_timezone(&config.zone)))];

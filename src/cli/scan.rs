@@ -474,7 +474,9 @@ impl Results {
             .triage
             .iter()
             .map(|(category, [standard, urgent])| format!("{category}: {standard} standard, {urgent} urgent"));
-        output::print(&format!("lines by kind: {}\n", triage.collect::<Vec<_>>().join("; ")));
+        if !self.triage.is_empty() {
+            output::print(&format!("lines by kind: {}\n", triage.collect::<Vec<_>>().join("; ")));
+        }
         for (rule, events) in &self.dropped {
             output::print(&format!("{}\n", dropped_in_words(rule, *events)));
         }

@@ -61,6 +61,20 @@ words! {
     }
 }
 
+impl Counted {
+    /// The word for so many of them.
+    pub fn word(self, n: u64) -> &'static str {
+        match self {
+            Self::Newcomers => "newcomer",
+            _ if n != 1 => self.as_str(),
+            Self::Addresses => "address",
+            Self::Kinds => "kind of logs",
+            Self::QuietMinutes => "minute without a line",
+            _ => self.as_str().strip_suffix('s').unwrap_or(self.as_str()),
+        }
+    }
+}
+
 /// Whom or what a finding is about: ECS field name to value, as `source.ip` to `203.0.113.7`.
 pub type Subject = BTreeMap<String, String>;
 

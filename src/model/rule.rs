@@ -120,12 +120,15 @@ impl Rule {
     pub fn looks_for(&self) -> String {
         let window = |window: &Duration| humantime::format_duration(*window);
         let by = |by: &[Field]| by.iter().map(|field| field.as_str()).collect::<Vec<_>>().join(" and ");
+        let amount = |n: u32, of: &Selection| {
+            format!("{n} {}", of.to_string().replacen(of.counted().as_str(), of.counted().word(n.into()), 1))
+        };
         match &self.kind {
             RuleKind::Count { of, by: fields, threshold, window: time } => {
-                format!("{threshold} {of} of one {} within {}", by(fields), window(time))
+                format!("{} of one {} within {}", amount(*threshold, of), by(fields), window(time))
             }
             RuleKind::Sequence { of, by: fields, threshold, window: time } => {
-                format!("a login after {threshold} {of} of the same {} within {}", by(fields), window(time))
+                format!("a login after {} of the same {} within {}", amount(*threshold, of), by(fields), window(time))
             }
             RuleKind::Distinct { of, value, by: fields, threshold, window: time } => {
                 let values = value.counted();

@@ -768,6 +768,7 @@ fn a_rule_is_told_in_words() {
     assert!(told.contains("5 different accounts in the failed logins of one source.ip within 30m"), "{told}");
     assert!(told.contains("T1110.003") && told.contains("no job"), "{told}");
     let told = bed.run(&["rules", "list"]).stdout;
+    assert!(told.contains("1 cleared log of one host.name within 1m"), "{told}");
     assert!(told.contains("10 % answers 5xx among at least 50 within a clock period of 5m"), "{told}");
     assert!(told.contains("4 lines (error, auth, system, unknown) with \"Urgent log detected\""), "{told}");
     let told = bed.run(&["rules", "explain", "nothing"]);
