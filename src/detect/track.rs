@@ -238,6 +238,7 @@ impl Track {
         self.successes.insert(at, Success { breach, who: told.who, evidence });
     }
 
+    /// Remembers when who got in. The latest stays the last one, which is asked for at every event; the others are sorted when they are needed.
     fn add_login(&mut self, login: (i64, u64)) {
         if self.logins.len() >= MAX_LOGINS {
             self.sort();

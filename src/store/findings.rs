@@ -165,6 +165,7 @@ pub(super) struct ToTell {
 /// A finding on record that is about the same.
 struct Known {
     id: i64,
+    count: u64,
     /// Whether further lines may change it.
     open: bool,
     /// Whether further lines disproved it.
@@ -251,7 +252,7 @@ fn note(
     let enough = commit.alert.thresholds.get(&finding.rule).copied().unwrap_or(1);
     let grew = known.as_ref().is_none_or(|known| match known.told {
         Some(told) => !lasts && finding.count >= told.saturating_add(enough),
-        None => lasts || known.open,
+        None => lasts || known.open || finding.count > known.count,
     });
     // That somebody got in can't wait for any cooldown.
     let entered = finding.breach.as_ref().map(|breach| &breach.user);
@@ -320,7 +321,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL
+    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
@@ -330,6 +331,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
         let (open, withdrawn, joined) = (row.get(1)?, row.get(5)?, row.get(6)?);
         Ok(Known {
             id: row.get(0)?,
+            count: row.get::<_, i64>(7)? as u64,
             open,
             withdrawn,
             joined,

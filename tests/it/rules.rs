@@ -716,6 +716,34 @@ fn what_an_attack_adds_within_the_cooldown_is_told_when_that_is_over() {
 }
 
 #[test]
+fn an_attack_that_nobody_was_told_of_is_told_when_late_lines_make_it_larger_after_it_was_settled() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    let job = "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n";
+    bed.file("jobs/scan.toml", job);
+    let lines = |day: u32, n: std::ops::Range<u32>, ip: &str| {
+        let line = |n: u32| {
+            format!("2026-11-{day}T10:00:{n:02}Z web1 sshd[{n}]: Failed password for root from {ip} port 1 ssh2\n")
+        };
+        n.map(line).collect::<String>()
+    };
+    let told = || {
+        let found = bed.json(&["findings"]);
+        let told = |f: &serde_json::Value| format!("{} {} {}", f["count"], f["open"], f["alerted"].is_string());
+        found.as_array().unwrap().iter().map(told).collect::<Vec<_>>()
+    };
+    bed.file("log/a.log", &lines(20, 10..15, "203.0.113.5"));
+    bed.run_job("scan", "2026-11-20T10:30:00Z");
+    bed.file("log/a.log", &(lines(20, 10..15, "203.0.113.5") + &lines(23, 0..1, "198.51.100.1")));
+    bed.run_job("scan", "2026-11-23T10:30:00Z");
+    assert_eq!(told(), ["5 false false"]);
+    bed.file("jobs/scan.toml", &format!("{job}alert = [\"admins\"]\n"));
+    bed.file("log/b.log", &lines(20, 0..9, "203.0.113.5"));
+    bed.run_job("scan", "2026-11-23T11:00:00Z");
+    assert_eq!(told(), ["9 true true"]);
+}
+
+#[test]
 fn of_who_is_let_alone_meanwhile_nobody_is_told_again() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/auth.log\"]\n");
