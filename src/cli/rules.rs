@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
 use crate::jobs::dropped_in_words;
 use crate::jobs::scanner::Scanner;
+use crate::logs::logs;
 use crate::model::{Problem, Rule, Work};
 
 #[derive(clap::Args)]
@@ -157,7 +158,8 @@ fn test(rules: &[&Rule], files: &[PathBuf], reading: &scan::Reading, json: bool)
     scanner.triage_by(reading.triage.clone());
     let files = scan::once(files);
     let access_logs = reading.access_logs(&files);
-    let read = files.iter().map(|path| scan::scan_file(&mut scanner, path, reading, &access_logs, None));
+    let logs = logs(&files);
+    let read = logs.iter().flat_map(|log| scan::scan_log(&mut scanner, log, reading, &access_logs, None));
     let read: Vec<scan::FileResult> = read.collect();
     let findings = scanner.findings();
     let (lines, unparsed) = (scanner.total.lines, scanner.total.unparsed);

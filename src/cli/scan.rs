@@ -21,7 +21,7 @@ use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
 use crate::jobs::{dropped_in_words, left_in_words};
-use crate::logs::{BLOCK, Ending, Lines, Patterns};
+use crate::logs::{BLOCK, Ending, Lines, Patterns, logs};
 use crate::model::short::ShortBytes;
 use crate::model::untrusted::{csv, printable};
 use crate::model::{Evidence, Finding, Formats, Problem, Severity, Source, Subject, Triage, WebLogins};
@@ -229,11 +229,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut files = Vec::new();
     let paths = once(&args.files);
     let access_logs = reading.access_logs(&paths);
-    for (index, path) in paths.iter().enumerate() {
-        if index + 1 == paths.len() {
+    let logs = logs(&paths);
+    for (index, log) in logs.iter().enumerate() {
+        if index + 1 == logs.len() {
             scanner.read_until_others(&[], std::iter::empty());
         }
-        files.push(scan_file(&mut scanner, path, &reading, &access_logs, saver.as_mut()));
+        files.extend(scan_log(&mut scanner, log, &reading, &access_logs, saver.as_mut()));
     }
     let mut findings = scanner.settle(std::iter::empty());
     findings.extend(scanner.findings());
@@ -302,9 +303,26 @@ pub(super) fn configured(root: &Path) -> anyhow::Result<Option<Config>> {
     exists.then(|| super::readable(root)).transpose()
 }
 
-/// Scans one file; what is wrong with it is told at once. These access logs are read with it, and may be of the same server.
-pub(super) fn scan_file(
+/// Scans the files of a log, oldest first. These access logs are read with it, and may be of the same server.
+pub(super) fn scan_log(
     scanner: &mut Scanner,
+    log: &[&Path],
+    reading: &Reading,
+    access_logs: &[&PathBuf],
+    mut saver: Option<&mut Saver>,
+) -> Vec<FileResult> {
+    let mut stream = StreamState::default();
+    let scan = |path| scan_file(scanner, &mut stream, path, reading, access_logs, saver.as_deref_mut());
+    let results: Vec<FileResult> = log.iter().copied().map(scan).collect();
+    let source = results.last().map_or("", |last| last.path.as_str());
+    scanner.flush_sessions(&mut stream, source, false);
+    results
+}
+
+/// Scans one file; what is wrong with it is told at once.
+fn scan_file(
+    scanner: &mut Scanner,
+    stream: &mut StreamState,
     path: &Path,
     reading: &Reading,
     access_logs: &[&PathBuf],
@@ -332,7 +350,6 @@ pub(super) fn scan_file(
     let configured = place.as_ref().map(|(source, _)| *source);
     let zone = reading.given_zone.or(configured.map(|source| source.zone)).unwrap_or(reading.zone);
     let mut parser = AutoParser::new(Context { zone, year }, reading.formats_of(configured)).named(path);
-    let mut stream = StreamState::default();
     let (source, file, usual) = (shown.as_str(), shown.as_str().into(), WebLogins::default());
     let web_logins = configured.map_or(&usual, |source| &source.web_logins);
     let host = &place.as_ref().map(|(source, path)| source.host_of(path)).unwrap_or_default();
@@ -344,20 +361,20 @@ pub(super) fn scan_file(
     let read = each_block(&mut lines, &mut parser, None, |parsed, overlong| {
         input.number += overlong - passed_over;
         passed_over = overlong;
-        scanner.text(&mut stream, &mut input, parsed, save.as_mut().map(|save| save as _));
-        scanner.after_block(&mut stream, source);
+        scanner.text(stream, &mut input, parsed, save.as_mut().map(|save| save as _));
+        scanner.after_block(stream, source);
         Ok::<_, Infallible>(())
     });
     let Ok(()) = read;
     input.number += lines.overlong - passed_over;
     scanner.text(
-        &mut stream,
+        stream,
         &mut input,
         &Parsed::of(lines.tail().to_vec(), &mut parser),
         save.as_mut().map(|save| save as _),
     );
     lines.take_tail();
-    scanner.overlong(source, &stream, lines.overlong, fallback);
+    scanner.overlong(source, stream, lines.overlong, fallback);
     if lines.overlong > 0 {
         let long = crate::jobs::counted(lines.overlong as usize, "line");
         let message = format!("{shown} has {long} of more than {} KiB", BLOCK >> 10);
@@ -365,7 +382,6 @@ pub(super) fn scan_file(
             &Problem::new(message, "", "what is so long is counted, but neither looked at nor kept").into(),
         );
     }
-    scanner.flush_sessions(&mut stream, source, false);
     let error = match lines.ending() {
         Ending::Whole => None,
         Ending::Damaged(reason) => {

@@ -15,4 +15,4 @@ pub use cursor::{Copy, Cursor, Plan, Position, is_of, plan};
 pub use finished::{Writers, unfinished};
 pub use journal::{JournalEntries, read_journal};
 pub use lines::{BLOCK, Ending, Lines, MAX_LINE, split};
-pub use select::{LogFile, Patterns, Stream, files, folders, rotation_of, streams};
+pub use select::{LogFile, Patterns, Stream, files, folders, logs, rotation_of, streams};

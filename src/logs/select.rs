@@ -1,6 +1,7 @@
 //! Which files belong to a source.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -239,6 +240,28 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
     (name, Rotation::Live)
 }
 
+/// Which of these files hold one log, each log's oldest first: rotated ones by their names, numbered ones only beside the live file, because
+/// `app.8080` and `app.8081` are two logs. Logs come in the order of their first file.
+pub fn logs(paths: &[PathBuf]) -> Vec<Vec<&Path>> {
+    let (mut logs, mut places) = (Vec::<Vec<(Rotation, &Path)>>::new(), BTreeMap::new());
+    for path in paths {
+        let (base, rotation) = path.file_name().and_then(OsStr::to_str).map_or(("", Rotation::Live), rotation_of);
+        let live = path.with_file_name(base);
+        let (live, rotation) = match rotation {
+            Rotation::Dated(_) => (live, rotation),
+            Rotation::Numbered(_) if live.is_file() => (live, rotation),
+            _ => (path.clone(), Rotation::Live),
+        };
+        let place = *places.entry(live).or_insert(logs.len());
+        if place == logs.len() {
+            logs.push(Vec::new());
+        }
+        logs[place].push((rotation, path));
+    }
+    logs.iter_mut().for_each(|files| files.sort());
+    logs.into_iter().map(|files| files.into_iter().map(|(_, path)| path).collect()).collect()
+}
+
 /// The digits of a date, as `20261120`, `2026-11-20`, `2026112014` or seconds since 1970, and of a time of day behind it, as `-14`, `_1430`,
 /// `T14:30:00` or seconds since 1970. Names with a date alone come before those of the same day with a time.
 fn date(text: &str) -> Option<String> {
@@ -312,7 +335,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let folder = tempfile::tempdir().unwrap();
         for name in [&b"caf\xe9.log"[..], b"caf\xe9.txt", "caf\u{e9}.log".as_bytes()] {
-            std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(name)), "x\n").unwrap();
+            std::fs::write(folder.path().join(OsStr::from_bytes(name)), "x\n").unwrap();
         }
         let (streams, problems) = streams(&source(format!("{}/*.log", folder.path().display())));
         assert_eq!((streams.len(), problems.len()), (1, 1));

@@ -312,6 +312,40 @@ fn a_file_given_by_several_names_is_scanned_once() {
 }
 
 #[test]
+fn an_attempt_whose_lines_stand_in_two_files_of_a_log_counts_once() {
+    let bed = TestBed::new();
+    let attempt = |n| {
+        let front = format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: ");
+        format!(
+            "{front}Invalid user eve from 198.51.100.7 port 22\n\
+             {front}pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=198.51.100.7 \n\
+             {front}Failed password for invalid user eve from 198.51.100.7 port 22 ssh2\n"
+        )
+    };
+    let whole: String = (10..16).map(attempt).collect();
+    let lines: Vec<&str> = whole.split_inclusive('\n').collect();
+    for cut in 0..=lines.len() {
+        let (older, newer) = (lines[..cut].concat(), lines[cut..].concat());
+        for rotated in ["auth.log.1", "auth.log-20261120"] {
+            let bed = TestBed::new();
+            bed.file("auth.log", &newer);
+            bed.file(rotated, &older);
+            let [log, rotated] = [bed.path("auth.log"), bed.path(rotated)].map(|path| path.display().to_string());
+            let scanned = bed.json(&["scan", "--year", "2026", &log, &rotated]);
+            let found = &scanned["findings"];
+            assert_eq!((&scanned["failed_logins"], &found[0]["count"]), (&6.into(), &6.into()), "{cut}: {scanned}");
+            assert_eq!(scanned["files"][0]["path"], rotated, "oldest first");
+        }
+    }
+    // Other logs that are numbered are not one.
+    let half = lines.len() / 2 + 1;
+    bed.file("auth.8001", &lines[..half].concat());
+    bed.file("auth.8002", &lines[half..].concat());
+    let [one, other] = [bed.path("auth.8001"), bed.path("auth.8002")].map(|path| path.display().to_string());
+    assert_eq!(bed.json(&["scan", "--year", "2026", &one, &other])["failed_logins"], 7);
+}
+
+#[test]
 fn what_cannot_be_printed_is_a_failure() {
     let bed = TestBed::new();
     bed.file("access.log", ACCESS);
