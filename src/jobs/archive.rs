@@ -10,7 +10,7 @@ use super::collect::{Collected, collect, rotated};
 use super::copies::{Copied, Places, copy_archives, uncopied};
 use super::keep::{check, judge, prune, removed_words};
 use super::log_times::times_in;
-use super::{Context, JobError, JobKind, counted, scan};
+use super::{Context, JobError, JobKind, counted, scan_state};
 use crate::archive::{
     ArchiveError, Bundle, Candidate, Effort, MANIFEST, Packed, Sealing, Shelf, hold, pack, read_manifest,
     remove_archive,
@@ -234,7 +234,7 @@ impl ArchiveSpec {
                 told.notes.push(format!("{} stays until job {job} has archived it", path.display()));
                 continue;
             }
-            if let Some(job) = scan::unread_by(&path, &identity, context)? {
+            if let Some(job) = scan_state::unread_by(&path, &identity, context)? {
                 told.notes.push(format!("{} stays until job {job} has read it", path.display()));
                 continue;
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::scan::Stream;
+use super::scan_state::Stream;
 use crate::logs::{self, Position};
 use crate::model::Source;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::{Context, JobError, JobKind, Stop, alone_in, counted, scan};
+use super::{Context, JobError, JobKind, Stop, alone_in, counted, scan_state};
 use crate::fs::identity;
 use crate::logs::rotate::{
     Like, compress, copy_truncate, create, is_copy, is_there, make_room, rename, take_back, tidy,
@@ -431,7 +431,7 @@ impl RotateSpec {
                 }
             }
         }
-        Ok(scan::unread_by(path, &identity, context)?.map(|job| format!("stays until job {job} has read it")))
+        Ok(scan_state::unread_by(path, &identity, context)?.map(|job| format!("stays until job {job} has read it")))
     }
 }
 

@@ -1,51 +1,19 @@
 //! `[scan]`: read what is new in the sources, apply the rules, store it all in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::access_logs::{AccessLogs, is_access_log};
-use super::ahead::each_block;
-use super::parsed::Parsed;
-use super::scanner::{Input, Loaded, SavedDetector, Scanner};
-use super::stream_state::StreamState;
+use super::read_stream::{read_file, read_journal};
+use super::scan_state::{State, Stream, remembered_streams, restored, stored, unreadable};
+use super::scanner::{Loaded, Scanner};
 use super::{Context, JobError, JobKind, counted, dropped_in_words, left_in_words, owners};
 use crate::config::Config;
-use crate::logs::{self, Cursor, Ending, Plan, Position};
-use crate::model::finding::JOURNAL;
-use crate::model::{Exemption, Formats, Outcome, Rule, ScanSpec, Severity, Source};
-use crate::parse::{self, AutoParser, YearRule};
-use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord, ScanState, StateChange};
+use crate::logs::{self, Plan};
+use crate::model::{Exemption, Outcome, Rule, ScanSpec, Severity, Source};
+use crate::store::{AlertPolicy, Ended, ScanCommit, ScanOutcome, ScanRecord};
 
 /// What is said of a scan without anything new.
 const READ_NOTHING: &str = "read nothing";
-
-/// What a scan job remembers: how far each stream was read, and the detectors' states.
-#[derive(Default)]
-struct State {
-    /// By path of the live file, or `journal SOURCE`.
-    streams: BTreeMap<String, Stream>,
-    detectors: BTreeMap<String, SavedDetector>,
-}
-
-/// What is remembered of a stream.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Stream {
-    /// How far it was read.
-    pub(super) cursor: Cursor,
-    /// Its source.
-    #[serde(default)]
-    source: String,
-    journal: Option<String>,
-    /// Lines read last that say how the next ones are to be read, for files without such lines of their own.
-    #[serde(default)]
-    header: String,
-    /// Whether it is an access log, once that is known.
-    #[serde(default)]
-    is_access_log: Option<bool>,
-    state: StreamState,
-}
 
 /// What there is to read, and the sources of which not all can be read.
 struct Found<'a> {
@@ -301,74 +269,6 @@ fn alert_policy(
     }
 }
 
-/// The name of the part of what is remembered that tells of the streams, and what those of rules begin with.
-const STREAMS: &str = "streams";
-const RULE: &str = "rule ";
-
-/// The part with a page of what a rule remembers.
-fn page_part(rule: &str, page: u16) -> String {
-    format!("page {page} of {rule}")
-}
-
-fn page_of_part(part: &str) -> Option<(&str, u16)> {
-    let (page, rule) = part.strip_prefix("page ")?.split_once(" of ")?;
-    Some((rule, page.parse().ok()?))
-}
-
-/// What is to be stored of it. The detectors go there: together they may have tens of MiB.
-fn stored(state: &mut State) -> serde_json::Result<StateChange> {
-    let mut parts = BTreeMap::from([(STREAMS.to_owned(), Some(serde_json::to_string(&state.streams)?))]);
-    for (rule, mut detector) in std::mem::take(&mut state.detectors) {
-        let pages = std::mem::take(&mut detector.pages);
-        parts.extend(pages.into_iter().map(|(page, text)| (page_part(&rule, page), text)));
-        parts.insert(format!("{RULE}{rule}"), Some(serde_json::to_string(&detector)?));
-    }
-    Ok(StateChange(parts))
-}
-
-fn restored(stored: Option<ScanState>, problems: &mut Vec<String>) -> State {
-    let Some(ScanState(mut parts)) = stored else { return State::default() };
-    let Some(streams) = restored_streams(&parts.remove(STREAMS).unwrap_or_default(), problems) else {
-        return State::default();
-    };
-    let mut state = State { streams, ..State::default() };
-    let mut pages: BTreeMap<String, BTreeMap<u16, Option<String>>> = BTreeMap::new();
-    let mut broken = BTreeSet::new();
-    for (part, text) in parts {
-        if let Some((rule, page)) = page_of_part(&part) {
-            pages.entry(rule.to_owned()).or_default().insert(page, Some(text));
-            continue;
-        }
-        let Some(rule) = part.strip_prefix(RULE) else { continue };
-        match serde_json::from_str(&text) {
-            Ok(detector) => {
-                state.detectors.insert(rule.to_owned(), detector);
-            }
-            Err(error) => {
-                problems.push(unreadable(rule, &error));
-                broken.insert(rule.to_owned());
-            }
-        }
-    }
-    for (rule, detector) in &mut state.detectors {
-        detector.pages = pages.remove(rule).unwrap_or_default();
-    }
-    let gone = |rule| format!("what rule {rule} remembered is not there but in part; it starts counting afresh");
-    problems.extend(pages.into_keys().filter(|rule| !broken.contains(rule)).map(gone));
-    state
-}
-
-fn unreadable(rule: &str, error: &serde_json::Error) -> String {
-    format!("what rule {rule} remembered can't be read ({error}); it starts counting afresh")
-}
-
-fn restored_streams(text: &str, problems: &mut Vec<String>) -> Option<BTreeMap<String, Stream>> {
-    let problem = |error| {
-        format!("what was remembered of the last scan can't be read ({error}); everything is read, and counted, again")
-    };
-    serde_json::from_str(text).map_err(|error| problems.push(problem(error))).ok()
-}
-
 /// Finds what there is to read.
 fn collect<'a>(
     spec: &'a ScanSpec,
@@ -411,164 +311,33 @@ fn collect<'a>(
     for source in without {
         if source.journal.is_empty() {
             notes.push(format!("source {}: no file matches {}", source.name, source.files.join(" ")));
-            continue;
-        }
-        let name = format!("journal {}", source.name);
-        let known = known.entry(name.clone()).or_default();
-        known.source.clone_from(&source.name);
-        match logs::read_journal(source, known.journal.as_deref()) {
-            Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
-            Ok(entries) => found.works.push(Work {
-                source,
-                name,
-                plans: VecDeque::new(),
-                journal: Some(entries),
-                written: i64::MAX,
-            }),
-            Err(error) => {
-                problems.push(format!("source {}: {error}", source.name));
-                found.unread.push(source.name.as_str());
-            }
+        } else {
+            collect_journal(source, known, &mut found, problems);
         }
     }
     Ok(found)
 }
 
-fn read_file(
-    scanner: &mut Scanner,
-    stream: &mut Stream,
-    (source, mut plan): (&Source, Plan),
-    access_logs: &AccessLogs,
-    context: &Context<'_>,
-    notes: &mut Vec<String>,
+/// Finds what is new in the journal.
+fn collect_journal<'a>(
+    source: &'a Source,
+    known: &mut BTreeMap<String, Stream>,
+    found: &mut Found<'a>,
     problems: &mut Vec<String>,
-) -> Result<(), JobError> {
-    let mut lines = match plan.open(problems) {
-        Ok(Some(lines)) => lines,
-        Ok(None) => {
-            stream.cursor.positions.push(plan.position);
-            return Ok(());
+) {
+    let name = format!("journal {}", source.name);
+    let known = known.entry(name.clone()).or_default();
+    known.source.clone_from(&source.name);
+    match logs::read_journal(source, known.journal.as_deref()) {
+        Ok(entries) if entries.text.is_empty() && entries.unreadable == 0 => {}
+        Ok(entries) => {
+            found.works.push(Work { source, name, plans: VecDeque::new(), journal: Some(entries), written: i64::MAX });
         }
         Err(error) => {
-            problems.push(format!("can't read {}: {error}", plan.path.display()));
-            stream.cursor.positions.push(plan.position);
-            return Ok(());
-        }
-    };
-    let file: Arc<str> = plan.path.to_string_lossy().into();
-    let (rotated, modified) = (plan.rotated, lines.identity.modified());
-    let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
-    // A file that was rotated away took its header with it.
-    let its_own = plan.position.offset > 0;
-    let header = if its_own { &plan.position.header } else { &stream.header };
-    let mut parser = AutoParser::new(parse_context, &source.formats).named(&plan.path).continuing(header, its_own);
-    let host = source.host_of(&plan.path);
-    let mut input = Input {
-        source: &source.name,
-        file: file.clone(),
-        number: plan.position.line,
-        fallback: modified,
-        present: context.clock.now().timestamp(),
-        host: &host,
-        web_logins: &source.web_logins,
-        requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
-        access_logs: Some(access_logs),
-    };
-    let mut passed_over = 0;
-    each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
-        context.check()?;
-        input.number += overlong - passed_over;
-        passed_over = overlong;
-        scanner.text(&mut stream.state, &mut input, parsed, None);
-        scanner.after_block(&mut stream.state, &source.name);
-        Ok::<_, JobError>(())
-    })?;
-    input.number += lines.overlong - passed_over;
-    let tail = lines.tail().to_vec();
-    let is_left_alone = is_left_alone(modified, context);
-    let is_whole = lines.compressed || rotated && is_left_alone;
-    if !is_whole && is_left_alone && !tail.is_empty() {
-        notes.push(format!("{file}: its last line has no line break, and counts once it has one"));
-    }
-    if is_whole {
-        // Nothing will be added: what is there is the last line. But a damaged end may still be written.
-        if !tail.is_empty() && lines.ending() == Ending::Whole {
-            scanner.text(&mut stream.state, &mut input, &Parsed::of(tail.clone(), &mut parser), None);
-        }
-        if lines.ending() == Ending::Whole {
-            lines.take_tail();
+            problems.push(format!("source {}: {error}", source.name));
+            found.unread.push(source.name.as_str());
         }
     }
-    scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
-    // A compressed copy that is still being written may end before what was read already.
-    let offset = lines.offset.max(plan.position.offset);
-    if let Ending::Damaged(reason) = lines.ending()
-        && (lines.offset > plan.position.offset || plan.position.offset == 0)
-    {
-        problems.push(format!("{file} is damaged and was read up to line {} only: {reason}", input.number));
-    }
-    let finished = tail.is_empty() || is_whole || lines.ending() != Ending::Whole;
-    stream.header = parser.header();
-    let (line, header) = (input.number, stream.header.clone());
-    let position = Position { offset, line, header, finished, ..plan.position.clone() };
-    stream.cursor.positions.extend(plan.twin_positions(&position));
-    stream.cursor.positions.push(position);
-    Ok(())
-}
-
-/// Reads the journal batch by batch, so that a long one needs no more memory than a short one.
-fn read_journal(
-    scanner: &mut Scanner,
-    stream: &mut Stream,
-    source: &Source,
-    first: logs::JournalEntries,
-    access_logs: &AccessLogs,
-    context: &Context<'_>,
-    problems: &mut Vec<String>,
-) -> Result<(), JobError> {
-    let now = context.at.timestamp();
-    let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
-    let mut parser = AutoParser::new(parse_context, &Formats::default());
-    let mut input = Input {
-        source: &source.name,
-        file: JOURNAL.into(),
-        number: 0,
-        fallback: now,
-        present: context.clock.now().timestamp(),
-        host: "",
-        web_logins: &source.web_logins,
-        requests_are_read: access_logs.any_besides(false, ""),
-        access_logs: Some(access_logs),
-    };
-    let mut entries = first;
-    loop {
-        context.check()?;
-        scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
-        scanner.after_block(&mut stream.state, &source.name);
-        scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
-        let mut failed = |error: String| problems.push(format!("source {}: {error}", source.name));
-        entries.complaint.take().into_iter().for_each(&mut failed);
-        let moved = entries.cursor.is_some() && entries.cursor != stream.journal;
-        stream.journal = entries.cursor.or(stream.journal.take());
-        if !entries.more || !moved {
-            return Ok(());
-        }
-        match logs::read_journal(source, stream.journal.as_deref()) {
-            Ok(next) => entries = next,
-            Err(error) => {
-                failed(error);
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// How long nothing may be added to a log that was rotated before its last line is taken for whole without a line break, in seconds.
-const QUIET: i64 = 60;
-
-/// Whether nothing was added for so long to a log that was changed then. Clocks differ by minutes; a time farther in the future says nothing.
-fn is_left_alone(modified: i64, context: &Context<'_>) -> bool {
-    !(-QUIET * 10..QUIET).contains(&context.clock.now().timestamp().saturating_sub(modified))
 }
 
 /// Settles the sessions of these streams, of those that nobody has written to for a day.
@@ -588,75 +357,4 @@ fn counts_in_words(record: &ScanRecord) -> String {
         [(record.lines, "line"), (record.files, "file"), (record.failed_logins, "failed login")]
             .map(|(n, what)| counted(n as usize, what));
     format!("read {lines} of {files}: {} urgent, {failed}, {} not parsed", record.urgent, record.unparsed)
-}
-
-/// What a job remembers of its streams.
-fn remembered_streams(
-    context: &Context<'_>,
-    job: &str,
-    problems: &mut Vec<String>,
-) -> Result<BTreeMap<String, Stream>, JobError> {
-    let stored = context.store.scan_state_part(job, STREAMS)?;
-    Ok(stored.and_then(|text| restored_streams(&text, problems)).unwrap_or_default())
-}
-
-/// The scan job that reads this file, also as one of another source, and has not come to its end, if there is one.
-pub(super) fn unread_by(
-    path: &std::path::Path,
-    identity: &crate::model::Identity,
-    context: &Context<'_>,
-) -> Result<Option<String>, JobError> {
-    for job in context.config.jobs.values().filter(|job| job.enabled) {
-        let crate::model::Work::Scan(spec) = &job.work else { continue };
-        let sources: Vec<Source> = context.config.sources_named(&spec.sources).cloned().collect();
-        if !logs::Patterns::new(&sources).may_hold(path) {
-            continue;
-        }
-        let streams = remembered_streams(context, job.id.as_str(), &mut Vec::new())?;
-        let mut positions = streams.values().flat_map(|stream| &stream.cursor.positions);
-        if !positions.any(|position| position.identity == *identity && position.finished) {
-            return Ok(Some(job.id.to_string()));
-        }
-    }
-    Ok(None)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::shipped_rules;
-
-    #[test]
-    fn what_is_remembered_is_taken_up_and_what_is_broken_of_it_costs_only_itself() {
-        let remembered = || {
-            let rules = shipped_rules();
-            let detectors = Scanner::new(rules.iter(), 0, chrono_tz::UTC).save().unwrap();
-            let streams = BTreeMap::from([("/var/log/auth.log".to_owned(), Stream::default())]);
-            let StateChange(parts) = stored(&mut State { streams, detectors }).unwrap();
-            let parts: BTreeMap<String, String> =
-                parts.into_iter().filter_map(|(part, text)| Some((part, text?))).collect();
-            (parts, rules.len())
-        };
-        let known = |parts| {
-            let mut problems = Vec::new();
-            let state = restored(Some(ScanState(parts)), &mut problems);
-            (state.streams.len(), state.detectors.len(), problems.len())
-        };
-        let (parts, rules) = remembered();
-        assert_eq!(known(parts), (1, rules, 0));
-        let (mut parts, _) = remembered();
-        parts.insert("rule failed-logins".to_owned(), "{".to_owned());
-        assert_eq!(known(parts), (1, rules - 1, 1));
-        // Pages without what says what they are.
-        let (mut parts, _) = remembered();
-        parts.remove("rule failed-logins");
-        parts.insert(page_part("failed-logins", 7), "{}".to_owned());
-        assert_eq!(known(parts), (1, rules - 1, 1));
-        for broken in [None, Some("{")] {
-            let (mut parts, _) = remembered();
-            parts.remove(STREAMS);
-            parts.extend(broken.map(|broken| (STREAMS.to_owned(), broken.to_owned())));
-            assert_eq!(known(parts), (0, 0, 1));
-        }
-    }
 }
