@@ -131,6 +131,7 @@ impl Sessions {
     /// Takes a line in that tells of `times` failed logins in this shape; returns how many failures count at once.
     pub fn observe(&mut self, sighting: &Sighting<'_>, event: &Event<'_>, shape: Shape, times: u32) -> u32 {
         let time = sighting.time;
+        let shape = if shape == Shape::Barred { Shape::Explicit } else { shape };
         if shape == Shape::Refused && event.peer.is_none() && event.pid == 0 {
             // Without address and process nobody knows which other line tells of it.
             return 0;

@@ -28,6 +28,10 @@ const START: &[u8] = b"<Event ";
 const END: &[u8] = b"</Event>";
 const NAMESPACE: &[u8] = b"http://schemas.microsoft.com/win/2004/08/events/event";
 
+/// How begins and ends what an event says in words.
+const MESSAGE: &[u8] = b"<Message>";
+const MESSAGE_END: &[u8] = b"</Message>";
+
 /// What holds events together.
 const FRAMES: [(&[u8], &[u8]); 3] = [(b"<?xml ", b"?>"), (b"<Events", b">"), (b"</Events", b">")];
 
@@ -125,6 +129,8 @@ impl<R> OneALine<R> {
             let rest = &text[done..];
             let found = match kind {
                 _ if self.is_within || rest.is_empty() => Found::Line,
+                // Of evtx_dump, behind its number.
+                Kind::Events if rest.starts_with(b"{") => object(rest, out),
                 Kind::Events => events(rest, self.is_over, out),
                 Kind::Objects => object(rest, out),
             };
@@ -274,7 +280,7 @@ fn record_number(text: &[u8]) -> Option<Option<usize>> {
         _ if digits == 0 && !rest.is_empty() => None,
         None => line_break.is_empty().then_some(None),
         Some([]) => Some(None),
-        Some(next) if next.starts_with(b"<") => Some(Some(RECORD.len() + digits)),
+        Some(next) if next.starts_with(b"<") || next.starts_with(b"{") => Some(Some(RECORD.len() + digits)),
         Some(_) => None,
     }
 }
@@ -304,9 +310,20 @@ fn event(text: &[u8]) -> Found {
     memmem::find(limit, END).map_or(unfinished, |at| Found::Record(at + END.len()))
 }
 
-/// How far each line begins as none of a log does: with a tag that begins no other event, or with blanks.
+/// How far each line begins as none of a log does: with a tag that begins no other event, or with blanks; or it goes on with what the event says
+/// in words, as Event Viewer saves it.
 fn markup(event: &[u8]) -> usize {
+    let (mut looked_at, mut is_message) = (0, false);
     let is_none = |end: &usize| {
+        let line = &event[looked_at..*end];
+        is_message = match (memmem::rfind(line, MESSAGE), memmem::rfind(line, MESSAGE_END)) {
+            (None, None) => is_message,
+            (begins, ends) => begins > ends,
+        };
+        looked_at = *end;
+        if is_message {
+            return false;
+        }
         let rest = &event[end + 1..];
         let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
         let tag = line.trim_ascii_start();
@@ -422,6 +439,22 @@ mod tests {
     }
 
     #[test]
+    fn what_an_event_says_in_words_may_go_over_lines_and_numbered_objects_are_read() {
+        let words = "<Message>An account failed.\r\n\r\nSubject:\r\n\tx\r\nLogon Type:\t3</Message>";
+        let event = format!("{OPEN}<A/>{words}<Level>Info</Level></Event>");
+        let text = format!("<?xml version=\"1.0\"?>\r\n<Events>{event}{event}</Events>\r\n");
+        let flat = event.replace(['\r', '\n'], " ");
+        assert_eq!(read(&text), format!("{flat}\n{flat}\n"));
+        // Behind it lines are what they are.
+        let cut = format!("{OPEN}<A/>{words}\nNov 20 10:00:00 x\n</Event>\n");
+        assert!(read(&cut).contains("\nNov 20 10:00:00 x\n"), "{}", read(&cut));
+        assert_eq!(
+            read("Record 1\n{\n  \"a\": 1\n}\nRecord 2\n{\n  \"a\": 2\n}\n"),
+            "{   \"a\": 1 }\n{   \"a\": 2 }\n"
+        );
+    }
+
+    #[test]
     fn objects_are_one_a_line_however_they_stand() {
         let object = "{\n\t\"a\" : \"}\\\"{[,\",\n\t\"b\" : [\n\t\t1,\n\t\t{}\n\t]\n}\n";
         let want = "{ \t\"a\" : \"}\\\"{[,\", \t\"b\" : [ \t\t1, \t\t{} \t] }\n";
@@ -458,6 +491,10 @@ mod tests {
             "\n",
             "\n<Ev\n",
             "\nRecord 7\n",
+            "\n<Message>x\n",
+            "\nx</Message>\n",
+            "\n{\n",
+            "\n}\n",
             "\nRecord ",
         ];
         let objects = ["{\n", "{\n", "}\n", "},\n", "  \"a\"\n", " ", "\t", "[\n", "]\n", "x\n", "\r\n"];

@@ -76,6 +76,8 @@ impl Action {
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
     Explicit,
+    /// The same of somebody who may not come in although the password is right: it has expired, or the account isn't for that.
+    Barred,
     /// sshd's own word of a password for which PAM was asked question by question: it repeats what PAM said of it last.
     Questioned,
     /// PAM's "authentication failure".
@@ -100,9 +102,9 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Whether a password, or an account's name, was guessed at: programs offer all keys they have, and are refused when those are too many.
+    /// Whether a password, or an account's name, was guessed at: a right password is no guess, and programs offer all keys they have, and are refused when those are too many.
     pub fn is_guess(self) -> bool {
-        !matches!(self, Self::Key | Self::KeyElsewhere | Self::Refused | Self::RefusedSecond)
+        !matches!(self, Self::Barred | Self::Key | Self::KeyElsewhere | Self::Refused | Self::RefusedSecond)
     }
 }
 
@@ -151,6 +153,16 @@ impl<'a> Event<'a> {
     /// The path that was asked of a web server, without what follows a `?`; none where the request is none.
     pub fn path(&self) -> Option<&'a [u8]> {
         path(self.request)
+    }
+
+    /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing, but
+    /// who sends a form or calls an API does.
+    pub fn is_guess(&self) -> bool {
+        match self.action {
+            Action::LoginFailed { shape, .. } => shape.is_guess(),
+            Action::Request { .. } => self.user.is_some() || self.is_post || self.request.starts_with(b"POST "),
+            _ => true,
+        }
     }
 
     /// Whether it tells of a failed login, in whatever shape.

@@ -20,6 +20,8 @@ pub struct Access {
     prefix: [u8; 17],
     zone: [u8; 5],
     minute: i64,
+    /// Whether referrer or agent may end with the line: a client may send as much as it likes, and a syslogd cuts it.
+    may_be_cut: bool,
 }
 
 impl Parser for Access {
@@ -36,7 +38,7 @@ impl Parser for Access {
             ZONELESS => self.zoneless(stamp),
             _ => self.time(stamp),
         }?;
-        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..])?;
+        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..], self.may_be_cut)?;
         // Who writes stamps without a zone may write requests as they come.
         if holds_stamp(rest) || stamp.len() == ZONELESS && !rest.trim_ascii().iter().all(u8::is_ascii_digit) {
             return None;
@@ -57,7 +59,7 @@ impl Parser for Access {
             let length = request_start + end;
             return Some(PlainRequest { time, peer, request: (request_start, request), status, length });
         }
-        let (request, status, rest) = answered(rest)?;
+        let (request, status, rest) = answered(rest, false)?;
         let length = text.len() - rest.strip_prefix(b"\n")?.len();
         Some(PlainRequest { time, peer, request: (request_start, request.len()), status, length })
     }
@@ -70,6 +72,11 @@ impl Parser for Access {
 }
 
 impl Access {
+    /// A parser of what came through syslog.
+    pub fn through_syslog() -> Self {
+        Self { may_be_cut: true, ..Self::default() }
+    }
+
     /// A parser that also reads stamps without a zone: they are in the context's.
     pub fn new(context: Context) -> Self {
         Self { wall: Some(WallClock::new(context)), ..Self::default() }
@@ -141,6 +148,12 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
         return None;
     }
     let first = Peer::read(&line[..end]);
+    // nginx' configurations write `$host - $remote_addr - $remote_user`; but behind a client's name that may be a user's word.
+    if let Some(Peer::Name(_)) = first
+        && let Some(client_end) = client_behind(line, end)
+    {
+        return Some((None, client_end));
+    }
     // No server of today asks a client who it is (RFC 1413), so that the word after an address is this.
     if first.is_some() && line[end..].starts_with(b" - ") {
         return Some((first, end));
@@ -168,6 +181,14 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     // A name alone may be the month of another format's line.
     let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
     (client.is_some() && has_port || is_address && is_client_of_host(&line[second..])).then_some((client, second))
+}
+
+/// Where an address ends that stands behind a host, each with a hyphen behind it.
+fn client_behind(line: &[u8], host_end: usize) -> Option<usize> {
+    let start = host_end + 3;
+    let rest = line[host_end..].strip_prefix(b" - ")?;
+    let end = memchr(b' ', rest)?;
+    (parse_ip(&rest[..end]).is_some() && rest[end..].starts_with(b" - ")).then_some(start + end)
 }
 
 /// A longer list of hosts and clients is none, in bytes.
@@ -265,6 +286,8 @@ fn user(line: &[u8], host_end: usize) -> Option<(Option<&[u8]>, usize)> {
     let names = line.get(host_end + 1..start.checked_sub(2)?)?;
     let user = memchr(b' ', names).map_or(&b"-"[..], |at| names[at + 1..].trim_ascii());
     let user = without_addresses(user.strip_prefix(b"- ").unwrap_or(user));
+    // Some put another hyphen between the user and the stamp.
+    let user = user.strip_suffix(b" -").filter(|user| !user.contains(&b' ')).unwrap_or(user);
     Some(((!matches!(user, b"-" | b"" | b"\"\"")).then_some(user), start))
 }
 
@@ -283,7 +306,7 @@ fn plain_stamp(line: &[u8], host_end: usize) -> Option<usize> {
 
 /// The request at the front of a text, which may go on after the line, its status, and what follows them and the size, and referrer and
 /// agent, each closed, where these are there.
-fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+fn answered(text: &[u8], may_be_cut: bool) -> Option<(&[u8], u16, &[u8])> {
     let mut marks = Marks::new(text);
     let (request, answer) = text.split_at(marks.quote()?);
     let (status, size) = status(answer).or_else(|| bare_status(answer))?;
@@ -297,7 +320,10 @@ fn answered(text: &[u8]) -> Option<(&[u8], u16, &[u8])> {
             return (following.first() != Some(&b'"')).then_some((request, status, following));
         }
         // The one that opens, and the one that closes.
-        rest = marks.quote().and_then(|_| marks.quote())? + 1;
+        match marks.quote().and_then(|_| marks.quote()) {
+            Some(close) => rest = close + 1,
+            None => return may_be_cut.then_some((request, status, following)),
+        }
     }
     Some((request, status, &text[rest..]))
 }
@@ -546,6 +572,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hyphen_between_user_and_stamp_is_no_part_of_the_name() {
+        let line = |user: &str| format!(r#"192.0.2.7 - {user} [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 401 5"#);
+        for (user, want) in [("admin -", "admin"), ("- -", ""), ("john doe -", "john doe -"), ("-x -", "-x")] {
+            assert_eq!(parse(&line(user)).unwrap().2, want, "{user}");
+        }
+    }
+
+    #[test]
     fn a_user_name_that_looks_like_a_stamp_hides_nothing() {
         let line = r#"192.0.2.7 - x [20/Nov/2020:10:05:03 +0100] [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
@@ -628,6 +662,10 @@ mod tests {
             ("198.51.100.1 unix: - eve", Some("eve")),
             ("www.example.org:443 - - -", None),
             ("www.example.org:443 - - eve", Some("eve")),
+            // The host may be a client's, who calls himself an address.
+            ("www.example.org - 192.0.2.1 - -", None),
+            ("www.example.org - 192.0.2.1 - eve", Some("eve")),
+            ("www.example.org - 2001:db8::1 - eve", Some("eve")),
         ] {
             let line = format!(r#"{front} [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5 "-" "x""#);
             let event = parser.parse(line.as_bytes()).unwrap();

@@ -6,6 +6,7 @@ use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
+use super::syslog_head::word;
 use crate::model::event::Shape;
 use crate::model::{Action, Event, Peer};
 
@@ -80,7 +81,10 @@ fn told_by_pam<'a>(message: &'a [u8], times: u32, by_client: bool, event: &mut E
 fn sudo(message: &[u8]) -> Option<(&[u8], u32)> {
     let at = memmem::find(message, b" : ")?;
     let (user, what) = (message[..at].trim_ascii(), &message[at + 3..]);
-    let what = &what[..memmem::find(what, b" ; ")?];
+    // Where it is to name the host (`log_host`). Its own file breaks lines behind a semicolon.
+    let what = what.strip_prefix(b"HOST=").map_or(what, |host| word(host).map_or(what, |(_, rest)| rest));
+    let what = what.strip_prefix(b": ").unwrap_or(what);
+    let what = &what[..memmem::find(what, b" ; ").or_else(|| what.strip_suffix(b" ;").map(<[u8]>::len))?];
     if matches!(what, b"user NOT in sudoers" | b"user NOT authorized on host" | b"command not allowed") {
         return Some((user, 1));
     }
@@ -198,6 +202,8 @@ mod tests {
                 "eve",
                 3,
             ),
+            ("sudo", "eve : HOST=web1 : 3 incorrect password attempts ; TTY=pts/0 ; COMMAND=/bin/ls", "eve", 3),
+            ("sudo", "eve : 2 incorrect password attempts ;", "eve", 2),
             ("sudo", "eve : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls", "eve", 1),
             ("su", "FAILED SU (to root) eve on pts/0", "root", 1),
             ("su", "FAILED su for root by eve", "root", 1),

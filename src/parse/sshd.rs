@@ -35,9 +35,13 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         _ => found,
     };
     if let Some(found) = found {
-        (event.action, event.peer, event.user) = (found.action, found.peer, found.user);
+        let peer = found.peer.filter(|peer| *peer != UNKNOWN);
+        (event.action, event.peer, event.user) = (found.action, peer, found.user);
     }
 }
+
+/// What it calls a client whose address it can't tell (canohost.c).
+const UNKNOWN: Peer<'_> = Peer::Name(b"UNKNOWN");
 
 struct Found<'a> {
     action: Action,
@@ -377,6 +381,14 @@ mod tests {
             let told = read_line(&format!("error: PAM: {reason} for root from 192.0.2.1"));
             assert_eq!(told, (failure(Shape::PamTold), "192.0.2.1".into(), "root".into()), "{reason}");
         }
+    }
+
+    #[test]
+    fn who_cannot_be_named_is_accused_by_no_name() {
+        let mut event = Event::plain(None, Category::Auth);
+        read(b"Failed password for root from UNKNOWN port 65535 ssh2", 1, &mut event);
+        let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
+        assert_eq!((event.action, event.peer, event.user), (failed, None, Some(&b"root"[..])));
     }
 
     #[test]

@@ -36,7 +36,13 @@ struct Failed {
     /// The host that wrote it, and its program: of each line one is made, so most lie in place.
     host: SmallVec<[u8; 40]>,
     program: SmallVec<[u8; 24]>,
+    /// How its message began, as far as syslog-ng tells that.
+    #[serde(default)]
+    start: SmallVec<[u8; TOLD_START]>,
 }
+
+/// How much of a message syslog-ng tells where it was repeated, in bytes.
+const TOLD_START: usize = 20;
 
 /// How they are remembered for the lines that follow.
 const FAILED: &str = "#Failed: ";
@@ -93,12 +99,18 @@ impl Failed {
         }
         let (category, ip, pid) = (event.category, event.peer.and_then(|peer| peer.ip()), event.pid);
         let (host, program) = (SmallVec::from_slice(event.host), SmallVec::from_slice(said.program));
-        Some(Self { times, shape, category, ip, pid, host, program })
+        let start = SmallVec::from_slice(&said.message[..said.message.len().min(TOLD_START)]);
+        Some(Self { times, shape, category, ip, pid, host, program, start })
     }
 
     /// The same once more, if a line says so that the syslogd wrote, or the program itself for it.
     fn again<'a>(&self, event: &Event<'a>, said: &Said<'a>) -> Option<Event<'a>> {
-        let times = repeats(said.message)?.min(MAX_REPEATED);
+        if let Some((start, times)) = suppressed(said.message) {
+            // It keeps the program's name, but not the process.
+            let is_it = *event.host == *self.host && said.program == &*self.program && start == &*self.start;
+            return is_it.then(|| self.times_more(times, *event));
+        }
+        let times = repeats(said.message)?;
         // macOS names no host there.
         let host = if event.host == b"---" { b"" } else { event.host };
         let is_syslogd = said.program.is_empty() || said.program == b"syslogd";
@@ -106,8 +118,14 @@ impl Failed {
         if !host.is_empty() && *host != *self.host || !(is_syslogd || is_same()) {
             return None;
         }
-        let action = Action::LoginFailed { times: times.saturating_mul(self.times), shape: self.shape };
-        Some(Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, host, ..*event })
+        Some(self.times_more(times, Event { host, ..*event }))
+    }
+
+    /// So many more of the same, at the time and on the host of this event.
+    fn times_more<'a>(&self, times: u32, event: Event<'a>) -> Event<'a> {
+        let times = times.min(MAX_REPEATED).saturating_mul(self.times);
+        let action = Action::LoginFailed { times, shape: self.shape };
+        Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, ..event }
     }
 }
 
@@ -141,11 +159,30 @@ fn repeats(message: &[u8]) -> Option<u32> {
     matches!(rest, b"times" | b"time" | b"times ---" | b"time ---").then(|| number(times))?
 }
 
+/// How a message began that came so many more times, where syslog-ng suppresses it (logwriter.c): `Last message 'START' repeated N times,
+/// suppressed by syslog-ng on HOST`.
+fn suppressed(message: &[u8]) -> Option<(&[u8], u32)> {
+    let rest = message.strip_prefix(b"Last message '")?;
+    let end = memmem::rfind(rest, b"' repeated ")?;
+    let (times, by) = word(&rest[end + b"' repeated ".len()..])?;
+    by.starts_with(b"times, suppressed by syslog-ng").then_some((&rest[..end], number(times)?))
+}
+
+/// How often the line before came again, as metalog says in a line of its own: `- Last output repeated N times -`.
+fn repeats_of_metalog(line: &[u8]) -> Option<u32> {
+    let told = line.strip_prefix(b"  ")?.trim_ascii().strip_prefix(b"- Last output repeated ")?.strip_suffix(b" -")?;
+    if told == b"twice" { Some(2) } else { number(told.strip_suffix(b" times")?) }
+}
+
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         if line.starts_with(b"#") {
             self.remembered(line)?;
             return Some(Event::plain(None, Category::System));
+        }
+        if let Some(times) = repeats_of_metalog(line) {
+            let plain = Event::plain(None, Category::System);
+            return Some(self.failed.as_ref().map_or(plain, |failed| failed.times_more(times, plain)));
         }
         let Some((event, said)) = self.read(line) else {
             self.failed = None;
@@ -221,7 +258,7 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
 fn of_web_server<'a>(server: WebServer, message: &'a [u8], times: u32) -> Option<Event<'a>> {
     if times == 1
         && server.log != Some(Category::Error)
-        && let Some(request) = Access::default().parse(message)
+        && let Some(request) = Access::through_syslog().parse(message)
     {
         return Some(request);
     }
@@ -288,7 +325,7 @@ fn with_pid(program: &[u8]) -> (&[u8], u32) {
 }
 
 /// RFC 5424 6.3: `-`, or elements in brackets, in whose quoted values a backslash goes before `"`, `\` and `]`.
-fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
+pub fn without_structured_data(text: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = text.strip_prefix(b"-") {
         return Some(rest);
     }
@@ -335,6 +372,50 @@ mod tests {
     }
 
     #[test]
+    fn what_syslog_ng_suppressed_and_metalog_counted_counts_as_often_as_they_say() {
+        let times = |lines: &[&str]| {
+            let mut parser = parser();
+            let events = lines.iter().map(|line| parser.parse(line.as_bytes()).unwrap().action);
+            let times = |action| if let Action::LoginFailed { times, .. } = action { times } else { 0 };
+            events.map(times).collect::<Vec<_>>()
+        };
+        let failed = "2026-11-20T10:00:01+00:00 nas sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2";
+        let suppressed = |host: &str, program: &str, start: &str| {
+            format!(
+                "2026-11-20T10:00:20+00:00 {host} {program}[9]: Last message '{start}' repeated 5 times, suppressed by syslog-ng on {host}"
+            )
+        };
+        let start = "Failed password for ";
+        assert_eq!(times(&[failed, &suppressed("nas", "sshd", start)]), [1, 5]);
+        for other in [
+            suppressed("nas", "cron", start),
+            suppressed("nas2", "sshd", start),
+            suppressed("nas", "sshd", "Failed password from"),
+            suppressed("nas", "sshd", start).replace(", suppressed by syslog-ng on nas", " x"),
+        ] {
+            assert_eq!(times(&[failed, &other]), [1, 0], "{other}");
+        }
+        let failed = "Nov 20 10:00:01 [sshd] Failed password for root from 192.0.2.9 port 4 ssh2";
+        let told = |often: &str| format!("                - Last output repeated {often} -");
+        assert_eq!(times(&[failed, &told("3 times"), failed, &told("twice")]), [1, 3, 1, 2]);
+        assert_eq!(times(&["Nov 20 10:00:01 [cron] x", &told("twice")]), [0, 0]);
+    }
+
+    #[test]
+    fn an_agent_that_a_syslogd_cut_hides_no_request() {
+        let line = |rest: &str| {
+            format!(
+                "Nov 20 10:00:00 web1 nginx: 192.0.2.9 - - [20/Nov/2026:10:00:00 +0000] \"GET /x HTTP/1.1\" 401 5{rest}"
+            )
+        };
+        for rest in [" \"-\" \"Mozilla/5.0 AAAA", " \"https://a", " \"-\" \""] {
+            let line = line(rest);
+            let event = parser().parse(line.as_bytes()).unwrap();
+            assert_eq!(event.action, Action::Request { status: 401 }, "{line}");
+        }
+    }
+
+    #[test]
     fn a_host_with_an_endless_name_is_not_remembered() {
         let mut parser = parser();
         for (length, times) in [(255, Some(3)), (256, None)] {
@@ -376,6 +457,10 @@ mod tests {
             b"Fri 2026-11-20 10:00:00 UTC web1 ssh.service[7]: Invalid user eve from 192.0.2.9",
             b"Fri 2026-11-20 10:00:00 UTC web1 sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]: Invalid user eve from 192.0.2.9",
             b"Fri Nov 20 10:00:00 2026 auth.info sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 web1  sshd[7]: Invalid user eve from 192.0.2.9",
+            b"2026-11-20T10:00:00Z 2026-11-20T10:00:00.123456+00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 relay 1 2026-11-20T11:00:00+01:00 web1 sshd 7 - - Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 relay 1 2026-11-20T11:00:00+01:00 web1 sshd 7 - [timeQuality tzKnown=\"1\"] Invalid user eve from 192.0.2.9",
         ] {
             let event = parser.parse(line).unwrap();
             let shown = String::from_utf8_lossy(line);

@@ -2,8 +2,8 @@
 
 use memchr::{memchr, memmem};
 
-use super::syslog::{is_sshd, number};
-use super::time::{clock, month};
+use super::syslog::{is_sshd, number, without_structured_data};
+use super::time::{clock, month, rfc3339};
 use crate::model::writer::is_about_logins;
 
 /// What stands behind the stamp.
@@ -53,7 +53,12 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
     if let Some(head) = metalog(text) {
         return Some(head);
     }
+    // sudo's file of its own, which has neither host nor program.
+    if let Some(message) = text.strip_prefix(b": ") {
+        return Some(Head { host: b"", pid: 0, said: Said { program: b"sudo", message } });
+    }
     let (host, rest) = sender(without_second_stamp(text))?;
+    let rest = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
     // What a container printed.
     if matches!(host, b"stdout" | b"stderr") && (rest.starts_with(b"F ") || rest.starts_with(b"P ")) {
         return None;
@@ -93,7 +98,7 @@ fn as_rfc5424(text: &[u8]) -> Option<(&[u8], u32, &[u8])> {
     let (program, rest) = word(text).filter(|(program, _)| tells_of_logins(program))?;
     let (pid, rest) = word(rest)?;
     let (_, rest) = word(rest)?;
-    Some((program, number(pid)?, rest.strip_prefix(b"- ")?.trim_ascii_start()))
+    Some((program, number(pid)?, without_structured_data(rest)?.trim_ascii_start()))
 }
 
 /// Whether a program tells of logins by whatever it says.
@@ -154,8 +159,16 @@ pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`.
+/// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`; or that of RFC 3339 which a
+/// line had when it was handed on, with the version of RFC 5424 where it has that order.
 pub fn without_second_stamp(text: &[u8]) -> &[u8] {
+    let versioned = text.strip_prefix(b"1 ").unwrap_or(text);
+    if versioned.get(10) == Some(&b'T')
+        && let Some((stamp, rest)) = word(versioned)
+        && rfc3339(stamp).is_some()
+    {
+        return rest;
+    }
     let rest = text.split_at_checked(16).filter(|(stamp, _)| {
         month(&stamp[..3]).is_some() && stamp[3] == b' ' && clock(&stamp[7..15]).is_some() && stamp[15] == b' '
     });

@@ -18,6 +18,10 @@ const COMING_IN: [&[u8]; 5] = [b"2", b"3", b"8", b"10", b"11"];
 /// clock that goes wrong.
 const NO_GUESS: [&[u8]; 3] = [b"0x10", b"0x17", b"0x25"];
 
+/// What follows a right password (4625, `SubStatus`): the account isn't for this kind of login, or the clock goes wrong, or the password has
+/// expired or is to be changed.
+const BARRED: [&[u8]; 4] = [b"0xc000015b", b"0xc0000133", b"0xc0000071", b"0xc0000224"];
+
 /// Who nobody is: the account of connections without one, whose name each language has its own for.
 const ANONYMOUS: &[u8] = b"S-1-5-7";
 
@@ -49,6 +53,12 @@ pub fn read<'a>(message: &'a [u8], event: &mut Event<'a>) {
     );
 }
 
+/// Whether somebody whose password was right was not let in. Some reasons stand in the one field only.
+fn is_barred<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>) -> bool {
+    let is_one = |status: &[u8]| BARRED.iter().any(|barred| barred.eq_ignore_ascii_case(status.trim_ascii()));
+    ["SubStatus", "Status"].iter().any(|name| (record.field)(name).is_some_and(is_one))
+}
+
 /// Reads a record into the event.
 pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, event: &mut Event<'a>) {
     let field = |name| (record.field)(name);
@@ -57,6 +67,7 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
     let failed = Action::LoginFailed { times: 1, shape: Shape::Explicit };
     // Numbers mean something only together with the log they stand in.
     let action = match (record.channel, record.id) {
+        (b"Security", 4625) if is_barred(record) => Action::LoginFailed { times: 1, shape: Shape::Barred },
         (b"Security", 4625) => failed,
         (b"Security", 4771) if !NO_GUESS.contains(&status) => failed,
         // The server that checks a password knows only the name of the machine it came from.
@@ -144,6 +155,16 @@ mod tests {
         assert_eq!(read_line(4625, message), (FAILED, some("eve"), some("192.0.2.7")));
         let message = r#"Security level=0 TargetUserName="eve" IpAddress="-" WorkstationName="192.0.2.9""#;
         assert_eq!(read_line(4625, message), (FAILED, some("eve"), None), "a machine's name is no address");
+        let barred = Action::LoginFailed { times: 1, shape: Shape::Barred };
+        for (field, action) in [
+            ("SubStatus=\"0xc0000071\"", barred),
+            ("Status=\"0xC000015B\" SubStatus=\"0x0\"", barred),
+            ("Status=\"0xc000006d\" SubStatus=\"0xc000006a\"", FAILED),
+            ("SubStatus=\"0xc0000234\"", FAILED),
+        ] {
+            let message = format!("Security level=0 TargetUserName=\"eve\" IpAddress=\"192.0.2.7\" {field}");
+            assert_eq!(read_line(4625, &message), (action, some("eve"), some("192.0.2.7")), "{field}");
+        }
         let message = r#"Security level=0 TargetUserName="eve" Workstation="PC" Status="0xc000006a""#;
         assert_eq!(read_line(4776, message), (FAILED, some("eve"), None));
         let message = r#"Security level=0 TargetUserName="eve" Status="0x18" IpAddress="::1""#;
