@@ -175,7 +175,7 @@ fn as_csv(found: &[StoredFinding], config: &Config) -> String {
             stored.job.clone(),
             time(f.reached),
             f.breach.as_ref().map_or_else(String::new, |breach| time(breach.time)),
-            f.breach.as_ref().map_or_else(String::new, |breach| breach.user.clone()),
+            f.breach.as_ref().map_or_else(String::new, |breach| breach.accounts().collect::<Vec<_>>().join(" ")),
             f.note.clone().unwrap_or_default(),
         ];
         out.push_str(&(fields.map(|field| csv(&field)).join(",") + "\r\n"));
@@ -213,7 +213,9 @@ fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
         }
     }
     if let Some(breach) = &f.breach {
-        document["logkeeper.entered_as"] = breach.user.clone().into();
+        let accounts: Vec<&str> = breach.accounts().collect();
+        document["logkeeper.entered_as"] =
+            if let [account] = accounts[..] { account.into() } else { serde_json::json!(accounts) };
     }
     let attack = config.rules.get(&f.rule).map_or(&[][..], |rule| &rule.attack);
     if !attack.is_empty() {
@@ -248,7 +250,9 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     let told = match found.alerted.map(stamp) {
         None => "nobody yet".to_owned(),
         Some(at) if waits => {
-            format!("{at}, but not by all channels yet: mails are one an hour for each rule, and none in quiet hours")
+            format!(
+                "{at}, but not by all channels yet: mails are one an hour for each rule, of who got in one in ten minutes, and none in quiet hours"
+            )
         }
         Some(at) => at,
     };

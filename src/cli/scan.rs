@@ -194,6 +194,8 @@ struct JsonFinding<'a> {
 struct JsonBreach<'a> {
     time: String,
     user: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    others: &'a [String],
 }
 
 struct Results {
@@ -424,7 +426,11 @@ impl<'a> JsonFinding<'a> {
             first: time(f.first),
             last: time(f.last),
             reached: time(f.reached),
-            breach: f.breach.as_ref().map(|breach| JsonBreach { time: time(breach.time), user: &breach.user }),
+            breach: f.breach.as_ref().map(|breach| JsonBreach {
+                time: time(breach.time),
+                user: &breach.user,
+                others: &breach.others,
+            }),
             note: f.note.as_deref(),
             can_wait: f.can_wait,
             evidence: &f.evidence,

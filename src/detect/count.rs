@@ -6,7 +6,7 @@ use super::episodes::{Batch, Episodes, Limits, Measure};
 use super::subject::{NAMES, digest, write_key};
 use super::tries::Try;
 use super::{Detector, Remembered, Sighting};
-use crate::model::{Action, Event, Field, Finding, Rule, RuleKind, Selection};
+use crate::model::{Event, Field, Finding, Rule, RuleKind, Selection};
 
 /// The detector.
 pub struct Count {
@@ -59,7 +59,7 @@ impl Count {
         let Some(value) = value else { return };
         if write_key(&self.by, event, &mut self.key) {
             let times = if is_counted { sighting.failures.max(1) } else { 0 };
-            let is_guess = !matches!(event.action, Action::LoginFailed { shape, .. } if !shape.is_guess());
+            let is_guess = event.is_guess();
             self.batch.note(&self.key, index, Try { who: 0, time: sighting.time, times, value, is_guess });
         }
     }

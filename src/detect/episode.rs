@@ -9,10 +9,13 @@ use super::track::{Limits, Meaning, Measure, Single, Success, Successes};
 use super::tries::{Guesses, Tries, Try};
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
-use crate::model::{Finding, Rule, Severity, Subject};
+use crate::model::{Breach, Finding, Rule, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
+
+/// What is said of failures of which too few are guesses at a password.
+const NO_GUESSES: &str = "most of these were no guesses but refused keys, expired passwords, or requests without a name, as browsers make them first";
 
 /// Events of one subject with no long pause between them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -118,20 +121,36 @@ impl Episode {
         let follows =
             |time| since.is_some_and(|since| span(since).contains(&time)) && self.tries.any_before(time, limits.window);
         // Others may log in behind the same address: an account that failed before is more likely the one that was guessed.
-        let until = self.last.saturating_add(limits.window);
-        let early = known.successes.partition_point(|success| success.breach.time < self.first);
-        let followed = known.successes[early..]
-            .iter()
-            .take_while(|success| success.breach.time <= until)
-            .filter(|success| follows(success.breach.time));
-        let first =
-            followed.min_by_key(|success| (!self.tries.are_of(success.who), success.breach.time, &success.breach.user));
+        let followed = self.near(known, limits).filter(|success| follows(success.time));
+        let first = followed.min_by_key(|success| (!self.tries.are_of(success.who), success.time, &success.user));
         match (limits.success, limits.measure) {
             (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
-            // Whether there were enough different ones is another question than whether there were enough failures.
+            // Neighbours who guess nothing attack nobody. Else whether there were enough different ones is another question than whether there
+            // were enough failures.
+            (Meaning::Mistakes, Measure::Values) => since.map(|since| (since, first)),
             (_, Measure::Values) if !matches!(guesses, Guesses::OfAll(_)) => since.map(|since| (since, first)),
             _ => Some((reached, first)),
         }
+    }
+
+    /// The successes while it lasted, and as long behind it as they may follow from it.
+    fn near<'s>(&self, known: Successes<'s>, limits: Limits) -> impl Iterator<Item = &'s Success> + use<'s> {
+        let until = self.last.saturating_add(limits.window);
+        let early = known.successes.partition_point(|success| success.time < self.first);
+        known.successes[early..].iter().take_while(move |success| success.time <= until)
+    }
+
+    /// The successes to tell of: the first one, and of each further account that had been guessed at as well.
+    fn told_of<'s>(&self, first: &'s Success, known: Successes<'s>, limits: Limits) -> Vec<&'s Success> {
+        let mut told = vec![first];
+        let guessed_at = |success: &&Success| self.tries.guessed_at(success.who, success.time, limits.window);
+        for success in self.near(known, limits).filter(guessed_at) {
+            let is_new = success.time >= first.time && told.iter().all(|known| known.user != success.user);
+            if is_new && told.len() <= Breach::MOST_OTHERS {
+                told.push(success);
+            }
+        }
+        told
     }
 
     /// Which of its failures were mistakes.
@@ -149,8 +168,14 @@ impl Episode {
         open: bool,
     ) -> Option<Finding> {
         let (reached, success) = self.is_found(known, limits)?;
-        let shown =
-            self.evidence.iter().map(|(_, line)| line).chain(success.and_then(|success| success.evidence.as_ref()));
+        let told = success.map_or_else(Vec::new, |first| self.told_of(first, known, limits));
+        let shown = told.iter().filter_map(|success| success.evidence.as_ref());
+        let shown = self.evidence.iter().map(|(_, line)| line).chain(shown);
+        let breach = told.split_first().map(|(first, others)| Breach {
+            time: first.time,
+            user: first.user.clone(),
+            others: others.iter().map(|success| success.user.clone()).collect(),
+        });
         let note = match (limits.measure, self.guesses(known, limits)) {
             (Measure::Values, _) => {
                 let capped = self.values.len() >= MAX_VALUES;
@@ -159,9 +184,14 @@ impl Episode {
             (Measure::Events, Guesses::Few(people)) => {
                 Some(format!("{people} accounts got in after a few failures each, as people behind one address do"))
             }
+            (Measure::Events, Guesses::OfAll(None)) => Some(NO_GUESSES.to_owned()),
             _ => None,
         };
-        let severity = if success.is_some() { Severity::Critical } else { rule.severity };
+        let severity = match &note {
+            _ if success.is_some() => Severity::Critical,
+            Some(note) if note == NO_GUESSES => rule.severity.min(Severity::Medium),
+            _ => rule.severity,
+        };
         Some(Finding {
             rule: rule.name.clone(),
             severity,
@@ -174,7 +204,7 @@ impl Episode {
             first: self.first,
             last: self.last,
             reached,
-            breach: success.map(|success| success.breach.clone()),
+            breach,
             note,
             can_wait: false,
             evidence: shown.map(KeptLine::evidence).collect(),

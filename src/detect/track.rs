@@ -11,7 +11,7 @@ use super::tries::{SOON, Try};
 use super::window::Window;
 use super::{KeptLine, Sighting};
 use crate::model::untrusted::printable;
-use crate::model::{Action, Breach, Field, Rule, RuleKind};
+use crate::model::{Action, Field, Rule, RuleKind};
 
 /// How many episodes below the threshold are kept of one subject. Where they lie an hour apart these are nearly three months, and a scan that
 /// reads one log after the other may not yet know whether they are over.
@@ -144,9 +144,10 @@ pub struct Successes<'a> {
 /// A success that may follow a finding's failures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Success {
-    #[serde(flatten)]
-    /// When, and as whom.
-    pub breach: Breach,
+    /// When, in seconds since 1970 UTC.
+    pub time: i64,
+    /// The account.
+    pub user: String,
     /// As [`Try::who`]; 0 where an older version stored it.
     #[serde(default)]
     pub who: u64,
@@ -227,15 +228,14 @@ impl Track {
             self.forget_successes(limits);
         }
         let user = sighting.event.and_then(|event| event.user).map(printable).unwrap_or_default();
-        let breach = Breach { time: told.time, user };
         // There are very many addresses that only ever get in; but a failure may be told behind the login that followed it.
         let known = self.successes.len();
         let has_failed = || self.episodes.iter().any(|episode| episode.tries.are_of(told.who));
         let is_kept = known < if self.episodes.is_empty() { SHOWN_SUCCESSES } else { SHOWN_OF_ANYBODY }
             || known < SHOWN_OF_FAILED && has_failed();
         let evidence = is_kept.then(|| sighting.evidence());
-        let at = self.successes.partition_point(|known| known.breach.time <= breach.time);
-        self.successes.insert(at, Success { breach, who: told.who, evidence });
+        let at = self.successes.partition_point(|known| known.time <= told.time);
+        self.successes.insert(at, Success { time: told.time, user, who: told.who, evidence });
     }
 
     /// Remembers when who got in. The latest stays the last one, which is asked for at every event; the others are sorted when they are needed.
@@ -256,7 +256,7 @@ impl Track {
     fn sort(&mut self) {
         if std::mem::take(&mut self.is_mixed) {
             self.logins.sort_unstable();
-            self.successes.sort_by_key(|success| success.breach.time);
+            self.successes.sort_by_key(|success| success.time);
         }
     }
 
@@ -357,7 +357,7 @@ impl Track {
     }
 
     fn last_success(&self) -> Option<i64> {
-        let success = self.successes.last().map(|success| success.breach.time);
+        let success = self.successes.last().map(|success| success.time);
         success.max(self.logins.last().map(|(time, _)| *time))
     }
 
@@ -424,7 +424,7 @@ impl Track {
         let Self { episodes, successes, .. } = &mut *self;
         let follows = |time| episodes.iter().any(|episode| episode.tries.any_before(time, limits.window));
         successes.retain(|success| {
-            let time = success.breach.time;
+            let time = success.time;
             time >= from && (time >= safe || follows(time))
         });
         self.logins.retain(|(time, _)| *time >= from);

@@ -168,6 +168,16 @@ impl Tries {
         tries.iter().any(|one| one.is_guess && (0..=seconds).contains(&time.saturating_sub(one.time)))
     }
 
+    /// Whether somebody failed more often than by mistake within so many seconds before this time; of many that isn't known, and taken for so
+    /// of whoever failed.
+    pub fn guessed_at(&self, who: u64, time: i64, seconds: i64) -> bool {
+        let Self::Few(tries) = self else { return self.are_of(who) };
+        let is_before =
+            |one: &&Try| one.is_guess && one.who == who && (0..=seconds).contains(&time.saturating_sub(one.time));
+        let failures = tries.iter().filter(is_before).map(|one| one.times).fold(0, u32::saturating_add);
+        who != 0 && failures > MISTAKES
+    }
+
     /// Whether somebody is known to have failed.
     pub fn are_of(&self, who: u64) -> bool {
         match self {

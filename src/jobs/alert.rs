@@ -4,11 +4,17 @@ use chrono::{DateTime, Utc};
 
 use crate::config::Config;
 use crate::model::untrusted::printable;
-use crate::model::{Document, DocumentKind, Evidence, Item, Mail, Message, RunId, Severity, StoredFinding};
+use crate::model::{Document, DocumentKind, Evidence, Finding, Item, Mail, Message, RunId, Severity, StoredFinding};
 use crate::report::{self, AlertEntry, finding_sentence, size_words};
 
 /// How many findings a mail spells out; the rest is counted.
 const SHOWN: usize = 10;
+
+/// How to hear no more of somebody.
+const ALLOW: &str = "No more is told of whom you know and let alone: logkeeper allow WHO --for 7d --why REASON. ";
+
+/// Since when the last event of a finding may lie for it to go on, in seconds.
+const STILL: i64 = 60 * 60;
 
 /// What an alert is about besides its findings.
 pub struct Alert<'a> {
@@ -31,15 +37,23 @@ impl Alert<'_> {
     pub fn compose(&self, findings: &[StoredFinding], now: DateTime<Utc>) -> Message {
         let config = self.config;
         let mut findings: Vec<&StoredFinding> = findings.iter().collect();
-        // Of equal ones those with most behind them, so that no crowd of small ones hides them.
-        findings
-            .sort_by_key(|f| (std::cmp::Reverse((f.finding.severity as u8, f.finding.count, f.finding.last)), f.id));
+        // What goes on matters more than what was long ago; of equal ones those with most behind them come first, so that no crowd of small
+        // ones hides them.
+        let weight = |f: &Finding| {
+            let goes_on = self.looks_back && f.last >= now.timestamp() - STILL;
+            (goes_on, f.severity as u8, f.count, f.last)
+        };
+        findings.sort_by_key(|f| (std::cmp::Reverse(weight(&f.finding)), f.id));
         let title = self.title(&findings);
         let intro = self.intro(findings.len());
         let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config, now)).collect();
         let rest = findings.len().saturating_sub(SHOWN);
         let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
-        let footer = format!("Run {} on {}. Times are those of {}.", self.run, config.host, config.zone.name());
+        let is_somebody = |field: &String| field.starts_with("source.") || field == "user.name";
+        let can_be_let_alone = findings.iter().any(|found| found.finding.subject.keys().any(is_somebody));
+        let allow = if can_be_let_alone { ALLOW } else { "" };
+        let (run, host, zone) = (self.run, &config.host, config.zone.name());
+        let footer = format!("{allow}Run {run} on {host}. Times are those of {zone}.");
         let shown = report::AlertText { intro, entries, rest, footer };
         let text = shown.text();
         let document = Document {
@@ -72,7 +86,10 @@ impl Alert<'_> {
         }
         let Some(worst) = findings.first() else { return "Alert".to_owned() };
         let word = match worst.finding.severity {
-            _ if self.held_back > 0 => format!("DIGEST of {}", alerts(self.held_back)),
+            // That somebody got in is told as what it is, however many come with it.
+            _ if self.held_back > 0 && worst.finding.breach.is_none() => {
+                format!("DIGEST of {}", alerts(self.held_back))
+            }
             severity if severity >= Severity::High => "ALERT".to_owned(),
             _ => "Notice".to_owned(),
         };
@@ -91,7 +108,7 @@ impl Alert<'_> {
             n => {
                 let since = self.since.with_timezone(&self.config.zone).format("%a %-d %b %H:%M");
                 format!(
-                    " {} since {since} {} held back: there is no more than one mail an hour for each rule, and none in quiet hours.",
+                    " {} since {since} {} held back: there is no more than one mail an hour for each rule, of who got in one in ten minutes, and none in quiet hours.",
                     alerts(n),
                     if n == 1 { "was" } else { "were" }
                 )

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config::Config;
 use crate::model::{About, Intent, RunId, RunNews};
@@ -51,7 +51,11 @@ pub enum What {
 /// What goes into one message: alerts of a channel to the same recipients together, each other topic by itself.
 type Group = (String, Vec<String>, Option<bool>, Option<String>, i64);
 
-/// The messages to be made now. An intent waits while its topic was told less than an hour ago, and in the quiet hours of its channel.
+/// After how long a channel tells the same recipients again that somebody got in.
+const BREACH_TOLD_AGAIN: TimeDelta = TimeDelta::minutes(10);
+
+/// The messages to be made now. An intent waits while its topic was told less than an hour ago, or ten minutes where somebody got in, and in
+/// the quiet hours of its channel; but where all its findings are told now anyway, they are not told once more.
 pub fn fold(
     pending: &[PendingIntent],
     told: &BTreeMap<Told, DateTime<Utc>>,
@@ -64,9 +68,32 @@ pub fn fold(
     }
     let mut folds: Vec<Fold> =
         groups.into_iter().filter_map(|(group, members)| folded(group, &members, told, config)).collect();
+    folds.iter_mut().for_each(|fold| fold.take_along(pending));
     // Who waited longest goes first.
     folds.sort_by_key(|fold| fold.intents.first().copied());
     folds
+}
+
+impl Fold {
+    /// Settles with it what waits to tell the same recipients of nothing but findings that it tells of.
+    fn take_along(&mut self, pending: &[PendingIntent]) {
+        let What::Findings { findings: told, looks_back, .. } = &self.what else { return };
+        for PendingIntent { id, intent, .. } in pending {
+            let About::Findings { findings, looks_back: its, .. } = &intent.about else { continue };
+            let is_same = intent.channel == self.channel && intent.to == self.to && its == looks_back;
+            if is_same && !self.intents.contains(id) && findings.iter().all(|finding| told.contains(finding)) {
+                self.intents.push(*id);
+            }
+        }
+        self.intents.sort_unstable();
+    }
+}
+
+fn pause(intent: &Intent) -> TimeDelta {
+    match intent.about {
+        About::Findings { breach: true, looks_back: false, .. } => BREACH_TOLD_AGAIN,
+        _ => TOLD_AGAIN,
+    }
 }
 
 fn group_of(pending: &PendingIntent) -> Group {
@@ -83,7 +110,7 @@ fn is_ripe(pending: &PendingIntent, told: &BTreeMap<Told, DateTime<Utc>>, config
     let intent = &pending.intent;
     let quiet = config.channels.get(&intent.channel).is_some_and(|c| c.is_quiet(intent.severity, now, config.zone));
     // A clock that was set back doesn't make anything wait longer.
-    let recent = |at: DateTime<Utc>| at <= now && now - at < TOLD_AGAIN;
+    let recent = |at: DateTime<Utc>| at <= now && now - at < pause(intent);
     !quiet && !last_told(intent, told).is_some_and(recent)
 }
 
@@ -105,7 +132,7 @@ fn folded(
     let waited = |pending: &&&PendingIntent| {
         let (intent, at) = (&pending.intent, pending.at);
         let quiet = config.channels.get(&intent.channel).is_some_and(|c| c.is_quiet(intent.severity, at, config.zone));
-        quiet || last_told(intent, told).is_some_and(|last| at < last + TOLD_AGAIN)
+        quiet || last_told(intent, told).is_some_and(|last| at < last + pause(intent))
     };
     let topics: BTreeSet<Told> = members.iter().filter_map(|pending| told_of(&pending.intent)).collect();
     let (first, last) = (members.first()?, members.last()?);

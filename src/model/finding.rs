@@ -106,6 +106,19 @@ pub struct Breach {
     pub time: i64,
     /// The account.
     pub user: String,
+    /// Further accounts that had been guessed at as well and got in later, in the order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+}
+
+impl Breach {
+    /// How many further accounts are told.
+    pub const MOST_OTHERS: usize = 8;
+
+    /// All accounts that got in.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        [&self.user].into_iter().chain(&self.others).map(String::as_str)
+    }
 }
 
 /// What a rule reported. Times are seconds since 1970 UTC, as the log tells them.
@@ -144,7 +157,7 @@ impl Finding {
     /// What is remarkable about it in a few words, if anything is. The account is as the log has it.
     pub fn remark(&self) -> String {
         match (&self.breach, &self.note) {
-            (Some(breach), _) => format!("got in as {}", breach.user),
+            (Some(breach), _) => format!("got in as {}", breach.accounts().collect::<Vec<_>>().join(", ")),
             (None, note) => note.clone().unwrap_or_default(),
         }
     }

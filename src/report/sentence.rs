@@ -23,7 +23,12 @@ pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
         let then = if breach.time > f.last { "Then" } else { "Meanwhile" };
         let is_address = f.subject.keys().any(|field| field.starts_with("source."));
         let (who, at) = (if is_address { "it" } else { "somebody" }, stamp(breach.time, now));
-        sentence.push_str(&format!(" {then} {who} got in as \u{201c}{}\u{201d} on {at}.", breach.user));
+        let quoted = |user: &String| format!("\u{201c}{user}\u{201d}");
+        let later = match &breach.others[..] {
+            [] => String::new(),
+            others => format!(", later also as {}", others.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+        };
+        sentence.push_str(&format!(" {then} {who} got in as {} on {at}{later}.", quoted(&breach.user)));
     }
     sentence
 }
@@ -82,7 +87,7 @@ fn failed_logins(finding: &StoredFinding) -> String {
     match (network.or(of("source.ip").or(of("source.domain")).cloned()), of("user.name")) {
         (Some(who), Some(user)) => format!("{who} tried to log in as \u{201c}{user}\u{201d}{host} {times} and failed"),
         (Some(who), None) => format!("{who} tried to log in{host} {times} and failed"),
-        (None, Some(user)) => format!("Somebody guessed at the account \u{201c}{user}\u{201d}{host} {times}"),
+        (None, Some(user)) => format!("Logins to the account \u{201c}{user}\u{201d}{host} failed {times}"),
         (None, None) if host.is_empty() => format!("{}: {} events", f.rule, grouped(f.count)),
         (None, None) => format!("There {}{host}", were(f.count, "failed login")),
     }

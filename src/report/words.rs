@@ -225,13 +225,20 @@ fn change(now: u64, before: Option<u64>, than: &str) -> String {
 }
 
 fn breach_request(finding: &StoredFinding) -> Option<String> {
-    let user = &finding.finding.breach.as_ref()?.user;
+    let breach = finding.finding.breach.as_ref()?;
+    let accounts: Vec<String> = breach.accounts().map(|user| format!("\u{201c}{user}\u{201d}")).collect();
     let subject = &finding.finding.subject;
     let address = subject.get("source.ip").or(subject.get("source.domain"));
     let from = address.map_or_else(String::new, |address| format!(" from {address}"));
-    Some(format!(
-        "Have the password of the account \u{201c}{user}\u{201d} changed today and ask its owner whether the login{from} was theirs."
-    ))
+    Some(match &accounts[..] {
+        [account] => format!(
+            "Have the password of the account {account} changed today and ask its owner whether the login{from} was theirs."
+        ),
+        accounts => format!(
+            "Have the passwords of the accounts {} changed today and ask their owners whether the logins{from} were theirs.",
+            accounts.join(", ")
+        ),
+    })
 }
 
 /// `Tue 10 Nov`, `Tue 10 to Thu 12 Nov`, or a list.

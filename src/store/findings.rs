@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
@@ -17,7 +16,8 @@ const COLUMNS: &str =
 /// Which findings a filter wants.
 const WANTED: &str = "withdrawn IS NULL AND (:rule IS NULL OR rule = :rule) AND first < :until
      AND (last >= :since OR breach ->> '$.time' >= :since)
-     AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user'))
+     AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user')
+         OR EXISTS (SELECT 1 FROM json_each(breach, '$.others') WHERE value = :user COLLATE NOCASE))
      AND severity IN (SELECT value FROM json_each(:severities))";
 
 /// Which findings to list.
@@ -172,8 +172,8 @@ struct Known {
     withdrawn: bool,
     /// Whether it was joined to one that its rule knows nothing of any more.
     joined: bool,
-    /// Which account somebody got in as.
-    breached: Option<String>,
+    /// Which accounts somebody got in as.
+    breached: Vec<String>,
     /// How many there were when somebody was told last; none before.
     told: Option<u64>,
     /// When the last event was.
@@ -255,11 +255,11 @@ fn note(
         None => lasts || known.open || finding.count > known.count,
     });
     // That somebody got in can't wait for any cooldown.
-    let entered = finding.breach.as_ref().map(|breach| &breach.user);
-    let got_in = entered.is_some() && known.as_ref().and_then(|known| known.breached.as_ref()) != entered;
+    let is_known = |user| known.as_ref().is_some_and(|known| known.breached.iter().any(|known| known == user));
+    let got_in = finding.breach.iter().flat_map(Breach::accounts).any(|user| !is_known(user));
     let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
     let now = commit.record.at.timestamp();
-    let told = alerted_within(tx, commit.job, &finding.rule, &to_json(&finding.subject), now - cooldown..now)?;
+    let told = alerted_lately(tx, commit.job, finding, cooldown, now)?;
     let is_let_alone = commit.alert.exemptions.iter().any(|exemption| exemption.is_about(&finding.subject, now));
     if !finding.can_wait && (got_in || grew && !told && !is_let_alone) {
         let looks_back = commit.alert.first_scan || finding.last < commit.now.timestamp() - NEWS;
@@ -303,6 +303,16 @@ fn base(tx: &Connection, known: &Known, continues: bool) -> rusqlite::Result<Fin
 fn both(one: &Finding, other: &Finding) -> Finding {
     let is_later = |breach: &&Breach| one.breach.as_ref().is_none_or(|known| known.time < breach.time);
     let later = other.breach.as_ref().filter(is_later);
+    let breach = later.or(one.breach.as_ref()).cloned().map(|mut breach| {
+        let accounts = [one, other].into_iter().flat_map(|finding| &finding.breach).flat_map(Breach::accounts);
+        for user in accounts {
+            let is_new = breach.accounts().all(|known| known != user);
+            if is_new && breach.others.len() < Breach::MOST_OTHERS {
+                breach.others.push(user.to_owned());
+            }
+        }
+        breach
+    });
     let shows = later.and(other.evidence.last()).filter(|line| !one.evidence.contains(line));
     Finding {
         severity: one.severity.max(other.severity),
@@ -310,7 +320,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
         first: one.first.min(other.first),
         last: one.last.max(other.last),
         reached: one.reached.min(other.reached),
-        breach: later.or(one.breach.as_ref()).cloned(),
+        breach,
         note: other.note.clone().or_else(|| one.note.clone()),
         can_wait: one.can_wait && other.can_wait,
         evidence: one.evidence.iter().chain(shows).cloned().collect(),
@@ -335,7 +345,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
             open,
             withdrawn,
             joined,
-            breached: breach.map(|breach| breach.user),
+            breached: breach.iter().flat_map(Breach::accounts).map(str::to_owned).collect(),
             told: told.map(|told| told as u64),
             last: row.get(4)?,
         })
@@ -347,21 +357,21 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
 
 /// Remembers that somebody will be told about these.
 pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET alerted = ?2, told = count WHERE id IN (SELECT value FROM json_each(?1))";
+    let sql = "UPDATE findings SET alerted = ?2, told = count, tellings = tellings + 1 WHERE id IN (SELECT value FROM json_each(?1))";
     tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
 }
 
-/// Whether this job told of the subject in this time: each has recipients of its own. What was told later was while the clock was ahead.
-fn alerted_within(
-    tx: &Connection,
-    job: &str,
-    rule: &str,
-    subject: &str,
-    Range { start, end }: Range<i64>,
-) -> rusqlite::Result<bool> {
-    let sql = "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted > ?4 AND alerted <= ?5
-               AND withdrawn IS NULL LIMIT 1";
-    Ok(tx.prepare_cached(sql)?.query_row(params![job, rule, subject, start, end], |_| Ok(())).optional()?.is_some())
+/// The longest that is kept quiet of what goes on, in seconds, unless a rule's cooldown is longer.
+const LONGEST_QUIET: i64 = 24 * 60 * 60;
+
+/// Whether this job told of the subject within the rule's cooldown before `now`, both in seconds, or within twice that for each time before
+/// that it told of the same finding: each job has recipients of its own. What was told later was while the clock was ahead.
+fn alerted_lately(tx: &Connection, job: &str, finding: &Finding, cooldown: i64, now: i64) -> rusqlite::Result<bool> {
+    let sql =
+        "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted <= ?4 AND withdrawn IS NULL
+               AND alerted + max(?5, min(?5 << max(0, min(tellings, 16) - 1), ?6)) > ?4 LIMIT 1";
+    let values = params![job, finding.rule, to_json(&finding.subject), now, cooldown, LONGEST_QUIET];
+    Ok(tx.prepare_cached(sql)?.query_row(values, |_| Ok(())).optional()?.is_some())
 }
 
 fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<i64> {

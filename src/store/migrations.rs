@@ -8,7 +8,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Never change a step that was released; add one.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     r"
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -252,6 +252,9 @@ ALTER TABLE findings ADD COLUMN base TEXT;
 ",
     r"
 ALTER TABLE findings ADD COLUMN told INTEGER;
+",
+    r"
+ALTER TABLE findings ADD COLUMN tellings INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

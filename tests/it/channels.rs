@@ -36,7 +36,7 @@ fn finding(user: &str, host: Option<&str>, line: &str) -> StoredFinding {
         first: now().timestamp() - 100,
         last: now().timestamp() - 10,
         reached: now().timestamp() - 50,
-        breach: Some(Breach { time: now().timestamp(), user: user.to_owned() }),
+        breach: Some(Breach { time: now().timestamp(), user: user.to_owned(), others: Vec::new() }),
         note: None,
         can_wait: false,
         evidence: vec![Evidence { file: "/var/log/auth.log".into(), line: 12, text: line.to_owned() }],
@@ -238,7 +238,7 @@ fn a_file_gets_incident_time_message_and_log_location_on_a_line() {
     assert_eq!(text.lines().count(), 2);
     let fields: Vec<&str> = text.lines().next().unwrap().split('\t').collect();
     assert_eq!((fields[0], fields[2]), ("2026-11-20T11:59:50Z", "/var/log/auth.log:12"), "{text}");
-    assert!(fields[1].starts_with("HIGH failed-logins: Somebody guessed at the account"), "{text}");
+    assert!(fields[1].starts_with("HIGH failed-logins: Logins to the account"), "{text}");
     std::fs::remove_file(bed.path("book.log")).unwrap();
     std::os::unix::fs::symlink(bed.path("elsewhere"), bed.path("book.log")).unwrap();
     let refused = send(&bed, "book", "", &alert(&bed, "root", "x"));

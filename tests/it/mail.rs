@@ -186,6 +186,67 @@ fn a_break_in_after_an_attack_that_was_told_is_told_within_the_cooldown_and_so_i
 }
 
 #[test]
+fn each_account_that_an_address_gets_in_as_is_told() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\nalert = [\"admins\"]\n");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64;
+    let line = |ago: i64, outcome: &str, user: &str| {
+        let stamp = chrono::DateTime::from_timestamp(now - ago, 0).unwrap().format("%Y-%m-%dT%H:%M:%S+00:00");
+        format!("{stamp} web1 sshd[{ago}]: {outcome} password for {user} from 203.0.113.5 port 1 ssh2\n")
+    };
+    let attack = |ago: i64, user: &str, failures: i64| {
+        (0..failures).map(|n| line(ago - n, "Failed", user)).collect::<String>() + &line(ago - 60, "Accepted", user)
+    };
+    let mut log = line(9000, "Accepted", "zoe");
+    let mut scan = |more: &str| {
+        log.push_str(more);
+        bed.file("log/auth.log", &log);
+        assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+        bed.json(&["findings"])[0].clone()
+    };
+    assert!(scan("").is_null());
+    assert_eq!(scan(&attack(3000, "anna", 6))["breach"]["user"], "anna");
+    // Who mistypes behind the same address got in as himself.
+    let found = scan(&(attack(2500, "ben", 6) + &attack(2400, "carl", 2) + &attack(2300, "root", 6)));
+    assert_eq!(
+        (&found["breach"]["user"], &found["breach"]["others"]),
+        (&"anna".into(), &serde_json::json!(["ben", "root"]))
+    );
+    let intents = bed.store().pending_intents().unwrap();
+    assert_eq!((bed.mails().len(), intents.len()), (1, 1), "what is new waits ten minutes: {intents:?}");
+    let text = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
+    assert!(text.contains("later also as \u{201c}ben\u{201d}, \u{201c}root\u{201d}"), "{text}");
+    assert!(text.contains("Accepted password for ben") && text.contains("Accepted password for root"), "{text}");
+    assert_eq!(bed.json(&["findings", "--user", "ROOT"])[0]["id"], found["id"]);
+}
+
+#[test]
+fn what_goes_on_is_told_less_and_less_often() {
+    let bed = TestBed::new();
+    bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\nalert = [\"admins\"]\n");
+    let head = "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\ncooldown = \"1s\"\nmerge = \"1d\"\n";
+    bed.file("config/rules/mine.toml", &format!("{head}[count]\nby = \"source.ip\"\nthreshold = 2\n"));
+    let mut lines = 0;
+    let mut alerted = |seconds: u64| {
+        std::thread::sleep(std::time::Duration::from_millis(seconds * 1000 + 100));
+        let stamp = chrono::Utc::now().format("%Y-%m-%dT%H:%M:%S+00:00");
+        let line = format!("{stamp} web1 sshd[{lines}]: Failed password for root from 203.0.113.5 port 1 ssh2\n");
+        lines += 1;
+        let log = std::fs::read_to_string(bed.path("log/auth.log")).unwrap_or_default();
+        bed.file("log/auth.log", &(log + &line.repeat(2)));
+        bed.run(&["run-now", "scan"]);
+        bed.store().findings(&logkeeper::store::FindingFilter::default()).unwrap()[0].alerted
+    };
+    let first = alerted(0);
+    let second = alerted(2);
+    assert!(second > first, "after the cooldown: {first:?} {second:?}");
+    assert_eq!(alerted(1), second, "twice as long has to pass");
+    assert!(alerted(2) > second);
+}
+
+#[test]
 fn a_further_account_is_told_once_although_the_rule_began_afresh_in_between() {
     let bed = TestBed::new();
     bed.main("[sources.logs]\nfiles = [\"DIR/log/*.log\"]\n");

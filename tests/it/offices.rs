@@ -113,6 +113,36 @@ fn keys_that_were_refused_are_no_guesses_where_only_a_web_server_lets_somebody_i
 }
 
 #[test]
+fn pages_asked_for_without_a_name_are_no_guesses_and_forms_are() {
+    let request = |second: u32, ip: &str, user: &str, method: &str, status: u16| {
+        let (minute, rest) = (second / 60, second % 60);
+        format!(
+            "{ip} - {user} [20/Nov/2026:10:{minute:02}:{rest:02} +0000] \"{method} /git HTTP/1.1\" {status} 5 \"-\" \"-\"\n"
+        )
+    };
+    // Browsers and git ask once without a name.
+    let asked =
+        |n: u32| request(n * 10, "192.0.2.7", "-", "GET", 401) + &request(n * 10 + 1, "192.0.2.7", "ann", "GET", 200);
+    let mistyped = request(90, "192.0.2.7", "ann", "GET", 401) + &request(95, "192.0.2.7", "ann", "GET", 200);
+    let found_in = |log: &str| {
+        let mut found = found(log);
+        found.retain(|(rule, ..)| rule != "error-spikes");
+        found
+    };
+    let of_one = found_in(&((0..7).map(asked).collect::<String>() + &mistyped));
+    assert_eq!(short(&of_one), [("failed-logins", "medium", None)], "{of_one:?}");
+    assert!(of_one[0].3.contains("no guesses"), "{of_one:?}");
+    // Nor are colleagues a network that attacks.
+    let colleagues = |method: &str| {
+        (0..6).map(|n| request(n * 10, &format!("192.0.2.{}", 10 + n), "-", method, 401)).collect::<String>()
+    };
+    assert!(short(&found_in(&colleagues("GET"))).iter().all(|(rule, ..)| *rule != "attacking-network"));
+    assert!(short(&found_in(&colleagues("POST"))).contains(&("attacking-network", "high", None)));
+    let form = (0..7).map(|n| request(n * 10, "192.0.2.7", "-", "POST", 401)).collect::<String>();
+    assert!(short(&found_in(&form)).contains(&("failed-logins", "high", None)));
+}
+
+#[test]
 fn very_many_attempts_at_once_count_once_each() {
     // 40 a second for ten minutes, none of them often enough for a finding.
     let attempt = |n: u32| {

@@ -69,7 +69,7 @@ fn found(id: i64, field: &str, value: &str, count: u64, severity: Severity, brea
         first,
         last: first + 1500,
         reached: first + 60,
-        breach: breach.map(|user| Breach { time: first + 1600, user: user.to_owned() }),
+        breach: breach.map(|user| Breach { time: first + 1600, user: user.to_owned(), others: Vec::new() }),
         note: None,
         can_wait: false,
         evidence: Vec::new(),

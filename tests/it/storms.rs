@@ -75,6 +75,30 @@ fn rules_do_not_hold_each_other_back_and_a_break_in_waits_for_no_storm() {
 }
 
 #[test]
+fn break_ins_wait_ten_minutes_and_what_a_mail_tells_is_told_by_no_other() {
+    let same = |mut pending: PendingIntent, finding| {
+        if let About::Findings { findings, .. } = &mut pending.intent.about {
+            *findings = vec![finding];
+        }
+        pending
+    };
+    let events = vec![
+        found(1, "10:00", "a", Severity::High, false),
+        found(2, "10:01", "a", Severity::Critical, true),
+        // An attack, and another one, of which the first gets in.
+        same(found(3, "10:05", "a", Severity::High, false), 7),
+        found(4, "10:05", "a", Severity::High, false),
+        same(found(5, "10:08", "a", Severity::Critical, true), 7),
+    ];
+    let mails = played(events, &config(""), "12:00");
+    let told: Vec<(String, Vec<i64>, usize)> =
+        mails.into_iter().map(|(now, fold)| (now.format("%H:%M").to_string(), fold.intents, fold.held_back)).collect();
+    let mail = |time: &str, intents: &[i64], held_back| (time.to_owned(), intents.to_vec(), held_back);
+    let want = [mail("10:00", &[1], 0), mail("10:01", &[2], 0), mail("10:11", &[3, 5], 1), mail("11:00", &[4], 1)];
+    assert_eq!(told, want);
+}
+
+#[test]
 fn failures_of_one_job_are_told_together_and_output_each_by_itself() {
     let output = |id, time: &str| {
         let mut pending = failed(id, time, "a");
