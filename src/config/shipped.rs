@@ -33,6 +33,7 @@ pub const SHIPPED: &[(&str, &str)] = shipped![
     "config/rules/privileged-accounts.toml",
     "config/rules/server-errors.toml",
     "config/rules/silent-sources.toml",
+    "config/rules/slow-guessing.toml",
     "config/rules/ssh-probes.toml",
     "config/rules/urgent-bursts.toml",
     "config/rules/urgent-lines.toml",

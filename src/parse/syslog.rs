@@ -180,6 +180,10 @@ impl Parser for Syslog {
             self.remembered(line)?;
             return Some(Event::plain(None, Category::System));
         }
+        // What journalctl puts between the lines of two starts of a machine, and in front of the first.
+        if line.starts_with(b"-- ") && line.trim_ascii_end().ends_with(b" --") {
+            return Some(Event::plain(None, Category::System));
+        }
         if let Some(times) = repeats_of_metalog(line) {
             let plain = Event::plain(None, Category::System);
             return Some(self.failed.as_ref().map_or(plain, |failed| failed.times_more(times, plain)));
@@ -399,6 +403,16 @@ mod tests {
         let told = |often: &str| format!("                - Last output repeated {often} -");
         assert_eq!(times(&[failed, &told("3 times"), failed, &told("twice")]), [1, 3, 1, 2]);
         assert_eq!(times(&["Nov 20 10:00:01 [cron] x", &told("twice")]), [0, 0]);
+    }
+
+    #[test]
+    fn what_journalctl_puts_between_lines_is_understood() {
+        for line in
+            ["-- Boot 6fa1b2c3 --", "-- Reboot --", "-- Logs begin at Fri 2026-11-20 10:00:00 UTC, end at now. --\n"]
+        {
+            assert_eq!(parser().parse(line.as_bytes()), Some(Event::plain(None, Category::System)), "{line}");
+        }
+        assert_eq!(parser().parse(b"-- Boot"), None);
     }
 
     #[test]
