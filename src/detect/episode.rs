@@ -15,7 +15,7 @@ use crate::model::{Breach, Finding, Rule, Severity, Subject};
 const MAX_VALUES: usize = 10_000;
 
 /// What is said of failures of which too few are guesses at a password.
-const NO_GUESSES: &str = "most of these were no guesses but refused keys, expired passwords, or requests without a name, as browsers make them first";
+const NO_GUESSES: &str = "most of these may be no guesses: refused keys, expired passwords, or requests without a name, as browsers make them first";
 
 /// Events of one subject with no long pause between them.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -58,7 +58,8 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
         return Some(Head { host: b"", pid: 0, said: Said { program: b"sudo", message } });
     }
     let (host, rest) = sender(without_second_stamp(text))?;
-    let rest = &rest[rest.iter().take_while(|byte| **byte == b' ').count()..];
+    let rest =
+        if begins_with_tag(rest) { &rest[rest.iter().take_while(|byte| **byte == b' ').count()..] } else { rest };
     // What a container printed.
     if matches!(host, b"stdout" | b"stderr") && (rest.starts_with(b"F ") || rest.starts_with(b"P ")) {
         return None;
