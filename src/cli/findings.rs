@@ -154,6 +154,9 @@ fn json(found: &StoredFinding, config: &Config) -> serde_json::Value {
     }
     if let Some(breach) = &f.breach {
         value["breach"]["time"] = time(breach.time).into();
+        for (place, login) in breach.others.iter().enumerate() {
+            value["breach"]["others"][place]["time"] = time(login.time).into();
+        }
     }
     value
 }
@@ -175,7 +178,7 @@ fn as_csv(found: &[StoredFinding], config: &Config) -> String {
             stored.job.clone(),
             time(f.reached),
             f.breach.as_ref().map_or_else(String::new, |breach| time(breach.time)),
-            f.breach.as_ref().map_or_else(String::new, |breach| breach.accounts().collect::<Vec<_>>().join(" ")),
+            f.breach.as_ref().map_or_else(String::new, |breach| breach.accounts().collect::<Vec<_>>().join(", ")),
             f.note.clone().unwrap_or_default(),
         ];
         out.push_str(&(fields.map(|field| csv(&field)).join(",") + "\r\n"));

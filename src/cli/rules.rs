@@ -125,7 +125,7 @@ impl Known {
             ("looks for", rule.looks_for()),
             ("means", rule.meaning.clone()),
             ("what to do", rule.advice.clone()),
-            ("told again", format!("after {}", humantime::format_duration(rule.cooldown))),
+            ("told again", format!("after {} at the earliest", humantime::format_duration(rule.cooldown))),
         ];
         if !rule.merge.is_zero() {
             let longest = humantime::format_duration(rule.merge);

@@ -194,8 +194,14 @@ struct JsonFinding<'a> {
 struct JsonBreach<'a> {
     time: String,
     user: &'a str,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    others: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    others: Vec<JsonLogin<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonLogin<'a> {
+    time: String,
+    user: &'a str,
 }
 
 struct Results {
@@ -313,8 +319,8 @@ pub(super) fn scan_log(
     access_logs: &[&PathBuf],
     mut saver: Option<&mut Saver>,
 ) -> Vec<FileResult> {
-    let mut stream = StreamState::default();
-    let scan = |path| scan_file(scanner, &mut stream, path, reading, access_logs, saver.as_deref_mut());
+    let (mut stream, mut header) = (StreamState::default(), String::new());
+    let scan = |path| scan_file(scanner, &mut stream, &mut header, path, reading, access_logs, saver.as_deref_mut());
     let results: Vec<FileResult> = log.iter().copied().map(scan).collect();
     let source = results.last().map_or("", |last| last.path.as_str());
     scanner.flush_sessions(&mut stream, source, false);
@@ -325,6 +331,7 @@ pub(super) fn scan_log(
 fn scan_file(
     scanner: &mut Scanner,
     stream: &mut StreamState,
+    header: &mut String,
     path: &Path,
     reading: &Reading,
     access_logs: &[&PathBuf],
@@ -351,7 +358,9 @@ fn scan_file(
     let place = reading.source_of(path);
     let configured = place.as_ref().map(|(source, _)| *source);
     let zone = reading.given_zone.or(configured.map(|source| source.zone)).unwrap_or(reading.zone);
-    let mut parser = AutoParser::new(Context { zone, year }, reading.formats_of(configured)).named(path);
+    // A file that was rotated away took its header with it.
+    let parser = AutoParser::new(Context { zone, year }, reading.formats_of(configured)).named(path);
+    let mut parser = parser.continuing(header, false);
     let (source, file, usual) = (shown.as_str(), shown.as_str().into(), WebLogins::default());
     let web_logins = configured.map_or(&usual, |source| &source.web_logins);
     let host = &place.as_ref().map(|(source, path)| source.host_of(path)).unwrap_or_default();
@@ -376,6 +385,7 @@ fn scan_file(
         save.as_mut().map(|save| save as _),
     );
     lines.take_tail();
+    *header = parser.header();
     scanner.overlong(source, stream, lines.overlong, fallback);
     if lines.overlong > 0 {
         let long = crate::jobs::counted(lines.overlong as usize, "line");
@@ -429,7 +439,11 @@ impl<'a> JsonFinding<'a> {
             breach: f.breach.as_ref().map(|breach| JsonBreach {
                 time: time(breach.time),
                 user: &breach.user,
-                others: &breach.others,
+                others: breach
+                    .others
+                    .iter()
+                    .map(|login| JsonLogin { time: time(login.time), user: &login.user })
+                    .collect(),
             }),
             note: f.note.as_deref(),
             can_wait: f.can_wait,

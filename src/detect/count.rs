@@ -49,7 +49,9 @@ impl Count {
     fn note(&mut self, index: usize, sighting: &Sighting<'_>, event: &Event<'_>) {
         let is_counted = self.of.holds(event, sighting.failures, sighting.urgent);
         let is_login = event.action.is_login_by_password() && self.heeds_logins;
-        if !is_counted && !is_login {
+        // Neighbours who ask a web server for a page attack nobody.
+        let is_neighbour = self.of == Selection::FailedLogins && self.value == Some(Field::SourceIp);
+        if !is_counted && !is_login || is_neighbour && event.asks_for_page() {
             return;
         }
         let value = match self.value {

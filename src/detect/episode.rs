@@ -9,7 +9,7 @@ use super::track::{Limits, Meaning, Measure, Single, Success, Successes};
 use super::tries::{Guesses, Tries, Try};
 use super::values::Values;
 use super::{EVIDENCE_LINES, Kept, KeptLine, Sighting};
-use crate::model::{Breach, Finding, Rule, Severity, Subject};
+use crate::model::{Breach, Finding, Login, Rule, Severity, Subject};
 
 /// How many different values of one episode are told apart.
 const MAX_VALUES: usize = 10_000;
@@ -125,9 +125,7 @@ impl Episode {
         let first = followed.min_by_key(|success| (!self.tries.are_of(success.who), success.time, &success.user));
         match (limits.success, limits.measure) {
             (Meaning::Found, _) => first.map(|success| (reached, Some(success))),
-            // Neighbours who guess nothing attack nobody. Else whether there were enough different ones is another question than whether there
-            // were enough failures.
-            (Meaning::Mistakes, Measure::Values) => since.map(|since| (since, first)),
+            // Whether there were enough different ones is another question than whether there were enough failures.
             (_, Measure::Values) if !matches!(guesses, Guesses::OfAll(_)) => since.map(|since| (since, first)),
             _ => Some((reached, first)),
         }
@@ -169,13 +167,9 @@ impl Episode {
     ) -> Option<Finding> {
         let (reached, success) = self.is_found(known, limits)?;
         let told = success.map_or_else(Vec::new, |first| self.told_of(first, known, limits));
-        let shown = told.iter().filter_map(|success| success.evidence.as_ref());
+        let shown = told.iter().take(1 + Breach::NAMED).filter_map(|success| success.evidence.as_ref());
         let shown = self.evidence.iter().map(|(_, line)| line).chain(shown);
-        let breach = told.split_first().map(|(first, others)| Breach {
-            time: first.time,
-            user: first.user.clone(),
-            others: others.iter().map(|success| success.user.clone()).collect(),
-        });
+        let breach = Breach::of(told.iter().map(|one| Login { time: one.time, user: one.user.clone() }));
         let note = match (limits.measure, self.guesses(known, limits)) {
             (Measure::Values, _) => {
                 let capped = self.values.len() >= MAX_VALUES;
@@ -184,7 +178,9 @@ impl Episode {
             (Measure::Events, Guesses::Few(people)) => {
                 Some(format!("{people} accounts got in after a few failures each, as people behind one address do"))
             }
-            (Measure::Events, Guesses::OfAll(None)) => Some(NO_GUESSES.to_owned()),
+            (Measure::Events, Guesses::OfAll(None)) if self.tries.guesses_told() < self.count.div_ceil(2) => {
+                Some(NO_GUESSES.to_owned())
+            }
             _ => None,
         };
         let severity = match &note {

@@ -168,10 +168,15 @@ impl Tries {
         tries.iter().any(|one| one.is_guess && (0..=seconds).contains(&time.saturating_sub(one.time)))
     }
 
-    /// Whether somebody failed more often than by mistake within so many seconds before this time; of many that isn't known, and taken for so
-    /// of whoever failed.
+    /// How many guesses these are; of many that isn't known, and told to be more than there can be.
+    pub fn guesses_told(&self) -> u64 {
+        let Self::Few(tries) = self else { return u64::MAX };
+        tries.iter().filter(|one| one.is_guess).map(|one| u64::from(one.times)).sum()
+    }
+
+    /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time.
     pub fn guessed_at(&self, who: u64, time: i64, seconds: i64) -> bool {
-        let Self::Few(tries) = self else { return self.are_of(who) };
+        let Self::Few(tries) = self else { return false };
         let is_before =
             |one: &&Try| one.is_guess && one.who == who && (0..=seconds).contains(&time.saturating_sub(one.time));
         let failures = tries.iter().filter(is_before).map(|one| one.times).fold(0, u32::saturating_add);

@@ -11,7 +11,7 @@ use crate::report::{self, AlertEntry, finding_sentence, size_words};
 const SHOWN: usize = 10;
 
 /// How to hear no more of somebody.
-const ALLOW: &str = "No more is told of whom you know and let alone: logkeeper allow WHO --for 7d --why REASON. ";
+const ALLOW: &str = "No more is told of whom you know and let alone: logkeeper allow ADDRESS (or \"account NAME\") --for 7d --why REASON. ";
 
 /// Since when the last event of a finding may lie for it to go on, in seconds.
 const STILL: i64 = 60 * 60;
@@ -37,11 +37,11 @@ impl Alert<'_> {
     pub fn compose(&self, findings: &[StoredFinding], now: DateTime<Utc>) -> Message {
         let config = self.config;
         let mut findings: Vec<&StoredFinding> = findings.iter().collect();
-        // What goes on matters more than what was long ago; of equal ones those with most behind them come first, so that no crowd of small
+        // Who got in comes first, then what goes on before what was long ago; of equal ones those with most behind them come first, so that no crowd of small
         // ones hides them.
         let weight = |f: &Finding| {
             let goes_on = self.looks_back && f.last >= now.timestamp() - STILL;
-            (goes_on, f.severity as u8, f.count, f.last)
+            (f.breach.is_some(), goes_on, f.severity as u8, f.count, f.last)
         };
         findings.sort_by_key(|f| (std::cmp::Reverse(weight(&f.finding)), f.id));
         let title = self.title(&findings);
@@ -49,7 +49,7 @@ impl Alert<'_> {
         let entries: Vec<AlertEntry> = findings.iter().take(SHOWN).map(|finding| entry(finding, config, now)).collect();
         let rest = findings.len().saturating_sub(SHOWN);
         let rest = (rest > 0).then(|| format!("And {rest} more: logkeeper findings shows all of them."));
-        let is_somebody = |field: &String| field.starts_with("source.") || field == "user.name";
+        let is_somebody = |field: &String| matches!(field.as_str(), "source.ip" | "source.network" | "user.name");
         let can_be_let_alone = findings.iter().any(|found| found.finding.subject.keys().any(is_somebody));
         let allow = if can_be_let_alone { ALLOW } else { "" };
         let (run, host, zone) = (self.run, &config.host, config.zone.name());
@@ -62,7 +62,7 @@ impl Alert<'_> {
             kind: if self.held_back > 0 { DocumentKind::Digest } else { DocumentKind::Alert },
             at: now,
             host: config.host.clone(),
-            severity: findings.first().map_or(Severity::Low, |worst| worst.finding.severity),
+            severity: findings.iter().map(|found| found.finding.severity).max().unwrap_or(Severity::Low),
             title: title.clone(),
             text: text.clone(),
             held_back: self.held_back,

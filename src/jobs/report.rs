@@ -12,8 +12,8 @@ use crate::model::channel::MAIL;
 use crate::model::tally::BUCKET;
 use crate::model::untrusted::printable;
 use crate::model::{
-    Audience, Category, Event, Outcome, Peer, ReportKind, ReportSpec, RunId, Severity, StoredFinding, Tally, TopKind,
-    Trigger, Who, Work,
+    Audience, Breach, Category, Event, Login, Outcome, Peer, ReportKind, ReportSpec, RunId, Severity, StoredFinding,
+    Tally, TopKind, Trigger, Who, Work,
 };
 use crate::report::{
     self, Acquaintance, ArchiveRecord, Day, Disk, FINDINGS_KEPT, Figures, Hour, SourceRecord, TOPS_KEPT,
@@ -433,7 +433,9 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
     let (since, until) = (since.timestamp(), until.timestamp());
     findings.retain_mut(|stored| {
         let f = &mut stored.finding;
-        f.breach.take_if(|breach| breach.time < since || breach.time >= until);
+        let all = f.breach.take();
+        let within = all.iter().flat_map(Breach::logins).filter(|login| (since..until).contains(&login.time));
+        f.breach = Breach::of(within);
         f.last >= since || f.breach.is_some()
     });
     findings.sort_by_key(|f| {
@@ -455,9 +457,11 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
 
 /// Of findings that tell of logins those that are the first to tell of theirs.
 fn only_first(findings: Vec<StoredFinding>, told: &[StoredFinding]) -> Vec<StoredFinding> {
-    let login = |f: &StoredFinding| f.finding.breach.as_ref().map(|breach| (breach.time, breach.user.clone()));
-    let mut known: BTreeSet<_> = told.iter().filter_map(login).collect();
-    findings.into_iter().filter(|finding| login(finding).is_some_and(|login| known.insert(login))).collect()
+    let logins = |f: &StoredFinding| f.finding.breach.iter().flat_map(Breach::logins).collect::<Vec<_>>();
+    let mut known: BTreeSet<Login> = told.iter().flat_map(logins).collect();
+    let is_first =
+        |finding: &StoredFinding| logins(finding).into_iter().filter(|login| known.insert(login.clone())).count() > 0;
+    findings.into_iter().filter(is_first).collect()
 }
 
 /// The first findings, those that come late behind the break-ins of the period.
@@ -471,5 +475,5 @@ fn with_late(mut found: Vec<StoredFinding>, late: Vec<StoredFinding>) -> Vec<Sto
 /// How often somebody got in: one login is one, however many rules saw it.
 fn breaches(findings: &[StoredFinding]) -> usize {
     let breaches = findings.iter().filter_map(|finding| finding.finding.breach.as_ref());
-    breaches.map(|breach| (breach.time, &breach.user)).collect::<BTreeSet<_>>().len()
+    breaches.flat_map(Breach::logins).collect::<BTreeSet<_>>().len()
 }

@@ -321,11 +321,11 @@ fn markup(event: &[u8]) -> usize {
             (begins, ends) => begins > ends,
         };
         looked_at = *end;
-        if is_message {
-            return false;
-        }
         let rest = &event[end + 1..];
         let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
+        if is_message && !begins_with_stamp(line) {
+            return false;
+        }
         let tag = line.trim_ascii_start();
         let tag = tag.strip_prefix(b"-").map_or(tag, <[u8]>::trim_ascii_start);
         let is_tag = match tag {
@@ -336,6 +336,16 @@ fn markup(event: &[u8]) -> usize {
         !is_tag
     };
     memchr::memchr_iter(b'\n', event).find(is_none).map_or(event.len(), |end| end + 1)
+}
+
+/// Whether it begins with a date, or a priority and one, as lines of logs do.
+fn begins_with_stamp(line: &[u8]) -> bool {
+    let is_month = matches!(line, [a, b, c, b' ', day, digit, ..] if [a, b, c].iter().all(|letter| letter.is_ascii_alphabetic())
+        && (*day == b' ' || day.is_ascii_digit()) && digit.is_ascii_digit());
+    let is_year =
+        line.get(..5).is_some_and(|start| start[..4].iter().all(u8::is_ascii_digit) && matches!(start[4], b'-' | b'/'));
+    let is_priority = matches!(line, [b'<' | b'[', digit, ..] if digit.is_ascii_digit());
+    is_month || is_year || is_priority
 }
 
 /// Writes an object that begins with a brace alone on its line and ends with one at the same place; between them each line stands
@@ -445,6 +455,9 @@ mod tests {
         let text = format!("<?xml version=\"1.0\"?>\r\n<Events>{event}{event}</Events>\r\n");
         let flat = event.replace(['\r', '\n'], " ");
         assert_eq!(read(&text), format!("{flat}\n{flat}\n"));
+        // Lines of a log end what was cut.
+        let cut = format!("{OPEN}<A/><Message>An account\nNov 20 10:00:00 x\nNov  2 10:00:00 y\n");
+        assert!(read(&cut).contains("\nNov 20 10:00:00 x\nNov  2 10:00:00 y\n"), "{}", read(&cut));
         // Behind it lines are what they are.
         let cut = format!("{OPEN}<A/>{words}\nNov 20 10:00:00 x\n</Event>\n");
         assert!(read(&cut).contains("\nNov 20 10:00:00 x\n"), "{}", read(&cut));

@@ -1,5 +1,6 @@
 //! Which files belong to a source.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -36,7 +37,7 @@ pub enum Rotation {
     /// `NAME-20261120` or `NAME-20261120.gz`.
     Dated(String),
     /// `NAME.2` or `NAME.2.gz`; the higher the older.
-    Numbered(std::cmp::Reverse<u32>),
+    Numbered(Reverse<u32>),
     /// The live file.
     Live,
 }
@@ -227,7 +228,7 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
         && digits(number, 1..=4)
         && let Ok(number) = number.parse()
     {
-        return (base, Rotation::Numbered(std::cmp::Reverse(number)));
+        return (base, Rotation::Numbered(Reverse(number)));
     }
     let dated = plain.match_indices(['-', '.']).filter(|(at, _)| *at > 0);
     let mut dated = dated.filter_map(|(at, _)| Some((&plain[..at], Rotation::Dated(date(&plain[at + 1..])?))));
@@ -240,6 +241,9 @@ pub fn rotation_of(name: &str) -> (&str, Rotation) {
     (name, Rotation::Live)
 }
 
+/// A higher number is none of a rotation but, say, a port.
+const MOST_ROTATED: u32 = 1000;
+
 /// Which of these files hold one log, each log's oldest first: rotated ones by their names, numbered ones only beside the live file, because
 /// `app.8080` and `app.8081` are two logs. Logs come in the order of their first file.
 pub fn logs(paths: &[PathBuf]) -> Vec<Vec<&Path>> {
@@ -249,7 +253,7 @@ pub fn logs(paths: &[PathBuf]) -> Vec<Vec<&Path>> {
         let live = path.with_file_name(base);
         let (live, rotation) = match rotation {
             Rotation::Dated(_) => (live, rotation),
-            Rotation::Numbered(_) if live.is_file() => (live, rotation),
+            Rotation::Numbered(Reverse(..MOST_ROTATED)) if live.is_file() => (live, rotation),
             _ => (path.clone(), Rotation::Live),
         };
         let place = *places.entry(live).or_insert(logs.len());

@@ -123,7 +123,7 @@ pub struct Event<'a> {
     pub user: Option<&'a [u8]>,
     /// What was asked of a web server: method, path and protocol, as it came.
     pub request: &'a [u8],
-    /// Whether something was sent along (POST), where the request doesn't begin with its method.
+    /// Whether something was sent along (POST, or a name and a password that the log keeps to itself), where the request doesn't tell.
     pub is_post: bool,
     /// Whether a 401 only asked for a name that the client had not given yet, where the log tells that.
     pub is_challenge: bool,
@@ -155,14 +155,22 @@ impl<'a> Event<'a> {
         path(self.request)
     }
 
-    /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing, but
-    /// who sends a form or calls an API does.
+    /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing.
     pub fn is_guess(&self) -> bool {
         match self.action {
             Action::LoginFailed { shape, .. } => shape.is_guess(),
-            Action::Request { .. } => self.user.is_some() || self.is_post || self.request.starts_with(b"POST "),
-            _ => true,
+            _ => !self.asks_for_page(),
         }
+    }
+
+    /// Whether somebody who gave no name asked a web server for a page, as browsers do before they know that a name is wanted. A query may
+    /// hold name and password.
+    pub fn asks_for_page(&self) -> bool {
+        let is_page = || {
+            let is_asked = self.request.starts_with(b"GET ") || self.request.starts_with(b"HEAD ");
+            is_asked && !self.request.contains(&b'?')
+        };
+        matches!(self.action, Action::Request { .. }) && self.user.is_none() && !self.is_post && is_page()
     }
 
     /// Whether it tells of a failed login, in whatever shape.

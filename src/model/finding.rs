@@ -106,18 +106,48 @@ pub struct Breach {
     pub time: i64,
     /// The account.
     pub user: String,
-    /// Further accounts that had been guessed at as well and got in later, in the order of time.
+    /// The logins of further accounts that had been guessed at as well, in the order of time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<String>,
+    pub others: Vec<Login>,
+}
+
+/// A login.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Login {
+    /// When, seconds since 1970 UTC.
+    pub time: i64,
+    /// The account.
+    pub user: String,
 }
 
 impl Breach {
-    /// How many further accounts are told.
-    pub const MOST_OTHERS: usize = 8;
+    /// How many further accounts are known at most.
+    pub const MOST_OTHERS: usize = 100;
+
+    /// How many further accounts are named at most.
+    pub const NAMED: usize = 8;
+
+    /// That of these logins, the first of each account; none of none.
+    pub fn of(logins: impl Iterator<Item = Login>) -> Option<Self> {
+        let mut known: Vec<Login> = Vec::new();
+        for login in logins {
+            if known.len() <= Self::MOST_OTHERS && known.iter().all(|known| known.user != login.user) {
+                known.push(login);
+            }
+        }
+        let first = known.first()?.clone();
+        Some(Self { time: first.time, user: first.user, others: known.split_off(1) })
+    }
+
+    /// All logins, the first one first.
+    pub fn logins(&self) -> impl Iterator<Item = Login> {
+        let first = Login { time: self.time, user: self.user.clone() };
+        [first].into_iter().chain(self.others.iter().cloned())
+    }
 
     /// All accounts that got in.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
-        [&self.user].into_iter().chain(&self.others).map(String::as_str)
+        [&self.user].into_iter().chain(self.others.iter().map(|login| &login.user)).map(String::as_str)
     }
 }
 

@@ -31,7 +31,7 @@ pub use channel::{
 pub use copies::{CopyPlace, S3Spec};
 pub use cron::Expression;
 pub use event::{Action, Category, Event};
-pub use finding::{Breach, Counted, Evidence, Finding, Severity, StoredFinding, Subject};
+pub use finding::{Breach, Counted, Evidence, Finding, Login, Severity, StoredFinding, Subject};
 pub use format::{Format, Formats};
 pub use job::{
     Audience, CatchUp, CommandSpec, Job, JobId, JobMail, Limits, Overlap, Policy, ReportKind, ReportSpec, ScanSpec,

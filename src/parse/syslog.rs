@@ -73,7 +73,7 @@ impl Syslog {
             return Some((of_severity(severity, rfc5424(rest)?), Said { program: b"", message: b"" }));
         }
         let (time, rest) = self.stamps.split(line)?;
-        let Head { host, pid, said } = plain_head(rest).or_else(|| head(rest))?;
+        let Head { host, pid, said } = plain_head(rest).or_else(|| of_sudos_file(line, rest)).or_else(|| head(rest))?;
         let Said { program, message } = said;
         if severity.is_none() && program.is_empty() && line.get(10) == Some(&b'T') && is_of_clients(host, message) {
             return None;
@@ -127,6 +127,13 @@ impl Failed {
         let action = Action::LoginFailed { times, shape: self.shape };
         Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, ..event }
     }
+}
+
+/// What stands in sudo's file of its own, which names neither host nor program: `Nov 20 10:00:00 : eve : TTY=pts/0 ; …`.
+fn of_sudos_file<'a>(line: &[u8], rest: &'a [u8]) -> Option<Head<'a>> {
+    let message = rest.strip_prefix(b": ").filter(|_| line.first().is_some_and(u8::is_ascii_alphabetic))?;
+    let is_it = memmem::find(message, b" : ").is_some() && memmem::find(message, b" TTY=").is_some();
+    is_it.then_some(Head { host: b"", pid: 0, said: Said { program: b"sudo", message } })
 }
 
 /// Whether a client's address and what it asked for stand where host and message would, as in a web server's log with the time in front.
@@ -406,6 +413,36 @@ mod tests {
     }
 
     #[test]
+    fn sudos_own_file_is_read_and_others_with_a_colon_there_are_not_taken_for_it() {
+        let read =
+            |line: &str| parser().parse(line.as_bytes()).map(|event| (event.action, event.user.map(<[u8]>::to_vec)));
+        let failed = (Action::LoginFailed { times: 3, shape: Shape::Explicit }, Some(b"eve".to_vec()));
+        let tail = "HOST=web1 : 3 incorrect password attempts ; TTY=pts/0 ;";
+        assert_eq!(read(&format!("Nov 20 10:00:00 : eve : {tail}")), Some(failed));
+        let other = "2026-11-20 10:00:00 : ERROR : disk full TTY=";
+        assert_ne!(
+            read(other).map(|(action, _)| action),
+            Some(Action::LoginFailed { times: 3, shape: Shape::Explicit })
+        );
+        assert!(
+            read("Nov 20 10:00:00 : eve : 3 incorrect password attempts ; x").is_none_or(|(_, user)| user.is_none())
+        );
+    }
+
+    #[test]
+    fn a_stamp_of_a_programs_own_makes_no_host_of_what_follows() {
+        for line in [
+            "Nov 20 10:00:00 web1 2026-11-20T10:00:00Z GET /sshd: Failed password for root from 192.0.2.1 port 22 ssh2",
+            "Nov 20 10:00:00 web1 2026-11-20T10:00:00Z INFO sshd: Failed password for root from 192.0.2.1 port 22 ssh2",
+            "Nov 20 10:00:00 web1 2026-11-20T10:00:00Z GET /sshd[7]: Failed password for root from 192.0.2.1 port 22 ssh2",
+            "Nov 20 10:00:00 web1 2026-11-20T10:00:00.123Z ERROR disk failed",
+        ] {
+            let event = parser().parse(line.as_bytes()).unwrap();
+            assert_eq!((event.host, event.peer, event.action), (&b"web1"[..], None, Action::Other), "{line}");
+        }
+    }
+
+    #[test]
     fn what_journalctl_puts_between_lines_is_understood() {
         for line in
             ["-- Boot 6fa1b2c3 --", "-- Reboot --", "-- Logs begin at Fri 2026-11-20 10:00:00 UTC, end at now. --\n"]
@@ -474,6 +511,7 @@ mod tests {
             b"Nov 20 10:00:00 web1  sshd[7]: Invalid user eve from 192.0.2.9",
             b"2026-11-20T10:00:00Z 2026-11-20T10:00:00.123456+00:00 web1 sshd[7]: Invalid user eve from 192.0.2.9",
             b"Nov 20 10:00:00 relay 1 2026-11-20T11:00:00+01:00 web1 sshd 7 - - Invalid user eve from 192.0.2.9",
+            b"Nov 20 10:00:00 relay 1 2026-11-20T11:00:00+01:00 web1 sshd 7 - - \xef\xbb\xbfInvalid user eve from 192.0.2.9",
             b"Nov 20 10:00:00 relay 1 2026-11-20T11:00:00+01:00 web1 sshd 7 - [timeQuality tzKnown=\"1\"] Invalid user eve from 192.0.2.9",
         ] {
             let event = parser.parse(line).unwrap();

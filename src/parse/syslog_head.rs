@@ -53,10 +53,6 @@ pub fn head(text: &[u8]) -> Option<Head<'_>> {
     if let Some(head) = metalog(text) {
         return Some(head);
     }
-    // sudo's file of its own, which has neither host nor program.
-    if let Some(message) = text.strip_prefix(b": ") {
-        return Some(Head { host: b"", pid: 0, said: Said { program: b"sudo", message } });
-    }
     let (host, rest) = sender(without_second_stamp(text))?;
     let rest =
         if begins_with_tag(rest) { &rest[rest.iter().take_while(|byte| **byte == b' ').count()..] } else { rest };
@@ -99,7 +95,9 @@ fn as_rfc5424(text: &[u8]) -> Option<(&[u8], u32, &[u8])> {
     let (program, rest) = word(text).filter(|(program, _)| tells_of_logins(program))?;
     let (pid, rest) = word(rest)?;
     let (_, rest) = word(rest)?;
-    Some((program, number(pid)?, without_structured_data(rest)?.trim_ascii_start()))
+    let pid = if pid == b"-" { 0 } else { number(pid)? };
+    let message = without_structured_data(rest)?.trim_ascii_start();
+    Some((program, pid, message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message)))
 }
 
 /// Whether a program tells of logins by whatever it says.
@@ -161,11 +159,14 @@ pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`; or that of RFC 3339 which a
-/// line had when it was handed on, with the version of RFC 5424 where it has that order.
+/// line had when it was handed on, with the version of RFC 5424 where it has that order. A program may write such a stamp itself, and what it is
+/// asked for behind that: it is the syslogd's where host, program and process follow.
 pub fn without_second_stamp(text: &[u8]) -> &[u8] {
     let versioned = text.strip_prefix(b"1 ").unwrap_or(text);
     if versioned.get(10) == Some(&b'T')
         && let Some((stamp, rest)) = word(versioned)
+        && let Some((_, said)) = word(rest)
+        && (is_of_process(said) || as_rfc5424(said).is_some())
         && rfc3339(stamp).is_some()
     {
         return rest;
@@ -205,6 +206,11 @@ fn tag(text: &[u8]) -> (&[u8], u32, &[u8]) {
         Some(message) => (program, 0, message.trim_ascii_start()),
         None => (b"", 0, text),
     }
+}
+
+/// Whether a program's name, no path, and its process stand first: `sshd[7]: `.
+fn is_of_process(text: &[u8]) -> bool {
+    word(text).is_some_and(|(tag, _)| tag.ends_with(b"]:") && tag.contains(&b'[') && !tag.contains(&b'/'))
 }
 
 /// Where the name of a unit of one connection ends, which has the addresses and ports in it: `sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]:`.

@@ -201,6 +201,8 @@ impl Parser for W3c {
         event.is_challenge = status == Some(401)
             && event.user.is_none()
             && (substatus == Some(b"2") || system == Some(NO_CREDENTIALS) || goes_on);
+        // What is refused with a reason was a name and a password, which IIS doesn't log.
+        event.is_post |= status == Some(401) && !event.is_challenge && substatus == Some(b"1") && system.is_some();
         let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;
         let wall = self.wall.as_mut().filter(|_| self.columns.are_local);
         event.time = Some(wall.map_or_else(|| with_offset(day, time, self.ahead), |wall| wall.instant(day, time))?);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike};
 use chrono_tz::Tz;
 
 use super::words::grouped;
-use crate::model::{Counted, Finding, StoredFinding};
+use crate::model::{Breach, Counted, Finding, StoredFinding};
 
 /// A finding in one or two sentences for somebody who doesn't read logs; days of another year than this one's are told with theirs.
 pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
@@ -24,10 +24,13 @@ pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
         let is_address = f.subject.keys().any(|field| field.starts_with("source."));
         let (who, at) = (if is_address { "it" } else { "somebody" }, stamp(breach.time, now));
         let quoted = |user: &String| format!("\u{201c}{user}\u{201d}");
-        let later = match &breach.others[..] {
-            [] => String::new(),
-            others => format!(", later also as {}", others.iter().map(quoted).collect::<Vec<_>>().join(", ")),
+        let named: Vec<String> = breach.others.iter().take(Breach::NAMED).map(|login| quoted(&login.user)).collect();
+        let more = match breach.others.len() - named.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
         };
+        let later =
+            if named.is_empty() { String::new() } else { format!(", later also as {}{more}", named.join(", ")) };
         sentence.push_str(&format!(" {then} {who} got in as {} on {at}{later}.", quoted(&breach.user)));
     }
     sentence

@@ -6,7 +6,7 @@ use chrono::{Datelike, NaiveDate, TimeDelta};
 
 use super::sentence::{finding_sentence, when};
 use super::{Figures, is_outage};
-use crate::model::{Counted, ReportKind, Severity, StoredFinding, Tally};
+use crate::model::{Breach, Counted, ReportKind, Severity, StoredFinding, Tally};
 
 /// The verdict of a report: a traffic light with its word and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,10 @@ pub fn light(figures: &Figures) -> Light {
     let now = figures.made.with_timezone(&figures.zone);
     // Several rules may have found the same login.
     let mut known = BTreeSet::new();
-    let login = |f: &StoredFinding| f.finding.breach.as_ref().map(|breach| (breach.time, breach.user.clone()));
-    let breaches = figures.findings.iter().filter(|found| login(found).is_some_and(|login| known.insert(login)));
+    let logins = |f: &StoredFinding| f.finding.breach.iter().flat_map(Breach::logins).collect::<Vec<_>>();
+    let is_first =
+        |found: &&StoredFinding| logins(found).into_iter().filter(|login| known.insert(login.clone())).count() > 0;
+    let breaches = figures.findings.iter().filter(is_first);
     let mut asks: Vec<String> = breaches.filter_map(breach_request).collect();
     asks.truncate(ASKED);
     if figures.breaches > asks.len() {
@@ -226,7 +228,10 @@ fn change(now: u64, before: Option<u64>, than: &str) -> String {
 
 fn breach_request(finding: &StoredFinding) -> Option<String> {
     let breach = finding.finding.breach.as_ref()?;
-    let accounts: Vec<String> = breach.accounts().map(|user| format!("\u{201c}{user}\u{201d}")).collect();
+    let named = breach.accounts().take(1 + Breach::NAMED);
+    let mut accounts: Vec<String> = named.map(|user| format!("\u{201c}{user}\u{201d}")).collect();
+    let more = breach.others.len().saturating_sub(Breach::NAMED);
+    accounts.extend((more > 0).then(|| format!("and {more} more")));
     let subject = &finding.finding.subject;
     let address = subject.get("source.ip").or(subject.get("source.domain"));
     let from = address.map_or_else(String::new, |address| format!(" from {address}"));

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params, params};
 
 use super::{Result, ScanCommit, Store, corrupt, json, to_json};
-use crate::model::{Breach, Counted, Finding, Severity, StoredFinding};
+use crate::model::{Breach, Counted, Finding, Login, Severity, StoredFinding};
 
 const COLUMNS: &str =
     "id, job, rule, severity, subject, count, first, last, reached, evidence, open, run, alerted, breach, counted, note,
@@ -17,7 +17,7 @@ const COLUMNS: &str =
 const WANTED: &str = "withdrawn IS NULL AND (:rule IS NULL OR rule = :rule) AND first < :until
      AND (last >= :since OR breach ->> '$.time' >= :since)
      AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user')
-         OR EXISTS (SELECT 1 FROM json_each(breach, '$.others') WHERE value = :user COLLATE NOCASE))
+         OR EXISTS (SELECT 1 FROM json_each(breach, '$.others') WHERE value ->> '$.user' = :user COLLATE NOCASE))
      AND severity IN (SELECT value FROM json_each(:severities))";
 
 /// Which findings to list.
@@ -160,6 +160,8 @@ pub(super) struct ToTell {
     pub breach: bool,
     /// Whether it is no news but a look back.
     pub looks_back: bool,
+    /// Whether there is but more of it.
+    pub is_more: bool,
 }
 
 /// A finding on record that is about the same.
@@ -178,6 +180,8 @@ struct Known {
     told: Option<u64>,
     /// When the last event was.
     last: i64,
+    /// How much it mattered.
+    severity: Severity,
 }
 
 /// What is found of an attack of which more is on record.
@@ -257,14 +261,20 @@ fn note(
     // That somebody got in can't wait for any cooldown.
     let is_known = |user| known.as_ref().is_some_and(|known| known.breached.iter().any(|known| known == user));
     let got_in = finding.breach.iter().flat_map(Breach::accounts).any(|user| !is_known(user));
+    // Nor can it that it matters more than was told. After a pause it is told as what begins.
+    let rose = known.as_ref().is_some_and(|known| finding.severity > known.severity);
     let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
+    if known.as_ref().is_some_and(|known| finding.last.saturating_sub(known.last) > cooldown) {
+        tx.prepare_cached("UPDATE findings SET tellings = 0 WHERE id = ?1")?.execute([id])?;
+    }
     let now = commit.record.at.timestamp();
-    let told = alerted_lately(tx, commit.job, finding, cooldown, now)?;
+    let told = alerted_lately(tx, commit.job, id, finding, cooldown, now)?;
     let is_let_alone = commit.alert.exemptions.iter().any(|exemption| exemption.is_about(&finding.subject, now));
-    if !finding.can_wait && (got_in || grew && !told && !is_let_alone) {
+    if !finding.can_wait && (got_in || (rose || grew && !told) && !is_let_alone) {
         let looks_back = commit.alert.first_scan || finding.last < commit.now.timestamp() - NEWS;
         let (rule, severity, breach) = (finding.rule.clone(), finding.severity, finding.breach.is_some());
-        result.told.push(ToTell { id, rule, severity, breach, looks_back });
+        let is_more = !got_in && !rose;
+        result.told.push(ToTell { id, rule, severity, breach, looks_back, is_more });
     }
     Ok(())
 }
@@ -298,21 +308,14 @@ fn base(tx: &Connection, known: &Known, continues: bool) -> rusqlite::Result<Fin
     tx.query_row(&sql, [known.id], read_finding).map(|stored| stored.finding)
 }
 
-/// Two findings of one attack: how many events they have in common nobody knows, so the larger count holds. The later break-in is told,
-/// and the lines of both are shown.
+/// Two findings of one attack: how many events they have in common nobody knows, so the larger count holds. The break-ins of both are told,
+/// and the line of the later one is shown with those of the first.
 fn both(one: &Finding, other: &Finding) -> Finding {
     let is_later = |breach: &&Breach| one.breach.as_ref().is_none_or(|known| known.time < breach.time);
     let later = other.breach.as_ref().filter(is_later);
-    let breach = later.or(one.breach.as_ref()).cloned().map(|mut breach| {
-        let accounts = [one, other].into_iter().flat_map(|finding| &finding.breach).flat_map(Breach::accounts);
-        for user in accounts {
-            let is_new = breach.accounts().all(|known| known != user);
-            if is_new && breach.others.len() < Breach::MOST_OTHERS {
-                breach.others.push(user.to_owned());
-            }
-        }
-        breach
-    });
+    let mut logins: Vec<Login> =
+        [one, other].into_iter().flat_map(|finding| &finding.breach).flat_map(Breach::logins).collect();
+    logins.sort();
     let shows = later.and(other.evidence.last()).filter(|line| !one.evidence.contains(line));
     Finding {
         severity: one.severity.max(other.severity),
@@ -320,7 +323,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
         first: one.first.min(other.first),
         last: one.last.max(other.last),
         reached: one.reached.min(other.reached),
-        breach,
+        breach: Breach::of(logins.into_iter()),
         note: other.note.clone().or_else(|| one.note.clone()),
         can_wait: one.can_wait && other.can_wait,
         evidence: one.evidence.iter().chain(shows).cloned().collect(),
@@ -331,7 +334,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count
+    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count, severity
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
@@ -348,6 +351,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
             breached: breach.iter().flat_map(Breach::accounts).map(str::to_owned).collect(),
             told: told.map(|told| told as u64),
             last: row.get(4)?,
+            severity: row.get::<_, String>(8)?.parse().map_err(|error| corrupt(8, error))?,
         })
     };
     tx.prepare_cached(sql)?
@@ -357,20 +361,33 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
 
 /// Remembers that somebody will be told about these.
 pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET alerted = ?2, told = count, tellings = tellings + 1 WHERE id IN (SELECT value FROM json_each(?1))";
+    let sql = "UPDATE findings SET alerted = ?2, told = count WHERE id IN (SELECT value FROM json_each(?1))";
     tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
+}
+
+/// Remembers of which of these there was but more.
+pub(super) fn mark_more(tx: &Connection, ids: &[i64]) -> rusqlite::Result<()> {
+    let sql = "UPDATE findings SET tellings = tellings + 1 WHERE id IN (SELECT value FROM json_each(?1))";
+    tx.execute(sql, [to_json(&ids)]).map(drop)
 }
 
 /// The longest that is kept quiet of what goes on, in seconds, unless a rule's cooldown is longer.
 const LONGEST_QUIET: i64 = 24 * 60 * 60;
 
 /// Whether this job told of the subject within the rule's cooldown before `now`, both in seconds, or within twice that for each time before
-/// that it told of the same finding: each job has recipients of its own. What was told later was while the clock was ahead.
-fn alerted_lately(tx: &Connection, job: &str, finding: &Finding, cooldown: i64, now: i64) -> rusqlite::Result<bool> {
+/// that there was but more of the same finding to tell: each job has recipients of its own. What was told later was while the clock was ahead.
+fn alerted_lately(
+    tx: &Connection,
+    job: &str,
+    id: i64,
+    finding: &Finding,
+    cooldown: i64,
+    now: i64,
+) -> rusqlite::Result<bool> {
     let sql =
         "SELECT 1 FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND alerted <= ?4 AND withdrawn IS NULL
-               AND alerted + max(?5, min(?5 << max(0, min(tellings, 16) - 1), ?6)) > ?4 LIMIT 1";
-    let values = params![job, finding.rule, to_json(&finding.subject), now, cooldown, LONGEST_QUIET];
+               AND alerted + iif(id = ?7, max(?5, min(?5 << max(0, min(tellings, 16) - 1), ?6)), ?5) > ?4 LIMIT 1";
+    let values = params![job, finding.rule, to_json(&finding.subject), now, cooldown, LONGEST_QUIET, id];
     Ok(tx.prepare_cached(sql)?.query_row(values, |_| Ok(())).optional()?.is_some())
 }
 
@@ -403,7 +420,7 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqli
 /// Brings a finding up to date, which was joined to what was on record before if there is such a `base`.
 fn update(tx: &Connection, id: i64, finding: &Finding, base: Option<&Finding>) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
-    let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL),
+    let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL), tellings = iif(withdrawn IS NULL, tellings, 0),
                    (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
                    = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, ?12)
                WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)

@@ -194,11 +194,12 @@ type Topic<'a> = (&'a Route, String, bool, bool);
 /// Stores the intents to tell these findings: one for each channel, rule, and whether somebody got in. Returns how many findings
 /// somebody will be told.
 fn intend(tx: &Connection, commit: &ScanCommit<'_>, told: Vec<ToTell>) -> rusqlite::Result<usize> {
-    let mut alerted = BTreeSet::new();
+    let (mut alerted, mut more) = (BTreeSet::new(), BTreeSet::new());
     let mut intents: BTreeMap<Topic<'_>, (Severity, Vec<i64>)> = BTreeMap::new();
-    for ToTell { id, rule, severity, breach, looks_back } in told {
+    for ToTell { id, rule, severity, breach, looks_back, is_more } in told {
         for route in commit.alert.routes.get(&(rule.clone(), severity)).into_iter().flatten() {
             alerted.insert(id);
+            more.extend(is_more.then_some(id));
             let key = (route, rule.clone(), breach, looks_back);
             let (worst, findings) = intents.entry(key).or_insert((severity, Vec::new()));
             *worst = severity.max(*worst);
@@ -212,6 +213,7 @@ fn intend(tx: &Connection, commit: &ScanCommit<'_>, told: Vec<ToTell>) -> rusqli
     }
     let alerted: Vec<i64> = alerted.into_iter().collect();
     findings::mark_alerted(tx, &alerted, commit.record.at)?;
+    findings::mark_more(tx, &more.into_iter().collect::<Vec<_>>())?;
     Ok(alerted.len())
 }
 

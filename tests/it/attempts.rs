@@ -677,6 +677,15 @@ fn an_ntlm_handshake_and_a_request_without_a_name_are_no_failed_logins_where_iis
         let bare = failures("u_ex261120.log", &[&line(user, status)]);
         assert_eq!(bare.0, want, "without a header: {user} {status}");
     }
+    // A page that is refused with a reason was asked for with a name and a password.
+    for (status, severity) in [("401 1 1326", "high"), ("401 0 0", "medium")] {
+        let bed = TestBed::new();
+        let asked = line("-", status).replace("POST", "GET") + "\n";
+        bed.file("u_ex261120.log", &format!("{fields}\n{}", asked.repeat(6)));
+        let scanned = bed.json(&["scan", bed.path("u_ex261120.log").to_str().unwrap()]);
+        let found = scanned["findings"].as_array().unwrap().iter().find(|found| found["rule"] == "failed-logins");
+        assert_eq!(found.map(|found| found["severity"].as_str()), Some(Some(severity)), "{scanned}");
+    }
 }
 
 #[test]

@@ -138,6 +138,13 @@ fn pages_asked_for_without_a_name_are_no_guesses_and_forms_are() {
     };
     assert!(short(&found_in(&colleagues("GET"))).iter().all(|(rule, ..)| *rule != "attacking-network"));
     assert!(short(&found_in(&colleagues("POST"))).contains(&("attacking-network", "high", None)));
+    // A few of those do not excuse what is guessed besides.
+    let guesses = (0..30).map(|n| request(n * 10, "192.0.2.7", "ann", "GET", 401)).collect::<String>();
+    let both = found_in(&(request(0, "192.0.2.7", "-", "GET", 401) + &guesses));
+    assert!(short(&both).contains(&("failed-logins", "high", None)) && both[0].3.is_empty(), "{both:?}");
+    let slowly = (0..4).map(|n| request(n * 10, "192.0.2.7", "ann", "GET", 401)).collect::<String>();
+    let most = found_in(&(request(0, "192.0.2.7", "-", "GET", 401) + &slowly));
+    assert_eq!(short(&most), [("failed-logins", "high", None)], "{most:?}");
     let form = (0..7).map(|n| request(n * 10, "192.0.2.7", "-", "POST", 401)).collect::<String>();
     assert!(short(&found_in(&form)).contains(&("failed-logins", "high", None)));
 }

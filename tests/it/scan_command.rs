@@ -313,7 +313,6 @@ fn a_file_given_by_several_names_is_scanned_once() {
 
 #[test]
 fn an_attempt_whose_lines_stand_in_two_files_of_a_log_counts_once() {
-    let bed = TestBed::new();
     let attempt = |n| {
         let front = format!("Nov 20 10:00:{n:02} web1 sshd[{n}]: ");
         format!(
@@ -337,6 +336,13 @@ fn an_attempt_whose_lines_stand_in_two_files_of_a_log_counts_once() {
             assert_eq!(scanned["files"][0]["path"], rotated, "oldest first");
         }
     }
+    // What the older one says of the lines that follow holds in the next one, too.
+    let bed = TestBed::new();
+    bed.file("ex.log.1", "#Software: x\n#Fields: date time c-ip cs-username cs-method cs-uri-stem sc-status\n");
+    bed.file("ex.log", "2026-11-20 10:00:00 198.51.100.7 eve GET /x 401\n");
+    let [live, rotated] = ["ex.log", "ex.log.1"].map(|name| bed.path(name).display().to_string());
+    assert_eq!(bed.json(&["scan", &live, &rotated])["failed_logins"], 1);
+    let bed = TestBed::new();
     // Other logs that are numbered are not one.
     let half = lines.len() / 2 + 1;
     bed.file("auth.8001", &lines[..half].concat());
