@@ -138,13 +138,16 @@ impl Episode {
         known.successes[early..].iter().take_while(move |success| success.time <= until)
     }
 
-    /// The successes to tell of: the first one, and of each further account that had been guessed at as well.
-    fn told_of<'s>(&self, first: &'s Success, known: Successes<'s>, limits: Limits) -> Vec<&'s Success> {
-        let mut told = vec![first];
+    /// The successes to tell of: the first one, and that of each further account that had been guessed at as well.
+    pub fn told_of<'s>(&self, first: &'s Success, known: Successes<'s>, limits: Limits) -> Vec<&'s Success> {
         let guessed_at = |success: &&Success| self.tries.guessed_at(success.who, success.time, limits.window);
-        for success in self.near(known, limits).filter(guessed_at) {
-            let is_new = success.time >= first.time && told.iter().all(|known| known.user != success.user);
-            if is_new && told.len() <= Breach::MOST_OTHERS {
+        let mut others: Vec<&Success> =
+            self.near(known, limits).filter(|success| success.time >= first.time).filter(guessed_at).collect();
+        // Whatever order lines of the same second came in.
+        others.sort_by_key(|success| (success.time, &success.user));
+        let mut told = vec![first];
+        for success in others {
+            if told.len() <= Breach::MOST_OTHERS && told.iter().all(|known| known.user != success.user) {
                 told.push(success);
             }
         }

@@ -451,7 +451,10 @@ impl Track {
     fn forget_successes(&mut self, limits: Limits) {
         self.evaluate(limits);
         let known = self.successes();
-        let found = self.episodes.iter().filter_map(|episode| episode.is_found(known, limits)?.1);
+        let found = self.episodes.iter().flat_map(|episode| {
+            let first = episode.is_found(known, limits).and_then(|(_, success)| success);
+            first.map_or_else(Vec::new, |first| episode.told_of(first, known, limits))
+        });
         let breaches: Vec<usize> =
             found.filter_map(|one| known.successes.iter().position(|known| std::ptr::eq(known, one))).collect();
         let (mut index, older) = (0, known.successes.len() - MANY_SUCCESSES / 2);

@@ -113,6 +113,31 @@ fn keys_that_were_refused_are_no_guesses_where_only_a_web_server_lets_somebody_i
 }
 
 #[test]
+fn further_accounts_are_told_in_whatever_order_they_got_in_and_however_many_log_in_besides() {
+    let others = |log: &str| {
+        let bed = TestBed::new();
+        bed.file("auth.log", log);
+        let scanned = bed.json(&["scan", bed.path("auth.log").to_str().unwrap()]);
+        let found =
+            scanned["findings"].as_array().unwrap().iter().find(|found| found["rule"] == "failed-logins").unwrap();
+        let others = found["breach"]["others"].as_array().unwrap().iter();
+        others.map(|login| login["user"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let guesses = |second: u32| -> String {
+        let of = |user: &str| (0..5).map(|n| line(second + n, "Failed", user, OFFICE)).collect::<String>();
+        ["g1", "g2", "g3"].map(of).concat()
+    };
+    let in_as = |second: u32, user: &str| line(second, "Accepted", user, OFFICE);
+    for last in [["g2", "g3"], ["g3", "g2"]] {
+        let log = guesses(0) + &in_as(10, "g1") + &last.map(|user| in_as(11, user)).concat();
+        assert_eq!(others(&log), ["g2", "g3"], "within the same second");
+    }
+    let besides = |second: u32, times: u32| (0..times).map(|n| in_as(second + n, &format!("o{n}"))).collect::<String>();
+    let three = guesses(8000) + &in_as(8010, "g1") + &in_as(8011, "g2") + &in_as(8012, "g3");
+    assert_eq!(others(&(besides(0, 700) + &three + &besides(8100, 1100))), ["g2", "g3"]);
+}
+
+#[test]
 fn pages_asked_for_without_a_name_are_no_guesses_and_forms_are() {
     let request = |second: u32, ip: &str, user: &str, method: &str, status: u16| {
         let (minute, rest) = (second / 60, second % 60);
