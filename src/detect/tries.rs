@@ -29,8 +29,9 @@ const PEOPLE: usize = 2;
 pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
-    /// So many that it doesn't matter, of these, in order: of very many those with the smallest digests, whatever came first.
-    Many(Vec<u64>),
+    /// So many that it doesn't matter, of these, in order, each with how often it failed as far as that matters: of very many those with the
+    /// smallest digests, whatever came first.
+    Many(Vec<(u64, u8)>),
 }
 
 /// As stored.
@@ -38,7 +39,11 @@ pub enum Tries {
 #[serde(untagged)]
 enum Saved {
     Few(Vec<Try>),
-    Many { many: Vec<u64> },
+    Many {
+        many: Vec<u64>,
+        #[serde(default)]
+        often: Vec<u8>,
+    },
     Unknown(()),
 }
 
@@ -81,12 +86,19 @@ pub enum Guesses {
     OfAll(Option<i64>),
 }
 
-/// Remembers who guessed.
-fn take_in(whos: &mut Vec<u64>, one: &Try) {
-    let is_one = one.is_guess && one.who != 0 && whos.get(MOST_WHOS - 1).is_none_or(|last| *last > one.who);
-    if is_one && let Err(at) = whos.binary_search(&one.who) {
-        whos.truncate(MOST_WHOS - 1);
-        whos.insert(at, one.who);
+/// Remembers who guessed, and how often.
+fn take_in(whos: &mut Vec<(u64, u8)>, one: &Try) {
+    let times = u8::try_from(one.times).unwrap_or(u8::MAX);
+    if !one.is_guess || one.who == 0 {
+        return;
+    }
+    match whos.binary_search_by_key(&one.who, |(who, _)| *who) {
+        Ok(at) => whos[at].1 = whos[at].1.saturating_add(times),
+        Err(at) if at < MOST_WHOS => {
+            whos.truncate(MOST_WHOS - 1);
+            whos.insert(at, (one.who, times));
+        }
+        Err(_) => {}
     }
 }
 
@@ -119,7 +131,9 @@ impl Tries {
         }
         match later {
             Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
-            Self::Many(whos) => whos.into_iter().for_each(|who| self.add(Try { who, ..GUESS })),
+            Self::Many(whos) => {
+                whos.into_iter().for_each(|(who, times)| self.add(Try { who, times: times.into(), ..GUESS }));
+            }
         }
     }
 
@@ -174,9 +188,10 @@ impl Tries {
         tries.iter().filter(|one| one.is_guess).map(|one| u64::from(one.times)).sum()
     }
 
-    /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time.
+    /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time; of very many failures
+    /// it isn't known when they were.
     pub fn guessed_at(&self, who: u64, time: i64, seconds: i64) -> bool {
-        let Self::Few(tries) = self else { return false };
+        let Self::Few(tries) = self else { return self.times_of(who).is_some_and(|times| u32::from(times) > MISTAKES) };
         let is_before =
             |one: &&Try| one.is_guess && one.who == who && (0..=seconds).contains(&time.saturating_sub(one.time));
         let failures = tries.iter().filter(is_before).map(|one| one.times).fold(0, u32::saturating_add);
@@ -187,8 +202,13 @@ impl Tries {
     pub fn are_of(&self, who: u64) -> bool {
         match self {
             Self::Few(tries) => who != 0 && tries.iter().any(|one| one.is_guess && one.who == who),
-            Self::Many(whos) => whos.binary_search(&who).is_ok(),
+            Self::Many(_) => self.times_of(who).is_some(),
         }
+    }
+
+    fn times_of(&self, who: u64) -> Option<u8> {
+        let Self::Many(whos) = self else { return None };
+        whos.binary_search_by_key(&who, |(who, _)| *who).ok().map(|at| whos[at].1)
     }
 }
 
@@ -245,7 +265,10 @@ impl From<Tries> for Saved {
                 Self::Few(tries)
             }
             Tries::Many(whos) if whos.is_empty() => Self::Unknown(()),
-            Tries::Many(many) => Self::Many { many },
+            Tries::Many(many) => {
+                let (many, often) = many.into_iter().unzip();
+                Self::Many { many, often }
+            }
         }
     }
 }
@@ -254,7 +277,10 @@ impl From<Saved> for Tries {
     fn from(stored: Saved) -> Self {
         match stored {
             Saved::Few(tries) => Self::Few(tries.into()),
-            Saved::Many { many } => Self::Many(many),
+            Saved::Many { many, often } => {
+                let often = often.into_iter().chain(std::iter::repeat(1));
+                Self::Many(many.into_iter().zip(often).collect())
+            }
             Saved::Unknown(()) => Self::default(),
         }
     }

@@ -51,6 +51,7 @@ struct PlacedLine {
     /// None where no parser understood the line.
     category: Option<Category>,
     is_post: bool,
+    is_page: bool,
     is_challenge: bool,
     action: Action,
     /// [`NO_TIME`] where it has no stamp.
@@ -160,11 +161,13 @@ impl<'a> Chunk<'a> {
 impl<'a> ParsedLine<'a> {
     /// The event, whole; none where no parser understood the line.
     pub fn event(&self) -> Option<Event<'a>> {
-        let PlacedLine { category, action, user, request, is_post, is_challenge, host, pid, .. } = *self.placed;
+        let PlacedLine { category, action, user, request, is_post, is_page, is_challenge, host, pid, .. } =
+            *self.placed;
         let user = (user != Place::NONE).then(|| self.text(user));
         let (request, host) = (self.text(request), self.text(host));
         let (time, peer) = (self.time(), self.peer());
-        Some(Event { time, category: category?, action, peer, user, request, is_post, is_challenge, host, pid })
+        let category = category?;
+        Some(Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid })
     }
 
     /// What kind of log it belongs to, and what happened; none where no parser understood it.
@@ -211,6 +214,7 @@ impl PlacedLine {
         end: 0,
         category: None,
         is_post: false,
+        is_page: false,
         is_challenge: false,
         action: Action::Other,
         time: NO_TIME,
@@ -237,7 +241,7 @@ impl PlacedLine {
 
     fn new(end: u32, line: &[u8], event: Option<&Event<'_>>, others: &mut Vec<u8>) -> Self {
         let Some(event) = event else { return Self { end, ..Self::UNKNOWN } };
-        let Event { time, category, action, peer, user, request, is_post, is_challenge, host, pid } = *event;
+        let Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid } = *event;
         let peer = match peer {
             None => PlacedPeer::None,
             Some(Peer::Ip(IpAddr::V4(ip))) => PlacedPeer::V4(ip),
@@ -250,7 +254,8 @@ impl PlacedLine {
         let mut place = |text| Place::new(line, text, others);
         let (user, request, host) = (user.map_or(Place::NONE, &mut place), place(request), place(host));
         let time = time.unwrap_or(NO_TIME);
-        Self { end, category: Some(category), is_post, is_challenge, action, time, peer, user, request, host, pid }
+        let category = Some(category);
+        Self { end, category, is_post, is_page, is_challenge, action, time, peer, user, request, host, pid }
     }
 }
 

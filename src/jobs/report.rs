@@ -161,7 +161,7 @@ pub fn compose(request: &Request, config: &Config, store: &Store) -> Result<Figu
     let known_before = days_before.iter().all(|day| day.tally.is_some());
     let findings_before = if known_before { Some(findings(store, start_before, start)?.len()) } else { None };
     let told_since = at_time(kind.begin(today), made.with_timezone(&zone).time(), zone);
-    let late = only_first(store.breaches_late(start, (told_since, made))?, &found);
+    let late = only_first(store.breaches_late(start, (told_since, made))?, &found, start.timestamp());
     let days = days_of(from, to, zone, &counted);
     let top = |kind| store.tops(kind, (start, end), None, TOPS_KEPT);
     let attackers = top(TopKind::Attacker)?;
@@ -443,10 +443,13 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
         (std::cmp::Reverse((f_.breach.is_some(), f_.severity as u8, f_.count)), f.id)
     });
     let mut told: HashMap<String, Vec<(String, i64, i64)>> = HashMap::new();
+    let mut entered: BTreeSet<Login> = BTreeSet::new();
     findings.retain(|stored| {
         let f = &stored.finding;
         let same = told.entry(f.subject_words()).or_default();
-        let is_told = same.iter().any(|(rule, first, last)| *rule != f.rule && *first <= f.last && f.first <= *last);
+        let is_news = logins(stored).into_iter().filter(|login| entered.insert(login.clone())).count() > 0;
+        let is_same = |rule: &str, first, last| rule != f.rule && first <= f.last && f.first <= last;
+        let is_told = !is_news && same.iter().any(|(rule, first, last)| is_same(rule, *first, *last));
         if !is_told && same.len() < COMPARED {
             same.push((f.rule.clone(), f.first, f.last));
         }
@@ -455,13 +458,20 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
     Ok(findings)
 }
 
-/// Of findings that tell of logins those that are the first to tell of theirs.
-fn only_first(findings: Vec<StoredFinding>, told: &[StoredFinding]) -> Vec<StoredFinding> {
-    let logins = |f: &StoredFinding| f.finding.breach.iter().flat_map(Breach::logins).collect::<Vec<_>>();
+/// Of findings that tell of logins before `start`, seconds since 1970 UTC, those that are the first to tell of some, with these.
+fn only_first(findings: Vec<StoredFinding>, told: &[StoredFinding], start: i64) -> Vec<StoredFinding> {
     let mut known: BTreeSet<Login> = told.iter().flat_map(logins).collect();
-    let is_first =
-        |finding: &StoredFinding| logins(finding).into_iter().filter(|login| known.insert(login.clone())).count() > 0;
-    findings.into_iter().filter(is_first).collect()
+    let first = |mut finding: StoredFinding| {
+        let its = logins(&finding).into_iter().filter(|login| login.time < start && known.insert(login.clone()));
+        finding.finding.breach = Some(Breach::of(its)?);
+        Some(finding)
+    };
+    findings.into_iter().filter_map(first).collect()
+}
+
+/// The logins that a finding tells of.
+fn logins(finding: &StoredFinding) -> Vec<Login> {
+    finding.finding.breach.iter().flat_map(Breach::logins).collect()
 }
 
 /// The first findings, those that come late behind the break-ins of the period.
@@ -474,6 +484,5 @@ fn with_late(mut found: Vec<StoredFinding>, late: Vec<StoredFinding>) -> Vec<Sto
 
 /// How often somebody got in: one login is one, however many rules saw it.
 fn breaches(findings: &[StoredFinding]) -> usize {
-    let breaches = findings.iter().filter_map(|finding| finding.finding.breach.as_ref());
-    breaches.flat_map(Breach::logins).collect::<BTreeSet<_>>().len()
+    findings.iter().flat_map(logins).collect::<BTreeSet<_>>().len()
 }

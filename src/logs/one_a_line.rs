@@ -143,6 +143,8 @@ impl<R> OneALine<R> {
                     let last = rest.trim_ascii_start();
                     if let Found::Record(end) = event(last) {
                         out.extend(last[..end].iter().map(flat));
+                    } else if is_cut(last) {
+                        out.extend_from_slice(rest);
                     }
                     return text.len();
                 }
@@ -323,7 +325,7 @@ fn markup(event: &[u8]) -> usize {
         looked_at = *end;
         let rest = &event[end + 1..];
         let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
-        if is_message && !begins_with_stamp(line) {
+        if is_message {
             return false;
         }
         let tag = line.trim_ascii_start();
@@ -338,14 +340,21 @@ fn markup(event: &[u8]) -> usize {
     memchr::memchr_iter(b'\n', event).find(is_none).map_or(event.len(), |end| end + 1)
 }
 
+/// Whether an event was cut within what it says in words, and lines of another log follow.
+fn is_cut(event: &[u8]) -> bool {
+    let said = memmem::rfind(event, MESSAGE).map(|start| &event[start..]);
+    let said = said.filter(|said| memmem::find(said, MESSAGE_END).is_none());
+    said.is_some_and(|said| said.split(|byte| *byte == b'\n').skip(1).any(begins_with_stamp))
+}
+
 /// Whether it begins with a date, or a priority and one, as lines of logs do.
 fn begins_with_stamp(line: &[u8]) -> bool {
-    let is_month = matches!(line, [a, b, c, b' ', day, digit, ..] if [a, b, c].iter().all(|letter| letter.is_ascii_alphabetic())
-        && (*day == b' ' || day.is_ascii_digit()) && digit.is_ascii_digit());
-    let is_year =
-        line.get(..5).is_some_and(|start| start[..4].iter().all(u8::is_ascii_digit) && matches!(start[4], b'-' | b'/'));
-    let is_priority = matches!(line, [b'<' | b'[', digit, ..] if digit.is_ascii_digit());
-    is_month || is_year || is_priority
+    const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let is_month = |name: &[u8]| MONTHS.chunks(3).any(|month| month == name);
+    let is_year = |start: &[u8]| start[..4].iter().all(u8::is_ascii_digit) && start[4] == b'-';
+    line.split_at_checked(3).is_some_and(|(name, rest)| is_month(name) && rest.starts_with(b" "))
+        || line.get(..5).is_some_and(is_year)
+        || matches!(line, [b'<', digit, ..] if digit.is_ascii_digit())
 }
 
 /// Writes an object that begins with a brace alone on its line and ends with one at the same place; between them each line stands
@@ -455,7 +464,10 @@ mod tests {
         let text = format!("<?xml version=\"1.0\"?>\r\n<Events>{event}{event}</Events>\r\n");
         let flat = event.replace(['\r', '\n'], " ");
         assert_eq!(read(&text), format!("{flat}\n{flat}\n"));
-        // Lines of a log end what was cut.
+        // What it says may look like a log's line.
+        let quoting = event.replace("Subject:", "Nov 20 10:00:00 web1 sshd[7]: x");
+        assert_eq!(read(&format!("<Events>{quoting}</Events>\n")).lines().count(), 1);
+        // Lines of a log behind what was cut are not lost.
         let cut = format!("{OPEN}<A/><Message>An account\nNov 20 10:00:00 x\nNov  2 10:00:00 y\n");
         assert!(read(&cut).contains("\nNov 20 10:00:00 x\nNov  2 10:00:00 y\n"), "{}", read(&cut));
         // Behind it lines are what they are.

@@ -125,6 +125,8 @@ pub struct Event<'a> {
     pub request: &'a [u8],
     /// Whether something was sent along (POST, or a name and a password that the log keeps to itself), where the request doesn't tell.
     pub is_post: bool,
+    /// Whether somebody who gave no name asked for a page, where the request doesn't tell.
+    pub is_page: bool,
     /// Whether a 401 only asked for a name that the client had not given yet, where the log tells that.
     pub is_challenge: bool,
     /// The host that wrote the line, as it says itself.
@@ -144,6 +146,7 @@ impl<'a> Event<'a> {
             user: None,
             request: b"",
             is_post: false,
+            is_page: false,
             is_challenge: false,
             host: b"",
             pid: 0,
@@ -163,20 +166,33 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whether somebody who gave no name asked a web server for a page, as browsers do before they know that a name is wanted. A query may
-    /// hold name and password.
+    /// Whether somebody who gave no name asked a web server for a page, as browsers and others do before they know that a name is wanted.
     pub fn asks_for_page(&self) -> bool {
         let is_page = || {
-            let is_asked = self.request.starts_with(b"GET ") || self.request.starts_with(b"HEAD ");
-            is_asked && !self.request.contains(&b'?')
+            let (method, path) = self.request.split_at(memchr::memchr(b' ', self.request).unwrap_or(0));
+            is_page(method, path)
         };
-        matches!(self.action, Action::Request { .. }) && self.user.is_none() && !self.is_post && is_page()
+        matches!(self.action, Action::Request { .. })
+            && !self.is_post
+            && (self.is_page || self.user.is_none() && is_page())
     }
 
     /// Whether it tells of a failed login, in whatever shape.
     pub fn tells_of_failure(&self) -> bool {
         matches!(self.action, Action::LoginFailed { .. } | Action::Request { status: 401 })
     }
+}
+
+/// Whether a request by this method asks for a page, and sends no password along with it.
+pub fn is_page(method: &[u8], path: &[u8]) -> bool {
+    let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at..]);
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && !holds_secret(query)
+}
+
+/// Whether a query may hold a password, or what stands for one.
+pub fn holds_secret(query: &[u8]) -> bool {
+    const SECRETS: [&[u8]; 5] = [b"pass", b"pwd", b"token", b"secret", b"key="];
+    SECRETS.iter().any(|secret| memchr::memmem::find(query, secret).is_some())
 }
 
 /// The path in a request as it came, as [`Event::path`].

@@ -195,7 +195,8 @@ impl Known {
         let line = std::mem::take(&mut self.pieces);
         let whole = printed(recognised, self, stream, without_line_break(&line))?;
         let peer = whole.peer.and_then(|peer| peer.ip()).map(Peer::Ip);
-        Some(Event { peer, user: None, request: b"", host: b"", ..whole })
+        let is_page = whole.asks_for_page();
+        Some(Event { peer, user: None, request: b"", is_page, host: b"", ..whole })
     }
 }
 

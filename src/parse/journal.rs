@@ -74,9 +74,10 @@ fn bytes(message: &RawValue) -> Option<Vec<u8>> {
 
 /// The event without texts, which don't stand in the line as they are.
 fn without_texts(event: Event<'_>) -> Event<'static> {
+    let is_page = event.asks_for_page();
     let Event { time, category, action, peer, is_post, is_challenge, pid, .. } = event;
     let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
-    Event { action, peer, is_post, is_challenge, pid, ..Event::plain(time, category) }
+    Event { action, peer, is_post, is_page, is_challenge, pid, ..Event::plain(time, category) }
 }
 
 #[cfg(test)]

@@ -145,14 +145,15 @@ impl Unescaped {
             return read(string);
         }
         self.unescape(string)?;
-        let Event { time, category, action, peer, user, request, is_post, is_challenge, host, pid } = read(&self.line)?;
+        let Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid } =
+            read(&self.line)?;
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => Peer::Ip(ip),
             Peer::Name(name) => Peer::Name(self.in_string(string, name)),
         });
         let (user, request) = (user.map(|user| self.in_string(string, user)), self.in_string(string, request));
         let host = self.in_string(string, host);
-        Some(Event { time, category, action, peer, user, request, is_post, is_challenge, host, pid })
+        Some(Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid })
     }
 
     /// None for what is no string.

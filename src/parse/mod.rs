@@ -172,6 +172,7 @@ impl AutoParser {
         for line in header.lines() {
             let _ = self.parse(line.as_bytes());
         }
+        self.parsers.iter_mut().for_each(|(_, _, fitted)| *fitted = 0);
         if its_own {
             let sure = known.strip_prefix(SURE).map(str::trim_end);
             let sure = sure.and_then(|sure| self.parsers.iter().position(|(name, ..)| name == sure));

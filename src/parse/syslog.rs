@@ -132,8 +132,13 @@ impl Failed {
 /// What stands in sudo's file of its own, which names neither host nor program: `Nov 20 10:00:00 : eve : TTY=pts/0 ; …`.
 fn of_sudos_file<'a>(line: &[u8], rest: &'a [u8]) -> Option<Head<'a>> {
     let message = rest.strip_prefix(b": ").filter(|_| line.first().is_some_and(u8::is_ascii_alphabetic))?;
-    let is_it = memmem::find(message, b" : ").is_some() && memmem::find(message, b" TTY=").is_some();
-    is_it.then_some(Head { host: b"", pid: 0, said: Said { program: b"sudo", message } })
+    let said = &message[memmem::find(message, b" : ")? + 3..];
+    let words: [&[u8]; 4] = [b"TTY=", b" incorrect password attempt", b"user NOT ", b"command not allowed"];
+    words.iter().any(|word| memmem::find(said, word).is_some()).then_some(Head {
+        host: b"",
+        pid: 0,
+        said: Said { program: b"sudo", message },
+    })
 }
 
 /// Whether a client's address and what it asked for stand where host and message would, as in a web server's log with the time in front.
@@ -424,9 +429,9 @@ mod tests {
             read(other).map(|(action, _)| action),
             Some(Action::LoginFailed { times: 3, shape: Shape::Explicit })
         );
-        assert!(
-            read("Nov 20 10:00:00 : eve : 3 incorrect password attempts ; x").is_none_or(|(_, user)| user.is_none())
-        );
+        let wrapped = "Nov 20 10:00:00 : administrator : HOST=web1 : 3 incorrect password attempts ;";
+        assert_eq!(read(wrapped).and_then(|(_, user)| user), Some(b"administrator".to_vec()));
+        assert!(read("Nov 20 10:00:00 : ERROR : disk full").is_none_or(|(_, user)| user.is_none()));
     }
 
     #[test]

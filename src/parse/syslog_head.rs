@@ -4,7 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::syslog::{is_sshd, number, without_structured_data};
 use super::time::{clock, month, rfc3339};
-use crate::model::writer::is_about_logins;
+use crate::model::writer::{is_about_logins, web_server};
 
 /// What stands behind the stamp.
 #[derive(Debug, PartialEq)]
@@ -160,13 +160,14 @@ pub fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// What follows the stamp that socklog (Void Linux) got and keeps behind its own: `Nov 20 10:00:05 sshd[7]: …`; or that of RFC 3339 which a
 /// line had when it was handed on, with the version of RFC 5424 where it has that order. A program may write such a stamp itself, and what it is
-/// asked for behind that: it is the syslogd's where host, program and process follow.
+/// asked for behind that: it is the syslogd's where a host and a program's tag follow.
 pub fn without_second_stamp(text: &[u8]) -> &[u8] {
     let versioned = text.strip_prefix(b"1 ").unwrap_or(text);
     if versioned.get(10) == Some(&b'T')
         && let Some((stamp, rest)) = word(versioned)
-        && let Some((_, said)) = word(rest)
-        && (is_of_process(said) || as_rfc5424(said).is_some())
+        && let Some((host, said)) = word(rest)
+        && may_be_host(host)
+        && is_said_by_program(said)
         && rfc3339(stamp).is_some()
     {
         return rest;
@@ -208,9 +209,32 @@ fn tag(text: &[u8]) -> (&[u8], u32, &[u8]) {
     }
 }
 
-/// Whether a program's name, no path, and its process stand first: `sshd[7]: `.
-fn is_of_process(text: &[u8]) -> bool {
-    word(text).is_some_and(|(tag, _)| tag.ends_with(b"]:") && tag.contains(&b'[') && !tag.contains(&b'/'))
+/// Whether what stands there is surely a program's word, as syslogds write it.
+fn is_said_by_program(text: &[u8]) -> bool {
+    let is_server =
+        || word(text).and_then(|(tag, _)| tag.strip_suffix(b":")).is_some_and(|name| web_server(name).is_some());
+    let is_prioritised = || word(text).is_some_and(|(first, rest)| is_priority(first) && begins_with_tag(rest));
+    begins_with_tag(text) || as_rfc5424(text).is_some() || is_prioritised() || is_server()
+}
+
+/// Whether a word may be a host's name: programs that write a stamp of their own go on with a level, or what they were asked for.
+fn may_be_host(word: &[u8]) -> bool {
+    const OTHERS: [&[u8]; 12] = [
+        b"TRACE",
+        b"FATAL",
+        b"SEVERE",
+        b"CRITICAL",
+        b"VERBOSE",
+        b"GET",
+        b"HEAD",
+        b"POST",
+        b"PUT",
+        b"DELETE",
+        b"OPTIONS",
+        b"PATCH",
+    ];
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:".contains(byte);
+    !is_severity(word) && !OTHERS.contains(&word) && word.iter().all(is_name)
 }
 
 /// Where the name of a unit of one connection ends, which has the addresses and ports in it: `sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]:`.

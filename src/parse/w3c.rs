@@ -11,7 +11,7 @@ use memchr::{memchr, memchr_iter};
 use super::syslog::number;
 use super::time::{Clock, WallClock, clock, four, offset, two, with_offset};
 use super::{Context, Parser, joined};
-use crate::model::event::Shape;
+use crate::model::event::{Shape, holds_secret, is_page};
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -89,6 +89,7 @@ struct Columns {
     user: Option<usize>,
     method: Option<usize>,
     path: Option<usize>,
+    query: Option<usize>,
     status: Option<usize>,
     substatus: Option<usize>,
     system: Option<usize>,
@@ -113,6 +114,7 @@ impl Columns {
             user: column(&[b"cs-username", b"c-auth-id"]),
             method: column(&[b"cs-method"]),
             path: column(&[b"cs-uri-stem", b"cs-uri"]),
+            query: column(&[b"cs-uri-query"]),
             status: column(&[b"sc-status"]),
             substatus: column(&[b"sc-substatus"]),
             system: column(&[b"sc-win32-status"]),
@@ -201,8 +203,12 @@ impl Parser for W3c {
         event.is_challenge = status == Some(401)
             && event.user.is_none()
             && (substatus == Some(b"2") || system == Some(NO_CREDENTIALS) || goes_on);
-        // What is refused with a reason was a name and a password, which IIS doesn't log.
-        event.is_post |= status == Some(401) && !event.is_challenge && substatus == Some(b"1") && system.is_some();
+        if status == Some(401) && event.user.is_none() {
+            // What is refused with a reason was a name and a password, which IIS doesn't log.
+            let is_refused = !event.is_challenge && substatus == Some(b"1") && system.is_some();
+            event.is_post |= is_refused || value(columns.query).is_some_and(holds_secret);
+            event.is_page = is_page(method.unwrap_or_default(), path.unwrap_or_default());
+        }
         let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;
         let wall = self.wall.as_mut().filter(|_| self.columns.are_local);
         event.time = Some(wall.map_or_else(|| with_offset(day, time, self.ahead), |wall| wall.instant(day, time))?);

@@ -7,6 +7,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Figures;
 use super::words::{bytes, counted, grouped, percent, span_words};
+use crate::model::Breach;
 use crate::model::untrusted::printable;
 
 /// A recommendation.
@@ -46,9 +47,9 @@ pub fn advice(figures: &Figures) -> Vec<Advice> {
 fn breaches(figures: &Figures) -> Option<Advice> {
     let first = figures.findings.iter().find(|finding| finding.finding.breach.is_some())?;
     let user = printable(first.finding.breach.as_ref()?.user.as_bytes());
-    let more = match figures.breaches {
-        0 | 1 => String::new(),
-        n => format!("; {} more like it", n - 1),
+    let more = match figures.breaches.saturating_sub(first.finding.breach.iter().flat_map(Breach::logins).count()) {
+        0 => String::new(),
+        more => format!("; {more} more like it"),
     };
     Some(Advice {
         what: format!("Change the password of “{user}” and look at what was done under that account."),

@@ -29,8 +29,7 @@ pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let later =
-            if named.is_empty() { String::new() } else { format!(", later also as {}{more}", named.join(", ")) };
+        let later = if named.is_empty() { String::new() } else { format!(", and as {}{more}", named.join(", ")) };
         sentence.push_str(&format!(" {then} {who} got in as {} on {at}{later}.", quoted(&breach.user)));
     }
     sentence

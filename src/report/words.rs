@@ -36,10 +36,11 @@ pub fn light(figures: &Figures) -> Light {
     let is_first =
         |found: &&StoredFinding| logins(found).into_iter().filter(|login| known.insert(login.clone())).count() > 0;
     let breaches = figures.findings.iter().filter(is_first);
-    let mut asks: Vec<String> = breaches.filter_map(breach_request).collect();
-    asks.truncate(ASKED);
-    if figures.breaches > asks.len() {
-        let more = figures.breaches - asks.len();
+    let breaches: Vec<&StoredFinding> = breaches.take(ASKED).collect();
+    let mut asks: Vec<String> = breaches.iter().filter_map(|finding| breach_request(finding)).collect();
+    let asked = breaches.iter().flat_map(|finding| logins(finding)).collect::<BTreeSet<_>>().len();
+    if figures.breaches > asked {
+        let more = figures.breaches - asked;
         asks.push(format!("Have {} more looked at where somebody got in after failing.", counted(more, "login")));
     }
     let others = match figures.outages {

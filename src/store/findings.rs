@@ -15,7 +15,8 @@ const COLUMNS: &str =
 
 /// Which findings a filter wants.
 const WANTED: &str = "withdrawn IS NULL AND (:rule IS NULL OR rule = :rule) AND first < :until
-     AND (last >= :since OR breach ->> '$.time' >= :since)
+     AND (last >= :since OR breach ->> '$.time' >= :since
+         OR EXISTS (SELECT 1 FROM json_each(breach, '$.others') WHERE value ->> '$.time' >= :since))
      AND (:user IS NULL OR :user COLLATE NOCASE IN (subject ->> '$.\"user.name\"', breach ->> '$.user')
          OR EXISTS (SELECT 1 FROM json_each(breach, '$.others') WHERE value ->> '$.user' = :user COLLATE NOCASE))
      AND severity IN (SELECT value FROM json_each(:severities))";
@@ -180,8 +181,8 @@ struct Known {
     told: Option<u64>,
     /// When the last event was.
     last: i64,
-    /// How much it mattered.
-    severity: Severity,
+    /// How much what somebody was told mattered, as a number.
+    told_severity: Option<u8>,
 }
 
 /// What is found of an attack of which more is on record.
@@ -262,7 +263,7 @@ fn note(
     let is_known = |user| known.as_ref().is_some_and(|known| known.breached.iter().any(|known| known == user));
     let got_in = finding.breach.iter().flat_map(Breach::accounts).any(|user| !is_known(user));
     // Nor can it that it matters more than was told. After a pause it is told as what begins.
-    let rose = known.as_ref().is_some_and(|known| finding.severity > known.severity);
+    let rose = known.as_ref().and_then(|known| known.told_severity).is_some_and(|told| finding.severity as u8 > told);
     let cooldown = commit.alert.cooldowns.get(&finding.rule).copied().unwrap_or(0);
     if known.as_ref().is_some_and(|known| finding.last.saturating_sub(known.last) > cooldown) {
         tx.prepare_cached("UPDATE findings SET tellings = 0 WHERE id = ?1")?.execute([id])?;
@@ -334,7 +335,7 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count, severity
+    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count, told_severity
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
@@ -351,7 +352,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
             breached: breach.iter().flat_map(Breach::accounts).map(str::to_owned).collect(),
             told: told.map(|told| told as u64),
             last: row.get(4)?,
-            severity: row.get::<_, String>(8)?.parse().map_err(|error| corrupt(8, error))?,
+            told_severity: row.get(8)?,
         })
     };
     tx.prepare_cached(sql)?
@@ -361,8 +362,13 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
 
 /// Remembers that somebody will be told about these.
 pub(super) fn mark_alerted(tx: &Connection, ids: &[i64], at: DateTime<Utc>) -> rusqlite::Result<()> {
-    let sql = "UPDATE findings SET alerted = ?2, told = count WHERE id IN (SELECT value FROM json_each(?1))";
-    tx.execute(sql, params![to_json(&ids), at.timestamp()]).map(drop)
+    let ranks: BTreeMap<&str, u8> = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical]
+        .map(|one| (one.as_str(), one as u8))
+        .into();
+    let sql = "UPDATE findings SET alerted = ?2, told = count,
+                   told_severity = max(coalesce(told_severity, 0), (SELECT value FROM json_each(?3) WHERE key = severity))
+               WHERE id IN (SELECT value FROM json_each(?1))";
+    tx.execute(sql, params![to_json(&ids), at.timestamp(), to_json(&ranks)]).map(drop)
 }
 
 /// Remembers of which of these there was but more.
@@ -421,6 +427,7 @@ fn insert(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqli
 fn update(tx: &Connection, id: i64, finding: &Finding, base: Option<&Finding>) -> rusqlite::Result<()> {
     // Most open ones are as they were, and to write them costs far more than to look.
     let sql = "UPDATE findings SET alerted = iif(withdrawn IS NULL, alerted, NULL), tellings = iif(withdrawn IS NULL, tellings, 0),
+                   told_severity = iif(withdrawn IS NULL, told_severity, NULL),
                    (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)
                    = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, ?12)
                WHERE id = ?1 AND (severity, count, first, last, reached, evidence, open, breach, note, can_wait, withdrawn, base)

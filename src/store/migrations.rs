@@ -255,6 +255,7 @@ ALTER TABLE findings ADD COLUMN told INTEGER;
 ",
     r"
 ALTER TABLE findings ADD COLUMN tellings INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE findings ADD COLUMN told_severity INTEGER;
 ",
 ];
 

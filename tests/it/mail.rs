@@ -215,7 +215,7 @@ fn each_account_that_an_address_gets_in_as_is_told() {
     let intents = bed.store().pending_intents().unwrap();
     assert_eq!((bed.mails().len(), intents.len()), (1, 1), "what is new waits ten minutes: {intents:?}");
     let text = bed.run(&["findings", "show", &found["id"].to_string()]).stdout;
-    assert!(text.contains("later also as \u{201c}ben\u{201d}, \u{201c}root\u{201d}"), "{text}");
+    assert!(text.contains("and as \u{201c}ben\u{201d}, \u{201c}root\u{201d}"), "{text}");
     assert!(text.contains("Accepted password for ben") && text.contains("Accepted password for root"), "{text}");
     assert_eq!(bed.json(&["findings", "--user", "ROOT"])[0]["id"], found["id"]);
 }

@@ -135,6 +135,16 @@ fn further_accounts_are_told_in_whatever_order_they_got_in_and_however_many_log_
     let besides = |second: u32, times: u32| (0..times).map(|n| in_as(second + n, &format!("o{n}"))).collect::<String>();
     let three = guesses(8000) + &in_as(8010, "g1") + &in_as(8011, "g2") + &in_as(8012, "g3");
     assert_eq!(others(&(besides(0, 700) + &three + &besides(8100, 1100))), ["g2", "g3"]);
+    // Nor does it matter that there are more failures than are remembered one by one.
+    let failed = |second: u32, times: u32, user: &str| {
+        (0..times).map(|n| line(second + n, "Failed", user, OFFICE)).collect::<String>()
+    };
+    let eve = failed(500, 20, "eve") + &in_as(530, "eve");
+    let mistypes = failed(540, 1, "carol") + &in_as(545, "carol");
+    for (before, behind) in [(60, 200), (300, 0)] {
+        let log = failed(0, before, "bob") + &in_as(400, "bob") + &eve + &mistypes + &failed(600, behind, "bob");
+        assert_eq!(others(&log), ["eve"], "{before} {behind}");
+    }
 }
 
 #[test]
@@ -157,6 +167,17 @@ fn pages_asked_for_without_a_name_are_no_guesses_and_forms_are() {
     let of_one = found_in(&((0..7).map(asked).collect::<String>() + &mistyped));
     assert_eq!(short(&of_one), [("failed-logins", "medium", None)], "{of_one:?}");
     assert!(of_one[0].3.contains("no guesses"), "{of_one:?}");
+    // In other formats no more than there.
+    let caddy = |n: u32, method: &str| {
+        format!(
+            "{{\"ts\":{}.5,\"logger\":\"http.log.access\",\"request\":{{\"remote_ip\":\"192.0.2.7\",\"uri\":\"/git\",\"method\":\"{method}\"}},\"user_id\":\"\",\"status\":401}}\n",
+            1_795_168_800 + n
+        )
+    };
+    for (method, severity) in [("GET", "medium"), ("POST", "high")] {
+        let found = found_in(&(0..7).map(|n| caddy(n, method)).collect::<String>());
+        assert_eq!(short(&found), [("failed-logins", severity, None)], "{found:?}");
+    }
     // Nor are colleagues a network that attacks.
     let colleagues = |method: &str| {
         (0..6).map(|n| request(n * 10, &format!("192.0.2.{}", 10 + n), "-", method, 401)).collect::<String>()
