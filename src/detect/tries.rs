@@ -17,6 +17,9 @@ const MOST_WHOS: usize = 256;
 /// How many failures before a login are mistakes: as many as sshd lets people try.
 const MISTAKES: u32 = 3;
 
+/// As many failures are no mistakes.
+const FEWEST: usize = MISTAKES as usize + 1;
+
 /// How long before the login the last of them is, in seconds.
 pub const SOON: i64 = 10 * 60;
 
@@ -29,9 +32,17 @@ const PEOPLE: usize = 2;
 pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
-    /// So many that it doesn't matter, of these, in order, each with how often it failed as far as that matters: of very many those with the
-    /// smallest digests, whatever came first.
-    Many(Vec<(u64, u8)>),
+    /// So many that it doesn't matter, of these, in order: of very many those with the smallest digests, whatever came first.
+    Many(Vec<Guesser>),
+}
+
+/// Who failed among very many.
+#[derive(Debug, Clone)]
+pub struct Guesser {
+    /// As [`Try::who`].
+    who: u64,
+    /// When, in order: the first times and the last ones.
+    times: SmallVec<[i64; 2 * FEWEST]>,
 }
 
 /// As stored.
@@ -42,7 +53,7 @@ enum Saved {
     Many {
         many: Vec<u64>,
         #[serde(default)]
-        often: Vec<u8>,
+        times: Vec<Vec<i64>>,
     },
     Unknown(()),
 }
@@ -62,9 +73,6 @@ pub struct Try {
     /// Whether it was a guess ([`crate::model::event::Shape::is_guess`]). Others are stored as of no times.
     pub is_guess: bool,
 }
-
-/// A guess of which no more is known.
-const GUESS: Try = Try { who: 0, time: 0, times: 1, value: 0, is_guess: true };
 
 impl Try {
     /// The same, told who it was, where that is asked for.
@@ -86,19 +94,33 @@ pub enum Guesses {
     OfAll(Option<i64>),
 }
 
-/// Remembers who guessed, and how often.
-fn take_in(whos: &mut Vec<(u64, u8)>, one: &Try) {
-    let times = u8::try_from(one.times).unwrap_or(u8::MAX);
-    if !one.is_guess || one.who == 0 {
-        return;
-    }
-    match whos.binary_search_by_key(&one.who, |(who, _)| *who) {
-        Ok(at) => whos[at].1 = whos[at].1.saturating_add(times),
+/// Remembers who guessed, and when.
+fn take_in(whos: &mut Vec<Guesser>, who: u64, times: impl Iterator<Item = i64>) {
+    let at = match whos.binary_search_by_key(&who, |known| known.who) {
+        Ok(at) => at,
         Err(at) if at < MOST_WHOS => {
             whos.truncate(MOST_WHOS - 1);
-            whos.insert(at, (one.who, times));
+            whos.insert(at, Guesser { who, times: SmallVec::new() });
+            at
         }
-        Err(_) => {}
+        Err(_) => return,
+    };
+    times.for_each(|time| whos[at].add(time));
+}
+
+fn note(whos: &mut Vec<Guesser>, one: &Try) {
+    if one.is_guess && one.who != 0 {
+        take_in(whos, one.who, std::iter::repeat_n(one.time, (one.times as usize).min(FEWEST)));
+    }
+}
+
+impl Guesser {
+    fn add(&mut self, time: i64) {
+        let at = self.times.partition_point(|known| *known <= time);
+        self.times.insert(at, time);
+        if self.times.len() > 2 * FEWEST {
+            self.times.remove(FEWEST);
+        }
     }
 }
 
@@ -114,13 +136,13 @@ impl Tries {
             Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
             Self::Few(tries) if tries.len() < MANY => tries.push(one),
             Self::Few(tries) => *self = Self::many(tries.iter().chain([&one])),
-            Self::Many(whos) => take_in(whos, &one),
+            Self::Many(whos) => note(whos, &one),
         }
     }
 
     fn many<'t>(tries: impl Iterator<Item = &'t Try>) -> Self {
         let mut whos = Vec::new();
-        tries.for_each(|one| take_in(&mut whos, one));
+        tries.for_each(|one| note(&mut whos, one));
         Self::Many(whos)
     }
 
@@ -131,8 +153,9 @@ impl Tries {
         }
         match later {
             Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
-            Self::Many(whos) => {
-                whos.into_iter().for_each(|(who, times)| self.add(Try { who, times: times.into(), ..GUESS }));
+            Self::Many(later) => {
+                let Self::Many(whos) = self else { return };
+                later.into_iter().for_each(|Guesser { who, times }| take_in(whos, who, times.into_iter()));
             }
         }
     }
@@ -188,10 +211,12 @@ impl Tries {
         tries.iter().filter(|one| one.is_guess).map(|one| u64::from(one.times)).sum()
     }
 
-    /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time; of very many failures
-    /// it isn't known when they were.
+    /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time.
     pub fn guessed_at(&self, who: u64, time: i64, seconds: i64) -> bool {
-        let Self::Few(tries) = self else { return self.times_of(who).is_some_and(|times| u32::from(times) > MISTAKES) };
+        let is_soon = |before: &&i64| (0..=seconds).contains(&time.saturating_sub(**before));
+        let Self::Few(tries) = self else {
+            return self.guesser(who).is_some_and(|one| one.times.iter().filter(is_soon).count() >= FEWEST);
+        };
         let is_before =
             |one: &&Try| one.is_guess && one.who == who && (0..=seconds).contains(&time.saturating_sub(one.time));
         let failures = tries.iter().filter(is_before).map(|one| one.times).fold(0, u32::saturating_add);
@@ -202,13 +227,13 @@ impl Tries {
     pub fn are_of(&self, who: u64) -> bool {
         match self {
             Self::Few(tries) => who != 0 && tries.iter().any(|one| one.is_guess && one.who == who),
-            Self::Many(_) => self.times_of(who).is_some(),
+            Self::Many(_) => self.guesser(who).is_some(),
         }
     }
 
-    fn times_of(&self, who: u64) -> Option<u8> {
+    fn guesser(&self, who: u64) -> Option<&Guesser> {
         let Self::Many(whos) = self else { return None };
-        whos.binary_search_by_key(&who, |(who, _)| *who).ok().map(|at| whos[at].1)
+        whos.binary_search_by_key(&who, |known| known.who).ok().map(|at| &whos[at])
     }
 }
 
@@ -266,8 +291,8 @@ impl From<Tries> for Saved {
             }
             Tries::Many(whos) if whos.is_empty() => Self::Unknown(()),
             Tries::Many(many) => {
-                let (many, often) = many.into_iter().unzip();
-                Self::Many { many, often }
+                let (many, times) = many.into_iter().map(|one| (one.who, one.times.into_vec())).unzip();
+                Self::Many { many, times }
             }
         }
     }
@@ -277,9 +302,9 @@ impl From<Saved> for Tries {
     fn from(stored: Saved) -> Self {
         match stored {
             Saved::Few(tries) => Self::Few(tries.into()),
-            Saved::Many { many, often } => {
-                let often = often.into_iter().chain(std::iter::repeat(1));
-                Self::Many(many.into_iter().zip(often).collect())
+            Saved::Many { many, times } => {
+                let times = times.into_iter().map(SmallVec::from_vec).chain(std::iter::repeat(SmallVec::new()));
+                Self::Many(many.into_iter().zip(times).map(|(who, times)| Guesser { who, times }).collect())
             }
             Saved::Unknown(()) => Self::default(),
         }

@@ -325,10 +325,11 @@ fn markup(event: &[u8]) -> usize {
         looked_at = *end;
         let rest = &event[end + 1..];
         let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
-        if is_message {
-            return false;
-        }
         let tag = line.trim_ascii_start();
+        if is_message {
+            // There another one would be written otherwise: this one was cut.
+            return tag.starts_with(START);
+        }
         let tag = tag.strip_prefix(b"-").map_or(tag, <[u8]>::trim_ascii_start);
         let is_tag = match tag {
             [] | [b'<'] => true,

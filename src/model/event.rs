@@ -185,14 +185,16 @@ impl<'a> Event<'a> {
 
 /// Whether a request by this method asks for a page, and sends no password along with it.
 pub fn is_page(method: &[u8], path: &[u8]) -> bool {
-    let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at..]);
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && !holds_secret(query)
+    let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at + 1..]);
+    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && !may_hold_secret(query)
 }
 
-/// Whether a query may hold a password, or what stands for one.
-pub fn holds_secret(query: &[u8]) -> bool {
-    const SECRETS: [&[u8]; 5] = [b"pass", b"pwd", b"token", b"secret", b"key="];
-    SECRETS.iter().any(|secret| memchr::memmem::find(query, secret).is_some())
+/// Whether a query may hold a password: any may, but for what browsers and git ask for by themselves.
+pub fn may_hold_secret(query: &[u8]) -> bool {
+    const HARMLESS: [&[u8]; 5] = [b"service", b"v", b"ver", b"version", b"_"];
+    let query = query.split(|byte| *byte == b' ').next().unwrap_or_default();
+    let mut names = query.split(|byte| *byte == b'&').filter_map(|part| part.split(|byte| *byte == b'=').next());
+    !query.is_empty() && names.any(|name| !HARMLESS.contains(&name))
 }
 
 /// The path in a request as it came, as [`Event::path`].

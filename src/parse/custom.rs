@@ -11,7 +11,7 @@ use super::access::stamp;
 use super::json::{Object, mended as mended_json, object, value};
 use super::time::{WallClock, rfc3339};
 use super::{Context, Parser, joined};
-use crate::model::event::{Shape, is_page};
+use crate::model::event::Shape;
 use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
@@ -107,14 +107,12 @@ impl Custom {
         if self.is_recognised && !(is_told && peer.is_some_and(|peer| peer.ip().is_some())) {
             return None;
         }
-        let (user, method) = (part(Part::UserName), part(Part::Method).unwrap_or_default());
         Some(Event {
             action,
             peer: self.client(peer, part(Part::ForwardedFor)),
-            user,
+            user: part(Part::UserName),
             request,
-            is_post: method == b"POST",
-            is_page: user.is_none() && is_page(method, part(Part::Path).unwrap_or_default()),
+            is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),
             ..Event::plain(Some(self.instant(part(Part::Time)?, index)?), kind.category)
         })

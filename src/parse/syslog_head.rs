@@ -4,6 +4,7 @@ use memchr::{memchr, memmem};
 
 use super::syslog::{is_sshd, number, without_structured_data};
 use super::time::{clock, month, rfc3339};
+use crate::model::peer::parse_ip;
 use crate::model::writer::{is_about_logins, web_server};
 
 /// What stands behind the stamp.
@@ -214,10 +215,12 @@ fn is_said_by_program(text: &[u8]) -> bool {
     let is_server =
         || word(text).and_then(|(tag, _)| tag.strip_suffix(b":")).is_some_and(|name| web_server(name).is_some());
     let is_prioritised = || word(text).is_some_and(|(first, rest)| is_priority(first) && begins_with_tag(rest));
-    begins_with_tag(text) || as_rfc5424(text).is_some() || is_prioritised() || is_server()
+    // What is asked for begins with a slash.
+    let is_tagged = begins_with_tag(text) && !text.trim_ascii_start().starts_with(b"/");
+    is_tagged || as_rfc5424(text).is_some() || is_prioritised() || is_server()
 }
 
-/// Whether a word may be a host's name: programs that write a stamp of their own go on with a level, or what they were asked for.
+/// Whether a word may be a host's name: programs that write a stamp of their own go on with a level, a client, or what they were asked for.
 fn may_be_host(word: &[u8]) -> bool {
     const OTHERS: [&[u8]; 12] = [
         b"TRACE",
@@ -234,7 +237,7 @@ fn may_be_host(word: &[u8]) -> bool {
         b"PATCH",
     ];
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:".contains(byte);
-    !is_severity(word) && !OTHERS.contains(&word) && word.iter().all(is_name)
+    !is_severity(word) && !OTHERS.contains(&word) && word.iter().all(is_name) && parse_ip(word).is_none()
 }
 
 /// Where the name of a unit of one connection ends, which has the addresses and ports in it: `sshd@7-192.0.2.1:22-192.0.2.9:4711.service[7]:`.

@@ -11,7 +11,7 @@ use memchr::{memchr, memchr_iter};
 use super::syslog::number;
 use super::time::{Clock, WallClock, clock, four, offset, two, with_offset};
 use super::{Context, Parser, joined};
-use crate::model::event::{Shape, holds_secret, is_page};
+use crate::model::event::{Shape, is_page, may_hold_secret};
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -206,7 +206,7 @@ impl Parser for W3c {
         if status == Some(401) && event.user.is_none() {
             // What is refused with a reason was a name and a password, which IIS doesn't log.
             let is_refused = !event.is_challenge && substatus == Some(b"1") && system.is_some();
-            event.is_post |= is_refused || value(columns.query).is_some_and(holds_secret);
+            event.is_post |= is_refused || value(columns.query).is_some_and(may_hold_secret);
             event.is_page = is_page(method.unwrap_or_default(), path.unwrap_or_default());
         }
         let day = if let Some(date) = date { self.day(date) } else { self.day_of(time) }?;

@@ -46,13 +46,16 @@ pub fn advice(figures: &Figures) -> Vec<Advice> {
 
 fn breaches(figures: &Figures) -> Option<Advice> {
     let first = figures.findings.iter().find(|finding| finding.finding.breach.is_some())?;
-    let user = printable(first.finding.breach.as_ref()?.user.as_bytes());
+    let named = first.finding.breach.as_ref()?.accounts().take(1 + Breach::NAMED);
+    let users: Vec<String> = named.map(|user| format!("“{}”", printable(user.as_bytes()))).collect();
+    let (passwords, accounts) =
+        if users.len() == 1 { ("password", "that account") } else { ("passwords", "those accounts") };
     let more = match figures.breaches.saturating_sub(first.finding.breach.iter().flat_map(Breach::logins).count()) {
         0 => String::new(),
         more => format!("; {more} more like it"),
     };
     Some(Advice {
-        what: format!("Change the password of “{user}” and look at what was done under that account."),
+        what: format!("Change the {passwords} of {} and look at what was done under {accounts}.", users.join(", ")),
         evidence: format!(
             "finding {}: {} got in after {} failed logins{more}",
             first.id,

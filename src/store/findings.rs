@@ -335,14 +335,16 @@ fn both(one: &Finding, other: &Finding) -> Finding {
 
 fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlite::Result<Option<Known>> {
     let merge = commit.alert.merges.get(&finding.rule).copied().unwrap_or(0);
-    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count, told_severity
+    let sql = "SELECT id, open, breach, iif(alerted IS NULL, NULL, coalesce(told, count)), last, withdrawn IS NOT NULL, base IS NOT NULL, count, told_severity, severity
                FROM findings WHERE job = ?1 AND rule = ?2 AND subject = ?3 AND first <= ?4 AND last >= ?5
                ORDER BY open DESC, base IS NOT NULL, withdrawn IS NOT NULL, id LIMIT 1";
     let (from, to) = (finding.first.saturating_sub(merge), finding.last.saturating_add(merge));
     let read = |row: &Row<'_>| {
         let breach: Option<Breach> = json(row, 2)?;
         let told: Option<i64> = row.get(3)?;
-        let (open, withdrawn, joined) = (row.get(1)?, row.get(5)?, row.get(6)?);
+        let (open, withdrawn, joined, told_severity) =
+            (row.get(1)?, row.get(5)?, row.get(6)?, row.get::<_, Option<u8>>(8)?);
+        let severity: Severity = row.get::<_, String>(9)?.parse().map_err(|error| corrupt(9, error))?;
         Ok(Known {
             id: row.get(0)?,
             count: row.get::<_, i64>(7)? as u64,
@@ -352,7 +354,7 @@ fn known(tx: &Connection, commit: &ScanCommit<'_>, finding: &Finding) -> rusqlit
             breached: breach.iter().flat_map(Breach::accounts).map(str::to_owned).collect(),
             told: told.map(|told| told as u64),
             last: row.get(4)?,
-            told_severity: row.get(8)?,
+            told_severity: told_severity.or(told.map(|_| severity as u8)),
         })
     };
     tx.prepare_cached(sql)?

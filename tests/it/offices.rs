@@ -140,7 +140,10 @@ fn further_accounts_are_told_in_whatever_order_they_got_in_and_however_many_log_
         (0..times).map(|n| line(second + n, "Failed", user, OFFICE)).collect::<String>()
     };
     let eve = failed(500, 20, "eve") + &in_as(530, "eve");
-    let mistypes = failed(540, 1, "carol") + &in_as(545, "carol");
+    // Who mistypes now and then is nobody who was guessed at, and neither is one who is guessed at only then.
+    let mistypes: String =
+        (0..5).map(|n| failed(540 + n * 4000, 1, "carol") + &in_as(545 + n * 4000, "carol")).collect();
+    let mistypes = in_as(480, "dave") + &mistypes + &failed(25_000, 8, "dave");
     for (before, behind) in [(60, 200), (300, 0)] {
         let log = failed(0, before, "bob") + &in_as(400, "bob") + &eve + &mistypes + &failed(600, behind, "bob");
         assert_eq!(others(&log), ["eve"], "{before} {behind}");
@@ -167,14 +170,14 @@ fn pages_asked_for_without_a_name_are_no_guesses_and_forms_are() {
     let of_one = found_in(&((0..7).map(asked).collect::<String>() + &mistyped));
     assert_eq!(short(&of_one), [("failed-logins", "medium", None)], "{of_one:?}");
     assert!(of_one[0].3.contains("no guesses"), "{of_one:?}");
-    // In other formats no more than there.
+    // Caddy names nobody who was refused.
     let caddy = |n: u32, method: &str| {
         format!(
             "{{\"ts\":{}.5,\"logger\":\"http.log.access\",\"request\":{{\"remote_ip\":\"192.0.2.7\",\"uri\":\"/git\",\"method\":\"{method}\"}},\"user_id\":\"\",\"status\":401}}\n",
             1_795_168_800 + n
         )
     };
-    for (method, severity) in [("GET", "medium"), ("POST", "high")] {
+    for (method, severity) in [("GET", "high"), ("POST", "high")] {
         let found = found_in(&(0..7).map(|n| caddy(n, method)).collect::<String>());
         assert_eq!(short(&found), [("failed-logins", severity, None)], "{found:?}");
     }
