@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::logs::Lines;
 use crate::model::rule::network_or_address;
 use crate::model::untrusted::{self, csv, printable};
-use crate::model::{About, Breach, Evidence, Problem, Severity, StoredFinding};
+use crate::model::{About, Evidence, Problem, Severity, StoredFinding};
 use crate::store::FindingFilter;
 
 #[derive(clap::Args)]
@@ -198,7 +198,7 @@ fn as_ecs(found: &StoredFinding, config: &Config) -> serde_json::Value {
     };
     let mut document = serde_json::json!({
         "@timestamp": time(f.reached), "ecs.version": "8.17.0", "event.kind": "alert", "event.start": time(f.first),
-        "event.end": time(f.breach.iter().flat_map(Breach::logins).map(|login| login.time).fold(f.last, i64::max)),
+        "event.end": time(f.logins().map(|login| login.time).fold(f.last, i64::max)),
         "event.severity": severity, "event.dataset": "logkeeper.finding", "event.id": found.id.to_string(),
         "rule.name": f.rule, "rule.description": config.rules.get(&f.rule).map(|rule| rule.meaning.clone()),
         "observer.hostname": config.host, "logkeeper.count": f.count, "logkeeper.counted": f.counted,

@@ -173,7 +173,11 @@ impl Episode {
         let shown = told.iter().take(1 + Breach::NAMED).filter_map(|success| success.evidence.as_ref());
         let shown = self.evidence.iter().map(|(_, line)| line).chain(shown);
         let breach = Breach::of(told.iter().map(|one| Login { time: one.time, user: one.user.clone() }));
-        let note = match (limits.measure, self.guesses(known, limits)) {
+        let guesses = self.guesses(known, limits);
+        let few_are_guesses = limits.measure == Measure::Events
+            && guesses == Guesses::OfAll(None)
+            && self.tries.guesses_told() < self.count.div_ceil(2);
+        let note = match (limits.measure, guesses) {
             (Measure::Values, _) => {
                 let capped = self.values.len() >= MAX_VALUES;
                 capped.then(|| "there may be more, which are not told apart".to_owned())
@@ -181,15 +185,12 @@ impl Episode {
             (Measure::Events, Guesses::Few(people)) => {
                 Some(format!("{people} accounts got in after a few failures each, as people behind one address do"))
             }
-            (Measure::Events, Guesses::OfAll(None)) if self.tries.guesses_told() < self.count.div_ceil(2) => {
-                Some(NO_GUESSES.to_owned())
-            }
-            _ => None,
+            _ => few_are_guesses.then(|| NO_GUESSES.to_owned()),
         };
-        let severity = match &note {
-            _ if success.is_some() => Severity::Critical,
-            Some(note) if note == NO_GUESSES => rule.severity.min(Severity::Medium),
-            _ => rule.severity,
+        let severity = match success {
+            Some(_) => Severity::Critical,
+            None if few_are_guesses => rule.severity.min(Severity::Medium),
+            None => rule.severity,
         };
         Some(Finding {
             rule: rule.name.clone(),

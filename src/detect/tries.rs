@@ -213,13 +213,17 @@ impl Tries {
 
     /// Whether somebody is known to have failed more often than by mistake within so many seconds before this time.
     pub fn guessed_at(&self, who: u64, time: i64, seconds: i64) -> bool {
-        let is_soon = |before: &&i64| (0..=seconds).contains(&time.saturating_sub(**before));
-        let Self::Few(tries) = self else {
-            return self.guesser(who).is_some_and(|one| one.times.iter().filter(is_soon).count() >= FEWEST);
+        let is_soon = |before: i64| (0..=seconds).contains(&time.saturating_sub(before));
+        let failures = match self {
+            Self::Few(tries) => {
+                let its = tries.iter().filter(|one| one.is_guess && one.who == who && is_soon(one.time));
+                its.map(|one| one.times).fold(0, u32::saturating_add)
+            }
+            Self::Many(_) => {
+                let times = self.guesser(who).into_iter().flat_map(|one| &one.times);
+                times.filter(|before| is_soon(**before)).count() as u32
+            }
         };
-        let is_before =
-            |one: &&Try| one.is_guess && one.who == who && (0..=seconds).contains(&time.saturating_sub(one.time));
-        let failures = tries.iter().filter(is_before).map(|one| one.times).fold(0, u32::saturating_add);
         who != 0 && failures > MISTAKES
     }
 

@@ -37,8 +37,8 @@ impl Alert<'_> {
     pub fn compose(&self, findings: &[StoredFinding], now: DateTime<Utc>) -> Message {
         let config = self.config;
         let mut findings: Vec<&StoredFinding> = findings.iter().collect();
-        // Who got in comes first, then what goes on before what was long ago; of equal ones those with most behind them come first, so that no crowd of small
-        // ones hides them.
+        // Who got in comes first, then what goes on before what was long ago; of equal ones those with most behind them, so that no crowd of
+        // small ones hides them.
         let weight = |f: &Finding| {
             let goes_on = self.looks_back && f.last >= now.timestamp() - STILL;
             (f.breach.is_some(), goes_on, f.severity as u8, f.count, f.last)

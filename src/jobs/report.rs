@@ -433,9 +433,7 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
     let (since, until) = (since.timestamp(), until.timestamp());
     findings.retain_mut(|stored| {
         let f = &mut stored.finding;
-        let all = f.breach.take();
-        let within = all.iter().flat_map(Breach::logins).filter(|login| (since..until).contains(&login.time));
-        f.breach = Breach::of(within);
+        f.breach = Breach::of(f.logins().filter(|login| (since..until).contains(&login.time)));
         f.last >= since || f.breach.is_some()
     });
     findings.sort_by_key(|f| {
@@ -447,7 +445,7 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
     findings.retain(|stored| {
         let f = &stored.finding;
         let same = told.entry(f.subject_words()).or_default();
-        let is_news = logins(stored).into_iter().filter(|login| entered.insert(login.clone())).count() > 0;
+        let is_news = f.logins().filter(|login| entered.insert(login.clone())).count() > 0;
         let is_same = |rule: &str, first, last| rule != f.rule && first <= f.last && f.first <= last;
         let is_told = !is_news && same.iter().any(|(rule, first, last)| is_same(rule, *first, *last));
         if !is_told && same.len() < COMPARED {
@@ -460,18 +458,13 @@ fn findings(store: &Store, since: DateTime<Utc>, until: DateTime<Utc>) -> Result
 
 /// Of findings that tell of logins before `start`, seconds since 1970 UTC, those that are the first to tell of some, with these.
 fn only_first(findings: Vec<StoredFinding>, told: &[StoredFinding], start: i64) -> Vec<StoredFinding> {
-    let mut known: BTreeSet<Login> = told.iter().flat_map(logins).collect();
+    let mut known: BTreeSet<Login> = told.iter().flat_map(|stored| stored.finding.logins()).collect();
     let first = |mut finding: StoredFinding| {
-        let its = logins(&finding).into_iter().filter(|login| login.time < start && known.insert(login.clone()));
+        let its = finding.finding.logins().filter(|login| login.time < start && known.insert(login.clone()));
         finding.finding.breach = Some(Breach::of(its)?);
         Some(finding)
     };
     findings.into_iter().filter_map(first).collect()
-}
-
-/// The logins that a finding tells of.
-fn logins(finding: &StoredFinding) -> Vec<Login> {
-    finding.finding.breach.iter().flat_map(Breach::logins).collect()
 }
 
 /// The first findings, those that come late behind the break-ins of the period.
@@ -484,5 +477,5 @@ fn with_late(mut found: Vec<StoredFinding>, late: Vec<StoredFinding>) -> Vec<Sto
 
 /// How often somebody got in: one login is one, however many rules saw it.
 fn breaches(findings: &[StoredFinding]) -> usize {
-    findings.iter().flat_map(logins).collect::<BTreeSet<_>>().len()
+    findings.iter().flat_map(|stored| stored.finding.logins()).collect::<BTreeSet<_>>().len()
 }

@@ -139,12 +139,6 @@ impl Breach {
         Some(Self { time: first.time, user: first.user, others: known.split_off(1) })
     }
 
-    /// All logins, the first one first.
-    pub fn logins(&self) -> impl Iterator<Item = Login> {
-        let first = Login { time: self.time, user: self.user.clone() };
-        [first].into_iter().chain(self.others.iter().cloned())
-    }
-
     /// All accounts that got in.
     pub fn accounts(&self) -> impl Iterator<Item = &str> {
         [&self.user].into_iter().chain(self.others.iter().map(|login| &login.user)).map(String::as_str)
@@ -184,6 +178,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// The logins that followed, the first one first.
+    pub fn logins(&self) -> impl Iterator<Item = Login> {
+        let of = |breach: &Breach| Login { time: breach.time, user: breach.user.clone() };
+        let others = self.breach.iter().flat_map(|breach| breach.others.iter().cloned());
+        self.breach.as_ref().map(of).into_iter().chain(others)
+    }
+
     /// What is remarkable about it in a few words, if anything is. The account is as the log has it.
     pub fn remark(&self) -> String {
         match (&self.breach, &self.note) {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 use super::Figures;
+use super::sentence::quoted_accounts;
 use super::words::{bytes, counted, grouped, percent, span_words};
-use crate::model::Breach;
 use crate::model::untrusted::printable;
 
 /// A recommendation.
@@ -46,16 +46,16 @@ pub fn advice(figures: &Figures) -> Vec<Advice> {
 
 fn breaches(figures: &Figures) -> Option<Advice> {
     let first = figures.findings.iter().find(|finding| finding.finding.breach.is_some())?;
-    let named = first.finding.breach.as_ref()?.accounts().take(1 + Breach::NAMED);
-    let users: Vec<String> = named.map(|user| format!("“{}”", printable(user.as_bytes()))).collect();
+    let breach = first.finding.breach.as_ref()?;
+    let users = quoted_accounts(breach.accounts());
     let (passwords, accounts) =
-        if users.len() == 1 { ("password", "that account") } else { ("passwords", "those accounts") };
-    let more = match figures.breaches.saturating_sub(first.finding.breach.iter().flat_map(Breach::logins).count()) {
+        if breach.others.is_empty() { ("password", "that account") } else { ("passwords", "those accounts") };
+    let more = match figures.breaches.saturating_sub(first.finding.logins().count()) {
         0 => String::new(),
         more => format!("; {more} more like it"),
     };
     Some(Advice {
-        what: format!("Change the {passwords} of {} and look at what was done under {accounts}.", users.join(", ")),
+        what: format!("Change the {passwords} of {users} and look at what was done under {accounts}."),
         evidence: format!(
             "finding {}: {} got in after {} failed logins{more}",
             first.id,

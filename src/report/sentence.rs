@@ -4,6 +4,7 @@ use chrono::{DateTime, Datelike};
 use chrono_tz::Tz;
 
 use super::words::grouped;
+use crate::model::untrusted::printable;
 use crate::model::{Breach, Counted, Finding, StoredFinding};
 
 /// A finding in one or two sentences for somebody who doesn't read logs; days of another year than this one's are told with theirs.
@@ -23,16 +24,23 @@ pub fn finding_sentence(finding: &StoredFinding, now: &DateTime<Tz>) -> String {
         let then = if breach.time > f.last { "Then" } else { "Meanwhile" };
         let is_address = f.subject.keys().any(|field| field.starts_with("source."));
         let (who, at) = (if is_address { "it" } else { "somebody" }, stamp(breach.time, now));
-        let quoted = |user: &String| format!("\u{201c}{user}\u{201d}");
-        let named: Vec<String> = breach.others.iter().take(Breach::NAMED).map(|login| quoted(&login.user)).collect();
-        let more = match breach.others.len() - named.len() {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let later = if named.is_empty() { String::new() } else { format!(", and as {}{more}", named.join(", ")) };
-        sentence.push_str(&format!(" {then} {who} got in as {} on {at}{later}.", quoted(&breach.user)));
+        let first = quoted_accounts([breach.user.as_str()]);
+        let others = quoted_accounts(breach.accounts().skip(1));
+        let later = if others.is_empty() { others } else { format!(", and as {others}") };
+        sentence.push_str(&format!(" {then} {who} got in as {first} on {at}{later}."));
     }
     sentence
+}
+
+/// These accounts, or the first of very many and how many more there are.
+pub fn quoted_accounts<'a>(accounts: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted = |user: &str| format!("\u{201c}{}\u{201d}", printable(user.as_bytes()));
+    let mut words: Vec<String> = accounts.into_iter().map(quoted).collect();
+    if let Some(more) = words.len().checked_sub(Breach::NAMED).filter(|more| *more > 1) {
+        words.truncate(Breach::NAMED);
+        words.push(format!("and {more} more"));
+    }
+    words.join(", ")
 }
 
 /// What happened, without when.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use chrono::{Datelike, NaiveDate, TimeDelta};
 
-use super::sentence::{finding_sentence, when};
+use super::sentence::{finding_sentence, quoted_accounts, when};
 use super::{Figures, is_outage};
-use crate::model::{Breach, Counted, ReportKind, Severity, StoredFinding, Tally};
+use crate::model::{Counted, ReportKind, Severity, StoredFinding, Tally};
 
 /// The verdict of a report: a traffic light with its word and one sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,13 +32,12 @@ pub fn light(figures: &Figures) -> Light {
     let now = figures.made.with_timezone(&figures.zone);
     // Several rules may have found the same login.
     let mut known = BTreeSet::new();
-    let logins = |f: &StoredFinding| f.finding.breach.iter().flat_map(Breach::logins).collect::<Vec<_>>();
     let is_first =
-        |found: &&StoredFinding| logins(found).into_iter().filter(|login| known.insert(login.clone())).count() > 0;
+        |found: &&StoredFinding| found.finding.logins().filter(|login| known.insert(login.clone())).count() > 0;
     let breaches = figures.findings.iter().filter(is_first);
     let breaches: Vec<&StoredFinding> = breaches.take(ASKED).collect();
     let mut asks: Vec<String> = breaches.iter().filter_map(|finding| breach_request(finding)).collect();
-    let asked = breaches.iter().flat_map(|finding| logins(finding)).collect::<BTreeSet<_>>().len();
+    let asked = breaches.iter().flat_map(|found| found.finding.logins()).collect::<BTreeSet<_>>().len();
     if figures.breaches > asked {
         let more = figures.breaches - asked;
         asks.push(format!("Have {} more looked at where somebody got in after failing.", counted(more, "login")));
@@ -229,21 +228,18 @@ fn change(now: u64, before: Option<u64>, than: &str) -> String {
 
 fn breach_request(finding: &StoredFinding) -> Option<String> {
     let breach = finding.finding.breach.as_ref()?;
-    let named = breach.accounts().take(1 + Breach::NAMED);
-    let mut accounts: Vec<String> = named.map(|user| format!("\u{201c}{user}\u{201d}")).collect();
-    let more = breach.others.len().saturating_sub(Breach::NAMED);
-    accounts.extend((more > 0).then(|| format!("and {more} more")));
     let subject = &finding.finding.subject;
     let address = subject.get("source.ip").or(subject.get("source.domain"));
     let from = address.map_or_else(String::new, |address| format!(" from {address}"));
-    Some(match &accounts[..] {
-        [account] => format!(
-            "Have the password of the account {account} changed today and ask its owner whether the login{from} was theirs."
-        ),
-        accounts => format!(
-            "Have the passwords of the accounts {} changed today and ask their owners whether the logins{from} were theirs.",
-            accounts.join(", ")
-        ),
+    let accounts = quoted_accounts(breach.accounts());
+    Some(if breach.others.is_empty() {
+        format!(
+            "Have the password of the account {accounts} changed today and ask its owner whether the login{from} was theirs."
+        )
+    } else {
+        format!(
+            "Have the passwords of the accounts {accounts} changed today and ask their owners whether the logins{from} were theirs."
+        )
     })
 }
 

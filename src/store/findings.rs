@@ -314,8 +314,7 @@ fn base(tx: &Connection, known: &Known, continues: bool) -> rusqlite::Result<Fin
 fn both(one: &Finding, other: &Finding) -> Finding {
     let is_later = |breach: &&Breach| one.breach.as_ref().is_none_or(|known| known.time < breach.time);
     let later = other.breach.as_ref().filter(is_later);
-    let mut logins: Vec<Login> =
-        [one, other].into_iter().flat_map(|finding| &finding.breach).flat_map(Breach::logins).collect();
+    let mut logins: Vec<Login> = one.logins().chain(other.logins()).collect();
     logins.sort();
     let shows = later.and(other.evidence.last()).filter(|line| !one.evidence.contains(line));
     Finding {
