@@ -35,13 +35,19 @@ pub use time::YearRule;
 use custom::Custom;
 
 use crate::model::untrusted::{without_filling, without_line_break};
-use crate::model::{self, Event, Formats};
+use crate::model::{self, Action, Event, Formats, Peer};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
 /// the header lines before (but for [`YearRule::From`]): any way of cutting a log gives the same events.
 trait Parser: Send {
     /// The event of a line without its line break; `None` where the line is not of this format.
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>>;
+
+    /// Whom the event is about that was parsed last, where its line only says that one before came again: the account, and what stood
+    /// in its client's place but an address.
+    fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        (None, None)
+    }
 
     /// Learns the name of the file that the lines are of.
     fn named(&mut self, _file: &str) {}
@@ -216,6 +222,16 @@ impl AutoParser {
             }
         }
         None
+    }
+
+    /// The event of a line whose texts may stand in a line before, which it says came again.
+    pub fn event<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let event = self.parse(line)?;
+        if !matches!(event.action, Action::LoginFailed { .. }) || event.user.is_some() {
+            return Some(event);
+        }
+        let (user, name) = self.parsers[self.current].1.told_before();
+        Some(Event { user, peer: event.peer.or(name.map(Peer::Name)), ..event })
     }
 
     /// The request that the first line of a text tells of, where it is of the plainest kind and others came before;

@@ -15,6 +15,7 @@ use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, sn
 use crate::model::event::Shape;
 use crate::model::peer::parse_ip;
 use crate::model::repeated::{MAX_REPEATED, repeated};
+use crate::model::short::ShortBytes;
 use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
 use crate::model::{Action, Category, Event, Peer};
 
@@ -23,15 +24,22 @@ pub struct Syslog {
     stamps: Stamps,
     /// The failed logins of the line before, if it tells of such: the next one may say that it was repeated.
     failed: Option<Failed>,
+    /// Whether the last line said so.
+    came_again: bool,
 }
 
-/// Failed logins that a line may say came again, with all that is known of them but texts, which are not that line's.
+/// Failed logins that a line may say came again, with all that is known of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Failed {
     times: u32,
     shape: Shape,
     category: Category,
     ip: Option<IpAddr>,
+    /// What stood in the client's place but an address.
+    #[serde(default)]
+    name: Option<ShortBytes>,
+    #[serde(default)]
+    user: Option<ShortBytes>,
     pid: u32,
     /// The host that wrote it, and its program: of each line one is made, so most lie in place.
     host: SmallVec<[u8; 40]>,
@@ -64,7 +72,7 @@ pub fn is_sshd(program: &[u8]) -> bool {
 impl Syslog {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self { stamps: Stamps::new(context), failed: None }
+        Self { stamps: Stamps::new(context), failed: None, came_again: false }
     }
 
     fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, Said<'a>)> {
@@ -97,10 +105,17 @@ impl Failed {
         if event.host.len() > LONGEST_NAME || said.program.len() > LONGEST_NAME {
             return None;
         }
-        let (category, ip, pid) = (event.category, event.peer.and_then(|peer| peer.ip()), event.pid);
+        let (category, pid) = (event.category, event.pid);
+        let (ip, name) = match event.peer {
+            None => (None, None),
+            Some(Peer::Ip(ip)) => (Some(ip), None),
+            Some(Peer::Name(name)) => (None, Some(name)),
+        };
+        let kept = |text: &[u8]| (text.len() <= LONGEST_NAME).then(|| ShortBytes::from(text));
+        let (name, user) = (name.and_then(kept), event.user.and_then(kept));
         let (host, program) = (SmallVec::from_slice(event.host), SmallVec::from_slice(said.program));
         let start = SmallVec::from_slice(&said.message[..said.message.len().min(TOLD_START)]);
-        Some(Self { times, shape, category, ip, pid, host, program, start })
+        Some(Self { times, shape, category, ip, name, user, pid, host, program, start })
     }
 
     /// The same once more, if a line says so that the syslogd wrote, or the program itself for it.
@@ -196,7 +211,9 @@ impl Parser for Syslog {
         if line.starts_with(b"-- ") && line.trim_ascii_end().ends_with(b" --") {
             return Some(Event::plain(None, Category::System));
         }
+        self.came_again = false;
         if let Some(times) = repeats_of_metalog(line) {
+            self.came_again = self.failed.is_some();
             let plain = Event::plain(None, Category::System);
             return Some(self.failed.as_ref().map_or(plain, |failed| failed.times_more(times, plain)));
         }
@@ -205,10 +222,19 @@ impl Parser for Syslog {
             return None;
         };
         if let Some(again) = self.failed.as_ref().and_then(|failed| failed.again(&event, &said)) {
+            self.came_again = true;
             return Some(again);
         }
         self.failed = Failed::new(&event, &said);
         Some(event)
+    }
+
+    fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
+        let failed = self.failed.as_ref().filter(|_| self.came_again);
+        let of = |text: fn(&Failed) -> &Option<ShortBytes>| {
+            failed.and_then(|failed| text(failed).as_ref()).map(ShortBytes::as_slice)
+        };
+        (of(|failed| &failed.user), of(|failed| &failed.name))
     }
 
     fn header(&self) -> Vec<u8> {
@@ -372,7 +398,8 @@ pub fn number(digits: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::YearRule;
+    use crate::model::Formats;
+    use crate::parse::{AutoParser, YearRule};
 
     fn parser() -> Syslog {
         Syslog::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) })
@@ -385,6 +412,25 @@ mod tests {
         let event = parser.parse(line).unwrap();
         assert_eq!(event.action, Action::LoginFailed { times: 5, shape: Shape::Explicit });
         assert_eq!(event.user, Some(&b"root"[..]));
+    }
+
+    #[test]
+    fn what_came_again_is_about_the_same_also_in_the_next_run() {
+        let context = Context { zone: chrono_tz::UTC, year: YearRule::From(2026) };
+        let begun = || AutoParser::new(context, &Formats::default());
+        let failed = b"Nov 20 10:00:00 web1 sshd(pam_unix)[9]: authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=a.example  user=eve";
+        let again = b"Nov 20 10:00:30 web1 last message repeated 5 times";
+        let mut first = begun();
+        first.event(failed).unwrap();
+        let mut next = begun().continuing(&first.header(), true);
+        for parser in [&mut first, &mut next] {
+            let event = parser.event(again).unwrap();
+            assert_eq!((event.user, event.peer), (Some(&b"eve"[..]), Some(Peer::Name(b"a.example"))));
+            assert_eq!(
+                parser.event(b"Nov 20 10:00:31 web1 login[7]: FAILED LOGIN 1 FROM tty1").and_then(|event| event.user),
+                None
+            );
+        }
     }
 
     #[test]

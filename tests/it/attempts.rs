@@ -561,6 +561,16 @@ fn lines_that_came_again_count_as_often_as_is_said() {
         of(&[(0, failed.to_owned()), (5, between.to_owned()), (9, "last message repeated 2 times".to_owned())])
     };
     assert_eq!((two("last message repeated 3 times"), two("CRON[7]: (root) CMD (true)")), (6, 1));
+    // They are about the same account and the same client, also where that is a name.
+    let bed = TestBed::new();
+    let pam = PAM.replace("192.0.2.7", "dsl7.example.net");
+    let lines = [at(0, &format!("sshd(pam_unix)[9]: {pam}")), at(30, "last message repeated 5 times")];
+    bed.file("messages", &(lines.join("\n") + "\n"));
+    let path = bed.path("messages");
+    let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", path.to_str().unwrap()]);
+    let found = scanned["findings"].as_array().unwrap().iter();
+    let found: Vec<String> = found.map(|one| format!("{} {}", one["subject"], one["count"])).collect();
+    assert_eq!(found, [r#"{"source.domain":"dsl7.example.net"} 6"#, r#"{"user.name":"eve"} 6"#]);
 }
 
 #[test]
