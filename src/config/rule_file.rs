@@ -157,8 +157,9 @@ fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     }
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
+    let static_files = table.value("static_files").unwrap_or(true);
     table.finish();
-    Some(RuleKind::Distinct { of: of?, value: value?, by: by?, threshold: threshold?, window })
+    Some(RuleKind::Distinct { of: of?, value: value?, by: by?, threshold: threshold?, window, static_files })
 }
 
 fn read_ratio(mut table: Fields<'_, '_>) -> Option<RuleKind> {

@@ -28,7 +28,7 @@ impl Count {
             RuleKind::Count { of, by, threshold, window } | RuleKind::Sequence { of, by, threshold, window } => {
                 (of, None, by, *threshold, *window)
             }
-            RuleKind::Distinct { of, value, by, threshold, window } => (of, Some(*value), by, *threshold, *window),
+            RuleKind::Distinct { of, value, by, threshold, window, .. } => (of, Some(*value), by, *threshold, *window),
             _ => unreachable!("detector() makes this for count, distinct and sequence rules only"),
         };
         let heeds_logins = rule.heeds_logins();

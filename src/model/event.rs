@@ -158,6 +158,38 @@ impl<'a> Event<'a> {
         path(self.request)
     }
 
+    /// Whether a file was asked for that a page shows or is made with, as its browser does by itself: a picture, a style, a script, a font, a
+    /// sound, a film.
+    pub fn asks_for_static_file(&self) -> bool {
+        const NAMES: [&[u8]; 23] = [
+            b"avif",
+            b"bmp",
+            b"css",
+            b"eot",
+            b"gif",
+            b"ico",
+            b"jpeg",
+            b"jpg",
+            b"js",
+            b"map",
+            b"mjs",
+            b"mp3",
+            b"mp4",
+            b"ogg",
+            b"otf",
+            b"png",
+            b"svg",
+            b"ttf",
+            b"webm",
+            b"webmanifest",
+            b"webp",
+            b"woff",
+            b"woff2",
+        ];
+        let name = self.path().and_then(|path| Some(&path[memchr::memrchr(b'.', path)? + 1..]));
+        name.is_some_and(|name| NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)))
+    }
+
     /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing.
     pub fn is_guess(&self) -> bool {
         match self.action {

@@ -66,6 +66,7 @@ impl Rule {
     pub fn counts(&self, event: &Event<'_>, failures: u32, urgent: bool) -> bool {
         let action = event.action;
         match &self.kind {
+            RuleKind::Distinct { static_files: false, .. } if event.asks_for_static_file() => false,
             RuleKind::Count { of, .. } | RuleKind::Sequence { of, .. } | RuleKind::Distinct { of, .. } => {
                 of.holds(event, failures, urgent) || action.is_login_by_password() && self.heeds_logins()
             }
@@ -130,9 +131,10 @@ impl Rule {
             RuleKind::Sequence { of, by: fields, threshold, window: time } => {
                 format!("a login after {} of the same {} within {}", amount(*threshold, of), by(fields), window(time))
             }
-            RuleKind::Distinct { of, value, by: fields, threshold, window: time } => {
-                let values = value.counted();
-                format!("{threshold} different {values} in the {of} of one {} within {}", by(fields), window(time))
+            RuleKind::Distinct { of, value, by: fields, threshold, window: time, static_files } => {
+                let but = if *static_files { "" } else { ", but for static files" };
+                let (values, fields, time) = (value.counted(), by(fields), window(time));
+                format!("{threshold} different {values} in the {of} of one {fields} within {time}{but}")
             }
             RuleKind::Ratio { statuses, percent, at_least, window: time } => {
                 let statuses = Selection::Answers(statuses.clone());
@@ -202,6 +204,8 @@ pub enum RuleKind {
         threshold: u32,
         /// Within how long, both ends included.
         window: Duration,
+        /// Whether requests for static files count ([`Event::asks_for_static_file`]).
+        static_files: bool,
     },
     /// `[sequence]`: events of one subject in a sliding window, and then a login of that subject.
     Sequence {
