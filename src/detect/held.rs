@@ -144,7 +144,7 @@ pub fn is_key(shape: Shape) -> bool {
 pub fn strength(shape: Shape) -> Shape {
     match shape {
         Shape::PamSecond => Shape::Pam,
-        Shape::RefusedSecond => Shape::Refused,
+        Shape::RefusedSecond | Shape::TooMany => Shape::Refused,
         shape => shape,
     }
 }

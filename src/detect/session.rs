@@ -176,6 +176,9 @@ impl Sessions {
         if session.repeats_another(event, shape, times, time) {
             return 0;
         }
+        if pid != 0 && matches!(shape, Shape::Refused | Shape::RefusedSecond) {
+            session.forget_sent_away(event, time);
+        }
         if times > 1 && shape == Shape::Pam {
             session.forget_repeated_by_sum(event, times, time);
         }
@@ -434,8 +437,15 @@ impl Session {
             && self.held.iter().all(|held| strength(held.shape) == Shape::Pam)
     }
 
-    /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same.
+    /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same; or whether who is sent away was told
+    /// before that nobody is let in.
     fn repeats_another(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+        let ip = event.peer.and_then(|peer| peer.ip());
+        if shape == Shape::TooMany {
+            let is_told = |held: &Held| strength(held.shape) == Shape::Refused && is_same(held.ip(), ip);
+            return event.pid != 0
+                && self.held.iter().any(|held| is_told(held) && held.is_attempt_of(event, time, LOGIN));
+        }
         let other = match shape {
             Shape::Pam => Shape::PamSecond,
             Shape::PamSecond => Shape::Pam,
@@ -450,7 +460,7 @@ impl Session {
         };
         let is_from = |held: &Held| match strength(shape) {
             // Another line may have told the address of one of them.
-            Shape::Refused => is_same(held.ip(), event.peer.and_then(|peer| peer.ip())),
+            Shape::Refused => is_same(held.ip(), ip),
             _ => held.peer.as_ref().map(Address::peer) == event.peer,
         };
         let same = self.held.iter_mut().find(|held| {
@@ -459,6 +469,14 @@ impl Session {
                 && held.is_attempt_of(event, time, seconds(held))
         });
         same.map(|held| held.repeated = true).is_some()
+    }
+
+    /// Takes out that somebody was sent away later whose refusal comes late.
+    fn forget_sent_away(&mut self, event: &Event<'_>, time: i64) {
+        let ip = event.peer.and_then(|peer| peer.ip());
+        let is_its = |held: &Held| is_same(held.ip(), ip) && held.is_attempt_of(event, held.time, 0);
+        let is_later = |held: &Held| (0..=LOGIN).contains(&held.time.saturating_sub(time));
+        self.held.retain(|held| !(held.shape == Shape::TooMany && is_its(held) && is_later(held)));
     }
 
     /// Who was refused without an address just before came from where this line of the same attempt tells.

@@ -97,6 +97,8 @@ pub enum Shape {
     Refused,
     /// The same of the process in which sshd talks with the client: it may repeat what the other one said.
     RefusedSecond,
+    /// Sent away after too many attempts: who may not come in at all was told so before.
+    TooMany,
     /// A web server's error log, at level `error`: its access log tells of the same failure as a 401.
     ErrorLog,
 }
@@ -104,7 +106,10 @@ pub enum Shape {
 impl Shape {
     /// Whether a password, or an account's name, was guessed at: a right password is no guess, and programs offer all keys they have, and are refused when those are too many.
     pub fn is_guess(self) -> bool {
-        !matches!(self, Self::Barred | Self::Key | Self::KeyElsewhere | Self::Refused | Self::RefusedSecond)
+        !matches!(
+            self,
+            Self::Barred | Self::Key | Self::KeyElsewhere | Self::Refused | Self::RefusedSecond | Self::TooMany
+        )
     }
 }
 

@@ -38,7 +38,7 @@ impl Parser for Access {
             ZONELESS => self.zoneless(stamp),
             _ => self.time(stamp),
         }?;
-        let (request, status, rest) = answered(&line[stamp_end + BEFORE_REQUEST..], self.may_be_cut)?;
+        let (request, status, rest) = answered(&line[request_start(line, stamp_end)?..], self.may_be_cut)?;
         // Who writes stamps without a zone may write requests as they come.
         if holds_stamp(rest) || stamp.len() == ZONELESS && !rest.trim_ascii().iter().all(u8::is_ascii_digit) {
             return None;
@@ -389,6 +389,39 @@ fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
     zoned_length(line, at).or_else(|| is_zoneless(line, at).then_some(ZONELESS))
 }
 
+/// Where a request begins behind the stamp that ends there: in quotation marks, and some put how long it took, a port or a number between
+/// both, as `] 0.067 [PORT 80] "`. No name can stand there.
+fn request_start(line: &[u8], stamp_end: usize) -> Option<usize> {
+    let mut rest = line[stamp_end..].strip_prefix(b"]")?;
+    for _ in 0..=MOST_BETWEEN {
+        let inner = rest.strip_prefix(b" ")?;
+        if let Some(request) = inner.strip_prefix(b"\"") {
+            return Some(line.len() - request.len());
+        }
+        let close = match inner.first()? {
+            b'[' => Some(b']'),
+            b'(' => Some(b')'),
+            _ => None,
+        };
+        let end = memchr(close.unwrap_or(b' '), inner)?;
+        let word = &inner[usize::from(close.is_some())..end];
+        let is_part = |byte: &u8| {
+            byte.is_ascii_digit()
+                || b".-".contains(byte)
+                || close.is_some() && (byte.is_ascii_alphabetic() || *byte == b' ')
+        };
+        if !(1..=LONGEST_BETWEEN).contains(&word.len()) || !word.iter().all(is_part) {
+            return None;
+        }
+        rest = &inner[end + usize::from(close.is_some())..];
+    }
+    None
+}
+
+/// How many words may stand between stamp and request, and how long they are.
+const MOST_BETWEEN: usize = 4;
+const LONGEST_BETWEEN: usize = 24;
+
 /// The same of one with a zone.
 fn zoned_length(line: &[u8], at: usize) -> Option<usize> {
     let is_shorter = || {
@@ -401,7 +434,13 @@ fn zoned_length(line: &[u8], at: usize) -> Option<usize> {
                 && s.ends_with(b"] \"")
         })
     };
-    if is_stamp(line, at) { Some(STAMP - BEFORE_REQUEST) } else { is_shorter().then_some(SHORTER) }
+    let is_apart = || is_stamp_apart(line, at);
+    let length = STAMP - BEFORE_REQUEST;
+    if is_stamp(line, at) {
+        Some(length)
+    } else {
+        is_shorter().then_some(SHORTER).or_else(|| is_apart().then_some(length))
+    }
 }
 
 /// Whether a stamp without a zone begins there, followed by a quoted request.
@@ -418,9 +457,17 @@ fn is_zoneless(line: &[u8], at: usize) -> bool {
 
 /// Whether the text of a stamp begins there, followed by a quoted request.
 fn is_stamp(line: &[u8], at: usize) -> bool {
-    line.get(at..at + STAMP).is_some_and(|s| {
-        s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' ' && s.ends_with(b"] \"")
-    })
+    line.get(at..at + STAMP).is_some_and(|s| has_marks_of_stamp(s) && s.ends_with(b"] \""))
+}
+
+/// The same where something stands before the request.
+fn is_stamp_apart(line: &[u8], at: usize) -> bool {
+    line.get(at..at + STAMP).is_some_and(has_marks_of_stamp)
+        && request_start(line, at + STAMP - BEFORE_REQUEST).is_some()
+}
+
+fn has_marks_of_stamp(s: &[u8]) -> bool {
+    s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' '
 }
 
 #[cfg(test)]
@@ -459,9 +506,19 @@ mod tests {
             (r#""-" 408 - "-" "-""#, 408),
             (r#""\x16\x03\x01" 400 484 "-" "-""#, 400),
             (r#""GET /404 HTTP/1.1" 301 404 "http://x/ 404 " "404" 0.004"#, 301),
+            (r#"0.067 - "GET / HTTP/1.1" 401 5 "-" "x""#, 401),
+            (r#"[0.003] [PORT 80] "GET / HTTP/1.1" 401 5 "-" "x""#, 401),
+            (r#"(0 s) "GET / HTTP/1.1" 401 5 "-" "x""#, 401),
         ] {
             assert_eq!(parse(&at(rest)).unwrap().1, status, "{rest}");
         }
+        for between in ["eve", "1 2 3 4 5", "[a/b]", "[", "()", "\"0.1\""] {
+            assert_eq!(parse(&at(&format!(r#"{between} "GET / HTTP/1.1" 401 5"#))), None, "{between}");
+        }
+        // What looks like a stamp in a name is followed by another one.
+        let named =
+            r#"192.0.2.1 - x [20/Nov/2026:10:05:03 +0100] 1 [20/Nov/2026:11:05:03 +0100] 2 "GET / HTTP/1.1" 401 5"#;
+        assert_eq!(parse(named).unwrap().2, "x [20/Nov/2026:10:05:03 +0100] 1");
     }
 
     /// Lines with parts cut out, doubled and put elsewhere, each with what follows it.

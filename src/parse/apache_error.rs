@@ -150,7 +150,7 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
     if module.is_some() || message.starts_with(b"AH0") {
         let (code, rest) = message.strip_prefix(b"AH")?.split_at_checked(5)?;
         message = rest.strip_prefix(b": ").filter(|_| CODES.contains(&code))?;
-    } else if let Some(user) = unauthorized(message) {
+    } else if let Some(user) = unauthorized(message).or_else(|| of_pam(message)) {
         return Some(user);
     }
     let digest = message.strip_prefix(b"Digest: ");
@@ -176,7 +176,8 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
 }
 
 /// Whom 2.2 lets in nowhere it asks for accounts: `Authorization of user USER to access URI failed, reason: …` (mod_authz_owner,
-/// mod_authz_groupfile), `access to URI failed, reason: user 'USER' does not meet 'require'ments for …` (mod_authz_user).
+/// mod_authz_groupfile), `access to URI failed, reason: user 'USER' does not meet 'require'ments for …` (mod_authz_user), in 2.0 and before
+/// `access to URI failed, reason: user USER not allowed access`.
 fn unauthorized(message: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = message.strip_prefix(b"Authorization of user ") {
         let end = memmem::find(rest, b" to access ")?;
@@ -185,11 +186,26 @@ fn unauthorized(message: &[u8]) -> Option<&[u8]> {
     const REASON: &[u8] = b" failed, reason: ";
     let rest = message.strip_prefix(b"access to ")?;
     let last = &rest[memmem::rfind(rest, REASON)? + REASON.len()..];
-    let user = last.strip_prefix(b"user '")?;
-    let end = memmem::find(user, b"' does not meet 'require'ments for user/valid-user to be allowed access")?;
+    let user = last.strip_prefix(b"user ")?;
+    let does_not_meet =
+        |user: &[u8]| memmem::find(user, b"' does not meet 'require'ments for user/valid-user to be allowed access");
+    let (user, end) = match user.strip_prefix(b"'").and_then(|user| Some((user, does_not_meet(user)?))) {
+        Some(known) => known,
+        None => {
+            let end = memmem::find(user, b" not allowed access")?;
+            let rest = &user[end + b" not allowed access".len()..];
+            (rest.is_empty() || rest.starts_with(b", referer: ")).then_some((user, end))?
+        }
+    };
     // What a visitor asks for, and comes from by its own word, may say the same of somebody else.
     let is_told_once = memmem::find_iter(rest, REASON).nth(1).is_none();
     Some(if is_told_once { &user[..end] } else { b"" })
+}
+
+/// mod_auth_pam's `PAM: user 'USER' - not authenticated: …`, of whom there is none, or whose password is wrong.
+fn of_pam(message: &[u8]) -> Option<&[u8]> {
+    let rest = message.strip_prefix(b"PAM: user '")?;
+    Some(&rest[..memmem::find(rest, b"' - not authenticated: ")?])
 }
 
 /// Splits `[field] rest` (leading blanks ignored) into both; an address in brackets may stand in the field.
@@ -308,6 +324,8 @@ mod tests {
                 "access to /x failed, reason: user 'eve' does not meet 'require'ments for user/valid-user to be allowed access",
                 "eve",
             ),
+            ("error", "access to /x failed, reason: user eve not allowed access, referer: http://example.org/", "eve"),
+            ("error", "PAM: user 'eve' - not authenticated: Authentication failure", "eve"),
         ] {
             assert_eq!(told(level, message), (true, Some(user.to_owned())), "{message}");
         }

@@ -22,6 +22,7 @@ pub fn read<'a>(program: &[u8], message: &'a [u8], times: u32, event: &mut Event
         b"su" => su(message).map(of_account),
         b"doas" => doas(message).map(of_account),
         b"login" => login(message, event),
+        AIX => aix(message, event),
         _ => None,
     };
     if let Some((user, n)) = failure {
@@ -128,13 +129,27 @@ fn doas(message: &[u8]) -> Option<(&[u8], u32)> {
     Some((&rest[..memmem::find(rest, b": ")?], 1))
 }
 
+/// What AIX calls the programs that let people in.
+pub const AIX: &[u8] = b"syslog";
+
+/// `vty0: failed login attempt for eve[ from HOST]` (AIX). What it says so of ssh, sshd says as well.
+fn aix<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
+    let (line, rest) = message.split_at(memmem::find(message, b": failed login attempt for ")?);
+    let rest = &rest[b": failed login attempt for ".len()..];
+    let is_line = line != b"ssh" && line.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
+    let (user, from) = memmem::rfind(rest, b" from ").map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 6..])));
+    event.peer = from.filter(|_| is_line).and_then(Peer::read);
+    is_line.then_some((Some(user), 1))
+}
+
 fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
     (Some(user), times)
 }
 
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
 /// (util-linux, shadow), `TOO MANY LOGIN TRIES (3) FROM tty1 FOR root, …` (util-linux), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
-/// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were).
+/// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were),
+/// `Login failure on /dev/pts/7 from HOST, root` (its later versions).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
     // util-linux counts the last attempt so, and says nothing else of it; shadow says it besides.
     let last =
@@ -147,7 +162,9 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
     } else if let Some(rest) = message.strip_prefix(b"invalid password for ") {
         let at = memmem::rfind(rest, b" on ")?;
         (&rest[..at], &rest[at..], 1)
-    } else if let Some(rest) = message.strip_prefix(b"REPEATED LOGIN FAILURES ON ") {
+    } else if let Some(rest) =
+        message.strip_prefix(b"REPEATED LOGIN FAILURES ON ").or_else(|| message.strip_prefix(b"Login failure on "))
+    {
         let comma = memmem::find(rest, b", ")?;
         (&rest[comma + 2..], &rest[..comma], 1)
     } else {
@@ -223,6 +240,9 @@ mod tests {
             ("login", "FAILED LOGIN (1) on '/dev/tty1' FOR 'root', Authentication failure", "root", 1),
             ("login", "FAILED LOGIN 2 FROM 192.0.2.7 FOR root, Authentication failure", "root", 1),
             ("login", "REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.4, root", "root", 1),
+            ("login", "Login failure on /dev/pts/7 from host.example.org, root", "root", 1),
+            ("syslog", "vty0: failed login attempt for eve", "eve", 1),
+            ("syslog", "/dev/pts/1: failed login attempt for eve from 192.0.2.4", "eve", 1),
             (
                 "su",
                 "pam_unix(su:auth): authentication failure; logname=eve uid=1 euid=0 tty=/dev/pts/0 ruser=eve rhost=  user=root",

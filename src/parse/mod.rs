@@ -13,6 +13,7 @@ mod local;
 mod marks;
 mod nginx_error;
 mod pam;
+mod proxy_manager;
 mod snare;
 mod sshd;
 mod sshd_file;
@@ -106,7 +107,7 @@ struct Format {
 
 const NGINX_ERROR: &str = "nginx-error";
 
-const FORMATS: [Format; 9] = [
+const FORMATS: [Format; 10] = [
     Format { name: "access", make: |context, _| Box::new(access::Access::new(context)) },
     // Before syslog, for which a line of it without its header might be taken.
     Format { name: "w3c", make: |context, _| Box::new(w3c::W3c::new(context)) },
@@ -114,6 +115,7 @@ const FORMATS: [Format; 9] = [
     Format { name: "container", make: |context, formats| Box::new(container::Container::new(context, formats)) },
     Format { name: "syslog", make: |context, _| Box::new(syslog::Syslog::new(context)) },
     Format { name: NGINX_ERROR, make: |context, _| Box::new(nginx_error::NginxError::new(context)) },
+    Format { name: "nginx-proxy-manager", make: |_, _| Box::new(proxy_manager::ProxyManager) },
     Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
     Format { name: "sshd", make: |context, _| Box::new(sshd_file::SshdFile::new(context)) },
     Format { name: "journal", make: |_, _| Box::new(journal::Journal::default()) },

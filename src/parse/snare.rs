@@ -4,7 +4,7 @@
 //!
 //! What followed on lines of its own in the words stands behind two blanks or more, or tabs.
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
 
 use super::syslog::number;
 use super::windows::Record;
@@ -34,13 +34,60 @@ pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Optio
     Some(Record { id, channel, level: b"", text: rest, field: move |name: &str| words.field(id, name) })
 }
 
+/// The same of agents that send the words alone: NXLog's `to_syslog_bsd` in the name of the program that Windows calls the source, and OSSEC's and
+/// Wazuh's as `WinEvtLog: Security: AUDIT_FAILURE(4625): SOURCE: USER: DOMAIN: HOST: WORDS`.
+pub fn record_of<'a>(program: &[u8], message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Option<&'a [u8]>>> {
+    let (id, result, text) = match program {
+        b"Microsoft-Windows-Security-Auditing" => {
+            let said = SENTENCES.iter().find(|(_, sentence, _)| message.starts_with(sentence));
+            (said?.0, &b""[..], message)
+        }
+        b"WinEvtLog" => {
+            let rest = message.strip_prefix(b"Security: ")?;
+            let (result, rest) = rest.split_at(memchr(b'(', rest)?);
+            let (id, rest) = rest[1..].split_at(memmem::find(rest, b"): ")?.checked_sub(1)?);
+            let mut fields = rest[3..].splitn(5, |byte| *byte == b':');
+            (number(id)?, result, fields.nth(4)?.trim_ascii_start())
+        }
+        _ => return None,
+    };
+    // What is cut off is not known, so that of labels only those count that a tab stands before, which no name holds.
+    let labels = if memchr(b'\t', text).is_some() { Labels::BehindTabs } else { Labels::Doubtful };
+    let words = Words { text, labels, is_failure: is_failure(result) };
+    Some(Record { id, channel: b"Security", level: b"", text, field: move |name: &str| words.field(id, name) })
+}
+
+/// How an event's words begin, and how what they say of the account.
+const SENTENCES: [(u32, &[u8], &[u8]); 6] = [
+    (4624, b"An account was successfully logged on.", b"New Logon:"),
+    (4625, b"An account failed to log on.", b"Account For Which Logon Failed:"),
+    (4740, b"A user account was locked out.", b"Account That Was Locked Out:"),
+    (4771, b"Kerberos pre-authentication failed.", b"Account Information:"),
+    (4776, b"The computer attempted to validate ", b""),
+    (4776, b"The domain controller attempted to validate ", b""),
+];
+
+fn is_failure(result: &[u8]) -> bool {
+    matches!(result, b"Failure Audit" | b"Audit Failure" | b"AUDIT_FAILURE")
+}
+
 /// What an event says of itself.
 struct Words<'a> {
     text: &'a [u8],
-    /// Whether a number stands behind them, as it does where nothing was cut off, and no name can have put it there: agents make blanks of
-    /// tabs in them.
-    are_whole: bool,
+    labels: Labels,
     is_failure: bool,
+}
+
+/// Which labels are surely Windows' own: where words may be cut off, a name may be all that is left of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    /// All: a number stands behind the words, as it does where nothing was cut off, and no name can have put it there, because agents make
+    /// blanks of tabs in them.
+    Whole,
+    /// Those behind a tab.
+    BehindTabs,
+    /// Nobody knows.
+    Doubtful,
 }
 
 impl<'a> Words<'a> {
@@ -49,26 +96,18 @@ impl<'a> Words<'a> {
             let number = rest[end + tab.len()..].trim_ascii_end();
             !number.is_empty() && number.iter().all(u8::is_ascii_hexdigit)
         });
-        let are_whole = end.is_some() && tab != ESCAPED_TAB;
-        let is_failure = matches!(result, b"Failure Audit" | b"Audit Failure" | b"AUDIT_FAILURE");
-        Self { text: end.map_or(rest, |end| &rest[..end]), are_whole, is_failure }
+        let labels = if end.is_some() && tab != ESCAPED_TAB { Labels::Whole } else { Labels::Doubtful };
+        Self { text: end.map_or(rest, |end| &rest[..end]), labels, is_failure: is_failure(result) }
     }
 
     /// What they say of a field. In other languages nothing is understood, because there an account's name may be all that is English.
     fn field(&self, id: u32, name: &str) -> Option<&'a [u8]> {
-        let (sentences, account): (&[&[u8]], &[u8]) = match id {
-            4624 => (&[b"An account was successfully logged on."], b"New Logon:"),
-            4625 => (&[b"An account failed to log on."], b"Account For Which Logon Failed:"),
-            4740 => (&[b"A user account was locked out."], b"Account That Was Locked Out:"),
-            4771 => (&[b"Kerberos pre-authentication failed."], b"Account Information:"),
-            4776 => (&[b"The computer attempted to validate ", b"The domain controller attempted to validate "], b""),
-            _ => return None,
-        };
         if (name, id) == ("Status", 4776) {
             // Its code stands behind names that a client chose.
             return (!self.is_failure).then_some(b"0x0");
         }
-        sentences.iter().any(|sentence| self.text.starts_with(sentence)).then_some(())?;
+        let is_said = |(of, sentence, _): &&(u32, &[u8], &[u8])| *of == id && self.text.starts_with(sentence);
+        let (_, _, account) = SENTENCES.iter().find(is_said)?;
         let of_account = || memmem::find(self.text, account).map(|at| &self.text[at + account.len()..]);
         match (name, id) {
             ("TargetUserName", 4776) => behind(self.text, b"Logon Account:"),
@@ -76,7 +115,7 @@ impl<'a> Words<'a> {
             ("TargetUserSid", _) => behind(of_account()?, b"Security ID:"),
             ("LogonType", _) => behind(self.text, b"Logon Type:"),
             ("Status", 4771) => self.alone(b"Failure Code:", b"Pre-Authentication Type:"),
-            ("IpAddress", _) if !self.are_whole => None,
+            ("IpAddress", _) if self.labels == Labels::Doubtful => None,
             ("IpAddress", 4771) => self.alone(b"Client Address:", b"Client Port:"),
             ("IpAddress", _) => self.alone(b"Source Network Address:", b"Source Port:"),
             _ => None,
@@ -85,7 +124,8 @@ impl<'a> Words<'a> {
 
     /// What stands behind a label that is told once only, and before the next one: an account's name may hold both.
     fn alone(&self, label: &[u8], next: &[u8]) -> Option<&'a [u8]> {
-        let mut places = memmem::find_iter(self.text, label);
+        let counts = |at: &usize| self.labels != Labels::BehindTabs || self.text[..*at].ends_with(b"\t");
+        let mut places = memmem::find_iter(self.text, label).filter(counts);
         let start = places.next().filter(|_| places.next().is_none())?;
         let rest = &self.text[start + label.len()..];
         Some(rest[..memmem::find(rest, next)?].trim_ascii())
@@ -184,6 +224,36 @@ mod tests {
             (Action::LoginSucceeded { by_key: false }, "eve".into(), "192.0.2.7".into())
         );
         assert_eq!(read_line(4624, &good.replace("S-1-0-0", "S-1-5-7")).0, Action::Other, "nobody");
+    }
+
+    #[test]
+    fn words_alone_tell_the_account_and_where_tabs_are_kept_the_address() {
+        let read_it = |program: &str, message: &str| {
+            let mut event = Event::plain(None, Category::System);
+            read_record(&record_of(program.as_bytes(), message.as_bytes())?, &mut event);
+            let user = event.user.map(|user| String::from_utf8_lossy(user).into_owned());
+            Some((event.action, user.unwrap_or_default(), event.peer.map(|peer| peer.to_string()).unwrap_or_default()))
+        };
+        let source = "Microsoft-Windows-Security-Auditing";
+        let tabs = |words: String| words.replace("   ", " \t").replace(":  ", ":\t\t");
+        let plain = failed("eve", "192.0.2.7");
+        assert_eq!(read_it(source, &plain), Some((FAILED, "eve".into(), "".into())));
+        assert_eq!(read_it(source, &tabs(plain.clone())), Some((FAILED, "eve".into(), "192.0.2.7".into())));
+        let ossec = |id: u32, words: &str| {
+            read_it(
+                "WinEvtLog",
+                &format!("Security: AUDIT_FAILURE({id}): {source}: (no user): no domain: DC1: {words}"),
+            )
+        };
+        assert_eq!(ossec(4625, &plain), Some((FAILED, "eve".into(), "".into())));
+        assert_eq!(ossec(4672, "Special privileges assigned to new logon.").unwrap().0, Action::Other);
+        let forged = "a Source Network Address: 203.0.113.9 Source Port: 1";
+        let words = tabs(failed("NAME", "192.0.2.7")).replace("NAME", forged);
+        assert_eq!(read_it(source, &words).unwrap().2, "192.0.2.7");
+        let cut = words.split_at(words.find("Workstation Name").unwrap()).0;
+        assert_eq!(read_it(source, cut).unwrap().2, "");
+        assert_eq!(read_it(source, "A new process has been created."), None);
+        assert_eq!(read_it("app", &plain), None);
     }
 
     #[test]

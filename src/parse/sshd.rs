@@ -175,6 +175,13 @@ fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
 const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
     [(b"account is locked", b""), (b"shell ", b" does not exist"), (b"shell ", b" is not executable")];
 
+/// PAM's reasons that hold the word before the account as well (pam_strerror(3); that of HP-UX).
+const WITH_FOR: [&[u8]; 3] = [
+    b"Have exhausted maximum number of retries for service",
+    b"Cannot make/remove an entry for the specified session",
+    b"No account present for user",
+];
+
 /// Attempts that were cut short, each of which may repeat a failure told before:
 /// `User U from ADDRESS not allowed because …` (without the address where it is for the account's own sake), `fatal: Access denied for user
 /// U by PAM account configuration`, `ROOT LOGIN REFUSED FROM ADDRESS[ port N]`,
@@ -208,11 +215,10 @@ fn refused(message: &[u8], times: u32) -> Option<Found<'_>> {
     let error = message.strip_prefix(b"error: ").unwrap_or(message);
     if let Some(rest) = error.strip_prefix(b"maximum authentication attempts exceeded for ") {
         let (user, peer) = user_from_address(without_validity(rest), b"")?;
-        return found(user, peer?, Shape::Refused);
+        return found(user, peer?, Shape::TooMany);
     }
     let rest = error.strip_prefix(b"PAM: ")?;
-    // One of its reasons holds the word before the account as well.
-    let rest = rest.strip_prefix(b"Have exhausted maximum number of retries for service").unwrap_or(rest);
+    let rest = WITH_FOR.iter().find_map(|reason| rest.strip_prefix(*reason)).unwrap_or(rest);
     let rest = &rest[memmem::find(rest, b" for ")? + 5..];
     let (user, peer) = user_at_end(without_validity(rest))?;
     found(user, peer, Shape::PamTold)

@@ -277,7 +277,7 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
             return event;
         }
     }
-    if is_about_logins(program) {
+    if is_about_logins(program) || program == local::AIX {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
     } else if pam::may_speak(program, message) {
@@ -291,6 +291,13 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         && let Some(record) = snare::record(message)
     {
         windows::read_record(&record, &mut event);
+    } else if let Some(record) = snare::record_of(program, message) {
+        windows::read_record(&record, &mut event);
+    } else if program.is_empty()
+        && let Some(told) = apache_error::without_stamp(message).and_then(apache_error::event)
+    {
+        // Synology's web server, which names no program.
+        return Event { time: Some(time), host, ..told };
     }
     event
 }
@@ -642,6 +649,10 @@ mod tests {
             let line = format!("Nov 20 10:00:01 web1 {tag}: 2026/11/20 10:00:00 [error] 7#7: *1 open() failed");
             assert_eq!(parser.parse(line.as_bytes()).unwrap().category, category, "{tag}");
         }
+        // Synology's names no program.
+        let line = "2026-11-20T10:00:01+00:00 nas [Fri Nov 20 10:00:01 2026] [error] [client 192.0.2.9] Digest: user eve: password mismatch: /";
+        let event = parser.parse(line.as_bytes()).unwrap();
+        assert_eq!((event.user, event.host, event.category), (Some(&b"eve"[..]), &b"nas"[..], Category::Error));
         // What another program quotes is none.
         let line = format!("Nov 20 10:00:01 web1 mailer[7]: {request}");
         assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::Other);

@@ -187,7 +187,7 @@ mod tests {
         );
         assert_eq!(said("OpenSSH/Operational", "Server listening on :: port 22.").0, Action::Other);
         let refused = "error: maximum authentication attempts exceeded for eve from 192.0.2.7 port 4711 ssh2 [preauth]";
-        let action = Action::LoginFailed { times: 1, shape: Shape::Refused };
+        let action = Action::LoginFailed { times: 1, shape: Shape::TooMany };
         assert_eq!(said("OpenSSH/Admin", refused), (action, some("eve"), some("192.0.2.7")));
         assert_eq!(said("Application", failed).0, Action::Other, "others may say what they like");
         let by = |process: &str, level: u8, payload: &str| {

@@ -396,6 +396,35 @@ fn what_both_of_sshds_processes_say_of_a_refused_account_counts_once() {
 }
 
 #[test]
+fn whoever_may_not_come_in_and_is_sent_away_tried_once() {
+    let no = |said: &str| (1, format!("sshd[7]: User eve {said} [preauth]"));
+    let away = |second: u32, pid: u32, user: &str| {
+        let told = format!(
+            "error: maximum authentication attempts exceeded for {user} from 192.0.2.7 port 4711 ssh2 [preauth]"
+        );
+        (second, format!("sshd[{pid}]: {told}"))
+    };
+    for said in ["from 192.0.2.7 not allowed because not listed in AllowUsers", "not allowed because account is locked"]
+    {
+        assert_eq!(of(&[no(said), away(20, 7, "invalid user eve")]), 1, "{said}");
+        assert_eq!(of(&[away(20, 7, "invalid user eve"), no(said)]), 1, "{said}");
+        // Somebody else's word, and that of another process, tell of another attempt.
+        assert_eq!(of(&[no(said), away(20, 7, "invalid user bob")]), 2, "{said}");
+        assert_eq!(of(&[no(said), away(20, 8, "invalid user eve")]), 2, "{said}");
+    }
+    assert_eq!(of(&[away(1, 7, "eve"), away(9, 8, "eve")]), 2);
+    let reason = "error: PAM: Cannot make/remove an entry for the specified session for eve from 192.0.2.7";
+    let bed = TestBed::new();
+    bed.file("auth.log", &(0..6).map(|n| at(n, &format!("sshd[{n}]: {reason}\n"))).collect::<String>());
+    let log = bed.path("auth.log");
+    let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", log.to_str().unwrap()]);
+    assert!(
+        scanned["findings"].as_array().unwrap().iter().any(|one| one["subject"]["user.name"] == "eve"),
+        "{scanned}"
+    );
+}
+
+#[test]
 fn a_refusal_without_an_address_is_told_with_that_of_its_process() {
     let key = at(0, "sshd[7]: Failed publickey for invalid user bob from 192.0.2.7 port 22 ssh2: RSA SHA256:c");
     let locked = at(0, "sshd[7]: User bob not allowed because account is locked");

@@ -386,6 +386,11 @@ fn access_logs_in_json_are_recognised_by_themselves() {
             r#"{{"time": "20/Nov/2026:10:00:{n:02} +0000", "remote_ip": "198.51.100.7", "remote_user": "-", "request": "GET /a HTTP/1.1", "response": 401, "bytes": 0}}"#
         )
     };
+    let logstash = |n| {
+        format!(
+            r#"{{"clientip":"198.51.100.7","ident":"-","auth":"-","timestamp":"20/Nov/2026:10:00:{n:02} +0000","verb":"GET","request":"/a","response":"401"}}"#
+        )
+    };
     let others = "{\"ts\":1795168805.3,\"level\":\"info\",\"msg\":\"started\"}\n{\"status\":401,\"remote_addr\":\"203.0.113.1\"}\n{}\n";
     // Which of its fields Traefik writes is for its configuration to say.
     let other_traefik = |n| {
@@ -395,7 +400,7 @@ fn access_logs_in_json_are_recognised_by_themselves() {
             stamp(n + 1)
         )
     };
-    let kinds: [(&str, &dyn Fn(u32) -> String); 8] = [
+    let kinds: [(&str, &dyn Fn(u32) -> String); 9] = [
         ("caddy", &|n| caddy(n, 401).trim_end().to_owned()),
         ("traefik", &traefik),
         ("traefik", &other_traefik),
@@ -404,6 +409,7 @@ fn access_logs_in_json_are_recognised_by_themselves() {
         ("json", &pino),
         ("json", &apache),
         ("json", &short),
+        ("json", &logstash),
     ];
     let bed = TestBed::new();
     for (format, line) in kinds {
