@@ -34,13 +34,17 @@ pub fn record<'a>(message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Optio
     Some(Record { id, channel, level: b"", text: rest, field: move |name: &str| words.field(id, name) })
 }
 
-/// The same of agents that send the words alone: NXLog's `to_syslog_bsd` in the name of the program that Windows calls the source, and OSSEC's and
-/// Wazuh's as `WinEvtLog: Security: AUDIT_FAILURE(4625): SOURCE: USER: DOMAIN: HOST: WORDS`.
+/// The same of agents that send the words alone: NXLog's `to_syslog_bsd` in the name of the program that Windows calls the source, Purdue's evtsys
+/// with `4625: AUDIT_FAILURE ` before them, and OSSEC's and Wazuh's as
+/// `WinEvtLog: Security: AUDIT_FAILURE(4625): SOURCE: USER: DOMAIN: HOST: WORDS`.
 pub fn record_of<'a>(program: &[u8], message: &'a [u8]) -> Option<Record<'a, impl Fn(&str) -> Option<&'a [u8]>>> {
     let (id, result, text) = match program {
-        b"Microsoft-Windows-Security-Auditing" => {
-            let said = SENTENCES.iter().find(|(_, sentence, _)| message.starts_with(sentence));
-            (said?.0, &b""[..], message)
+        b"Microsoft-Windows-Security-Auditing" | b"Security-Auditing" => {
+            let behind_id = memmem::find(message, b": ").filter(|end| number(&message[..*end]).is_some());
+            let told = behind_id.map_or(message, |end| &message[end + 2..]);
+            let of = |result: &'static [u8]| Some((result, told.strip_prefix(result)?.strip_prefix(b" ")?));
+            let (result, text) = of(b"AUDIT_FAILURE").or_else(|| of(b"AUDIT_SUCCESS")).unwrap_or((b"", told));
+            (SENTENCES.iter().find(|(_, sentence, _)| text.starts_with(sentence))?.0, result, text)
         }
         b"WinEvtLog" => {
             let rest = message.strip_prefix(b"Security: ")?;
@@ -132,19 +136,27 @@ impl<'a> Words<'a> {
     }
 }
 
-/// What may follow an empty name.
-const NEXT_LABELS: [&[u8]; 4] =
-    [b"Account Domain:", b"Source Workstation:", b"Service Information:", b"Additional Information:"];
+/// What may follow a name, and what else is looked for.
+const NEXT_LABELS: [&[u8]; 6] = [
+    b"Account Name:",
+    b"Account Domain:",
+    b"Source Workstation:",
+    b"Service Information:",
+    b"Additional Information:",
+    b"Account For Which Logon Failed:",
+];
 
-/// What stands behind a label; nothing where that is the next label.
+/// What stands behind a label, up to the next one; nothing where that follows at once.
 fn behind<'a>(words: &'a [u8], label: &[u8]) -> Option<&'a [u8]> {
     let mut rest = words[memmem::find(words, label)? + label.len()..].trim_ascii_start();
     while let Some(more) = rest.strip_prefix(ESCAPED_TAB) {
         rest = more.trim_ascii_start();
     }
     let ends = [&b"  "[..], b"\t", b" #011"].into_iter().filter_map(|end| memmem::find(rest, end));
-    let value = rest[..ends.min().unwrap_or(rest.len())].trim_ascii_end();
-    (!value.is_empty() && !NEXT_LABELS.contains(&value)).then_some(value)
+    let value = &rest[..ends.min().unwrap_or(rest.len())];
+    let next = NEXT_LABELS.iter().filter_map(|label| memmem::find(value, label)).min();
+    let value = value[..next.unwrap_or(value.len())].trim_ascii_end();
+    (!value.is_empty()).then_some(value)
 }
 
 #[cfg(test)]
@@ -246,6 +258,16 @@ mod tests {
             )
         };
         assert_eq!(ossec(4625, &plain), Some((FAILED, "eve".into(), "".into())));
+        let evtsys = plain.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+        let told = |before: &str, words: &str| read_it("Security-Auditing", &format!("{before}{words}"));
+        for before in ["4625: AUDIT_FAILURE ", "4625: ", ""] {
+            assert_eq!(told(before, &evtsys), Some((FAILED, "eve".into(), "".into())), "{before}");
+            assert_eq!(told(before, &evtsys.replace(" eve ", " ")), Some((FAILED, "".into(), "".into())), "{before}");
+        }
+        let ntlm = "The computer attempted to validate the credentials for an account. Authentication Package: X Logon Account: eve \
+                    Source Workstation: PC Error Code: 0xc000006a";
+        assert_eq!(told("4776: AUDIT_FAILURE ", ntlm), Some((FAILED, "eve".into(), "".into())));
+        assert_eq!(told("4776: AUDIT_SUCCESS ", ntlm).unwrap().0, Action::Other);
         assert_eq!(ossec(4672, "Special privileges assigned to new logon.").unwrap().0, Action::Other);
         let forged = "a Source Network Address: 203.0.113.9 Source Port: 1";
         let words = tabs(failed("NAME", "192.0.2.7")).replace("NAME", forged);
