@@ -134,7 +134,7 @@ impl Custom {
     }
 
     fn instant(&mut self, text: &[u8], index: usize) -> Option<i64> {
-        let Some(format) = &self.lines[index].time else { return self.known_stamp(text) };
+        let Some(format) = &self.lines[index].time else { return known_stamp(&mut self.wall, text) };
         let text = std::str::from_utf8(text).ok()?;
         if let Ok(instant) = DateTime::parse_from_str(text, format) {
             return Some(instant.timestamp());
@@ -146,12 +146,12 @@ impl Custom {
         }
         self.wall.local(local)
     }
+}
 
-    /// RFC 3339, with or without a zone, the stamp of access logs, or seconds (or thousandths, or millionths) since 1970.
-    fn known_stamp(&mut self, text: &[u8]) -> Option<i64> {
-        let text = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(text);
-        rfc3339(text).or_else(|| self.wall.zoneless(text)).or_else(|| stamp(text)).or_else(|| since_1970(text))
-    }
+/// RFC 3339, with or without a zone, the stamp of access logs, or seconds (or thousandths, or millionths) since 1970.
+pub fn known_stamp(wall: &mut WallClock, text: &[u8]) -> Option<i64> {
+    let text = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(text);
+    rfc3339(text).or_else(|| wall.zoneless(text)).or_else(|| stamp(text)).or_else(|| since_1970(text))
 }
 
 impl Parser for Custom {

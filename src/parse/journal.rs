@@ -47,21 +47,57 @@ impl Parser for Journal {
         let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
         let text = |field: Option<&'a RawValue>| field.and_then(json::text).unwrap_or_default().as_bytes();
         let time: i64 = json::text(entry.microseconds)?.parse().ok()?;
-        let pid = number(text(entry.syslog_pid)).or_else(|| number(text(entry.pid))).unwrap_or(0);
-        let (host, program, message) = (text(entry.host), text(entry.identifier), text(Some(entry.message)));
-        let severity = number(text(entry.severity));
-        let time = time.div_euclid(1_000_000);
+        Said {
+            time: time.div_euclid(1_000_000),
+            host: text(entry.host),
+            program: text(entry.identifier),
+            pid: number(text(entry.syslog_pid)).or_else(|| number(text(entry.pid))).unwrap_or(0),
+            severity: number(text(entry.severity)),
+            message: entry.message,
+            transport: text(entry.transport),
+            uid: text(entry.uid),
+            executable: text(entry.executable),
+        }
+        .event(&mut self.unescaped)
+    }
+}
+
+/// What somebody said, and what is known of who it was.
+pub struct Said<'a> {
+    /// Seconds since 1970 UTC.
+    pub time: i64,
+    pub host: &'a [u8],
+    pub program: &'a [u8],
+    /// The process; 0 where it isn't told.
+    pub pid: u32,
+    /// As in syslog (RFC 5424, 6.2.1).
+    pub severity: Option<u32>,
+    pub message: &'a RawValue,
+    /// What journald found out, empty where it wasn't there.
+    pub transport: &'a [u8],
+    pub uid: &'a [u8],
+    pub executable: &'a [u8],
+}
+
+impl<'a> Said<'a> {
+    /// What it tells.
+    pub fn event(self, unescaped: &mut Unescaped) -> Option<Event<'a>> {
+        let Self { time, host, program, pid, severity, .. } = self;
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
-        let is_printed = !matches!(text(entry.transport), b"" | b"syslog") && web_server(program).is_some();
-        let bytes = bytes(entry.message);
+        let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(program).is_some();
+        let bytes = bytes(self.message);
+        let message = json::text(self.message).unwrap_or_default().as_bytes();
         let said = bytes.as_deref().unwrap_or(message);
-        let is_by_anybody = is_by_anybody(text(entry.uid), text(entry.executable), program, said);
+        let is_by_anybody = is_by_anybody(self.uid, self.executable, program, said);
         let mark = if is_printed { PRINTED } else { BY_ANYBODY };
         let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
         let program = marked.as_deref().unwrap_or(program);
         let told = match &bytes {
             Some(message) => without_texts(event(time, b"", program, pid, message)),
-            None => self.unescaped.event(message, |message| Some(event(time, b"", program, pid, message)))?,
+            // rsyslog's begin with the blank behind the tag.
+            None => {
+                unescaped.event(message, |message| Some(event(time, b"", program, pid, message.trim_ascii_start())))?
+            }
         };
         Some(of_severity(severity, Event { host, ..told }))
     }

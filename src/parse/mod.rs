@@ -4,6 +4,7 @@
 
 mod access;
 mod apache_error;
+mod collected;
 mod container;
 mod custom;
 mod dropbear;
@@ -156,6 +157,8 @@ impl AutoParser {
                 for format in recognised.iter().filter(|format| format.is_recognised()) {
                     parsers.push((format.name.clone(), Box::new(Custom::recognised(format, context)), 0));
                 }
+                // Behind all formats that know what else such an object holds.
+                parsers.push(("collected".to_owned(), Box::new(collected::Collected::new(context)), 0));
             }
         }
         let is_configured = matches!(formats, Formats::Only(_));

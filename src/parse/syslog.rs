@@ -367,7 +367,7 @@ fn rfc5424(text: &[u8]) -> Option<Event<'_>> {
 }
 
 /// A program's name and its process, which some write behind it: `sshd[7]`; 0 where they don't.
-fn with_pid(program: &[u8]) -> (&[u8], u32) {
+pub fn with_pid(program: &[u8]) -> (&[u8], u32) {
     let inner = program.strip_suffix(b"]").and_then(|inner| Some((inner, memchr(b'[', inner)?)));
     let both = inner.and_then(|(inner, at)| Some((&inner[..at], number(&inner[at + 1..])?)));
     both.unwrap_or((program, 0))
