@@ -386,7 +386,7 @@ fn scan_file(
     );
     lines.take_tail();
     *header = parser.header();
-    scanner.overlong(source, stream, lines.overlong, fallback);
+    scanner.overlong(&input, stream, lines.overlong);
     if lines.overlong > 0 {
         let long = crate::jobs::counted(lines.overlong as usize, "line");
         let message = format!("{shown} has {long} of more than {} KiB", BLOCK >> 10);

@@ -128,8 +128,8 @@ pub trait Detector: Send {
     /// Learns the times of all requests that the rule is about, before it is given those that it counts.
     fn hear_requests(&mut self, _times: &[i64]) {}
 
-    /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC.
-    fn hear(&mut self, _source: &str, _quarter: i64) {}
+    /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC, of this host where its files tell that.
+    fn hear(&mut self, _source: &str, _host: &str, _quarter: i64) {}
 
     /// Learns that these are all sources, and that what is going to be read is all they wrote until `now`, seconds since 1970 UTC.
     fn watch(&mut self, _now: i64, _sources: &BTreeSet<&str>) {}

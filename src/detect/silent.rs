@@ -1,10 +1,11 @@
-//! `[silent]`: a source that stopped, though at this time of the week it hardly ever does.
+//! `[silent]`: a source that stopped, or one of the hosts whose files it has, though at this time of the week it hardly ever does.
 //!
 //! Time is looked at in quarters of an hour. For each quarter without a line, what past weeks had at that time of the
 //! week tells how likely that was; a pause is a finding once all its quarters together are as good as impossible. So a log
 //! that pauses every night may do so, and one that has a line now and then must pause for very long. Lines that come in bursts are
 //! no such proof: in at least three of four past weeks, but for outages, there must have been a line in the same span.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, TimeZone};
@@ -14,7 +15,7 @@ use serde_json::value::to_raw_value;
 
 use super::{Detector, LATENESS, Remembered, Sighting};
 use crate::model::tally::BUCKET;
-use crate::model::{Finding, Rule, RuleKind, Subject};
+use crate::model::{Finding, Rule, RuleKind};
 
 /// How many weeks are looked back, and how many must be known.
 const WEEKS: u64 = 8;
@@ -43,6 +44,7 @@ pub struct Silent {
     rule: Rule,
     after: i64,
     zone: Tz,
+    /// By source, or [`of_host`].
     sources: BTreeMap<String, Heard>,
     /// Until when everything was read that was written, as a quarter,
     now: Option<i64>,
@@ -96,6 +98,11 @@ impl Silent {
         }
     }
 
+    /// Whether not all could be read of the source that this is, or a host of.
+    fn is_unread(&self, source: &str) -> bool {
+        self.unread.contains(parts(source).0)
+    }
+
     /// The pauses of a source that should not be.
     fn pauses(&self, source: &str, heard: &Heard) -> Vec<Pause> {
         // What is known of later was learnt while the clock was ahead, or it is behind now.
@@ -104,7 +111,7 @@ impl Silent {
         let ended = runs.windows(2).map(|pair| (pair[0].1 + 1, pair[1].0, true));
         let last = runs.last().map(|(_, last)| *last).filter(|last| heard.given_up != Some(*last));
         // What was known of a pause stays so while nobody can look.
-        let now = if self.unread.contains(source) { heard.paused } else { self.now };
+        let now = if self.is_unread(source) { heard.paused } else { self.now };
         let lasting = last.zip(now).map(|(last, now)| (last + 1, now, false));
         let told = heard.settled.map_or(i64::MIN, |settled| settled.min(present));
         let long = ended.chain(lasting).filter(|(from, until, _)| until - from >= self.after && *until >= told);
@@ -157,10 +164,12 @@ impl Silent {
     fn finding(&self, source: &str, pause: &Pause) -> Finding {
         let (talked, weeks) = pause.weeks;
         let of = if talked < weeks { format!("{talked} of the") } else { "the".to_owned() };
+        let (source, host) = parts(source);
+        let host = Some(("host.name".to_owned(), host.to_owned())).filter(|(_, host)| !host.is_empty());
         Finding {
             rule: self.rule.name.clone(),
             severity: self.rule.severity,
-            subject: Subject::from([("event.dataset".to_owned(), source.to_owned())]),
+            subject: [("event.dataset".to_owned(), source.to_owned())].into_iter().chain(host).collect(),
             count: (pause.until - pause.from) as u64 * BUCKET as u64 / 60,
             counted: self.rule.counted(),
             first: pause.from * BUCKET,
@@ -179,6 +188,16 @@ impl Silent {
             self.pauses(source, heard).into_iter().map(move |pause| (source.as_str(), pause))
         })
     }
+}
+
+/// A host whose files a source has.
+fn of_host(source: &str, host: &str) -> String {
+    format!("{source}\t{host}")
+}
+
+/// The source, and the host of which it is told, if it is one's.
+fn parts(source: &str) -> (&str, &str) {
+    source.split_once('\t').unwrap_or((source, ""))
 }
 
 impl Heard {
@@ -224,17 +243,18 @@ impl Heard {
 impl Detector for Silent {
     fn observe(&mut self, _sightings: &[&Sighting<'_>], _found: &mut [bool]) {}
 
-    fn hear(&mut self, source: &str, quarter: i64) {
+    fn hear(&mut self, source: &str, host: &str, quarter: i64) {
         // A stamp ahead of the present is a clock gone wrong, and tells that a line was written until now.
         let quarter = self.now.map_or(quarter, |now| if quarter > now + 1 { now } else { quarter });
         // One of long ago says nothing about this time of the week.
         if self.now.is_some_and(|now| quarter < now - KEPT) {
             return;
         }
-        if let Some(heard) = self.sources.get_mut(source) {
+        let source = if host.is_empty() { Cow::from(source) } else { of_host(source, host).into() };
+        if let Some(heard) = self.sources.get_mut(&*source) {
             heard.hear(quarter);
         } else if self.sources.len() < MAX_SOURCES {
-            self.sources.entry(source.to_owned()).or_default().hear(quarter);
+            self.sources.entry(source.into_owned()).or_default().hear(quarter);
         } else {
             self.dropped += 1;
         }
@@ -243,7 +263,7 @@ impl Detector for Silent {
     fn watch(&mut self, now: i64, sources: &BTreeSet<&str>) {
         let now = now.div_euclid(BUCKET);
         self.now = Some(now);
-        self.sources.retain(|source, _| sources.contains(source.as_str()));
+        self.sources.retain(|source, _| sources.contains(parts(source).0));
     }
 
     fn unread(&mut self, source: &str) {
@@ -257,14 +277,14 @@ impl Detector for Silent {
     fn settle(&mut self, horizon: i64) -> Vec<Finding> {
         let safe = horizon.saturating_sub(LATENESS).div_euclid(BUCKET);
         let told = |pause: &Pause| if pause.is_over { pause.until < safe } else { pause.until - pause.from > GIVEN_UP };
-        let over = self.found().filter(|(source, pause)| told(pause) && !self.unread.contains(*source));
+        let over = self.found().filter(|(source, pause)| told(pause) && !self.is_unread(source));
         let settled = over.map(|(source, pause)| Finding { open: false, ..self.finding(source, &pause) }).collect();
         let now = self.now;
         let paused: BTreeSet<String> =
             self.found().filter(|(_, pause)| !pause.is_over).map(|(source, _)| source.to_owned()).collect();
         let unread = &self.unread;
         self.sources.retain(|source, heard| {
-            if unread.contains(source) {
+            if unread.contains(parts(source).0) {
                 return true;
             }
             heard.paused = now.filter(|_| paused.contains(source));

@@ -72,7 +72,7 @@ pub fn read_file(
         scanner.text(&mut stream.state, &mut input, &last, None);
         lines.take_tail();
     }
-    scanner.overlong(&source.name, &stream.state, lines.overlong, modified);
+    scanner.overlong(&input, &stream.state, lines.overlong);
     tell_of_damage(&lines, &plan, &input, problems);
     // A compressed copy that is still being written may end before what was read already.
     let offset = lines.offset.max(plan.position.offset);
@@ -128,7 +128,7 @@ pub fn read_journal(
         context.check()?;
         scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
         scanner.after_block(&mut stream.state, &source.name);
-        scanner.overlong(&source.name, &stream.state, entries.unreadable, now);
+        scanner.overlong(&input, &stream.state, entries.unreadable);
         let mut failed = |error: String| problems.push(format!("source {}: {error}", source.name));
         entries.complaint.take().into_iter().for_each(&mut failed);
         let moved = entries.cursor.is_some() && entries.cursor != stream.journal;

@@ -238,7 +238,7 @@ impl Scanner {
                 sightings.push(sighting);
             }
             self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
-            self.count(input.source, &facts);
+            self.count(input, &facts);
             self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
             self.tell_of_requests(&facts, |index| chunk.event(index));
             let found = self.show(&sightings, true);
@@ -356,14 +356,14 @@ impl Scanner {
     }
 
     /// Lines too long to be looked at: counted as read and not understood.
-    pub fn overlong(&mut self, source: &str, stream: &StreamState, lines: u64, fallback: i64) {
+    pub fn overlong(&mut self, input: &Input<'_>, stream: &StreamState, lines: u64) {
         if lines == 0 {
             return;
         }
         self.kinds[category_index(Category::Unknown)][0] += lines;
-        let bucket = stream.latest().unwrap_or(fallback).div_euclid(BUCKET);
+        let bucket = stream.latest().unwrap_or(input.fallback).div_euclid(BUCKET);
         let one = Tally { lines, unparsed: lines, ..Tally::default() };
-        self.add(source, bucket, &one);
+        self.add(input.source, input.host, bucket, &one);
     }
 
     /// Not all could be read of a source, so that nobody knows whether it is silent.
@@ -542,17 +542,18 @@ impl Scanner {
     fn tally_held(&mut self, source: &str, facts: &[Facts<'_>]) {
         for same_bucket in facts.chunk_by(|a, b| a.time.div_euclid(BUCKET) == b.time.div_euclid(BUCKET)) {
             let failed_logins = same_bucket.iter().map(|facts| u64::from(facts.failures)).sum();
-            self.add(source, same_bucket[0].time.div_euclid(BUCKET), &Tally { failed_logins, ..Tally::default() });
+            let tally = Tally { failed_logins, ..Tally::default() };
+            self.add(source, "", same_bucket[0].time.div_euclid(BUCKET), &tally);
         }
     }
 
-    fn count(&mut self, source: &str, facts: &[Facts<'_>]) {
+    fn count(&mut self, input: &Input<'_>, facts: &[Facts<'_>]) {
         let mut counts = Tally::default();
         let mut bucket = i64::MIN..i64::MIN;
         for facts in facts {
             if !bucket.contains(&facts.time) {
                 if counts.lines > 0 {
-                    self.add(source, bucket.start / BUCKET, &counts);
+                    self.add(input.source, input.host, bucket.start / BUCKET, &counts);
                 }
                 let start = facts.time.div_euclid(BUCKET) * BUCKET;
                 (bucket, counts) = (start..start + BUCKET, Tally::default());
@@ -564,7 +565,7 @@ impl Scanner {
             }
         }
         if counts.lines > 0 {
-            self.add(source, bucket.start / BUCKET, &counts);
+            self.add(input.source, input.host, bucket.start / BUCKET, &counts);
         }
     }
 
@@ -595,10 +596,10 @@ impl Scanner {
         all.filter(|(_, lines)| *lines != [0, 0]).collect()
     }
 
-    fn add(&mut self, source: &str, bucket: i64, counts: &Tally) {
+    fn add(&mut self, source: &str, host: &str, bucket: i64, counts: &Tally) {
         self.total.add(counts);
         for rule in self.rules.iter_mut().filter(|rule| counts.lines > 0 && rule.rule.notices_silence()) {
-            rule.detector.hear(source, bucket);
+            rule.detector.hear(source, host, bucket);
             rule.lines += counts.lines;
         }
         if let Some(History { tallies, .. }) = &mut self.history {

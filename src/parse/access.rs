@@ -403,7 +403,7 @@ fn request_start(line: &[u8], stamp_end: usize) -> Option<usize> {
             b'(' => Some(b')'),
             _ => None,
         };
-        let end = memchr(close.unwrap_or(b' '), inner)?;
+        let end = memchr(close.unwrap_or(b' '), &inner[..inner.len().min(LONGEST_BETWEEN + 2)])?;
         let word = &inner[usize::from(close.is_some())..end];
         let is_part = |byte: &u8| {
             byte.is_ascii_digit()

@@ -60,7 +60,9 @@ fn what(finding: &StoredFinding) -> String {
             _ => format!("{who} was seen for the first time"),
         },
         Counted::QuietMinutes => {
-            format!("The log {value} {} nothing for {}", if f.open { "has said" } else { "said" }, length(f.count))
+            let of_host = of("host.name").map_or_else(String::new, |host| format!(" of {host}"));
+            let said = if f.open { "has said" } else { "said" };
+            format!("The log {value}{of_host} {said} nothing for {}", length(f.count))
         }
         Counted::UrgentLines if field == "log.kind" && f.subject.len() == 1 => {
             format!("There {}", were(f.count, &format!("urgent {value} line")))

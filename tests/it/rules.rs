@@ -459,6 +459,23 @@ fn a_source_that_stops_is_noticed_within_two_hours_also_by_a_scan_that_has_nothi
 }
 
 #[test]
+fn a_host_that_stops_is_noticed_although_others_of_its_source_go_on() {
+    let bed = TestBed::new();
+    bed.main("[sources.hosts]\nfiles = [\"DIR/log/*/app.log\"]\nhost_pattern = 'log/([^/]+)/'\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"hosts\"]\nrules = [\"silent-sources\"]\n");
+    bed.file("log/db1/app.log", &steady(false, 28, 20)).file("log/web1/app.log", &steady(false, 29, 20));
+    bed.run_job("scan", "2026-11-24T20:00:00Z");
+    let found = bed.json(&["findings"]);
+    let about: Vec<String> = found.as_array().unwrap().iter().map(|f| f["subject"].to_string()).collect();
+    assert_eq!(about, [r#"{"event.dataset":"hosts","host.name":"db1"}"#]);
+    let shown = bed.run(&["findings", "show", &found[0]["id"].to_string()]).stdout;
+    assert!(shown.contains("The log hosts of db1 has said nothing for 1 day"), "{shown}");
+    // When all have stopped, each is told of.
+    bed.run_job("scan", "2026-11-25T20:00:00Z");
+    assert_eq!(bed.json(&["findings"]).as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn a_pause_is_told_of_once_also_after_another_one_and_while_nobody_can_look() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
