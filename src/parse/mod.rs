@@ -3,6 +3,7 @@
 //! To add a format: write its file and add a line to `FORMATS`.
 
 mod access;
+mod access_client;
 mod apache_error;
 mod collected;
 mod container;
@@ -20,6 +21,7 @@ mod sshd;
 mod sshd_file;
 mod syslog;
 mod syslog_head;
+mod syslog_repeats;
 mod syslog_stamp;
 mod time;
 mod w3c;

@@ -1,23 +1,18 @@
 //! Syslog files, as they are written and sent: RFC 3164 and its kin, RFC 5424.
 
-use std::net::IpAddr;
-
 use memchr::{memchr, memmem};
-use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 use super::access::Access;
 use super::sshd;
-use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
+use super::syslog_head::{Head, Said, head, is_priority, plain_head};
+use super::syslog_repeats::{Failed, repeats, repeats_of_metalog};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
-use crate::model::event::Shape;
 use crate::model::peer::parse_ip;
-use crate::model::repeated::{MAX_REPEATED, repeated};
-use crate::model::short::ShortBytes;
+use crate::model::repeated::repeated;
 use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
-use crate::model::{Action, Category, Event, Peer};
+use crate::model::{Action, Category, Event};
 
 /// The parser.
 pub struct Syslog {
@@ -28,35 +23,8 @@ pub struct Syslog {
     came_again: bool,
 }
 
-/// Failed logins that a line may say came again, with all that is known of them.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Failed {
-    times: u32,
-    shape: Shape,
-    category: Category,
-    ip: Option<IpAddr>,
-    /// What stood in the client's place but an address.
-    #[serde(default)]
-    name: Option<ShortBytes>,
-    #[serde(default)]
-    user: Option<ShortBytes>,
-    pid: u32,
-    /// The host that wrote it, and its program: of each line one is made, so most lie in place.
-    host: SmallVec<[u8; 40]>,
-    program: SmallVec<[u8; 24]>,
-    /// How its message began, as far as syslog-ng tells that.
-    #[serde(default)]
-    start: SmallVec<[u8; TOLD_START]>,
-}
-
-/// How much of a message syslog-ng tells where it was repeated, in bytes.
-const TOLD_START: usize = 20;
-
 /// How they are remembered for the lines that follow.
 const FAILED: &str = "#Failed: ";
-
-/// Hosts have no longer names.
-const LONGEST_NAME: usize = 255;
 
 /// Whether it is one of sshd's names (with `.pam` in Alpine), or that of its unit (`journalctl -o with-unit`), which may be one of a
 /// connection.
@@ -99,51 +67,6 @@ impl Syslog {
     }
 }
 
-impl Failed {
-    fn new(event: &Event<'_>, said: &Said<'_>) -> Option<Self> {
-        let Action::LoginFailed { times, shape } = event.action else { return None };
-        if event.host.len() > LONGEST_NAME || said.program.len() > LONGEST_NAME {
-            return None;
-        }
-        let (category, pid) = (event.category, event.pid);
-        let (ip, name) = match event.peer {
-            None => (None, None),
-            Some(Peer::Ip(ip)) => (Some(ip), None),
-            Some(Peer::Name(name)) => (None, Some(name)),
-        };
-        let kept = |text: &[u8]| (text.len() <= LONGEST_NAME).then(|| ShortBytes::from(text));
-        let (name, user) = (name.and_then(kept), event.user.and_then(kept));
-        let (host, program) = (SmallVec::from_slice(event.host), SmallVec::from_slice(said.program));
-        let start = SmallVec::from_slice(&said.message[..said.message.len().min(TOLD_START)]);
-        Some(Self { times, shape, category, ip, name, user, pid, host, program, start })
-    }
-
-    /// The same once more, if a line says so that the syslogd wrote, or the program itself for it.
-    fn again<'a>(&self, event: &Event<'a>, said: &Said<'a>) -> Option<Event<'a>> {
-        if let Some((start, times)) = suppressed(said.message) {
-            // It keeps the program's name, but not the process.
-            let is_it = *event.host == *self.host && said.program == &*self.program && start == &*self.start;
-            return is_it.then(|| self.times_more(times, *event));
-        }
-        let times = repeats(said.message)?;
-        // macOS names no host there.
-        let host = if event.host == b"---" { b"" } else { event.host };
-        let is_syslogd = said.program.is_empty() || said.program == b"syslogd";
-        let is_same = || (said.program, event.pid) == (&*self.program, self.pid);
-        if !host.is_empty() && *host != *self.host || !(is_syslogd || is_same()) {
-            return None;
-        }
-        Some(self.times_more(times, Event { host, ..*event }))
-    }
-
-    /// So many more of the same, at the time and on the host of this event.
-    fn times_more<'a>(&self, times: u32, event: Event<'a>) -> Event<'a> {
-        let times = times.min(MAX_REPEATED).saturating_mul(self.times);
-        let action = Action::LoginFailed { times, shape: self.shape };
-        Event { action, peer: self.ip.map(Peer::Ip), pid: self.pid, category: self.category, ..event }
-    }
-}
-
 /// What stands in sudo's file of its own, which names neither host nor program: `Nov 20 10:00:00 : eve : TTY=pts/0 ; …`.
 fn of_sudos_file<'a>(line: &[u8], rest: &'a [u8]) -> Option<Head<'a>> {
     let message = rest.strip_prefix(b": ").filter(|_| line.first().is_some_and(u8::is_ascii_alphabetic))?;
@@ -179,28 +102,6 @@ fn is_of_syslog(message: &[u8]) -> bool {
     named.is_some() || repeats(message).is_some() || message.starts_with(b"-- MARK --")
 }
 
-/// How often the line before came again: `last message repeated N time[s]` (sysklogd, FreeBSD's syslogd); macOS puts `---` around it.
-fn repeats(message: &[u8]) -> Option<u32> {
-    let rest = message.strip_prefix(b"--- ").unwrap_or(message).strip_prefix(b"last message repeated ")?;
-    let (times, rest) = word(rest.trim_ascii_end())?;
-    matches!(rest, b"times" | b"time" | b"times ---" | b"time ---").then(|| number(times))?
-}
-
-/// How a message began that came so many more times, where syslog-ng suppresses it (logwriter.c): `Last message 'START' repeated N times,
-/// suppressed by syslog-ng on HOST`.
-fn suppressed(message: &[u8]) -> Option<(&[u8], u32)> {
-    let rest = message.strip_prefix(b"Last message '")?;
-    let end = memmem::rfind(rest, b"' repeated ")?;
-    let (times, by) = word(&rest[end + b"' repeated ".len()..])?;
-    by.starts_with(b"times, suppressed by syslog-ng").then_some((&rest[..end], number(times)?))
-}
-
-/// How often the line before came again, as metalog says in a line of its own: `- Last output repeated N times -`.
-fn repeats_of_metalog(line: &[u8]) -> Option<u32> {
-    let told = line.strip_prefix(b"  ")?.trim_ascii().strip_prefix(b"- Last output repeated ")?.strip_suffix(b" -")?;
-    if told == b"twice" { Some(2) } else { number(told.strip_suffix(b" times")?) }
-}
-
 impl Parser for Syslog {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         if line.starts_with(b"#") {
@@ -230,11 +131,7 @@ impl Parser for Syslog {
     }
 
     fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
-        let failed = self.failed.as_ref().filter(|_| self.came_again);
-        let of = |text: fn(&Failed) -> &Option<ShortBytes>| {
-            failed.and_then(|failed| text(failed).as_ref()).map(ShortBytes::as_slice)
-        };
-        (of(|failed| &failed.user), of(|failed| &failed.name))
+        self.failed.as_ref().filter(|_| self.came_again).map(Failed::texts).unwrap_or_default()
     }
 
     fn header(&self) -> Vec<u8> {
@@ -405,7 +302,8 @@ pub fn number(digits: &[u8]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Formats;
+    use crate::model::event::Shape;
+    use crate::model::{Formats, Peer};
     use crate::parse::{AutoParser, YearRule};
 
     fn parser() -> Syslog {
