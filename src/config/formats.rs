@@ -1,7 +1,7 @@
 //! The log formats that are known: those described in `config/formats`, and those that come with logkeeper.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::diagnostic::Diagnostic;
@@ -20,7 +20,11 @@ impl KnownFormats {
     /// Reads those of the configuration below `root`; of two with one name its own counts.
     pub(super) fn read(root: &Path, errors: &mut Vec<Diagnostic>) -> Self {
         let mut known = Self { by_name: BTreeMap::new(), recognised: Vec::new() };
-        for path in toml_files(root, "config/formats", errors) {
+        // What comes with logkeeper is such also where it lies among them.
+        let is_shipped = |path: &PathBuf| shipped::formats().any(|file| stem(file) == stem(path));
+        let mut paths = toml_files(root, "config/formats", errors);
+        paths.sort_by_key(is_shipped);
+        for path in paths {
             let name = stem(&path);
             let format = read(root, &path, errors, |fields| format_file::read(fields, &name));
             known.add(name, format);

@@ -158,6 +158,10 @@ fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     let static_files = table.value("static_files").unwrap_or(true);
+    if !static_files && value.is_some_and(|value| value != Field::UrlPath) {
+        let help = "leave it out, or count values = \"url.path\"";
+        table.refuse_key("static_files", Problem::new("static files are told by paths", "no paths are counted", help));
+    }
     table.finish();
     Some(RuleKind::Distinct { of: of?, value: value?, by: by?, threshold: threshold?, window, static_files })
 }

@@ -87,9 +87,13 @@ impl Held {
 
     /// Whether it may tell of an attempt on this event's account, so many seconds before at most.
     pub fn is_attempt_of(&self, event: &Event<'_>, time: i64, seconds: i64) -> bool {
+        (0..=seconds).contains(&time.saturating_sub(self.time)) && self.may_be_of_account(event)
+    }
+
+    /// Whether it may tell of this event's account.
+    pub fn may_be_of_account(&self, event: &Event<'_>) -> bool {
         let user = self.user.as_ref().map(ShortBytes::as_slice);
-        (0..=seconds).contains(&time.saturating_sub(self.time))
-            && (user.is_none() || event.user.is_none() || user == event.user)
+        user.is_none() || event.user.is_none() || user == event.user
     }
 
     /// Whether somebody was refused without an address, which other lines of the process may tell, or with the name that one has.
@@ -140,7 +144,7 @@ pub fn is_key(shape: Shape) -> bool {
     matches!(shape, Shape::Key | Shape::KeyElsewhere)
 }
 
-/// PAM's modules, and sshd's processes, are told apart only to see who repeats whom.
+/// PAM's modules, sshd's processes, and who is sent away, are told apart only to see who repeats whom.
 pub fn strength(shape: Shape) -> Shape {
     match shape {
         Shape::PamSecond => Shape::Pam,

@@ -173,12 +173,12 @@ impl Sessions {
             return 0;
         }
         session.tell_address(event, time);
-        if session.repeats_another(event, shape, times, time) {
+        if session.repeats_another(event, shape, times, time)
+            || pid != 0 && session.sends_away(event, shape, times, time)
+        {
             return 0;
         }
-        if pid != 0 && matches!(shape, Shape::Refused | Shape::RefusedSecond) {
-            session.forget_sent_away(event, time);
-        }
+        let sent_away = if pid != 0 && is_refusal(shape) { session.take_sent_away(event, time) } else { None };
         if times > 1 && shape == Shape::Pam {
             session.forget_repeated_by_sum(event, times, time);
         }
@@ -196,7 +196,9 @@ impl Sessions {
                 .held
                 .iter()
                 .rfind(|other| other.ip().is_some() && other.is_attempt_of(event, time, ONE_ATTEMPT));
-            held.peer = known.and_then(|known| known.peer.clone()).or(held.peer);
+            let away =
+                sent_away.filter(|away| away.time.saturating_sub(time) <= ONE_ATTEMPT).and_then(|away| away.peer);
+            held.peer = known.and_then(|known| known.peer.clone()).or(away).or(held.peer);
         }
         note_refused(&mut self.refused, (host, pid), &held);
         session.held.push(held);
@@ -437,15 +439,29 @@ impl Session {
             && self.held.iter().all(|held| strength(held.shape) == Shape::Pam)
     }
 
-    /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same; or whether who is sent away was told
-    /// before that nobody is let in.
-    fn repeats_another(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+    /// Whether somebody is sent away who was told before that he is let in nowhere.
+    fn sends_away(&self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
         let ip = event.peer.and_then(|peer| peer.ip());
-        if shape == Shape::TooMany {
-            let is_told = |held: &Held| strength(held.shape) == Shape::Refused && is_same(held.ip(), ip);
-            return event.pid != 0
-                && self.held.iter().any(|held| is_told(held) && held.is_attempt_of(event, time, LOGIN));
-        }
+        let was_told = |held: &Held| is_refusal(held.shape) && is_same(held.ip(), ip);
+        (shape, times) == (Shape::TooMany, 1)
+            && self.held.iter().any(|held| was_told(held) && held.is_attempt_of(event, time, LOGIN))
+    }
+
+    /// Takes out that somebody was sent away later whose refusal comes late.
+    fn take_sent_away(&mut self, event: &Event<'_>, time: i64) -> Option<Held> {
+        let ip = event.peer.and_then(|peer| peer.ip());
+        let is_later = |held: &Held| (0..=LOGIN).contains(&held.time.saturating_sub(time));
+        let at = self.held.iter().position(|held| {
+            (held.shape, held.times) == (Shape::TooMany, 1)
+                && is_same(held.ip(), ip)
+                && held.may_be_of_account(event)
+                && is_later(held)
+        });
+        at.map(|at| self.held.remove(at))
+    }
+
+    /// Whether another of PAM's modules, or the other one of sshd's processes, has just said the same.
+    fn repeats_another(&mut self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
         let other = match shape {
             Shape::Pam => Shape::PamSecond,
             Shape::PamSecond => Shape::Pam,
@@ -460,7 +476,7 @@ impl Session {
         };
         let is_from = |held: &Held| match strength(shape) {
             // Another line may have told the address of one of them.
-            Shape::Refused => is_same(held.ip(), ip),
+            Shape::Refused => is_same(held.ip(), event.peer.and_then(|peer| peer.ip())),
             _ => held.peer.as_ref().map(Address::peer) == event.peer,
         };
         let same = self.held.iter_mut().find(|held| {
@@ -469,14 +485,6 @@ impl Session {
                 && held.is_attempt_of(event, time, seconds(held))
         });
         same.map(|held| held.repeated = true).is_some()
-    }
-
-    /// Takes out that somebody was sent away later whose refusal comes late.
-    fn forget_sent_away(&mut self, event: &Event<'_>, time: i64) {
-        let ip = event.peer.and_then(|peer| peer.ip());
-        let is_its = |held: &Held| is_same(held.ip(), ip) && held.is_attempt_of(event, held.time, 0);
-        let is_later = |held: &Held| (0..=LOGIN).contains(&held.time.saturating_sub(time));
-        self.held.retain(|held| !(held.shape == Shape::TooMany && is_its(held) && is_later(held)));
     }
 
     /// Who was refused without an address just before came from where this line of the same attempt tells.
@@ -606,6 +614,11 @@ fn counting<'h>(held: &(impl Iterator<Item = &'h Held> + Clone)) -> ([Option<Sha
     let strongest = [false, true].map(|keys| shapes.clone().filter(|shape| is_key(*shape) == keys).min());
     let of_it = held.clone().filter(|held| Some(strength(held.shape)) == strongest[0]);
     (strongest, of_it.map(|held| u64::from(held.times)).sum())
+}
+
+/// Whether somebody is told that he is let in nowhere.
+fn is_refusal(shape: Shape) -> bool {
+    matches!(shape, Shape::Refused | Shape::RefusedSecond)
 }
 
 /// Whether no explicit failure repeats it that merely follows.

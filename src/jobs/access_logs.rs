@@ -18,14 +18,16 @@ pub fn is_access_log(path: &Path, formats: &Formats) -> Option<bool> {
     // Zone and year are no part of the answer.
     let context = Context { zone: chrono_tz::UTC, year: YearRule::Before(lines.identity.modified()) };
     let mut parser = AutoParser::new(context, formats).named(path);
-    let lines = split(lines.next_block()?).filter(|line| line.len() <= MAX_LINE);
-    // Headers begin with a "#".
-    let mut events = lines.filter_map(|line| parser.parse(line).filter(|_| !line.starts_with(b"#")));
-    events.find_map(|event| match (event.action, event.category) {
-        (Action::Request { .. }, _) => Some(true),
-        (Action::LoginFailed { .. }, _) => Some(false),
-        (_, Category::Access | Category::Error | Category::Unknown) => None,
-        (_, Category::Auth | Category::System) => Some(false),
+    let mut lines = split(lines.next_block()?).filter(|line| line.len() <= MAX_LINE);
+    lines.find_map(|line| {
+        // Headers begin with a "#".
+        let event = parser.parse(line).filter(|_| !line.starts_with(b"#"))?;
+        match (event.action, event.category) {
+            (Action::Request { .. }, _) => Some(true),
+            (Action::LoginFailed { .. }, _) => Some(false),
+            (_, Category::Access | Category::Error | Category::Unknown) => None,
+            (_, Category::Auth | Category::System) => Some(false),
+        }
     })
 }
 

@@ -109,7 +109,7 @@ impl Parsed {
             let line = &rest[..memchr(b'\n', rest).map_or(rest.len(), |at| at + 1)];
             end += line.len();
             // One that is too long is not looked at.
-            let event = if line.len() > MAX_LINE { None } else { parser.event(line) };
+            let event = if line.len() > MAX_LINE { None } else { parser.parse(line) };
             self.lines.push(PlacedLine::new(end as u32, line, event.as_ref(), &mut self.others));
             if digests.is_some() {
                 self.paths.push(None);

@@ -163,36 +163,19 @@ impl<'a> Event<'a> {
         path(self.request)
     }
 
-    /// Whether a file was asked for that a page shows or is made with, as its browser does by itself: a picture, a style, a script, a font, a
-    /// sound, a film.
+    /// Whether a file was asked for that a page shows or is made with, as its browser does by itself. What only ends so, behind a program's name
+    /// or a semicolon, goes to that program.
     pub fn asks_for_static_file(&self) -> bool {
-        const NAMES: [&[u8]; 23] = [
-            b"avif",
-            b"bmp",
-            b"css",
-            b"eot",
-            b"gif",
-            b"ico",
-            b"jpeg",
-            b"jpg",
-            b"js",
-            b"map",
-            b"mjs",
-            b"mp3",
-            b"mp4",
-            b"ogg",
-            b"otf",
-            b"png",
-            b"svg",
-            b"ttf",
-            b"webm",
-            b"webmanifest",
-            b"webp",
-            b"woff",
-            b"woff2",
-        ];
-        let name = self.path().and_then(|path| Some(&path[memchr::memrchr(b'.', path)? + 1..]));
-        name.is_some_and(|name| NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)))
+        let extension = |name: &'a [u8]| memchr::memrchr(b'.', name).map(|at| &name[at + 1..]);
+        let Some(path) = self.path().filter(|path| !path.contains(&b';')) else { return false };
+        let mut names = path.rsplit(|byte| *byte == b'/');
+        let is_static = names
+            .next()
+            .and_then(extension)
+            .is_some_and(|end| STATIC_FILES.iter().any(|known| known.eq_ignore_ascii_case(end)));
+        let is_program =
+            |name| extension(name).is_some_and(|end| !end.is_empty() && end.iter().all(u8::is_ascii_alphabetic));
+        is_static && !names.any(is_program)
     }
 
     /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing.
@@ -220,6 +203,12 @@ impl<'a> Event<'a> {
     }
 }
 
+/// How the names of pictures, styles, scripts, fonts, sounds and films end.
+const STATIC_FILES: [&[u8]; 21] = [
+    b"avif", b"bmp", b"css", b"eot", b"gif", b"ico", b"jpeg", b"jpg", b"js", b"mjs", b"mp3", b"mp4", b"ogg", b"otf",
+    b"png", b"svg", b"ttf", b"webm", b"webp", b"woff", b"woff2",
+];
+
 /// Whether a request by this method asks for a page, and sends no password along with it.
 pub fn is_page(method: &[u8], path: &[u8]) -> bool {
     let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at + 1..]);
@@ -244,4 +233,25 @@ pub fn path(request: &[u8]) -> Option<&[u8]> {
     };
     let end = memchr::memchr3(b' ', b'?', b'#', target).unwrap_or(target.len());
     Some(&target[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_ends_as_a_static_file_is_none() {
+        let is_static = |path: &str| {
+            let request = format!("GET {path} HTTP/1.1");
+            Event { request: request.as_bytes(), ..Event::plain(None, Category::Access) }.asks_for_static_file()
+        };
+        for path in ["/a.css", "/a/B.JPG?v=1", "/lib/jquery-3.6.0/a.js", "/.well-known/logo.svg"] {
+            assert!(is_static(path), "{path}");
+        }
+        for path in
+            ["/", "/admin.php", "/admin.php/x.css", "/admin;x.css", "/a.php?x.css", "/css", "/a.js.map", "/a.js/"]
+        {
+            assert!(!is_static(path), "{path}");
+        }
+    }
 }

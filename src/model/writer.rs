@@ -78,7 +78,17 @@ pub fn is_about_logins(program: &[u8]) -> bool {
 
 /// Whether a program of this name tells of logins by whatever it says.
 fn is_of_logins(name: &[u8]) -> bool {
-    name.starts_with(b"ssh") || is_about_logins(name) || matches!(name, b"" | b"-" | b"dropbear" | b"windows")
+    const OTHERS: [&[u8]; 8] = [
+        b"",
+        b"-",
+        b"dropbear",
+        b"windows",
+        b"syslog",
+        b"WinEvtLog",
+        b"Security-Auditing",
+        b"Microsoft-Windows-Security-Auditing",
+    ];
+    name.starts_with(b"ssh") || is_about_logins(name) || OTHERS.contains(&name)
 }
 
 /// Whether a program of this name, or this message of any, may be taken for one that tells of logins.

@@ -243,7 +243,8 @@ fn bare_status(answer: &[u8]) -> Option<(u16, usize)> {
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
 fn holds_stamp(text: &[u8]) -> bool {
     // Most lines have no room for one.
-    text.len() > STAMP && memmem::find_iter(text, b" [").any(|at| stamp_length(text, at + 2).is_some())
+    let is_one = |at| is_stamp(text, at) || is_shorter_stamp(text, at) || is_zoneless(text, at);
+    text.len() > STAMP && memmem::find_iter(text, b" [").any(|at| is_one(at + 2))
 }
 
 /// Where the text of the first stamp from there on begins that a quoted request follows.
@@ -258,58 +259,23 @@ fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
     zoned_length(line, at).or_else(|| is_zoneless(line, at).then_some(ZONELESS))
 }
 
-/// Where a request begins behind the stamp that ends there: in quotation marks, and some put how long it took, a port or a number between
-/// both, as `] 0.067 [PORT 80] "`. No name can stand there.
-fn request_start(line: &[u8], stamp_end: usize) -> Option<usize> {
-    let mut rest = line[stamp_end..].strip_prefix(b"]")?;
-    for _ in 0..=MOST_BETWEEN {
-        let inner = rest.strip_prefix(b" ")?;
-        if let Some(request) = inner.strip_prefix(b"\"") {
-            return Some(line.len() - request.len());
-        }
-        let close = match inner.first()? {
-            b'[' => Some(b']'),
-            b'(' => Some(b')'),
-            _ => None,
-        };
-        let end = memchr(close.unwrap_or(b' '), &inner[..inner.len().min(LONGEST_BETWEEN + 2)])?;
-        let word = &inner[usize::from(close.is_some())..end];
-        let is_part = |byte: &u8| {
-            byte.is_ascii_digit()
-                || b".-".contains(byte)
-                || close.is_some() && (byte.is_ascii_alphabetic() || *byte == b' ')
-        };
-        if !(1..=LONGEST_BETWEEN).contains(&word.len()) || !word.iter().all(is_part) {
-            return None;
-        }
-        rest = &inner[end + usize::from(close.is_some())..];
-    }
-    None
-}
-
-/// How many words may stand between stamp and request, and how long they are.
-const MOST_BETWEEN: usize = 4;
-const LONGEST_BETWEEN: usize = 24;
-
 /// The same of one with a zone.
 fn zoned_length(line: &[u8], at: usize) -> Option<usize> {
-    let is_shorter = || {
-        line.get(at..at + SHORTER + BEFORE_REQUEST).is_some_and(|s| {
-            (s[2] == b'/' || s[1] == b'/')
-                && s[5] == b'/'
-                && s[10] == b':'
-                && s[16] == b':'
-                && s[19] == b' '
-                && s.ends_with(b"] \"")
-        })
-    };
-    let is_apart = || is_stamp_apart(line, at);
     let length = STAMP - BEFORE_REQUEST;
-    if is_stamp(line, at) {
-        Some(length)
-    } else {
-        is_shorter().then_some(SHORTER).or_else(|| is_apart().then_some(length))
-    }
+    let is_long = is_stamp(line, at) || is_stamp_apart(line, at);
+    is_long.then_some(length).or_else(|| is_shorter_stamp(line, at).then_some(SHORTER))
+}
+
+/// Whether a stamp with the month as a number or the day without its zero begins there, followed by a quoted request.
+fn is_shorter_stamp(line: &[u8], at: usize) -> bool {
+    line.get(at..at + SHORTER + BEFORE_REQUEST).is_some_and(|s| {
+        (s[2] == b'/' || s[1] == b'/')
+            && s[5] == b'/'
+            && s[10] == b':'
+            && s[16] == b':'
+            && s[19] == b' '
+            && s.ends_with(b"] \"")
+    })
 }
 
 /// Whether a stamp without a zone begins there, followed by a quoted request.
@@ -338,6 +304,40 @@ fn is_stamp_apart(line: &[u8], at: usize) -> bool {
 fn has_marks_of_stamp(s: &[u8]) -> bool {
     s[2] == b'/' && s[6] == b'/' && s[11] == b':' && s[17] == b':' && s[20] == b' '
 }
+
+/// Where a request begins behind the stamp that ends there: in quotation marks, and some put how long it took, a port or a number between
+/// both, as `] 0.067 [PORT 80] "` (behind a usual stamp only). No name can stand there, and where an address does, it takes a configured format
+/// to tell who is who.
+fn request_start(line: &[u8], stamp_end: usize) -> Option<usize> {
+    let mut rest = line[stamp_end..].strip_prefix(b"]")?;
+    for _ in 0..=MOST_BETWEEN {
+        let inner = rest.strip_prefix(b" ")?;
+        if let Some(request) = inner.strip_prefix(b"\"") {
+            return Some(line.len() - request.len());
+        }
+        let close = match inner.first()? {
+            b'[' => Some(b']'),
+            b'(' => Some(b')'),
+            _ => None,
+        };
+        let end = memchr(close.unwrap_or(b' '), &inner[..inner.len().min(LONGEST_BETWEEN + 2)])?;
+        let word = &inner[usize::from(close.is_some())..end];
+        let is_part = |byte: &u8| {
+            byte.is_ascii_digit()
+                || b".-".contains(byte)
+                || close.is_some() && (byte.is_ascii_alphabetic() || *byte == b' ')
+        };
+        if !(1..=LONGEST_BETWEEN).contains(&word.len()) || !word.iter().all(is_part) || parse_ip(word).is_some() {
+            return None;
+        }
+        rest = &inner[end + usize::from(close.is_some())..];
+    }
+    None
+}
+
+/// How many words may stand between stamp and request, and how long they are.
+const MOST_BETWEEN: usize = 4;
+const LONGEST_BETWEEN: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -382,9 +382,12 @@ mod tests {
         ] {
             assert_eq!(parse(&at(rest)).unwrap().1, status, "{rest}");
         }
-        for between in ["eve", "1 2 3 4 5", "[a/b]", "[", "()", "\"0.1\""] {
+        for between in ["eve", "1 2 3 4 5", "[a/b]", "[", "()", "\"0.1\"", "192.0.2.7", "[192.0.2.7]"] {
             assert_eq!(parse(&at(&format!(r#"{between} "GET / HTTP/1.1" 401 5"#))), None, "{between}");
         }
+        // What a client calls itself hides no request.
+        let agent = r#""GET / HTTP/1.1" 401 5 "-" "x" "[20/Nov/2026:10:05:03 +0000] 1 ""#;
+        assert_eq!(parse(&at(agent)).unwrap().1, 401);
         // What looks like a stamp in a name is followed by another one.
         let named =
             r#"192.0.2.1 - x [20/Nov/2026:10:05:03 +0100] 1 [20/Nov/2026:11:05:03 +0100] 2 "GET / HTTP/1.1" 401 5"#;

@@ -184,22 +184,21 @@ fn unauthorized(message: &[u8]) -> Option<&[u8]> {
         return memmem::find(&rest[end..], b" failed, reason: ").map(|_| &rest[..end]);
     }
     const REASON: &[u8] = b" failed, reason: ";
-    let rest = message.strip_prefix(b"access to ")?;
-    let last = &rest[memmem::rfind(rest, REASON)? + REASON.len()..];
-    let user = last.strip_prefix(b"user ")?;
-    let does_not_meet =
-        |user: &[u8]| memmem::find(user, b"' does not meet 'require'ments for user/valid-user to be allowed access");
-    let (user, end) = match user.strip_prefix(b"'").and_then(|user| Some((user, does_not_meet(user)?))) {
-        Some(known) => known,
-        None => {
-            let end = memmem::find(user, b" not allowed access")?;
-            let rest = &user[end + b" not allowed access".len()..];
-            (rest.is_empty() || rest.starts_with(b", referer: ")).then_some((user, end))?
-        }
+    const NOT_MET: &[u8] = b"' does not meet 'require'ments for user/valid-user to be allowed access";
+    const NOT_ALLOWED: &[u8] = b" not allowed access";
+    let message = message.strip_prefix(b"access to ")?;
+    let last = &message[memmem::rfind(message, REASON)? + REASON.len()..];
+    let rest = last.strip_prefix(b"user ")?;
+    let quoted = rest.strip_prefix(b"'").and_then(|user| Some(&user[..memmem::find(user, NOT_MET)?]));
+    let plain = || {
+        let (user, after) = rest.split_at(memmem::find(rest, NOT_ALLOWED)?);
+        let after = &after[NOT_ALLOWED.len()..];
+        (after.is_empty() || after.starts_with(b", referer: ")).then_some(user)
     };
+    let user = quoted.or_else(plain)?;
     // What a visitor asks for, and comes from by its own word, may say the same of somebody else.
-    let is_told_once = memmem::find_iter(rest, REASON).nth(1).is_none();
-    Some(if is_told_once { &user[..end] } else { b"" })
+    let is_told_once = memmem::find_iter(message, REASON).nth(1).is_none();
+    Some(if is_told_once { user } else { b"" })
 }
 
 /// mod_auth_pam's `PAM: user 'USER' - not authenticated: …`, of whom there is none, or whose password is wrong.

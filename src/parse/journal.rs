@@ -143,6 +143,8 @@ mod tests {
         let sudo = r#""eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls""#;
         let pam = r#""message repeated 2 times: [ pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=root]""#;
         let plain = r#""authentication failure; ruser= rhost=192.0.2.7  user=root""#;
+        let aix = r#""vty0: failed login attempt for root""#;
+        let windows = r#""Security: AUDIT_FAILURE(4625): x: (no user): no domain: DC1: An account failed to log on.""#;
         let bytes = format!("{:?}", b"pam_unix(x:auth): authentication failure; ruser= rhost=192.0.2.7  user=\xff");
         for (fields, identifier, message, is_believed) in [
             ("", "sshd", failed, true),
@@ -164,6 +166,10 @@ mod tests {
             (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "sudo[1]:", sudo, false),
             (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "logger", pam, false),
             (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "logger", &bytes, false),
+            ("", "syslog", aix, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "syslog", aix, false),
+            ("", "WinEvtLog", windows, true),
+            (r#","_UID":"1000","_EXE":"/usr/bin/logger""#, "WinEvtLog", windows, false),
         ] {
             let action = told(fields, identifier, message);
             assert_eq!(matches!(action, Action::LoginFailed { .. }), is_believed, "{fields} {identifier} {message}");

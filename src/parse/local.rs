@@ -134,12 +134,17 @@ pub const AIX: &[u8] = b"syslog";
 
 /// `vty0: failed login attempt for eve[ from HOST]` (AIX). What it says so of ssh, sshd says as well.
 fn aix<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
-    let (line, rest) = message.split_at(memmem::find(message, b": failed login attempt for ")?);
-    let rest = &rest[b": failed login attempt for ".len()..];
-    let is_line = line != b"ssh" && line.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/');
-    let (user, from) = memmem::rfind(rest, b" from ").map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 6..])));
-    event.peer = from.filter(|_| is_line).and_then(Peer::read);
-    is_line.then_some((Some(user), 1))
+    const FAILED: &[u8] = b": failed login attempt for ";
+    let at = memmem::find(message, FAILED)?;
+    let (line, user) = (&message[..at], &message[at + FAILED.len()..]);
+    if matches!(line, b"" | b"ssh") || !line.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'/') {
+        return None;
+    }
+    // Who sits at the machine comes from nowhere, whatever name is typed there.
+    let from = memmem::rfind(user, b" from ").filter(|_| line.starts_with(b"/dev/pts/") || line.starts_with(b"pts/"));
+    event.peer = from.and_then(|at| Peer::read(&user[at + 6..]));
+    let user = &user[..from.unwrap_or(user.len())];
+    Some(((user != b"UNKNOWN_USER").then_some(user), 1))
 }
 
 fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
@@ -149,7 +154,7 @@ fn of_account((user, times): (&[u8], u32)) -> (Option<&[u8]>, u32) {
 /// `FAILED LOGIN 1 FROM tty1 FOR root, Authentication failure` and `FAILED LOGIN (1) on '/dev/tty1' [from '192.0.2.7' ]FOR 'root', …`
 /// (util-linux, shadow), `TOO MANY LOGIN TRIES (3) FROM tty1 FOR root, …` (util-linux), `invalid password for 'root' on 'tty1'[ from '192.0.2.7']` (BusyBox), `1 LOGIN FAILURE ON ttyv0, root` (FreeBSD),
 /// `REPEATED LOGIN FAILURES ON /dev/pts/1 FROM 192.0.2.7, root` (Solaris, which tells neither of each of them nor how many there were),
-/// `Login failure on /dev/pts/7 from HOST, root` (its later versions).
+/// `Login failure on /dev/pts/7[ from HOST][, root]` (its later versions).
 fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8]>, u32)> {
     // util-linux counts the last attempt so, and says nothing else of it; shadow says it besides.
     let last =
@@ -162,9 +167,11 @@ fn login<'a>(message: &'a [u8], event: &mut Event<'a>) -> Option<(Option<&'a [u8
     } else if let Some(rest) = message.strip_prefix(b"invalid password for ") {
         let at = memmem::rfind(rest, b" on ")?;
         (&rest[..at], &rest[at..], 1)
-    } else if let Some(rest) =
-        message.strip_prefix(b"REPEATED LOGIN FAILURES ON ").or_else(|| message.strip_prefix(b"Login failure on "))
-    {
+    } else if let Some(rest) = message.strip_prefix(b"Login failure on ") {
+        // Of a name that nobody has nothing is told.
+        let comma = memmem::find(rest, b", ").unwrap_or(rest.len());
+        (rest.get(comma + 2..).unwrap_or(b"UNKNOWN"), &rest[..comma], 1)
+    } else if let Some(rest) = message.strip_prefix(b"REPEATED LOGIN FAILURES ON ") {
         let comma = memmem::find(rest, b", ")?;
         (&rest[comma + 2..], &rest[..comma], 1)
     } else {

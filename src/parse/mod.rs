@@ -207,8 +207,18 @@ impl AutoParser {
         known + &String::from_utf8_lossy(&headers)
     }
 
-    /// The event of a line; `None` where no format fits. The line may end in CR, LF or both.
-    pub fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
+    /// The event of a line; `None` where no format fits. The line may end in CR, LF or both. Of one that says that the line before came again
+    /// the texts are that line's.
+    pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
+        let event = self.parse_alone(line)?;
+        if !matches!(event.action, Action::LoginFailed { .. }) || event.user.is_some() {
+            return Some(event);
+        }
+        let (user, name) = self.parsers[self.current].1.told_before();
+        Some(Event { user, peer: event.peer.or(name.map(Peer::Name)), ..event })
+    }
+
+    fn parse_alone<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let line = without_line_break(without_filling(line));
         let tried = if self.is_sure { 1 } else { self.parsers.len() };
         for step in 0..tried {
@@ -229,16 +239,6 @@ impl AutoParser {
             }
         }
         None
-    }
-
-    /// The event of a line whose texts may stand in a line before, which it says came again.
-    pub fn event<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let event = self.parse(line)?;
-        if !matches!(event.action, Action::LoginFailed { .. }) || event.user.is_some() {
-            return Some(event);
-        }
-        let (user, name) = self.parsers[self.current].1.told_before();
-        Some(Event { user, peer: event.peer.or(name.map(Peer::Name)), ..event })
     }
 
     /// The request that the first line of a text tells of, where it is of the plainest kind and others came before;

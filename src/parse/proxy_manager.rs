@@ -7,6 +7,7 @@ use memchr::memchr;
 use super::Parser;
 use super::access::stamp;
 use super::syslog::number;
+use crate::model::event::is_page;
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
@@ -29,9 +30,11 @@ impl Parser for ProxyManager {
         let (_host, _scheme, method) = (words.next()?, words.next()?, words.next()?);
         let status = words.nth(1).filter(|status| status.len() == 3)?;
         let status = u16::try_from(number(status)?).ok()?;
+        // Which name was given, if any, stands nowhere.
+        let is_page = status == 401 && is_page(method, uri);
         let (action, peer) = (Action::Request { status }, Some(Peer::Ip(parse_ip(client)?)));
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer, request: uri, is_post: method == b"POST", ..plain })
+        Some(Event { action, peer, request: uri, is_post: method == b"POST", is_page, ..plain })
     }
 }
 

@@ -49,15 +49,14 @@ pub fn record_of<'a>(program: &[u8], message: &'a [u8]) -> Option<Record<'a, imp
         b"WinEvtLog" => {
             let rest = message.strip_prefix(b"Security: ")?;
             let (result, rest) = rest.split_at(memchr(b'(', rest)?);
-            let (id, rest) = rest[1..].split_at(memmem::find(rest, b"): ")?.checked_sub(1)?);
-            let mut fields = rest[3..].splitn(5, |byte| *byte == b':');
+            let mut fields = rest.splitn(6, |byte| *byte == b':');
+            let id = fields.next()?.strip_prefix(b"(")?.strip_suffix(b")")?;
             (number(id)?, result, fields.nth(4)?.trim_ascii_start())
         }
         _ => return None,
     };
-    // What is cut off is not known, so that of labels only those count that a tab stands before, which no name holds.
-    let labels = if memchr(b'\t', text).is_some() { Labels::BehindTabs } else { Labels::Doubtful };
-    let words = Words { text, labels, is_failure: is_failure(result) };
+    // What is cut off is not known, nor which of the labels are a name's.
+    let words = Words { text, are_whole: false, is_failure: is_failure(result) };
     Some(Record { id, channel: b"Security", level: b"", text, field: move |name: &str| words.field(id, name) })
 }
 
@@ -71,27 +70,19 @@ const SENTENCES: [(u32, &[u8], &[u8]); 6] = [
     (4776, b"The domain controller attempted to validate ", b""),
 ];
 
-fn is_failure(result: &[u8]) -> bool {
-    matches!(result, b"Failure Audit" | b"Audit Failure" | b"AUDIT_FAILURE")
+/// Whether it is, where that is told.
+fn is_failure(result: &[u8]) -> Option<bool> {
+    (!result.is_empty()).then_some(matches!(result, b"Failure Audit" | b"Audit Failure" | b"AUDIT_FAILURE"))
 }
 
 /// What an event says of itself.
 struct Words<'a> {
     text: &'a [u8],
-    labels: Labels,
-    is_failure: bool,
-}
-
-/// Which labels are surely Windows' own: where words may be cut off, a name may be all that is left of them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Labels {
-    /// All: a number stands behind the words, as it does where nothing was cut off, and no name can have put it there, because agents make
-    /// blanks of tabs in them.
-    Whole,
-    /// Those behind a tab.
-    BehindTabs,
-    /// Nobody knows.
-    Doubtful,
+    /// Whether a number stands behind them, as it does where nothing was cut off, and no name can have put it there: agents make blanks of
+    /// tabs in them.
+    are_whole: bool,
+    /// Nothing where that isn't told.
+    is_failure: Option<bool>,
 }
 
 impl<'a> Words<'a> {
@@ -100,15 +91,21 @@ impl<'a> Words<'a> {
             let number = rest[end + tab.len()..].trim_ascii_end();
             !number.is_empty() && number.iter().all(u8::is_ascii_hexdigit)
         });
-        let labels = if end.is_some() && tab != ESCAPED_TAB { Labels::Whole } else { Labels::Doubtful };
-        Self { text: end.map_or(rest, |end| &rest[..end]), labels, is_failure: is_failure(result) }
+        let are_whole = end.is_some() && tab != ESCAPED_TAB;
+        Self {
+            text: end.map_or(rest, |end| &rest[..end]),
+            are_whole,
+            is_failure: Some(is_failure(result).unwrap_or(false)),
+        }
     }
 
     /// What they say of a field. In other languages nothing is understood, because there an account's name may be all that is English.
     fn field(&self, id: u32, name: &str) -> Option<&'a [u8]> {
         if (name, id) == ("Status", 4776) {
-            // Its code stands behind names that a client chose.
-            return (!self.is_failure).then_some(b"0x0");
+            // Its code stands behind names that a client chose, so that the last one is Windows' own.
+            let code = || memmem::rfind(self.text, b"Error Code:").map(|at| &self.text[at + b"Error Code:".len()..]);
+            let is_failure = self.is_failure.unwrap_or_else(|| code().is_some_and(|code| code.trim_ascii() != b"0x0"));
+            return (!is_failure).then_some(b"0x0");
         }
         let is_said = |(of, sentence, _): &&(u32, &[u8], &[u8])| *of == id && self.text.starts_with(sentence);
         let (_, _, account) = SENTENCES.iter().find(is_said)?;
@@ -119,7 +116,7 @@ impl<'a> Words<'a> {
             ("TargetUserSid", _) => behind(of_account()?, b"Security ID:"),
             ("LogonType", _) => behind(self.text, b"Logon Type:"),
             ("Status", 4771) => self.alone(b"Failure Code:", b"Pre-Authentication Type:"),
-            ("IpAddress", _) if self.labels == Labels::Doubtful => None,
+            ("IpAddress", _) if !self.are_whole => None,
             ("IpAddress", 4771) => self.alone(b"Client Address:", b"Client Port:"),
             ("IpAddress", _) => self.alone(b"Source Network Address:", b"Source Port:"),
             _ => None,
@@ -128,8 +125,7 @@ impl<'a> Words<'a> {
 
     /// What stands behind a label that is told once only, and before the next one: an account's name may hold both.
     fn alone(&self, label: &[u8], next: &[u8]) -> Option<&'a [u8]> {
-        let counts = |at: &usize| self.labels != Labels::BehindTabs || self.text[..*at].ends_with(b"\t");
-        let mut places = memmem::find_iter(self.text, label).filter(counts);
+        let mut places = memmem::find_iter(self.text, label);
         let start = places.next().filter(|_| places.next().is_none())?;
         let rest = &self.text[start + label.len()..];
         Some(rest[..memmem::find(rest, next)?].trim_ascii())
@@ -239,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn words_alone_tell_the_account_and_where_tabs_are_kept_the_address() {
+    fn words_alone_tell_the_account_and_no_address() {
         let read_it = |program: &str, message: &str| {
             let mut event = Event::plain(None, Category::System);
             read_record(&record_of(program.as_bytes(), message.as_bytes())?, &mut event);
@@ -247,10 +243,10 @@ mod tests {
             Some((event.action, user.unwrap_or_default(), event.peer.map(|peer| peer.to_string()).unwrap_or_default()))
         };
         let source = "Microsoft-Windows-Security-Auditing";
-        let tabs = |words: String| words.replace("   ", " \t").replace(":  ", ":\t\t");
         let plain = failed("eve", "192.0.2.7");
         assert_eq!(read_it(source, &plain), Some((FAILED, "eve".into(), "".into())));
-        assert_eq!(read_it(source, &tabs(plain.clone())), Some((FAILED, "eve".into(), "192.0.2.7".into())));
+        let tabs = plain.replace("   ", " \t").replace(":  ", ":\t\t");
+        assert_eq!(read_it(source, &tabs), Some((FAILED, "eve".into(), "".into())));
         let ossec = |id: u32, words: &str| {
             read_it(
                 "WinEvtLog",
@@ -268,12 +264,9 @@ mod tests {
                     Source Workstation: PC Error Code: 0xc000006a";
         assert_eq!(told("4776: AUDIT_FAILURE ", ntlm), Some((FAILED, "eve".into(), "".into())));
         assert_eq!(told("4776: AUDIT_SUCCESS ", ntlm).unwrap().0, Action::Other);
+        assert_eq!(told("", ntlm).unwrap().0, FAILED);
+        assert_eq!(told("", &ntlm.replace("0xc000006a", "0x0")).unwrap().0, Action::Other);
         assert_eq!(ossec(4672, "Special privileges assigned to new logon.").unwrap().0, Action::Other);
-        let forged = "a Source Network Address: 203.0.113.9 Source Port: 1";
-        let words = tabs(failed("NAME", "192.0.2.7")).replace("NAME", forged);
-        assert_eq!(read_it(source, &words).unwrap().2, "192.0.2.7");
-        let cut = words.split_at(words.find("Workstation Name").unwrap()).0;
-        assert_eq!(read_it(source, cut).unwrap().2, "");
         assert_eq!(read_it(source, "A new process has been created."), None);
         assert_eq!(read_it("app", &plain), None);
     }

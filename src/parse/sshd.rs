@@ -175,10 +175,11 @@ fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
 const OF_THE_ACCOUNT: [(&[u8], &[u8]); 3] =
     [(b"account is locked", b""), (b"shell ", b" does not exist"), (b"shell ", b" is not executable")];
 
-/// PAM's reasons that hold the word before the account as well (pam_strerror(3); that of HP-UX).
-const WITH_FOR: [&[u8]; 3] = [
+/// PAM's reasons that hold the word before the account as well (pam_strerror(3); those of Solaris and HP-UX).
+const WITH_FOR: [&[u8]; 4] = [
     b"Have exhausted maximum number of retries for service",
     b"Cannot make/remove an entry for the specified session",
+    b"Can not make/remove entry for session",
     b"No account present for user",
 ];
 

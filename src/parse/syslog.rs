@@ -174,10 +174,10 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
             return event;
         }
     }
-    if is_about_logins(program) || program == local::AIX {
+    if is_about_logins(program) {
         event.category = Category::Auth;
         local::read(program, message, times, &mut event);
-    } else if pam::may_speak(program, message) {
+    } else if pam::may_speak(program, message) || program == local::AIX {
         local::read(program, message, times, &mut event);
         if event.action != Action::Other {
             event.category = Category::Auth;
@@ -192,6 +192,7 @@ pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &
         windows::read_record(&record, &mut event);
     } else if program.is_empty()
         && let Some(told) = apache_error::without_stamp(message).and_then(apache_error::event)
+        && matches!(told.action, Action::LoginFailed { .. })
     {
         // Synology's web server, which names no program.
         return Event { time: Some(time), host, ..told };
@@ -326,13 +327,13 @@ mod tests {
         let failed = b"Nov 20 10:00:00 web1 sshd(pam_unix)[9]: authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=a.example  user=eve";
         let again = b"Nov 20 10:00:30 web1 last message repeated 5 times";
         let mut first = begun();
-        first.event(failed).unwrap();
+        first.parse(failed).unwrap();
         let mut next = begun().continuing(&first.header(), true);
         for parser in [&mut first, &mut next] {
-            let event = parser.event(again).unwrap();
+            let event = parser.parse(again).unwrap();
             assert_eq!((event.user, event.peer), (Some(&b"eve"[..]), Some(Peer::Name(b"a.example"))));
             assert_eq!(
-                parser.event(b"Nov 20 10:00:31 web1 login[7]: FAILED LOGIN 1 FROM tty1").and_then(|event| event.user),
+                parser.parse(b"Nov 20 10:00:31 web1 login[7]: FAILED LOGIN 1 FROM tty1").and_then(|event| event.user),
                 None
             );
         }

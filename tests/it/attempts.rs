@@ -406,13 +406,18 @@ fn whoever_may_not_come_in_and_is_sent_away_tried_once() {
     };
     for said in ["from 192.0.2.7 not allowed because not listed in AllowUsers", "not allowed because account is locked"]
     {
-        assert_eq!(of(&[no(said), away(20, 7, "invalid user eve")]), 1, "{said}");
-        assert_eq!(of(&[away(20, 7, "invalid user eve"), no(said)]), 1, "{said}");
+        // Whichever line comes first, the address is known.
+        let lines = [no(said), away(20, 7, "invalid user eve")].map(|(second, said)| at(second, &said));
+        for lines in [[&*lines[0], &lines[1]], [&lines[1], &lines[0]]] {
+            assert_eq!(failures("auth.log", &lines), (1, vec!["192.0.2.7 1".to_owned()]), "{lines:?}");
+        }
         // Somebody else's word, and that of another process, tell of another attempt.
         assert_eq!(of(&[no(said), away(20, 7, "invalid user bob")]), 2, "{said}");
         assert_eq!(of(&[no(said), away(20, 8, "invalid user eve")]), 2, "{said}");
     }
     assert_eq!(of(&[away(1, 7, "eve"), away(9, 8, "eve")]), 2);
+    assert_eq!(of(&[away(1, 7, "eve"), away(9, 7, "eve")]), 2);
+    assert_eq!(of(&[away(1, 7, "eve"), (9, "last message repeated 25 times".to_owned())]), 26);
     let reason = "error: PAM: Cannot make/remove an entry for the specified session for eve from 192.0.2.7";
     let bed = TestBed::new();
     bed.file("auth.log", &(0..6).map(|n| at(n, &format!("sshd[{n}]: {reason}\n"))).collect::<String>());
@@ -537,6 +542,11 @@ fn logins_at_a_terminal_are_told_apart_from_the_name_that_nobody_has() {
         ("login[40]: invalid password for 'a' on 'x' from '203.0.113.9' on 'pts/0' from '192.0.2.7'", 1),
         ("login: 1 LOGIN FAILURE ON ttyp2, mysql", 1),
         ("login: 1 LOGIN FAILURE ON ttyp2", 0),
+        ("login: [ID 507249 auth.notice] Login failure on /dev/pts/7 from 192.0.2.7", 1),
+        ("login: [ID 507249 auth.notice] Login failure on /dev/pts/7 from 192.0.2.7, eve", 1),
+        ("syslog: vty0: failed login attempt for x from 203.0.113.9", 1),
+        ("syslog: pts/1: failed login attempt for UNKNOWN_USER from 192.0.2.7", 1),
+        ("syslog: ssh: failed login attempt for eve from 203.0.113.9", 0),
         ("login: 2 LOGIN FAILURES FROM 192.0.2.7, a FROM 203.0.113.9, b", 2),
         ("login[4]: FAILED LOGIN (1) on '/dev/pts/3' from '192.0.2.7' FOR 'eve', Authentication failure", 1),
         (

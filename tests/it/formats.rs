@@ -391,6 +391,12 @@ fn access_logs_in_json_are_recognised_by_themselves() {
             r#"{{"clientip":"198.51.100.7","ident":"-","auth":"-","timestamp":"20/Nov/2026:10:00:{n:02} +0000","verb":"GET","request":"/a","response":"401"}}"#
         )
     };
+    let with_date = |n| {
+        format!(
+            r#"{{"date":"2026-11-20","ts":{},"remote_addr":"198.51.100.7","method":"GET","uri":"/a","status":401}}"#,
+            1_795_168_800 + n
+        )
+    };
     let others = "{\"ts\":1795168805.3,\"level\":\"info\",\"msg\":\"started\"}\n{\"status\":401,\"remote_addr\":\"203.0.113.1\"}\n{}\n";
     // Which of its fields Traefik writes is for its configuration to say.
     let other_traefik = |n| {
@@ -400,7 +406,7 @@ fn access_logs_in_json_are_recognised_by_themselves() {
             stamp(n + 1)
         )
     };
-    let kinds: [(&str, &dyn Fn(u32) -> String); 9] = [
+    let kinds: [(&str, &dyn Fn(u32) -> String); 10] = [
         ("caddy", &|n| caddy(n, 401).trim_end().to_owned()),
         ("traefik", &traefik),
         ("traefik", &other_traefik),
@@ -410,6 +416,7 @@ fn access_logs_in_json_are_recognised_by_themselves() {
         ("json", &apache),
         ("json", &short),
         ("json", &logstash),
+        ("json", &with_date),
     ];
     let bed = TestBed::new();
     for (format, line) in kinds {

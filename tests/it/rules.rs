@@ -862,6 +862,7 @@ fn rules_that_contradict_themselves_are_refused() {
     for (kind, complaint) in [
         ("count]\nby = [\"source.ip\", \"source.ip\"]", "named twice"),
         ("distinct]\nby = \"source.ip\"\nvalues = \"source.ip\"", "one of the fields of by"),
+        ("distinct]\nby = \"source.ip\"\nvalues = \"user.name\"\nstatic_files = false", "no paths are counted"),
         ("new]\nby = \"source.ip\"\nlearn = \"14d\"\nforget = \"1d\"", "shorter than learn"),
         ("count]\nby = \"source.ip\"\nthreshold = 99999999999", "threshold is 99999999999"),
     ] {

@@ -68,7 +68,8 @@ impl Simulation {
         let file: Arc<str> = "access.log".into();
         let line = br#"192.0.2.7 - - [01/Jan/2026:00:00:00 +0000] "GET /gone HTTP/1.1" 404 9"#;
         let context = Context { zone: chrono_tz::UTC, year: YearRule::Before(0) };
-        let event: Event<'_> = AutoParser::new(context, &Formats::default()).parse(line).unwrap();
+        let mut parser = AutoParser::new(context, &Formats::default());
+        let event: Event<'_> = parser.parse(line).unwrap();
         let mut found = Vec::new();
         for (minute, errors) in self.minutes.iter().enumerate() {
             let begin = monday().timestamp() + minute as i64 * 60;
