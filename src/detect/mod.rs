@@ -30,7 +30,7 @@ pub use pages::Remembered;
 pub use session::Sessions;
 
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use chrono_tz::Tz;
 use smallvec::SmallVec;
@@ -131,8 +131,9 @@ pub trait Detector: Send {
     /// Learns that a source has lines in a quarter of an hour, counted since 1970 UTC, of this host where its files tell that.
     fn hear(&mut self, _source: &str, _host: &str, _quarter: i64) {}
 
-    /// Learns that these are all sources, and that what is going to be read is all they wrote until `now`, seconds since 1970 UTC.
-    fn watch(&mut self, _now: i64, _sources: &BTreeSet<&str>) {}
+    /// Learns that these are all sources, each with whether its files are those of several hosts, and that what is going to be read is all
+    /// they wrote until `now`, seconds since 1970 UTC.
+    fn watch(&mut self, _now: i64, _sources: &BTreeMap<&str, bool>) {}
 
     /// Learns that not all could be read of a source.
     fn unread(&mut self, _source: &str) {}

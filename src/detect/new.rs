@@ -3,7 +3,7 @@
 //! What comes in the first time, the time of learning, is how things are. After that a subject is new if there is no event
 //! of it within the time after which it would be forgotten. Both are properties of the set of events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
@@ -132,7 +132,7 @@ impl Detector for Newcomers {
         sightings.iter().for_each(|sighting| self.add(sighting));
     }
 
-    fn watch(&mut self, now: i64, _sources: &BTreeSet<&str>) {
+    fn watch(&mut self, now: i64, _sources: &BTreeMap<&str, bool>) {
         self.forgotten = now.saturating_sub(self.learn.saturating_add(self.forget));
     }
 

@@ -3,7 +3,7 @@
 //! A finding is a run of periods over the share, no two further apart than the merge time; it counts the answers with
 //! the statuses in question.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ impl Detector for Ratio {
         }
     }
 
-    fn watch(&mut self, now: i64, _sources: &BTreeSet<&str>) {
+    fn watch(&mut self, now: i64, _sources: &BTreeMap<&str, bool>) {
         self.now = Some(now.div_euclid(self.window));
     }
 

@@ -5,7 +5,6 @@
 //! that pauses every night may do so, and one that has a line now and then must pause for very long. Lines that come in bursts are
 //! no such proof: in at least three of four past weeks, but for outages, there must have been a line in the same span.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Days, TimeZone};
@@ -184,9 +183,31 @@ impl Silent {
     }
 
     fn found(&self) -> impl Iterator<Item = (&str, Pause)> {
-        self.sources.iter().flat_map(|(source, heard)| {
+        let told_by_themselves = self.told_by_hosts();
+        let told = self.sources.iter().filter(move |(source, _)| !told_by_themselves.contains(source.as_str()));
+        told.flat_map(|(source, heard)| {
             self.pauses(source, heard).into_iter().map(move |pause| (source.as_str(), pause))
         })
+    }
+
+    /// Sources with hosts of which enough is known that these are told of instead.
+    fn told_by_hosts(&self) -> BTreeSet<&str> {
+        let known = self.now.unwrap_or(i64::MAX) - WEEKS_NEEDED as i64 * 7 * DAY;
+        let hosts = self
+            .sources
+            .iter()
+            .filter(|(source, heard)| !parts(source).1.is_empty() && heard.since.is_some_and(|since| since <= known));
+        hosts.map(|(source, _)| parts(source).0).collect()
+    }
+
+    fn hear_one(&mut self, source: &str, quarter: i64) {
+        if let Some(heard) = self.sources.get_mut(source) {
+            heard.hear(quarter);
+        } else if self.sources.len() < MAX_SOURCES {
+            self.sources.entry(source.to_owned()).or_default().hear(quarter);
+        } else {
+            self.dropped += 1;
+        }
     }
 }
 
@@ -250,20 +271,19 @@ impl Detector for Silent {
         if self.now.is_some_and(|now| quarter < now - KEPT) {
             return;
         }
-        let source = if host.is_empty() { Cow::from(source) } else { of_host(source, host).into() };
-        if let Some(heard) = self.sources.get_mut(&*source) {
-            heard.hear(quarter);
-        } else if self.sources.len() < MAX_SOURCES {
-            self.sources.entry(source.into_owned()).or_default().hear(quarter);
-        } else {
-            self.dropped += 1;
+        self.hear_one(source, quarter);
+        if !host.is_empty() {
+            self.hear_one(&of_host(source, host), quarter);
         }
     }
 
-    fn watch(&mut self, now: i64, sources: &BTreeSet<&str>) {
+    fn watch(&mut self, now: i64, sources: &BTreeMap<&str, bool>) {
         let now = now.div_euclid(BUCKET);
         self.now = Some(now);
-        self.sources.retain(|source, _| sources.contains(parts(source).0));
+        self.sources.retain(|source, _| {
+            let (source, host) = parts(source);
+            sources.get(source).is_some_and(|have_hosts| host.is_empty() || *have_hosts)
+        });
     }
 
     fn unread(&mut self, source: &str) {

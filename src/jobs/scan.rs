@@ -115,7 +115,9 @@ impl ScanSpec {
         let exemptions = context.store.exemptions()?;
         scanner.exempt(exemptions.clone());
         let Loaded { continued, changed, broken } = scanner.load(std::mem::take(&mut state.detectors));
-        scanner.watch(context.clock.now().timestamp(), &self.sources.iter().map(String::as_str).collect());
+        let sources = context.config.sources_named(&self.sources);
+        let sources = sources.map(|source| (source.name.as_str(), source.host_pattern.is_some())).collect();
+        scanner.watch(context.clock.now().timestamp(), &sources);
         notes.extend(changed.iter().map(|rule| {
             format!("rule {rule} was changed and starts afresh, also to learn what is usual if it does that")
         }));

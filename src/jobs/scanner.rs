@@ -1,7 +1,7 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -371,9 +371,9 @@ impl Scanner {
         self.rules.iter_mut().for_each(|rule| rule.detector.unread(source));
     }
 
-    /// These are all sources, and everything will be read that they wrote until `present`, seconds since 1970 UTC, which a run that was
-    /// due long before comes behind; to be called after the states are taken up.
-    pub fn watch(&mut self, present: i64, sources: &BTreeSet<&str>) {
+    /// These are all sources, each with whether its files are those of several hosts, and everything will be read that they wrote until
+    /// `present`, seconds since 1970 UTC, which a run that was due long before comes behind; to be called after the states are taken up.
+    pub fn watch(&mut self, present: i64, sources: &BTreeMap<&str, bool>) {
         for rule in &mut self.rules {
             rule.detector.watch(present, sources);
         }

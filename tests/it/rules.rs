@@ -476,6 +476,33 @@ fn a_host_that_stops_is_noticed_although_others_of_its_source_go_on() {
 }
 
 #[test]
+fn what_is_known_of_a_source_stays_known_where_its_hosts_are_told_apart_later_or_no_longer() {
+    let bed = TestBed::new();
+    let plain = "[sources.hosts]\nfiles = [\"DIR/log/*/app.log\"]\n";
+    bed.main(plain);
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"hosts\"]\nrules = [\"silent-sources\"]\n");
+    bed.file("log/web1/app.log", &steady(false, 28, 20));
+    bed.run_job("scan", "2026-11-23T20:00:00Z");
+    let silent = |bed: &TestBed, at: &str| {
+        bed.run_job("scan", at);
+        let found = bed.json(&["findings"]);
+        let open = found.as_array().unwrap().iter().filter(|f| f["open"] == true);
+        open.map(|f| f["subject"].to_string()).collect::<Vec<_>>()
+    };
+    // Of the host nothing is known yet.
+    bed.main(&format!("{plain}host_pattern = 'log/([^/]+)/'\n"));
+    bed.file("log/web1/app.log", &steady(false, 30, 20));
+    assert_eq!(silent(&bed, "2026-11-25T20:00:00Z"), [""; 0]);
+    assert_eq!(silent(&bed, "2026-11-26T02:00:00Z"), [r#"{"event.dataset":"hosts"}"#]);
+    // Later it is told by itself, and without the pattern nobody waits for it.
+    bed.file("log/web1/app.log", &steady(false, 56, 20));
+    assert_eq!(silent(&bed, "2026-12-21T20:00:00Z"), [""; 0]);
+    assert_eq!(silent(&bed, "2026-12-22T02:00:00Z"), [r#"{"event.dataset":"hosts","host.name":"web1"}"#]);
+    bed.main(plain);
+    assert_eq!(silent(&bed, "2026-12-22T04:00:00Z"), [r#"{"event.dataset":"hosts"}"#]);
+}
+
+#[test]
 fn a_pause_is_told_of_once_also_after_another_one_and_while_nobody_can_look() {
     let bed = TestBed::new();
     bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
