@@ -142,7 +142,8 @@ impl Sessions {
             return times;
         }
         if shape == Shape::PamTold {
-            self.forget_attempt_of_child(&key, event, time);
+            // sshd says so of each, however many processes were begun in between.
+            self.forget_attempt_of_child(&key, event, time, u32::MAX);
         }
         if shape == Shape::Explicit && pid != 0 && event.peer.is_none() && is_of_su(sighting.line) {
             self.take_over_what_su_asked(host, event, times, time);
@@ -174,7 +175,7 @@ impl Sessions {
         }
         session.tell_address(event, time);
         if session.repeats_another(event, shape, times, time)
-            || pid != 0 && session.sends_away(event, shape, times, time)
+            || pid != 0 && shape == Shape::TooMany && session.sends_away(event, time)
         {
             return 0;
         }
@@ -196,8 +197,7 @@ impl Sessions {
                 .held
                 .iter()
                 .rfind(|other| other.ip().is_some() && other.is_attempt_of(event, time, ONE_ATTEMPT));
-            let away =
-                sent_away.filter(|away| away.time.saturating_sub(time) <= ONE_ATTEMPT).and_then(|away| away.peer);
+            let away = sent_away.and_then(|away| away.peer);
             held.peer = known.and_then(|known| known.peer.clone()).or(away).or(held.peer);
         }
         note_refused(&mut self.refused, (host, pid), &held);
@@ -240,7 +240,7 @@ impl Sessions {
             // login asks for another password in the same process.
             session.forget_attempt(event, time, CHILD, |held| is_same(held.ip(), ip) && !held.is_asked_by(LOGIN_ASKS));
         }
-        self.forget_attempt_of_child(&key, event, time);
+        self.forget_attempt_of_child(&key, event, time, CHILDREN);
     }
 
     /// Takes in that somebody on the machine was let do something: what PAM said just before was no failure. `by_module`: PAM's next
@@ -264,25 +264,28 @@ impl Sessions {
         }
     }
 
-    /// What PAM said of the same client's last attempt, in a process begun for that, is told by this one, too.
-    fn forget_attempt_of_child(&mut self, key: &Key, event: &Event<'_>, time: i64) {
+    /// What PAM said of the same client's last attempt, in a process begun for that, is told by this one, too; by one whose number lies at
+    /// most so far above, and behind the highest numbers come the lowest.
+    fn forget_attempt_of_child(&mut self, key: &Key, event: &Event<'_>, time: i64, farthest: u32) {
         if key.pid == 0 || event.peer.is_none() {
             return;
         }
         let from = event.peer.map(|peer| Client::From(Address::from(peer)));
         let account = event.user.map(|user| Client::Account(user.into()));
+        let distance = |pid: u32| pid.wrapping_sub(key.pid);
         let mut children = SmallVec::<[u32; 8]>::new();
         for client in [from, account].into_iter().flatten() {
             let known = (key.host, client);
-            let pids = self.refused.get(&known).map(|pids| &pids[pids.partition_point(|pid| *pid <= key.pid)..]);
-            let later = pids.into_iter().flatten().copied().take_while(|pid| pid - key.pid <= CHILDREN);
-            children.extend(later.filter(|pid| holds_refused(&self.open, &known, *pid)).take(MAX_CHILDREN));
+            let Some(pids) = self.refused.get(&known) else { continue };
+            let (lower, higher) = pids.split_at(pids.partition_point(|pid| *pid <= key.pid));
+            let near = higher.iter().chain(lower).copied().take_while(|pid| (1..=farthest).contains(&distance(*pid)));
+            children.extend(near.filter(|pid| holds_refused(&self.open, &known, *pid)).take(MAX_CHILDREN));
         }
-        children.sort_unstable();
+        children.sort_unstable_by_key(|pid| distance(*pid));
         for pid in children {
             let Some(session) = self.open.get_mut(&Key { host: key.host, pid, peer: None }) else { continue };
             session.expire(time, &mut self.over);
-            if pid - key.pid > CHILDREN_OF_QUIET_MACHINES && !session.only_asks() {
+            if distance(pid) > CHILDREN_OF_QUIET_MACHINES && !session.only_asks() {
                 continue;
             }
             let is_its = |held: &Held| held.is_of_sshd() && held.is_from_or_names(event);
@@ -439,12 +442,17 @@ impl Session {
             && self.held.iter().all(|held| strength(held.shape) == Shape::Pam)
     }
 
-    /// Whether somebody is sent away who was told before that he is let in nowhere.
-    fn sends_away(&self, event: &Event<'_>, shape: Shape, times: u32, time: i64) -> bool {
+    /// Whether somebody is sent away who was told before that he is let in nowhere; that came from where this line tells.
+    fn sends_away(&mut self, event: &Event<'_>, time: i64) -> bool {
         let ip = event.peer.and_then(|peer| peer.ip());
-        let was_told = |held: &Held| is_refusal(held.shape) && is_same(held.ip(), ip);
-        (shape, times) == (Shape::TooMany, 1)
-            && self.held.iter().any(|held| was_told(held) && held.is_attempt_of(event, time, LOGIN))
+        let was_told = |held: &&mut Held| {
+            is_refusal(held.shape) && is_same(held.ip(), ip) && held.is_attempt_of(event, time, LOGIN)
+        };
+        let Some(told) = self.held.iter_mut().find(was_told) else { return false };
+        if told.lacks_address() {
+            told.peer = event.peer.map(Address::from).or(told.peer.take());
+        }
+        true
     }
 
     /// Takes out that somebody was sent away later whose refusal comes late.
@@ -452,10 +460,7 @@ impl Session {
         let ip = event.peer.and_then(|peer| peer.ip());
         let is_later = |held: &Held| (0..=LOGIN).contains(&held.time.saturating_sub(time));
         let at = self.held.iter().position(|held| {
-            (held.shape, held.times) == (Shape::TooMany, 1)
-                && is_same(held.ip(), ip)
-                && held.may_be_of_account(event)
-                && is_later(held)
+            held.shape == Shape::TooMany && is_same(held.ip(), ip) && held.may_be_of_account(event) && is_later(held)
         });
         at.map(|at| self.held.remove(at))
     }

@@ -35,8 +35,9 @@ const GIVEN_UP: i64 = 2 * 7 * 24 * 4;
 /// How many quarters are kept.
 const KEPT: i64 = (WEEKS as i64 + 2) * 7 * 24 * 4;
 
-/// How many sources are watched.
+/// How many sources are watched, and how many hosts of them, of which whoever may send lines can make up any.
 const MAX_SOURCES: usize = 1000;
+const MAX_HOSTS: usize = 1000;
 
 /// The detector.
 pub struct Silent {
@@ -200,10 +201,16 @@ impl Silent {
         hosts.map(|(source, _)| parts(source).0).collect()
     }
 
+    fn has_room_for(&self, source: &str) -> bool {
+        let is_host = |source: &str| source.contains('\t');
+        let alike = self.sources.keys().filter(|known| is_host(known) == is_host(source)).count();
+        alike < if is_host(source) { MAX_HOSTS } else { MAX_SOURCES }
+    }
+
     fn hear_one(&mut self, source: &str, quarter: i64) {
         if let Some(heard) = self.sources.get_mut(source) {
             heard.hear(quarter);
-        } else if self.sources.len() < MAX_SOURCES {
+        } else if self.has_room_for(source) {
             self.sources.entry(source.to_owned()).or_default().hear(quarter);
         } else {
             self.dropped += 1;

@@ -97,7 +97,7 @@ pub enum Shape {
     Refused,
     /// The same of the process in which sshd talks with the client: it may repeat what the other one said.
     RefusedSecond,
-    /// Sent away after too many attempts: who may not come in at all was told so before.
+    /// Sent away after too many attempts, or with so many failed: who may not come in at all was told so before.
     TooMany,
     /// A web server's error log, at level `error`: its access log tells of the same failure as a 401.
     ErrorLog,
@@ -164,18 +164,20 @@ impl<'a> Event<'a> {
     }
 
     /// Whether a file was asked for that a page shows or is made with, as its browser does by itself. What only ends so, behind a program's name
-    /// or a semicolon, goes to that program.
+    /// or what servers take for a path's end, goes to that program.
     pub fn asks_for_static_file(&self) -> bool {
-        let extension = |name: &'a [u8]| memchr::memrchr(b'.', name).map(|at| &name[at + 1..]);
-        let Some(path) = self.path().filter(|path| !path.contains(&b';')) else { return false };
+        const ENDS: [&[u8]; 6] = [b";", b"\\", b"%2f", b"%3b", b"%00", b"%5c"];
+        let extension = |name: &[u8]| {
+            let at = memchr::memrchr(b'.', name).filter(|at| *at > 0)?;
+            Some(name[at + 1..].to_ascii_lowercase())
+        };
+        let Some(path) = self.path().map(<[u8]>::to_ascii_lowercase) else { return false };
         let mut names = path.rsplit(|byte| *byte == b'/');
-        let is_static = names
-            .next()
-            .and_then(extension)
-            .is_some_and(|end| STATIC_FILES.iter().any(|known| known.eq_ignore_ascii_case(end)));
-        let is_program =
-            |name| extension(name).is_some_and(|end| !end.is_empty() && end.iter().all(u8::is_ascii_alphabetic));
-        is_static && !names.any(is_program)
+        let is_static = names.next().and_then(extension).is_some_and(|end| STATIC_FILES.contains(&end.as_slice()));
+        let is_program = |name: &[u8]| {
+            name == b"cgi-bin" || extension(name).is_some_and(|end| end.iter().any(u8::is_ascii_alphabetic))
+        };
+        is_static && !names.any(is_program) && !ENDS.iter().any(|end| memchr::memmem::find(&path, end).is_some())
     }
 
     /// Whether what failed was a guess at a password or an account: who asks a web server for a page and gives no name guesses at nothing.
@@ -248,9 +250,20 @@ mod tests {
         for path in ["/a.css", "/a/B.JPG?v=1", "/lib/jquery-3.6.0/a.js", "/.well-known/logo.svg"] {
             assert!(is_static(path), "{path}");
         }
-        for path in
-            ["/", "/admin.php", "/admin.php/x.css", "/admin;x.css", "/a.php?x.css", "/css", "/a.js.map", "/a.js/"]
-        {
+        for path in [
+            "/",
+            "/admin.php",
+            "/admin.php/x.css",
+            "/admin;x.css",
+            "/a.php?x.css",
+            "/a.php%2Fx.css",
+            "/a.php5/x.css",
+            "/cgi-bin/a/x.css",
+            "/a\\x.css",
+            "/css",
+            "/a.js.map",
+            "/a.js/",
+        ] {
             assert!(!is_static(path), "{path}");
         }
     }

@@ -78,11 +78,13 @@ pub fn is_about_logins(program: &[u8]) -> bool {
 
 /// Whether a program of this name tells of logins by whatever it says.
 fn is_of_logins(name: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 8] = [
+    const OTHERS: [&[u8]; 10] = [
         b"",
         b"-",
         b"dropbear",
         b"windows",
+        b"PAM_pwdb",
+        b"PAM_unix",
         b"syslog",
         b"WinEvtLog",
         b"Security-Auditing",

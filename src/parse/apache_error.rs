@@ -116,9 +116,9 @@ fn without_system_error(text: &[u8]) -> &[u8] {
 }
 
 /// What mod_auth_basic, mod_authz_core, mod_auth_digest and mod_auth_form say when they answer 401.
-const CODES: [&[u8]; 14] = [
+const CODES: [&[u8]; 15] = [
     b"01614", b"01617", b"01618", b"01631", b"01781", b"01788", b"01789", b"01790", b"01791", b"01792", b"01793",
-    b"01794", b"01806", b"01807",
+    b"01794", b"01806", b"01807", b"01808",
 ];
 
 /// What mod_auth_digest says of credentials that are none.
@@ -311,6 +311,7 @@ mod tests {
             ("error", "user eve not found", "eve"),
             ("authz_core:error", "AH01631: user eve: authorization failure for \"/private\": ", "eve"),
             ("auth_form:error", "AH01806: user 'eve' not found: /login", "eve"),
+            ("auth_form:error", "AH01808: user 'eve' not found: /login", "eve"),
             ("auth_digest:error", "AH01790: user `eve' in realm `private' not found: /private", "eve"),
             ("auth_digest:error", "AH01792: user eve: password mismatch: /private", "eve"),
             ("error", "Digest: user eve: password mismatch: /private", "eve"),

@@ -1,11 +1,10 @@
-//! Lines of syslog and entries of the journal as collectors keep them, an object of JSON each: Fluent Bit, fluentd, Vector, Logstash, and the
-//! JSON templates of rsyslog and syslog-ng. Those of Filebeat hold whole lines of the files that they name.
+//! Lines of syslog and entries of the journal as collectors keep them, an object of JSON each: Fluent Bit, fluentd, Vector, and the JSON
+//! templates of rsyslog and syslog-ng.
 
-use super::access::Access;
 use super::custom::known_stamp;
 use super::journal::Said;
-use super::json::{Object, Unescaped, object, value};
-use super::syslog::{Syslog, number, with_pid};
+use super::json::{Unescaped, object, value};
+use super::syslog::{number, with_pid};
 use super::time::WallClock;
 use super::{Context, Parser};
 use crate::model::Event;
@@ -14,55 +13,24 @@ use crate::model::Event;
 pub struct Collected {
     wall: WallClock,
     unescaped: Unescaped,
-    access: Access,
-    syslog: Syslog,
 }
 
-/// Where each part may stand; the first place that holds something counts.
+/// What the journal calls the program. Anybody may write there, and only journald's own word tells who did.
+const OF_JOURNAL: &str = "SYSLOG_IDENTIFIER";
+
+/// Where each part may stand; the first place that holds something counts, of times the first that is one.
 const TIME: [&str; 7] = ["__REALTIME_TIMESTAMP", "@timestamp", "timestamp", "timereported", "ISODATE", "time", "date"];
-const HOST: [&str; 6] = ["_HOSTNAME", "host.hostname", "host.name", "hostname", "host", "HOST"];
-const PROGRAM: [&str; 8] = [
-    "SYSLOG_IDENTIFIER",
-    "appname",
-    "app-name",
-    "programname",
-    "PROGRAM",
-    "ident",
-    "syslog.identifier",
-    "process.name",
-];
+const HOST: [&str; 5] = ["_HOSTNAME", "HOSTNAME", "hostname", "host", "HOST"];
+const PROGRAM: [&str; 6] = [OF_JOURNAL, "appname", "app-name", "programname", "PROGRAM", "ident"];
 /// `sshd[7]:`; other logs have tags of other kinds.
 const TAG: [&str; 2] = ["syslogtag", "tag"];
-const PID: [&str; 7] = ["SYSLOG_PID", "_PID", "procid", "pid", "PID", "syslog.pid", "process.pid"];
-const SEVERITY: [&str; 2] = ["PRIORITY", "syslog.priority"];
+const PID: [&str; 5] = ["SYSLOG_PID", "_PID", "procid", "pid", "PID"];
 const MESSAGE: [&str; 3] = ["MESSAGE", "message", "msg"];
 
 impl Collected {
     /// A parser for stamps in the context's zone.
     pub fn new(context: Context) -> Self {
-        Self {
-            wall: WallClock::new(context),
-            unescaped: Unescaped::default(),
-            access: Access::new(context),
-            syslog: Syslog::new(context),
-        }
-    }
-
-    /// The line of a file that Filebeat names: of what visitors write into an error log any may look like a line of another one.
-    fn of_filebeat<'a>(&mut self, object: &Object<'a>) -> Option<Event<'a>> {
-        let is_filebeat = ["agent.type", "@metadata.beat"].iter().any(|place| value(object, place) == Some("filebeat"));
-        let path = value(object, "log.file.path").filter(|_| is_filebeat)?;
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let line = value(object, "message")?.as_bytes();
-        let Self { unescaped, access, syslog, .. } = self;
-        if name.contains("error") {
-            return None;
-        }
-        if name.contains("access") {
-            return unescaped.event(line, |line| access.parse(line));
-        }
-        let is_syslog = ["auth", "secure", "messages", "syslog"].iter().any(|known| name.starts_with(known));
-        if is_syslog { unescaped.event(line, |line| syslog.parse(line)) } else { None }
+        Self { wall: WallClock::new(context), unescaped: Unescaped::default() }
     }
 }
 
@@ -73,20 +41,24 @@ impl Parser for Collected {
             places.iter().find_map(|place| value(&object, place).filter(|text| !text.is_empty())).map(str::as_bytes)
         };
         let tag = || first(&TAG)?.strip_suffix(b":");
-        let Some(program) = first(&PROGRAM).or_else(tag) else { return self.of_filebeat(&object) };
+        let program = first(&PROGRAM).or_else(tag)?;
+        let times = || TIME.iter().filter_map(|place| value(&object, place));
+        let time = times().find_map(|text| known_stamp(&mut self.wall, text.as_bytes()))?;
         let message = MESSAGE.iter().find_map(|place| object.get(*place))?;
         let (program, its_pid) = with_pid(program);
-        let text = |place: &str| value(&object, place).unwrap_or_default().as_bytes();
+        // Some take the underscores off. Who isn't told may be anybody, and may have printed it.
+        let untold = if object.contains_key(OF_JOURNAL) { &b"?"[..] } else { b"" };
+        let text = |places: &[&str]| first(places).unwrap_or(untold);
         Said {
-            time: known_stamp(&mut self.wall, first(&TIME)?)?,
+            time,
             host: first(&HOST).unwrap_or_default(),
             program,
             pid: first(&PID).and_then(number).unwrap_or(its_pid),
-            severity: first(&SEVERITY).and_then(number),
+            severity: first(&["PRIORITY"]).and_then(number),
             message,
-            transport: text("_TRANSPORT"),
-            uid: text("_UID"),
-            executable: text("_EXE"),
+            transport: text(&["_TRANSPORT", "TRANSPORT"]),
+            uid: text(&["_UID", "UID"]),
+            executable: text(&["_EXE", "EXE"]),
         }
         .event(&mut self.unescaped)
     }
@@ -124,7 +96,7 @@ mod tests {
             ),
             // Fluent Bit: systemd; fluentd: in_syslog.
             format!(
-                r#"{{"date":1795168800.123456,"SYSLOG_IDENTIFIER":"sshd","_PID":"7","_HOSTNAME":"web1","MESSAGE":"{FAILED}"}}"#
+                r#"{{"date":1795168800.123456,"SYSLOG_IDENTIFIER":"sshd","_PID":"7","_UID":"0","_HOSTNAME":"web1","MESSAGE":"{FAILED}"}}"#
             ),
             format!(r#"{{"time":"{stamp}","host":"web1","ident":"sshd","pid":"7","message":"{FAILED}"}}"#),
             // rsyslog, syslog-ng.
@@ -132,13 +104,6 @@ mod tests {
                 r#"{{"@timestamp":"{stamp}","host":"web1","severity":"info","tag":"sshd[7]:","message":" {FAILED}"}}"#
             ),
             format!(r#"{{"PROGRAM":"sshd","PID":"7","MESSAGE":"{FAILED}","ISODATE":"{stamp}","HOST":"web1"}}"#),
-            // Filebeat: its system module, and a line as it came.
-            format!(
-                r#"{{"@timestamp":"{stamp}","host":{{"hostname":"web1"}},"process":{{"name":"sshd","pid":7}},"message":"{FAILED}"}}"#
-            ),
-            format!(
-                r#"{{"@timestamp":"{stamp}","agent":{{"type":"filebeat"}},"log":{{"file":{{"path":"/var/log/auth.log"}}}},"message":"Nov 20 10:00:00 web1 sshd[7]: {FAILED}"}}"#
-            ),
         ] {
             assert_eq!(parse(&line), told, "{line}");
         }
@@ -146,19 +111,18 @@ mod tests {
 
     #[test]
     fn what_anybody_may_have_written_tells_of_no_login() {
-        let by_anybody = format!(
-            r#"{{"SYSLOG_IDENTIFIER":"sshd","_PID":"7","_UID":"1000","_EXE":"/usr/bin/logger","message":"{FAILED}","timestamp":"2026-11-20T10:00:00Z"}}"#
-        );
-        assert_eq!(parse(&by_anybody).unwrap().1, Action::Other);
-        let in_error_log = |path: &str| {
-            let file = format!(r#""agent":{{"type":"filebeat"}},"log":{{"file":{{"path":"{path}"}}}}"#);
-            parse(&format!(
-                r#"{{"@timestamp":"2026-11-20T10:00:00Z",{file},"message":"Nov 20 10:00:00 web1 sshd[7]: {FAILED}"}}"#
-            ))
-        };
-        assert_eq!(in_error_log("/var/log/nginx/error.log"), None);
-        assert_eq!(in_error_log("/srv/app/app.log"), None);
-        assert_eq!(in_error_log("/var/log/nginx/access.log"), None);
+        for who in
+            [r#""_UID":"1000","_EXE":"/usr/bin/logger""#, r#""UID":"1000","EXE":"/usr/bin/logger""#, r#""_PID":"7""#]
+        {
+            let line = |program: &str, message: &str| {
+                format!(
+                    r#"{{"SYSLOG_IDENTIFIER":"{program}",{who},"MESSAGE":"{message}","timestamp":"2026-11-20T10:00:00Z"}}"#
+                )
+            };
+            assert_eq!(parse(&line("sshd", FAILED)).unwrap().1, Action::Other, "{who}");
+            let request = r#"192.0.2.7 - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 401 5"#;
+            assert_eq!(parse(&line("nginx", request)).unwrap().2, " ", "{who}");
+        }
         for other in [
             format!(r#"{{"message":"{FAILED}","timestamp":"2026-11-20T10:00:00Z"}}"#),
             format!(r#"{{"ident":"sshd","message":"{FAILED}"}}"#),

@@ -20,7 +20,11 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
             memmem::rfind(message, b" from ").map_or((message, &b""[..]), |at| (&message[..at], &message[at + 6..]))
         }
     };
-    if let Some(action) = action(said, place.is_empty() && event.pid != 0, times) {
+    if let Some((user, failures)) = failures(message).filter(|_| event.pid != 0 && times == 1) {
+        // What its process told before counts for it.
+        let action = Action::LoginFailed { times: failures, shape: Shape::TooMany };
+        (event.action, event.user, event.peer) = (action, Some(user), address(place));
+    } else if let Some(action) = action(said, place.is_empty() && event.pid != 0, times) {
         (event.action, event.user, event.peer) = (action, account(said), address(place));
     }
 }
@@ -71,6 +75,15 @@ fn action(said: &[u8], is_told_later: bool, times: u32) -> Option<Action> {
     }
     // Who tried before tells more, so this counts of others only.
     begins(b"Exit before auth").then_some(Action::Probed)
+}
+
+/// `Exit before auth from <ADDRESS>: (user 'USER', N fails): …`: who may not log in by a password is told of only so.
+fn failures(message: &[u8]) -> Option<(&[u8], u32)> {
+    let rest = &message[memmem::find(message, b">: (user '")? + 10..];
+    let end = memmem::rfind(rest, b" fails): ")?;
+    let at = memmem::rfind(&rest[..end], b"', ")?;
+    let times = number(&rest[at + 3..end]).filter(|times| *times > 0)?;
+    Some((&rest[..at], times))
 }
 
 /// What it says of an account that there isn't.

@@ -36,6 +36,7 @@ use chrono_tz::Tz;
 
 pub use time::YearRule;
 
+use collected::Collected;
 use custom::Custom;
 
 use crate::model::untrusted::{without_filling, without_line_break};
@@ -135,6 +136,10 @@ pub struct AutoParser {
     /// Each with its name and how many lines it fitted.
     parsers: Vec<(String, Box<dyn Parser>, u64)>,
     current: usize,
+    /// What is tried last, whichever fitted before: other formats know what else such lines hold. None where the configuration says the format.
+    collected: Option<Collected>,
+    /// How many lines that fitted.
+    of_collected: u64,
     /// Whether no other one is tried.
     is_sure: bool,
     /// Whether that is so because the configuration says it.
@@ -159,12 +164,19 @@ impl AutoParser {
                 for format in recognised.iter().filter(|format| format.is_recognised()) {
                     parsers.push((format.name.clone(), Box::new(Custom::recognised(format, context)), 0));
                 }
-                // Behind all formats that know what else such an object holds.
-                parsers.push(("collected".to_owned(), Box::new(collected::Collected::new(context)), 0));
             }
         }
         let is_configured = matches!(formats, Formats::Only(_));
-        Self { parsers, current: 0, is_sure: is_configured, is_configured, is_mixed: false, is_error_log: false }
+        Self {
+            parsers,
+            current: 0,
+            collected: (!is_configured).then(|| Collected::new(context)),
+            of_collected: 0,
+            is_sure: is_configured,
+            is_configured,
+            is_mixed: false,
+            is_error_log: false,
+        }
     }
 
     /// The same for a file of that name. Visitors can write lines of their own into nginx' error log, which holds decoded paths with
@@ -238,7 +250,10 @@ impl AutoParser {
                 return Some(event);
             }
         }
-        None
+        let event = self.collected.as_mut().filter(|_| !self.is_sure)?.parse(line)?;
+        self.of_collected += 1;
+        self.is_mixed = true;
+        Some(event)
     }
 
     /// The request that the first line of a text tells of, where it is of the plainest kind and others came before;
@@ -263,7 +278,8 @@ impl AutoParser {
     /// The format that fitted most lines; `unknown` where none fitted any.
     pub fn format(&self) -> &str {
         let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
-        most.filter(|(_, _, fitted)| *fitted > 0).map_or("unknown", |(name, ..)| name)
+        let most = most.filter(|(_, _, fitted)| *fitted > self.of_collected).map(|(name, ..)| name.as_str());
+        most.unwrap_or(if self.of_collected > 0 { "collected" } else { "unknown" })
     }
 }
 

@@ -104,7 +104,10 @@ impl<'a> Words<'a> {
         if (name, id) == ("Status", 4776) {
             // Its code stands behind names that a client chose, so that the last one is Windows' own.
             let code = || memmem::rfind(self.text, b"Error Code:").map(|at| &self.text[at + b"Error Code:".len()..]);
-            let is_failure = self.is_failure.unwrap_or_else(|| code().is_some_and(|code| code.trim_ascii() != b"0x0"));
+            let is_code =
+                |word: &&[u8]| word.len() > 2 && word.starts_with(b"0x") && word[2..].iter().all(u8::is_ascii_hexdigit);
+            let code = || code().and_then(first_word).filter(is_code);
+            let is_failure = self.is_failure.unwrap_or_else(|| code().is_some_and(|code| code != b"0x0"));
             return (!is_failure).then_some(b"0x0");
         }
         let is_said = |(of, sentence, _): &&(u32, &[u8], &[u8])| *of == id && self.text.starts_with(sentence);
@@ -130,6 +133,15 @@ impl<'a> Words<'a> {
         let rest = &self.text[start + label.len()..];
         Some(rest[..memmem::find(rest, next)?].trim_ascii())
     }
+}
+
+/// The first word behind a label.
+fn first_word(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text.trim_ascii_start();
+    while let Some(more) = rest.strip_prefix(ESCAPED_TAB) {
+        rest = more.trim_ascii_start();
+    }
+    rest.split(|byte| byte.is_ascii_whitespace() || *byte == b'#').next()
 }
 
 /// What may follow a name, and what else is looked for.
@@ -265,7 +277,9 @@ mod tests {
         assert_eq!(told("4776: AUDIT_FAILURE ", ntlm), Some((FAILED, "eve".into(), "".into())));
         assert_eq!(told("4776: AUDIT_SUCCESS ", ntlm).unwrap().0, Action::Other);
         assert_eq!(told("", ntlm).unwrap().0, FAILED);
-        assert_eq!(told("", &ntlm.replace("0xc000006a", "0x0")).unwrap().0, Action::Other);
+        for good in ["0x0", "#0110x0", "\t0x0 733", "", "0x"] {
+            assert_eq!(told("", &ntlm.replace("0xc000006a", good)).unwrap().0, Action::Other, "{good}");
+        }
         assert_eq!(ossec(4672, "Special privileges assigned to new logon.").unwrap().0, Action::Other);
         assert_eq!(read_it(source, "A new process has been created."), None);
         assert_eq!(read_it("app", &plain), None);

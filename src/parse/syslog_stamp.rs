@@ -162,7 +162,7 @@ impl Stamps {
 }
 
 /// `2026 `
-fn begins_with_year(text: &[u8]) -> bool {
+pub fn begins_with_year(text: &[u8]) -> bool {
     text.get(4) == Some(&b' ') && four(&text[..4]).is_some()
 }
 

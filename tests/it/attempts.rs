@@ -47,6 +47,10 @@ fn what_pam_says_in_a_process_of_its_own_is_said_again_by_sshd_and_counts_once()
     assert_eq!(of(&[far.clone(), accepted]), 0);
     let its_own = (1, "sshd[2999]: Invalid user eve from 192.0.2.7 port 4711".to_owned());
     assert_eq!(of(&[far, its_own, told.clone()]), 2, "of a process that says more than PAM");
+    // On a busier one very many, or the numbers began anew.
+    for pid in [9999, 99, 4] {
+        assert_eq!(of(&[(0, format!("sshd[{pid}]: pam_unix(sshd:auth): {PAM}")), told.clone()]), 1, "{pid}");
+    }
     // Somebody else's process, and one of another time, are no child of it.
     let other = (0, format!("sshd[825]: pam_unix(sshd:auth): {}", PAM.replace("192.0.2.7", "192.0.2.8")));
     assert_eq!(of(&[other, told.clone()]), 2);
@@ -430,6 +434,21 @@ fn whoever_may_not_come_in_and_is_sent_away_tried_once() {
 }
 
 #[test]
+fn an_account_that_has_expired_is_told_once() {
+    let expired = (1, "sshd[7]: pam_unix(sshd:account): account eve has expired (account expired)".to_owned());
+    let gone = (1, "sshd[7]: Connection closed by authenticating user eve 192.0.2.7 port 43483 [preauth]".to_owned());
+    let failed = (1, "sshd[7]: Failed password for eve from 192.0.2.7 port 43483 ssh2".to_owned());
+    let lines = [&expired, &gone].map(|(second, said)| at(*second, said));
+    assert_eq!(failures("auth.log", &[&lines[0], &lines[1]]), (1, vec!["192.0.2.7 1".to_owned()]));
+    assert_eq!(of(&[expired, failed, gone]), 1);
+    let sudo = "Nov 20 10:00:01 2026 : eve : 3 incorrect password attempts ; HOST=web1 ;";
+    assert_eq!(failures("sudo.log", &[sudo]).0, 3, "its own file with the year");
+    let nginx = |message: &str| format!("<187>1 2026-11-20T10:00:00+00:00 web1 web1 - - -  nginx: {message}");
+    let refused = nginx("192.0.2.7 - eve [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"");
+    assert_eq!(failures("nginx.log", &[&refused]), (1, vec!["192.0.2.7 1".to_owned()]), "its host for its program");
+}
+
+#[test]
 fn a_refusal_without_an_address_is_told_with_that_of_its_process() {
     let key = at(0, "sshd[7]: Failed publickey for invalid user bob from 192.0.2.7 port 22 ssh2: RSA SHA256:c");
     let locked = at(0, "sshd[7]: User bob not allowed because account is locked");
@@ -516,6 +535,8 @@ fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
 fn what_dropbear_says_on_a_router_counts_each_attempt_once() {
     let failed = |second: u32| at(second, "dropbear[9]: Bad password attempt for 'root' from 192.0.2.7:4711");
     let gone = at(9, "dropbear[9]: Exit before auth from <192.0.2.7:4711>: (user 'root', 2 fails): Exited normally");
+    // Where root may not log in by a password (-g) nothing else is told.
+    assert_eq!(failures("messages", &[&gone]), (2, vec!["192.0.2.7 2".to_owned()]));
     let accepted = at(9, "dropbear[9]: Password auth succeeded for 'root' from 192.0.2.7:4711");
     assert_eq!(failures("messages", &[&failed(0), &failed(3), &gone]), (2, vec!["192.0.2.7 2".to_owned()]));
     assert_eq!(failures("messages", &[&failed(0), &failed(3), &accepted]).0, 2);
