@@ -15,13 +15,17 @@ pub struct Collected {
     unescaped: Unescaped,
 }
 
-/// What the journal calls the program. Anybody may write there, and only journald's own word tells who did.
+/// What the journal calls the program. Anybody may write there, and add whatever else it likes: only journald's own word tells who did, which
+/// begins with an underscore.
 const OF_JOURNAL: &str = "SYSLOG_IDENTIFIER";
+
+/// What else tells that an object is the journal's, however collectors write these.
+const JOURNALS_OWN: [&str; 5] = ["syslog_identifier", "uid", "exe", "transport", "systemd_unit"];
 
 /// Where each part may stand; the first place that holds something counts, of times the first that is one.
 const TIME: [&str; 7] = ["__REALTIME_TIMESTAMP", "@timestamp", "timestamp", "timereported", "ISODATE", "time", "date"];
 const HOST: [&str; 5] = ["_HOSTNAME", "HOSTNAME", "hostname", "host", "HOST"];
-const PROGRAM: [&str; 6] = [OF_JOURNAL, "appname", "app-name", "programname", "PROGRAM", "ident"];
+const PROGRAM: [&str; 5] = ["appname", "app-name", "programname", "PROGRAM", "ident"];
 /// `sshd[7]:`; other logs have tags of other kinds.
 const TAG: [&str; 2] = ["syslogtag", "tag"];
 const PID: [&str; 5] = ["SYSLOG_PID", "_PID", "procid", "pid", "PID"];
@@ -41,14 +45,17 @@ impl Parser for Collected {
             places.iter().find_map(|place| value(&object, place).filter(|text| !text.is_empty())).map(str::as_bytes)
         };
         let tag = || first(&TAG)?.strip_suffix(b":");
-        let program = first(&PROGRAM).or_else(tag)?;
+        let is_journals = object
+            .keys()
+            .any(|name| name.starts_with('_') || JOURNALS_OWN.iter().any(|own| own.eq_ignore_ascii_case(name)));
+        let program = if is_journals { first(&[OF_JOURNAL]) } else { first(&PROGRAM).or_else(tag) }?;
         let times = || TIME.iter().filter_map(|place| value(&object, place));
         let time = times().find_map(|text| known_stamp(&mut self.wall, text.as_bytes()))?;
         let message = MESSAGE.iter().find_map(|place| object.get(*place))?;
         let (program, its_pid) = with_pid(program);
-        // Some take the underscores off. Who isn't told may be anybody, and may have printed it.
-        let untold = if object.contains_key(OF_JOURNAL) { &b"?"[..] } else { b"" };
-        let text = |places: &[&str]| first(places).unwrap_or(untold);
+        // Who isn't told may be anybody, and may have printed it.
+        let untold = if is_journals { &b"?"[..] } else { b"" };
+        let text = |place: &str| first(&[place]).unwrap_or(untold);
         Said {
             time,
             host: first(&HOST).unwrap_or_default(),
@@ -56,9 +63,9 @@ impl Parser for Collected {
             pid: first(&PID).and_then(number).unwrap_or(its_pid),
             severity: first(&["PRIORITY"]).and_then(number),
             message,
-            transport: text(&["_TRANSPORT", "TRANSPORT"]),
-            uid: text(&["_UID", "UID"]),
-            executable: text(&["_EXE", "EXE"]),
+            transport: text("_TRANSPORT"),
+            uid: text("_UID"),
+            executable: text("_EXE"),
         }
         .event(&mut self.unescaped)
     }
@@ -111,9 +118,11 @@ mod tests {
 
     #[test]
     fn what_anybody_may_have_written_tells_of_no_login() {
-        for who in
-            [r#""_UID":"1000","_EXE":"/usr/bin/logger""#, r#""UID":"1000","EXE":"/usr/bin/logger""#, r#""_PID":"7""#]
-        {
+        for who in [
+            r#""_UID":"1000","_EXE":"/usr/bin/logger""#,
+            r#""UID":"1000","EXE":"/usr/bin/logger","UID":"0""#,
+            r#""_PID":"7""#,
+        ] {
             let line = |program: &str, message: &str| {
                 format!(
                     r#"{{"SYSLOG_IDENTIFIER":"{program}",{who},"MESSAGE":"{message}","timestamp":"2026-11-20T10:00:00Z"}}"#
@@ -122,6 +131,10 @@ mod tests {
             assert_eq!(parse(&line("sshd", FAILED)).unwrap().1, Action::Other, "{who}");
             let request = r#"192.0.2.7 - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 401 5"#;
             assert_eq!(parse(&line("nginx", request)).unwrap().2, " ", "{who}");
+        }
+        for fields in [r#""syslog_identifier":"x","ident":"sshd","uid":"1000""#, r#""PROGRAM":"sshd","_PID":"77""#] {
+            let line = format!(r#"{{{fields},"message":"{FAILED}","timestamp":"2026-11-20T10:00:00Z"}}"#);
+            assert_eq!(parse(&line), None, "{line}");
         }
         for other in [
             format!(r#"{{"message":"{FAILED}","timestamp":"2026-11-20T10:00:00Z"}}"#),

@@ -77,14 +77,18 @@ fn action(said: &[u8], is_told_later: bool, times: u32) -> Option<Action> {
     begins(b"Exit before auth").then_some(Action::Probed)
 }
 
-/// `Exit before auth from <ADDRESS>: (user 'USER', N fails): …`: who may not log in by a password is told of only so.
+/// `Exit before auth from <ADDRESS>: (user 'USER', N fails): …`: who may not log in by a password is told of only so. What a client calls its
+/// version may stand elsewhere in such lines.
 fn failures(message: &[u8]) -> Option<(&[u8], u32)> {
-    let rest = &message[memmem::find(message, b">: (user '")? + 10..];
-    let end = memmem::rfind(rest, b" fails): ")?;
-    let at = memmem::rfind(&rest[..end], b"', ")?;
-    let times = number(&rest[at + 3..end]).filter(|times| *times > 0)?;
-    Some((&rest[..at], times))
+    let rest = message.strip_prefix(b"Exit before auth from <")?;
+    let rest = rest[memchr(b'>', rest)? + 1..].strip_prefix(b": (user '")?;
+    let (user, rest) = rest.split_at(memmem::find(rest, b"', ")?);
+    let times = number(&rest[3..memmem::find(rest, b" fails): ")?])?;
+    (1..=MOST_FAILURES).contains(&times).then_some((user, times))
 }
+
+/// It lets nobody try more often.
+const MOST_FAILURES: u32 = 100;
 
 /// What it says of an account that there isn't.
 const NONEXISTENT: &[u8] = b"Login attempt for nonexistent user";
@@ -103,7 +107,9 @@ fn account(said: &[u8]) -> Option<&[u8]> {
 
 /// `192.0.2.7:4711`, `2001:db8::7:4711`
 fn address(place: &[u8]) -> Option<Peer<'_>> {
-    Peer::read(&place[..memrchr(b':', place)?]).filter(|peer| peer.ip().is_some())
+    let (ip, port) = place.split_at(memrchr(b':', place)?);
+    number(&port[1..])?;
+    Peer::read(ip).filter(|peer| peer.ip().is_some())
 }
 
 #[cfg(test)]

@@ -99,12 +99,6 @@ pub fn locked(message: &[u8]) -> Option<&[u8]> {
     Some(&rest[..memmem::rfind(rest, b" (")?])
 }
 
-/// Whose account has expired: `pam_unix(SERVICE:account): account USER has expired (account expired)`.
-pub fn expired(message: &[u8]) -> Option<&[u8]> {
-    let rest = message.strip_prefix(b"pam_unix(").and_then(|_| without_module(message))?.strip_prefix(b"account ")?;
-    rest.strip_suffix(b" has expired (account expired)")
-}
-
 /// Whether pam_unix says it or another module: where both are asked, one repeats the other.
 pub fn shape(message: &[u8]) -> Shape {
     if message.starts_with(b"pam_") && !message.starts_with(b"pam_unix(") { Shape::PamSecond } else { Shape::Pam }

@@ -104,10 +104,8 @@ impl<'a> Words<'a> {
         if (name, id) == ("Status", 4776) {
             // Its code stands behind names that a client chose, so that the last one is Windows' own.
             let code = || memmem::rfind(self.text, b"Error Code:").map(|at| &self.text[at + b"Error Code:".len()..]);
-            let is_code =
-                |word: &&[u8]| word.len() > 2 && word.starts_with(b"0x") && word[2..].iter().all(u8::is_ascii_hexdigit);
-            let code = || code().and_then(first_word).filter(is_code);
-            let is_failure = self.is_failure.unwrap_or_else(|| code().is_some_and(|code| code != b"0x0"));
+            let is_failure = || code().and_then(first_word).is_some_and(|code| !is_zero(code));
+            let is_failure = self.is_failure.unwrap_or_else(is_failure);
             return (!is_failure).then_some(b"0x0");
         }
         let is_said = |(of, sentence, _): &&(u32, &[u8], &[u8])| *of == id && self.text.starts_with(sentence);
@@ -133,6 +131,13 @@ impl<'a> Words<'a> {
         let rest = &self.text[start + label.len()..];
         Some(rest[..memmem::find(rest, next)?].trim_ascii())
     }
+}
+
+/// Whether a code is that of success, or none at all; what isn't understood is a failure's.
+fn is_zero(code: &[u8]) -> bool {
+    let digits = code.strip_prefix(b"0x").or_else(|| code.strip_prefix(b"0X")).unwrap_or(code);
+    let end = digits.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(digits.len());
+    code.is_empty() || end > 0 && digits[..end].iter().all(|byte| *byte == b'0')
 }
 
 /// The first word behind a label.
@@ -277,8 +282,11 @@ mod tests {
         assert_eq!(told("4776: AUDIT_FAILURE ", ntlm), Some((FAILED, "eve".into(), "".into())));
         assert_eq!(told("4776: AUDIT_SUCCESS ", ntlm).unwrap().0, Action::Other);
         assert_eq!(told("", ntlm).unwrap().0, FAILED);
-        for good in ["0x0", "#0110x0", "\t0x0 733", "", "0x"] {
+        for good in ["0x0", "#0110x0", "\t0x0 733", "", "0x00000000"] {
             assert_eq!(told("", &ntlm.replace("0xc000006a", good)).unwrap().0, Action::Other, "{good}");
+        }
+        for bad in ["0xc000006a,", "0XC000006A", "3221225578", ": 0xc000006a", "0x"] {
+            assert_eq!(told("", &ntlm.replace("0xc000006a", bad)).unwrap().0, FAILED, "{bad}");
         }
         assert_eq!(ossec(4672, "Special privileges assigned to new logon.").unwrap().0, Action::Other);
         assert_eq!(read_it(source, "A new process has been created."), None);

@@ -164,10 +164,6 @@ fn invalid_user(message: &[u8], times: u32) -> Option<Found<'_>> {
 /// What PAM says in sshd's name.
 fn told_by_pam(message: &[u8], times: u32) -> Option<Found<'_>> {
     let Some(failure) = pam::failure(message, false) else {
-        if let Some(user) = pam::expired(message) {
-            let action = Action::LoginFailed { times, shape: Shape::Refused };
-            return Some(Found { action, peer: None, user: Some(user) });
-        }
         return Some(Found { action: Action::LockedOut, peer: None, user: Some(pam::locked(message)?) });
     };
     let times = times.saturating_mul(failure.times);

@@ -6,7 +6,7 @@ use super::access::Access;
 use super::sshd;
 use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_repeats::{Failed, repeats, repeats_of_metalog};
-use super::syslog_stamp::{Stamps, begins_with_year};
+use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
 use crate::model::peer::parse_ip;
@@ -69,7 +69,6 @@ impl Syslog {
 
 /// What stands in sudo's file of its own, which names neither host nor program: `Nov 20 10:00:00[ 2026] : eve : TTY=pts/0 ; …`.
 fn of_sudos_file<'a>(line: &[u8], rest: &'a [u8]) -> Option<Head<'a>> {
-    let rest = rest.split_at_checked(5).filter(|(year, _)| begins_with_year(year)).map_or(rest, |(_, rest)| rest);
     let message = rest.strip_prefix(b": ").filter(|_| line.first().is_some_and(u8::is_ascii_alphabetic))?;
     let said = &message[memmem::find(message, b" : ")? + 3..];
     let words: [&[u8]; 4] = [b"TTY=", b" incorrect password attempt", b"user NOT ", b"command not allowed"];

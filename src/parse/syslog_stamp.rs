@@ -98,7 +98,12 @@ impl Stamps {
         let clock = clock(rest.get(1..9)?)?;
         let mut after = &rest[9..];
         let year = match after.strip_prefix(b" ") {
-            Some(text) if year.is_none() && begins_with_year(text) && plain_head(&text[5..]).is_some() => {
+            // sudo's own file names neither host nor program.
+            Some(text)
+                if year.is_none()
+                    && begins_with_year(text)
+                    && (plain_head(&text[5..]).is_some() || text[5..].starts_with(b": ")) =>
+            {
                 after = &after[5..];
                 four(&text[..4])
             }
@@ -162,7 +167,7 @@ impl Stamps {
 }
 
 /// `2026 `
-pub fn begins_with_year(text: &[u8]) -> bool {
+fn begins_with_year(text: &[u8]) -> bool {
     text.get(4) == Some(&b' ') && four(&text[..4]).is_some()
 }
 

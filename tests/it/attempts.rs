@@ -434,15 +434,14 @@ fn whoever_may_not_come_in_and_is_sent_away_tried_once() {
 }
 
 #[test]
-fn an_account_that_has_expired_is_told_once() {
-    let expired = (1, "sshd[7]: pam_unix(sshd:account): account eve has expired (account expired)".to_owned());
-    let gone = (1, "sshd[7]: Connection closed by authenticating user eve 192.0.2.7 port 43483 [preauth]".to_owned());
-    let failed = (1, "sshd[7]: Failed password for eve from 192.0.2.7 port 43483 ssh2".to_owned());
-    let lines = [&expired, &gone].map(|(second, said)| at(*second, said));
-    assert_eq!(failures("auth.log", &[&lines[0], &lines[1]]), (1, vec!["192.0.2.7 1".to_owned()]));
-    assert_eq!(of(&[expired, failed, gone]), 1);
+fn what_names_no_program_or_its_host_for_it_is_known() {
     let sudo = "Nov 20 10:00:01 2026 : eve : 3 incorrect password attempts ; HOST=web1 ;";
     assert_eq!(failures("sudo.log", &[sudo]).0, 3, "its own file with the year");
+    let bed = TestBed::new();
+    bed.file("sudo.log", &(sudo.replace("2026", "2024") + "\n").repeat(6));
+    let log = bed.path("sudo.log");
+    let scanned = bed.json(&["scan", "--zone", "UTC", log.to_str().unwrap()]);
+    assert_eq!(scanned["findings"][0]["first"], "2024-11-20T10:00:01+00:00", "{scanned}");
     let nginx = |message: &str| format!("<187>1 2026-11-20T10:00:00+00:00 web1 web1 - - -  nginx: {message}");
     let refused = nginx("192.0.2.7 - eve [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 401 5 \"-\" \"x\"");
     assert_eq!(failures("nginx.log", &[&refused]), (1, vec!["192.0.2.7 1".to_owned()]), "its host for its program");
