@@ -83,7 +83,8 @@ fn failures(message: &[u8]) -> Option<(&[u8], u32)> {
     let rest = message.strip_prefix(b"Exit before auth from <")?;
     let rest = rest[memchr(b'>', rest)? + 1..].strip_prefix(b": (user '")?;
     let (user, rest) = rest.split_at(memmem::find(rest, b"', ")?);
-    let times = number(&rest[3..memmem::find(rest, b" fails): ")?])?;
+    let rest = &rest[b"', ".len()..];
+    let times = number(&rest[..memmem::find(rest, b" fails): ")?])?;
     (1..=MOST_FAILURES).contains(&times).then_some((user, times))
 }
 

@@ -534,6 +534,11 @@ fn a_key_that_is_used_from_elsewhere_is_a_failed_login_of_that_address() {
 fn what_dropbear_says_on_a_router_counts_each_attempt_once() {
     let failed = |second: u32| at(second, "dropbear[9]: Bad password attempt for 'root' from 192.0.2.7:4711");
     let gone = at(9, "dropbear[9]: Exit before auth from <192.0.2.7:4711>: (user 'root', 2 fails): Exited normally");
+    // What else may stand there counts nothing.
+    for fails in ["fails): x", " fails): x", "-1 fails): x", "4294967294 fails): x", "0 fails): x", ""] {
+        let said = format!("dropbear[9]: Exit before auth from <192.0.2.7:4711>: (user 'root', {fails}");
+        assert_eq!(failures("messages", &[&at(0, &said)]).0, 0, "{said}");
+    }
     // Where root may not log in by a password (-g) nothing else is told.
     assert_eq!(failures("messages", &[&gone]), (2, vec!["192.0.2.7 2".to_owned()]));
     let accepted = at(9, "dropbear[9]: Password auth succeeded for 'root' from 192.0.2.7:4711");
