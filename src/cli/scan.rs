@@ -15,9 +15,9 @@ use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, shipped_rules};
 use crate::jobs::access_logs::is_access_log;
-use crate::jobs::ahead::each_block;
-use crate::jobs::parsed::Parsed;
-use crate::jobs::scanner::{AddressCounts, Input, Scanner, Triaged};
+use crate::jobs::ahead::each_piece;
+use crate::jobs::scanner::{AddressCounts, Scanner, Triaged};
+use crate::jobs::settler::{Input, Piece};
 use crate::jobs::status_counts::FewCounts;
 use crate::jobs::stream_state::StreamState;
 use crate::jobs::{dropped_in_words, left_in_words};
@@ -365,25 +365,17 @@ fn scan_file(
     let web_logins = configured.map_or(&usual, |source| &source.web_logins);
     let host = &place.as_ref().map(|(source, path)| source.host_of(path)).unwrap_or_default();
     let requests_are_read = access_logs.iter().any(|other| **other != path);
-    let mut input =
-        Input { source, file, number: 0, fallback, present, host, web_logins, requests_are_read, access_logs: None };
+    let input = Input { source, file, fallback, present, host, web_logins, requests_are_read, access_logs: None };
     let mut save = saver.map(|saver| |line: &Triaged<'_>| saver.save(line));
-    let mut passed_over = 0;
-    let read = each_block(&mut lines, &mut parser, None, |parsed, overlong| {
-        input.number += overlong - passed_over;
-        passed_over = overlong;
-        scanner.text(stream, &mut input, parsed, save.as_mut().map(|save| save as _));
-        scanner.after_block(stream, source);
+    let mut settler = scanner.settler(&input, stream, 0);
+    let read = each_piece(&mut lines, &mut parser, None, &mut settler, |piece| {
+        scanner.take_in(&input, piece, save.as_mut().map(|save| save as _));
         Ok::<_, Infallible>(())
     });
     let Ok(()) = read;
-    input.number += lines.overlong - passed_over;
-    scanner.text(
-        stream,
-        &mut input,
-        &Parsed::of(lines.tail().to_vec(), &mut parser),
-        save.as_mut().map(|save| save as _),
-    );
+    let mut last = Piece::of(lines.tail().to_vec(), lines.overlong, &mut parser);
+    settler.settle(&mut last);
+    scanner.take_in(&input, &last, save.as_mut().map(|save| save as _));
     lines.take_tail();
     *header = parser.header();
     scanner.overlong(&input, stream, lines.overlong);

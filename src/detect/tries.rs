@@ -33,17 +33,20 @@ pub enum Tries {
     /// These, in no order.
     Few(SmallVec<[Try; 1]>),
     /// So many that it doesn't matter, of these, in order: of very many those with the smallest digests, whatever came first.
-    Many(Vec<Guesser>),
+    Many(Guessers),
 }
 
 /// Who failed among very many.
-#[derive(Debug, Clone)]
-pub struct Guesser {
-    /// As [`Try::who`].
-    who: u64,
-    /// When, in order: the first times and the last ones.
-    times: SmallVec<[i64; 2 * FEWEST]>,
+#[derive(Debug, Clone, Default)]
+pub struct Guessers {
+    /// As [`Try::who`], in order; apart from the times, because somebody is looked for at every failure.
+    whos: Vec<u64>,
+    /// When each of them did.
+    times: Vec<Times>,
 }
+
+/// When somebody failed, in order: the first times and the last ones.
+type Times = SmallVec<[i64; 2 * FEWEST]>;
 
 /// As stored.
 #[derive(Serialize, Deserialize)]
@@ -94,33 +97,42 @@ pub enum Guesses {
     OfAll(Option<i64>),
 }
 
-/// Remembers who guessed, and when.
-fn take_in(whos: &mut Vec<Guesser>, who: u64, times: impl Iterator<Item = i64>) {
-    let at = match whos.binary_search_by_key(&who, |known| known.who) {
-        Ok(at) => at,
-        Err(at) if at < MOST_WHOS => {
-            whos.truncate(MOST_WHOS - 1);
-            whos.insert(at, Guesser { who, times: SmallVec::new() });
-            at
-        }
-        Err(_) => return,
-    };
-    times.for_each(|time| whos[at].add(time));
-}
+impl Guessers {
+    /// Remembers who guessed, and when.
+    fn take_in(&mut self, who: u64, times: impl Iterator<Item = i64>) {
+        let at = match self.whos.binary_search(&who) {
+            Ok(at) => at,
+            Err(at) if at < MOST_WHOS => {
+                self.whos.truncate(MOST_WHOS - 1);
+                self.times.truncate(MOST_WHOS - 1);
+                self.whos.insert(at, who);
+                self.times.insert(at, Times::new());
+                at
+            }
+            Err(_) => return,
+        };
+        times.for_each(|time| add(&mut self.times[at], time));
+    }
 
-fn note(whos: &mut Vec<Guesser>, one: &Try) {
-    if one.is_guess && one.who != 0 {
-        take_in(whos, one.who, std::iter::repeat_n(one.time, (one.times as usize).min(FEWEST)));
+    fn note(&mut self, one: &Try) {
+        if one.is_guess && one.who != 0 {
+            self.take_in(one.who, std::iter::repeat_n(one.time, (one.times as usize).min(FEWEST)));
+        }
+    }
+
+    fn times_of(&self, who: u64) -> Option<&Times> {
+        self.whos.binary_search(&who).ok().map(|at| &self.times[at])
     }
 }
 
-impl Guesser {
-    fn add(&mut self, time: i64) {
-        let at = self.times.partition_point(|known| *known <= time);
-        self.times.insert(at, time);
-        if self.times.len() > 2 * FEWEST {
-            self.times.remove(FEWEST);
-        }
+fn add(times: &mut Times, time: i64) {
+    let at = match times.last() {
+        Some(last) if *last > time => times.partition_point(|known| *known <= time),
+        _ => times.len(),
+    };
+    times.insert(at, time);
+    if times.len() > 2 * FEWEST {
+        times.remove(FEWEST);
     }
 }
 
@@ -136,14 +148,14 @@ impl Tries {
             Self::Few(tries) if !one.is_guess && tries.iter().any(|known| !known.is_guess) => {}
             Self::Few(tries) if tries.len() < MANY => tries.push(one),
             Self::Few(tries) => *self = Self::many(tries.iter().chain([&one])),
-            Self::Many(whos) => note(whos, &one),
+            Self::Many(guessers) => guessers.note(&one),
         }
     }
 
     fn many<'t>(tries: impl Iterator<Item = &'t Try>) -> Self {
-        let mut whos = Vec::new();
-        tries.for_each(|one| note(&mut whos, one));
-        Self::Many(whos)
+        let mut guessers = Guessers::default();
+        tries.for_each(|one| guessers.note(one));
+        Self::Many(guessers)
     }
 
     /// Takes those of a later time in.
@@ -154,8 +166,10 @@ impl Tries {
         match later {
             Self::Few(tries) => tries.into_iter().for_each(|one| self.add(one)),
             Self::Many(later) => {
-                let Self::Many(whos) = self else { return };
-                later.into_iter().for_each(|Guesser { who, times }| take_in(whos, who, times.into_iter()));
+                let Self::Many(known) = self else { return };
+                for (who, times) in later.whos.into_iter().zip(later.times) {
+                    known.take_in(who, times.into_iter());
+                }
             }
         }
     }
@@ -219,8 +233,8 @@ impl Tries {
                 let its = tries.iter().filter(|one| one.is_guess && one.who == who && is_soon(one.time));
                 its.map(|one| one.times).fold(0, u32::saturating_add)
             }
-            Self::Many(_) => {
-                let times = self.guesser(who).into_iter().flat_map(|one| &one.times);
+            Self::Many(guessers) => {
+                let times = guessers.times_of(who).into_iter().flatten();
                 times.filter(|before| is_soon(**before)).count() as u32
             }
         };
@@ -231,13 +245,8 @@ impl Tries {
     pub fn are_of(&self, who: u64) -> bool {
         match self {
             Self::Few(tries) => who != 0 && tries.iter().any(|one| one.is_guess && one.who == who),
-            Self::Many(_) => self.guesser(who).is_some(),
+            Self::Many(guessers) => guessers.times_of(who).is_some(),
         }
-    }
-
-    fn guesser(&self, who: u64) -> Option<&Guesser> {
-        let Self::Many(whos) = self else { return None };
-        whos.binary_search_by_key(&who, |known| known.who).ok().map(|at| &whos[at])
     }
 }
 
@@ -281,7 +290,7 @@ fn enough(guesses: &[Try], limits: Limits) -> Option<i64> {
 impl Default for Tries {
     /// Not known.
     fn default() -> Self {
-        Self::Many(Vec::new())
+        Self::Many(Guessers::default())
     }
 }
 
@@ -293,10 +302,9 @@ impl From<Tries> for Saved {
                 tries.sort_unstable();
                 Self::Few(tries)
             }
-            Tries::Many(whos) if whos.is_empty() => Self::Unknown(()),
-            Tries::Many(many) => {
-                let (many, times) = many.into_iter().map(|one| (one.who, one.times.into_vec())).unzip();
-                Self::Many { many, times }
+            Tries::Many(Guessers { whos, .. }) if whos.is_empty() => Self::Unknown(()),
+            Tries::Many(Guessers { whos, times }) => {
+                Self::Many { many: whos, times: times.into_iter().map(Times::into_vec).collect() }
             }
         }
     }
@@ -307,8 +315,9 @@ impl From<Saved> for Tries {
         match stored {
             Saved::Few(tries) => Self::Few(tries.into()),
             Saved::Many { many, times } => {
-                let times = times.into_iter().map(SmallVec::from_vec).chain(std::iter::repeat(SmallVec::new()));
-                Self::Many(many.into_iter().zip(times).map(|(who, times)| Guesser { who, times }).collect())
+                let mut times: Vec<Times> = times.into_iter().map(SmallVec::from_vec).collect();
+                times.resize(many.len(), Times::new());
+                Self::Many(Guessers { whos: many, times })
             }
             Saved::Unknown(()) => Self::default(),
         }

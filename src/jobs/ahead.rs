@@ -1,75 +1,79 @@
-//! Reading and parsing on one thread while another counts, where a file is large enough for that.
+//! Reading and parsing on one thread while another settles and a third counts, where a file is large enough for that.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::Scope;
 
-use super::parsed::Parsed;
+use super::settler::{Piece, Settler};
 use super::top_counts::Digests;
 use crate::logs::Lines;
 use crate::parse::AutoParser;
 
-/// How many blocks are read before another thread is worth its start.
+/// How many blocks are read before further threads are worth their start.
 const ALONE: usize = if cfg!(test) { 1 } else { 2 };
 
-/// How many pieces may wait to be counted, and how many lines each has at most: a block may hold very many empty ones.
+/// How many pieces may wait for each of the other threads, and how many lines each has at most: a block may hold very many empty ones.
 const WAITING: usize = 2;
 const MOST_LINES: usize = 8192;
 
-/// Reads a file piece by piece to its end and hands the lines of each to `take`, together with how many lines before them were
-/// passed over so far because they were too long. `digests` makes those of paths, where they are wanted.
+/// Reads a file piece by piece to its end and hands the settled lines of each to `take`. `digests` makes those of paths, where they are
+/// wanted.
 ///
 /// # Errors
 /// Those of `take`; then the rest is not read.
-pub fn each_block<E>(
+pub fn each_piece<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
     digests: Option<&Digests>,
-    mut take: impl FnMut(&Parsed, u64) -> Result<(), E>,
+    settler: &mut Settler<'_>,
+    mut take: impl FnMut(&Piece) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut piece = Piece::default();
     for _ in 0..ALONE {
-        if !alone(lines, parser, digests, &mut piece, &mut take)? {
+        if !alone(lines, parser, digests, settler, &mut piece, &mut take)? {
             return Ok(());
         }
     }
-    // What is unpacked has a thread of its own already, and more of them than processors are in each other's way.
+    // What is unpacked has a thread of its own already, which is busy all the time: on two processors more are in its way.
     let mut is_alone = lines.compressed && std::thread::available_parallelism().is_ok_and(|n| n.get() < 3);
     if !is_alone {
         std::thread::scope(|scope| {
-            let (full, ready) = sync_channel::<Piece>(WAITING);
+            let (to_settle, parsed) = sync_channel::<Piece>(WAITING);
+            let (to_count, settled) = sync_channel::<Piece>(WAITING);
             let (empty, used) = channel::<Piece>();
-            let (lines, parser) = (&mut *lines, &mut *parser);
-            let reader = std::thread::Builder::new().name("reader".to_owned());
-            is_alone = reader.spawn_scoped(scope, move || read(lines, parser, digests, &full, &used)).is_err();
-            count(&ready, &empty, &mut take)
+            let (lines, parser, settler) = (&mut *lines, &mut *parser, &mut *settler);
+            // Where the second can't be started, the first one ends, to which nobody sends anything.
+            is_alone = !start(scope, "settler", move || settle(settler, &parsed, &to_count))
+                || !start(scope, "reader", move || read(lines, parser, digests, &to_settle, &used));
+            count(&settled, &empty, &mut take)
         })?;
     }
-    while is_alone && alone(lines, parser, digests, &mut piece, &mut take)? {}
+    while is_alone && alone(lines, parser, digests, settler, &mut piece, &mut take)? {}
     Ok(())
 }
 
-/// Lines that were read together.
-#[derive(Default)]
-struct Piece {
-    parsed: Parsed,
-    /// How many lines before them were too long.
-    overlong: u64,
+/// Starts a thread; false where the system gives none.
+fn start<'s>(scope: &'s Scope<'s, '_>, name: &str, work: impl FnOnce() + Send + 's) -> bool {
+    std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, work).is_ok()
 }
 
-/// Reads, parses and counts a block; false where there is none.
+/// Reads, parses, settles and counts a block; false where there is none.
 fn alone<E>(
     lines: &mut Lines,
     parser: &mut AutoParser,
     digests: Option<&Digests>,
+    settler: &mut Settler<'_>,
     piece: &mut Piece,
-    take: &mut impl FnMut(&Parsed, u64) -> Result<(), E>,
+    take: &mut impl FnMut(&Piece) -> Result<(), E>,
 ) -> Result<bool, E> {
     if lines.next_block().is_none() {
         return Ok(false);
     }
     let (mut done, whole) = (0, lines.block().len());
     while done < whole {
-        done += piece.parse(lines, done, parser, digests);
-        take(&piece.parsed, piece.overlong)?;
+        done += parse(piece, lines, done, parser, digests);
+        settler.settle(piece);
+        take(piece)?;
+        piece.settled.over = Vec::new();
     }
     Ok(true)
 }
@@ -78,62 +82,109 @@ fn read(
     lines: &mut Lines,
     parser: &mut AutoParser,
     digests: Option<&Digests>,
-    full: &SyncSender<Piece>,
+    to_settle: &SyncSender<Piece>,
     used: &Receiver<Piece>,
 ) {
     while lines.next_block().is_some() {
         let (mut done, whole) = (0, lines.block().len());
         while done < whole {
             let mut piece = used.try_recv().unwrap_or_default();
-            done += piece.parse(lines, done, parser, digests);
+            done += parse(&mut piece, lines, done, parser, digests);
             // Nobody wants to know more.
-            if full.send(piece).is_err() {
+            if to_settle.send(piece).is_err() {
                 return;
             }
         }
     }
 }
 
+fn settle(settler: &mut Settler<'_>, parsed: &Receiver<Piece>, to_count: &SyncSender<Piece>) {
+    for mut piece in parsed {
+        settler.settle(&mut piece);
+        if to_count.send(piece).is_err() {
+            return;
+        }
+    }
+}
+
 fn count<E>(
-    ready: &Receiver<Piece>,
+    settled: &Receiver<Piece>,
     empty: &Sender<Piece>,
-    take: &mut impl FnMut(&Parsed, u64) -> Result<(), E>,
+    take: &mut impl FnMut(&Piece) -> Result<(), E>,
 ) -> Result<(), E> {
-    for piece in ready {
-        take(&piece.parsed, piece.overlong)?;
+    for mut piece in settled {
+        take(&piece)?;
+        // There may be very many, and it may be long until it is used again.
+        piece.settled.over = Vec::new();
         // The reader may have come to its end.
         let _ = empty.send(piece);
     }
     Ok(())
 }
 
-impl Piece {
-    /// Parses lines of the block from this place on, which become those of this piece; returns their length.
-    fn parse(&mut self, lines: &mut Lines, from: usize, parser: &mut AutoParser, digests: Option<&Digests>) -> usize {
-        self.overlong = lines.overlong;
-        let block = &lines.block()[from..];
-        let length = self.parsed.parse(block, parser, MOST_LINES, digests);
-        if from == 0 && length == block.len() {
-            lines.swap_block(&mut self.parsed.text);
-        } else {
-            self.parsed.text.reserve_exact(length);
-            self.parsed.text.extend_from_slice(&block[..length]);
-        }
-        length
+/// Parses lines of the block from this place on, which become those of the piece; returns their length.
+fn parse(
+    Piece { parsed, overlong, .. }: &mut Piece,
+    lines: &mut Lines,
+    from: usize,
+    parser: &mut AutoParser,
+    digests: Option<&Digests>,
+) -> usize {
+    *overlong = lines.overlong;
+    let block = &lines.block()[from..];
+    let length = parsed.parse(block, parser, MOST_LINES, digests);
+    if from == 0 && length == block.len() {
+        lines.swap_block(&mut parsed.text);
+    } else {
+        parsed.text.reserve_exact(length);
+        parsed.text.extend_from_slice(&block[..length]);
     }
+    length
 }
 
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
 
+    use super::super::settler::{Input, SettledLine};
+    use super::super::stream_state::StreamState;
     use super::*;
     use crate::logs::{MAX_LINE, split};
-    use crate::model::Formats;
+    use crate::model::{Formats, WebLogins};
     use crate::parse::{Context, YearRule};
 
     fn parser() -> AutoParser {
         AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, &Formats::default())
+    }
+
+    #[test]
+    fn whoever_wants_no_more_waits_for_nobody() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(log.path(), "2026-11-20T10:00:00Z web1 x: y\n".repeat(200_000)).unwrap();
+        let usual = WebLogins::default();
+        let input = input(&usual);
+        let (mut stream, mut taken) = (StreamState::default(), 0);
+        let mut settler = Settler::new(&input, &mut stream, input.present, 0);
+        let (mut lines, mut parser) = (Lines::open(log.path()).unwrap(), parser());
+        let stopped = each_piece(&mut lines, &mut parser, None, &mut settler, |_| {
+            taken += 1;
+            if taken < 4 { Ok(()) } else { Err("stopped") }
+        });
+        assert_eq!((stopped, taken), (Err("stopped"), 4));
+        assert!(lines.next_block().is_some());
+    }
+
+    fn input(web_logins: &WebLogins) -> Input<'_> {
+        Input {
+            source: "a",
+            file: "a.log".into(),
+            fallback: 0,
+            present: 1_800_000_000,
+            host: "",
+            web_logins,
+            requests_are_read: false,
+            access_logs: None,
+        }
     }
 
     #[test]
@@ -157,20 +208,40 @@ mod tests {
         text.extend(long.repeat(2000 / 20).into_bytes());
         let log = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(log.path(), text.repeat(3)).unwrap();
-        let mut alone = Vec::new();
-        let (mut lines, mut parser_alone) = (Lines::open(log.path()).unwrap(), parser());
+        let usual = WebLogins::default();
+        let input = input(&usual);
+        // When sessions are over, those of lines that come days late, depends on where blocks end.
+        let told = |line: &SettledLine| (!line.late).then(|| format!("{line:?}"));
+        let (mut alone, mut settled_alone, mut over_alone) = (Vec::new(), Vec::new(), 0);
+        let (mut lines, mut parser_alone, mut parser_of_block) = (Lines::open(log.path()).unwrap(), parser(), parser());
+        let mut stream = StreamState::default();
+        let mut settler = Settler::new(&input, &mut stream, input.present, 0);
         while let Some(text) = lines.next_block() {
             for line in split(text) {
                 let event = if line.len() > MAX_LINE { None } else { parser_alone.parse(line) };
                 alone.push(format!("{:?}", (line, event)));
             }
+            let text = text.to_vec();
+            let mut piece = Piece::of(text, lines.overlong, &mut parser_of_block);
+            settler.settle(&mut piece);
+            settled_alone.extend(piece.settled.lines.iter().map(told));
+            over_alone += piece.settled.over.len();
         }
         let (mut lines, mut parser, mut ahead, mut passed) =
             (Lines::open(log.path()).unwrap(), parser(), Vec::new(), 0);
         let digests = Digests::default();
-        let mut with_paths = 0;
-        let Ok(()) = each_block(&mut lines, &mut parser, Some(&digests), |parsed, overlong| {
-            passed = overlong;
+        let mut stream = StreamState::default();
+        let mut settler = Settler::new(&input, &mut stream, input.present, 0);
+        let (mut settled_ahead, mut over_ahead) = (Vec::new(), 0);
+        let (mut with_paths, mut number) = (0, 0);
+        let Ok(()) = each_piece(&mut lines, &mut parser, Some(&digests), &mut settler, |piece| {
+            let Piece { parsed, overlong, settled } = piece;
+            number += overlong - passed;
+            passed = *overlong;
+            assert_eq!((settled.before, settled.lines.len()), (number, parsed.lines().count()));
+            number += settled.lines.len() as u64;
+            settled_ahead.extend(settled.lines.iter().map(told));
+            over_ahead += settled.over.len();
             for chunk in parsed.chunks(100) {
                 for (index, line) in chunk.lines().enumerate() {
                     assert_eq!(chunk.event(index), line.event());
@@ -187,6 +258,8 @@ mod tests {
         assert_eq!((ahead.len(), passed), (alone.len(), 3));
         assert!(with_paths > 100, "{with_paths}");
         assert!(ahead == alone);
+        assert!(settled_ahead == settled_alone);
+        assert!(over_alone > 0 && over_ahead > 0, "{over_alone} {over_ahead}");
         assert_eq!((parser.format(), parser.header()), (parser_alone.format(), parser_alone.header()));
     }
 }

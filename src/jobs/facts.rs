@@ -1,8 +1,10 @@
 //! What is counted of each line, whatever rules make of it.
 
+use super::parsed::ParsedLine;
+use super::settler::SettledLine;
 use crate::detect::Sighting;
 use crate::model::rule::is_error;
-use crate::model::{Action, Category, Peer, Tally};
+use crate::model::{Action, Category, Peer, Tally, Triage};
 
 /// What counts need to know of a line.
 #[derive(Clone, Copy)]
@@ -27,6 +29,15 @@ impl<'a> Facts<'a> {
     /// Those of a line that no parser understood.
     pub fn unparsed(time: i64, late: bool) -> Self {
         Self { time, action: None, category: Category::Unknown, peer: None, failures: 0, urgent: false, late }
+    }
+
+    /// Those of a line that turned out to be this.
+    #[inline]
+    pub fn of_line(line: ParsedLine<'a>, settled: &SettledLine, triage: &Triage) -> Self {
+        let SettledLine { time, action, failures, late, .. } = *settled;
+        let Some((category, _)) = line.what() else { return Self::unparsed(time, late) };
+        let urgent = triage.is_urgent(action, failures);
+        Self { time, action: Some(action), category, peer: line.peer(), failures, urgent, late }
     }
 
     /// Those of a line that rules look at, too.
@@ -102,5 +113,36 @@ pub fn category_index(category: Category) -> usize {
         Category::Error => 2,
         Category::System => 3,
         Category::Unknown => 4,
+    }
+}
+
+/// Kinds of logs, as a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds(u8);
+
+impl Kinds {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// These; all where none is named.
+    pub fn of(categories: &[Category]) -> Self {
+        let named = categories.iter().fold(Self::NONE, |all, category| all.with(*category));
+        if categories.is_empty() { Self(u8::MAX) } else { named }
+    }
+
+    /// These and this one.
+    #[inline]
+    pub fn with(self, category: Category) -> Self {
+        Self(self.0 | 1 << category_index(category))
+    }
+
+    /// These and those.
+    pub fn or(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether one is in both.
+    pub fn any_of(self, others: Self) -> bool {
+        self.0 & others.0 != 0
     }
 }

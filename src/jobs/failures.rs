@@ -1,6 +1,6 @@
 //! How many failed logins a line tells of, and what else it is, given what its stream told before and which other logs are read.
 
-use super::scanner::Input;
+use super::settler::Input;
 use super::stream_state::StreamState;
 use crate::detect::Sighting;
 use crate::model::event::Shape;

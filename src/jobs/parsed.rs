@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 
 use memchr::memchr;
 
+use super::facts::Kinds;
 use super::top_counts::Digests;
 use crate::logs::MAX_LINE;
 use crate::model::event::path;
@@ -118,6 +119,11 @@ impl Parsed {
         end
     }
 
+    /// One after the other.
+    pub fn lines(&self) -> impl Iterator<Item = ParsedLine<'_>> {
+        self.chunks(usize::MAX).flat_map(|chunk| chunk.lines())
+    }
+
     /// The lines, so many at a time.
     pub fn chunks(&self, lines: usize) -> impl Iterator<Item = Chunk<'_>> {
         let (mut start, mut paths) = (0, &self.paths[..]);
@@ -133,7 +139,7 @@ impl Parsed {
 
 impl<'a> Chunk<'a> {
     /// One after the other.
-    pub fn lines(&self) -> impl Iterator<Item = ParsedLine<'a>> {
+    pub fn lines(&self) -> impl Iterator<Item = ParsedLine<'a>> + use<'a> {
         let Self { text, start, lines, others, .. } = *self;
         let mut from = 0;
         lines.iter().map(move |placed| {
@@ -143,9 +149,9 @@ impl<'a> Chunk<'a> {
         })
     }
 
-    /// Some number, of all that will be needed of the lines.
-    pub fn touched(&self) -> u32 {
-        self.lines.iter().fold(0, |all, line| all ^ line.end)
+    /// Of which kinds the lines are.
+    pub fn kinds(&self) -> Kinds {
+        self.lines.iter().fold(Kinds::NONE, |all, line| all.with(line.category.unwrap_or(Category::Unknown)))
     }
 
     /// The event of the line at this place.

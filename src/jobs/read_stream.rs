@@ -1,10 +1,10 @@
 //! Reading what is new of a stream: of one of its files, or of the journal.
 
 use super::access_logs::AccessLogs;
-use super::ahead::each_block;
-use super::parsed::Parsed;
+use super::ahead::each_piece;
 use super::scan_state::Stream;
-use super::scanner::{Input, Scanner};
+use super::scanner::Scanner;
+use super::settler::{Input, Piece};
 use super::{Context, JobError};
 use crate::logs::{self, Ending, Lines, Plan, Position};
 use crate::model::finding::JOURNAL;
@@ -39,10 +39,9 @@ pub fn read_file(
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(modified) };
     let mut parser = AutoParser::new(parse_context, &source.formats).named(&plan.path).continuing(header, its_own);
     let host = source.host_of(&plan.path);
-    let mut input = Input {
+    let input = Input {
         source: &source.name,
         file: plan.path.to_string_lossy().into(),
-        number: plan.position.line,
         fallback: modified,
         present: context.clock.now().timestamp(),
         host: &host,
@@ -50,16 +49,13 @@ pub fn read_file(
         requests_are_read: access_logs.any_besides(stream.is_access_log == Some(true), &host),
         access_logs: Some(access_logs),
     };
-    let mut passed_over = 0;
-    each_block(&mut lines, &mut parser, scanner.path_digests().as_ref(), |parsed, overlong| {
+    let digests = scanner.path_digests();
+    let mut settler = scanner.settler(&input, &mut stream.state, plan.position.line);
+    each_piece(&mut lines, &mut parser, digests.as_ref(), &mut settler, |piece| {
         context.check()?;
-        input.number += overlong - passed_over;
-        passed_over = overlong;
-        scanner.text(&mut stream.state, &mut input, parsed, None);
-        scanner.after_block(&mut stream.state, &source.name);
+        scanner.take_in(&input, piece, None);
         Ok::<_, JobError>(())
     })?;
-    input.number += lines.overlong - passed_over;
     let is_left_alone = is_left_alone(modified, context);
     let is_whole = lines.compressed || plan.rotated && is_left_alone;
     let is_cut = !lines.tail().is_empty();
@@ -68,17 +64,19 @@ pub fn read_file(
     }
     // Where nothing will be added, what is there is the last line. But a damaged end may still be written.
     if is_whole && lines.ending() == Ending::Whole {
-        let last = Parsed::of(lines.tail().to_vec(), &mut parser);
-        scanner.text(&mut stream.state, &mut input, &last, None);
+        let mut last = Piece::of(lines.tail().to_vec(), lines.overlong, &mut parser);
+        settler.settle(&mut last);
+        scanner.take_in(&input, &last, None);
         lines.take_tail();
     }
+    let line = settler.pass_over(lines.overlong);
     scanner.overlong(&input, &stream.state, lines.overlong);
-    tell_of_damage(&lines, &plan, &input, problems);
+    tell_of_damage(&lines, &plan, (&input.file, line), problems);
     // A compressed copy that is still being written may end before what was read already.
     let offset = lines.offset.max(plan.position.offset);
     let finished = !is_cut || is_whole || lines.ending() != Ending::Whole;
     stream.header = parser.header();
-    let (line, header) = (input.number, stream.header.clone());
+    let header = stream.header.clone();
     let position = Position { offset, line, header, finished, ..plan.position.clone() };
     stream.cursor.positions.extend(plan.twin_positions(&position));
     stream.cursor.positions.push(position);
@@ -86,13 +84,12 @@ pub fn read_file(
 }
 
 /// Tells of a file whose end can't be read, unless that was told when it was read as far before.
-fn tell_of_damage(lines: &Lines, plan: &Plan, input: &Input<'_>, problems: &mut Vec<String>) {
+fn tell_of_damage(lines: &Lines, plan: &Plan, (file, line): (&str, u64), problems: &mut Vec<String>) {
     let is_new = lines.offset > plan.position.offset || plan.position.offset == 0;
     if let Ending::Damaged(reason) = lines.ending()
         && is_new
     {
-        let Input { file, number, .. } = input;
-        problems.push(format!("{file} is damaged and was read up to line {number} only: {reason}"));
+        problems.push(format!("{file} is damaged and was read up to line {line} only: {reason}"));
     }
 }
 
@@ -112,10 +109,9 @@ pub fn read_journal(
     let now = context.at.timestamp();
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
     let mut parser = AutoParser::new(parse_context, &Formats::default());
-    let mut input = Input {
+    let input = Input {
         source: &source.name,
         file: JOURNAL.into(),
-        number: 0,
         fallback: now,
         present: context.clock.now().timestamp(),
         host: "",
@@ -123,11 +119,13 @@ pub fn read_journal(
         requests_are_read: access_logs.any_besides(false, ""),
         access_logs: Some(access_logs),
     };
-    let mut entries = first;
+    let (mut entries, mut number) = (first, 0);
     loop {
         context.check()?;
-        scanner.text(&mut stream.state, &mut input, &Parsed::of(std::mem::take(&mut entries.text), &mut parser), None);
-        scanner.after_block(&mut stream.state, &source.name);
+        let mut piece = Piece::of(std::mem::take(&mut entries.text), 0, &mut parser);
+        scanner.settler(&input, &mut stream.state, number).settle(&mut piece);
+        number += piece.settled.lines.len() as u64;
+        scanner.take_in(&input, &piece, None);
         scanner.overlong(&input, &stream.state, entries.unreadable);
         let mut failed = |error: String| problems.push(format!("source {}: {error}", source.name));
         entries.complaint.take().into_iter().for_each(&mut failed);

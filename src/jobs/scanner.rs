@@ -1,9 +1,7 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
@@ -12,15 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::access_logs::AccessLogs;
 pub use super::address_counts::AddressCounts;
 use super::address_counts::Addresses;
-use super::facts::{CATEGORIES, Facts, category_index};
-use super::failures::{failures, is_left_to_access_log, note_request, settled_action};
+use super::facts::{CATEGORIES, Facts, Kinds, category_index};
 use super::interests::Interests;
-use super::parsed::{Parsed, ParsedLine};
+use super::parsed::Chunk;
 use super::rule_texts::RuleTexts;
 use super::running::Running;
+use super::settler::{Input, Piece, SettledLine, Settler};
 use super::status_counts::StatusCounts;
 use super::stream_state::StreamState;
 use super::tallies::Tallies;
@@ -28,8 +25,7 @@ use super::top_counts::{Digests, TopCounts};
 use crate::detect::{self, Held, Remembered, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
-use crate::model::untrusted;
-use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage, WebLogins};
+use crate::model::{Action, Category, Event, Exemption, Finding, Rule, Tally, Top, Triage};
 use crate::store::BucketTally;
 
 /// Detectors and counts of one scan.
@@ -73,9 +69,6 @@ struct History {
 /// After how many lines what can't change any more is settled, fewer than there may be subjects.
 const SETTLE_LINES: u64 = 1 << 16;
 
-/// How far ahead of the clock a time is surely wrong, in seconds.
-const AHEAD: i64 = 24 * 60 * 60;
-
 /// How many lines are looked at together: so many that each step is done in a tight loop, so few that they stay in the cache.
 pub const TOGETHER: usize = 128;
 
@@ -89,28 +82,6 @@ pub struct Triaged<'a> {
     pub urgent: bool,
     /// Whether it is urgent, tells of a failed login, or is what a rule looks for.
     pub flagged: bool,
-}
-
-/// Where the lines come from that a scanner is given.
-pub struct Input<'a> {
-    /// The source's name.
-    pub source: &'a str,
-    /// The file's path, or `journal`.
-    pub file: Arc<str>,
-    /// The number in the file of the last line taken in.
-    pub number: u64,
-    /// For lines without a stamp in a log without stamps, seconds since 1970 UTC.
-    pub fallback: i64,
-    /// The time at which it is read, seconds since 1970 UTC.
-    pub present: i64,
-    /// The host that wrote it, for lines that don't say so; empty where that is not known.
-    pub host: &'a str,
-    /// What a failed login looks like in it.
-    pub web_logins: &'a WebLogins,
-    /// Whether an access log of its host is read besides it: its answers 401 are the failed logins that an error log tells of, too.
-    pub requests_are_read: bool,
-    /// The access logs that are read, for lines that name another host; `None` where all are taken for one server's.
-    pub access_logs: Option<&'a AccessLogs>,
 }
 
 impl<'a> Triaged<'a> {
@@ -128,7 +99,9 @@ impl Scanner {
         let rules: Vec<Running> = rules.into_iter().map(|rule| Running::new(rule, zone)).collect();
         Self {
             interests: Interests::new(rules.iter().map(|running| &running.rule)),
-            texts: RuleTexts::new(rules.iter().map(|rule| rule.detector.looks_at())),
+            texts: RuleTexts::new(
+                rules.iter().map(|running| (running.detector.looks_at(), Kinds::of(running.rule.kinds()))),
+            ),
             rules,
             addresses: None,
             history: None,
@@ -194,111 +167,59 @@ impl Scanner {
         self.history.as_mut().map(|history| history.tops.take()).into_iter().flatten()
     }
 
-    /// Takes lines in; `told` learns what they are, where somebody wants to know.
-    pub fn text(
-        &mut self,
-        stream: &mut StreamState,
-        input: &mut Input<'_>,
-        parsed: &Parsed,
-        mut told: Option<&mut dyn FnMut(&Triaged<'_>)>,
-    ) {
-        let (file, host) = (input.file.clone(), input.host.as_bytes());
-        for chunk in parsed.chunks(TOGETHER) {
-            std::hint::black_box(chunk.touched());
-            self.texts.look(chunk.text);
-            let all = told.is_some() || self.urgent_texts.is_some() || self.texts.any_found();
-            let mut facts = SmallVec::<[Facts<'_>; TOGETHER]>::new();
-            let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
-            let mut let_in = Vec::new();
-            for line in chunk.lines() {
-                input.number += 1;
-                let wrote = if line.host().is_empty() { host } else { line.host() };
-                let (time, late) = stream.place_in_time(line.time(), input.fallback, wrote, self.now, input.present);
-                self.ahead += u64::from(time > input.present.saturating_add(AHEAD));
-                if !all && let Some(known) = self.facts(stream, input, line, time, late) {
-                    facts.push(known);
-                    continue;
-                }
-                let mut event = line.event();
-                if let Some(event) = event.as_mut().filter(|event| event.host.is_empty()) {
-                    event.host = host;
-                }
-                let (named, line) = (line.host(), untrusted::without_filling(line.line));
-                let (file, number, kept, who) = (&file, input.number, OnceCell::new(), OnceCell::new());
-                let (failures, urgent) = (0, false);
-                let mut sighting = Sighting { time, event, failures, urgent, late, line, file, number, kept, who };
-                self.settle_failures(stream, input, named, &mut sighting);
-                let is_urgent = |event: Event<'_>| self.triage.is_urgent(event.action, sighting.failures);
-                sighting.urgent = sighting.event.is_some_and(is_urgent);
-                if let Some(event) = stream.web_failures.let_in(&sighting) {
-                    let (kept, who) = (OnceCell::new(), sighting.who.clone());
-                    let_in.push(Sighting { event: Some(event), urgent: false, kept, who, ..sighting });
-                }
-                facts.push(Facts::of(&sighting));
-                sightings.push(sighting);
-            }
-            self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
-            self.count(input, &facts);
-            self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
-            self.tell_of_requests(&facts, |index| chunk.event(index));
-            let found = self.show(&sightings, true);
-            self.show_events(&let_in);
-            if let Some(told) = &mut told {
-                sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
-            }
-        }
+    /// What settles the lines behind that of this number of an input for this one.
+    pub fn settler<'a>(&self, input: &'a Input<'a>, stream: &'a mut StreamState, number: u64) -> Settler<'a> {
+        Settler::new(input, stream, self.now, number)
     }
 
-    /// What is counted of a line where no rule is interested in it; nothing of one that has to be looked at whole.
-    fn facts<'a>(
-        &self,
-        stream: &mut StreamState,
-        input: &Input<'_>,
-        line: ParsedLine<'a>,
-        time: i64,
-        late: bool,
-    ) -> Option<Facts<'a>> {
-        let mut facts = Facts::unparsed(time, late);
-        let Some((category, action)) = line.what() else { return Some(facts) };
-        match action {
-            Action::LoginFailed { .. }
-            | Action::LoginSucceeded { .. }
-            | Action::Granted { .. }
-            | Action::Probed
-            | Action::Gone
-            | Action::NotGreeted => return None,
-            Action::Request { status } if input.web_logins.may_be_failure(status) => return None,
-            Action::Request { .. } if line.has_user() && !stream.web_failures.is_empty() => return None,
-            _ => {}
+    /// Takes settled lines in; `told` learns what they are, where somebody wants to know.
+    pub fn take_in(&mut self, input: &Input<'_>, piece: &Piece, mut told: Option<&mut dyn FnMut(&Triaged<'_>)>) {
+        let Piece { parsed, settled, .. } = piece;
+        let mut number = settled.before;
+        for (chunk, settled) in parsed.chunks(TOGETHER).zip(settled.lines.chunks(TOGETHER)) {
+            self.take_in_chunk(input, &chunk, settled, number, &mut told);
+            number += settled.len() as u64;
         }
-        (facts.action, facts.category, facts.peer) = (Some(action), category, line.peer());
-        facts.urgent = self.triage.is_urgent(action, 0);
-        if self.interests.of(&facts) != 0 {
-            return None;
-        }
-        if matches!(action, Action::Request { .. }) {
-            note_request(stream, input, line.host(), time);
-        }
-        Some(facts)
+        self.ahead += settled.ahead;
+        self.left_to_access_logs += settled.left_to_access_logs;
+        self.held(input.source, &settled.over, false);
+        self.settle_now_and_then(settled.reached);
     }
 
-    /// Finds out how many failed logins a line settles that names this host itself, or none, given what its stream told before.
-    fn settle_failures(
+    fn take_in_chunk(
         &mut self,
-        stream: &mut StreamState,
         input: &Input<'_>,
-        named: &[u8],
-        sighting: &mut Sighting<'_>,
+        chunk: &Chunk<'_>,
+        settled: &[SettledLine],
+        before: u64,
+        told: &mut Option<&mut dyn FnMut(&Triaged<'_>)>,
     ) {
-        let Some(event) = &sighting.event else { return };
-        let is_left = is_left_to_access_log(stream, input, named, event, sighting.time);
-        if is_left && let Action::LoginFailed { times, .. } = event.action {
-            self.left_to_access_logs += u64::from(times);
-        } else {
-            sighting.failures = failures(stream, input, named, event, sighting);
+        self.texts.look(chunk.text, chunk.kinds());
+        let all = told.is_some() || self.urgent_texts.is_some() || self.texts.any_found();
+        let mut facts = SmallVec::<[Facts<'_>; TOGETHER]>::new();
+        let mut sightings = SmallVec::<[Sighting<'_>; TOGETHER]>::new();
+        let mut let_in = Vec::new();
+        for ((line, settled), number) in chunk.lines().zip(settled).zip(before + 1..) {
+            let known = Facts::of_line(line, settled, &self.triage);
+            facts.push(known);
+            if all || self.interests.of(&known) != 0 {
+                let urgent = known.urgent;
+                sightings.push(Sighting { urgent, ..settled.sighting(line, input, number) });
+            }
+            if settled.lets_in {
+                let sighting = settled.sighting(line, input, number);
+                let event = sighting.event.map(|event| Event { action: Action::LetIn, ..event });
+                let_in.push(Sighting { event, ..sighting });
+            }
         }
-        if let Some(event) = sighting.event.as_mut() {
-            event.action = settled_action(stream, event, sighting.time);
+        self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
+        self.count(input, &facts);
+        self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
+        self.tell_of_requests(&facts, |index| chunk.event(index));
+        let found = self.show(&sightings, true);
+        self.show_events(&let_in);
+        if let Some(told) = told {
+            sightings.iter().zip(found).for_each(|(sighting, found)| told(&Triaged::new(sighting, found)));
         }
     }
 
@@ -388,13 +309,13 @@ impl Scanner {
         self.is_last = to_come.is_empty();
     }
 
-    /// Settles what is over; to be called after each block.
-    pub fn after_block(&mut self, stream: &mut StreamState, source: &str) {
-        self.settle_sessions(stream, source);
-        let now = self.latest(stream);
-        // Without a stamp nothing is known to be over.
+    /// Settles what is over where a stream has come so far, once there were many lines.
+    fn settle_now_and_then(&mut self, reached: Option<i64>) {
         let is_time = self.total.lines >= self.settled_at + SETTLE_LINES;
-        if let Some(others) = self.others.filter(|_| is_time && stream.latest().is_some()) {
+        // Without a stamp nothing is known to be over.
+        if let (Some(others), Some(reached)) = (self.others.filter(|_| is_time), reached) {
+            // A stamp ahead of the run is a clock gone wrong.
+            let now = reached.min(self.now);
             self.settled_at = self.total.lines;
             // A pause is none before all was read.
             // Nor is anything settled that may wait: lines may come much later than others, at the top of the next file.
@@ -406,21 +327,6 @@ impl Scanner {
             let found = rules.flat_map(|rule| rule.detector.settle(now.min(others)));
             self.settled.extend(found);
         }
-    }
-
-    /// Counts failures whose session is surely over.
-    fn settle_sessions(&mut self, stream: &mut StreamState, source: &str) {
-        let now = stream.latest().map_or(i64::MIN, |latest| latest.min(self.now));
-        stream.request_hosts.forget(now);
-        stream.web_failures.forget(now);
-        let mut over = Vec::new();
-        stream.sessions.settle(now, &mut over);
-        self.held(source, &over, false);
-    }
-
-    /// How far a stream has come. A stamp ahead of the run is a clock gone wrong.
-    fn latest(&self, stream: &StreamState) -> i64 {
-        stream.reached().map_or(i64::MIN, |reached| reached.min(self.now))
     }
 
     /// Counts the failures of all sessions. With `provisional`, detectors learn of them but they will be

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access_logs::RequestHosts;
 use super::web_failures::WebFailures;
-use crate::detect::{LATENESS, Sessions};
+use crate::detect::{Held, LATENESS, Sessions};
 
 /// How long a silent stream still holds back what is settled, in seconds of real time, and for how long lines are expected to come as late as
 /// others did.
@@ -68,6 +68,13 @@ impl StreamState {
             }
         }
         (time, late)
+    }
+
+    /// Forgets what is too long ago at `now`, seconds since 1970 UTC; adds the lines whose sessions are over.
+    pub fn forget(&mut self, now: i64, over: &mut Vec<Held>) {
+        self.request_hosts.forget(now);
+        self.web_failures.forget(now);
+        self.sessions.settle(now, over);
     }
 
     fn late_by(&self, latest: i64) -> i64 {

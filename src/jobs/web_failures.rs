@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::detect::{LATENESS, Sighting};
-use crate::model::{Action, Event};
+use crate::model::Action;
 
 /// How long failures are remembered, in seconds.
 const KEPT: i64 = 24 * 60 * 60;
@@ -21,27 +21,28 @@ const MOST: usize = 5000;
 pub struct WebFailures(BTreeMap<u64, i64>);
 
 impl WebFailures {
-    /// Takes in what became of a request; gives what it tells besides where it lets in who failed before.
-    pub fn let_in<'a>(&mut self, sighting: &Sighting<'a>) -> Option<Event<'a>> {
-        let event = sighting.event?;
-        let Action::Request { status } = event.action else { return None };
+    /// Takes in what became of a request; says whether it lets in who failed before.
+    pub fn let_in(&mut self, sighting: &Sighting<'_>) -> bool {
+        let Some(event) = sighting.event else { return false };
+        let Action::Request { status } = event.action else { return false };
         let (failed, time) = (sighting.failures > 0, sighting.time);
         if !failed && (!(200..300).contains(&status) || self.0.is_empty()) {
-            return None;
+            return false;
         }
-        let key = FixedState::with_seed(0).hash_one((sighting.who()?, event.request));
+        let Some(who) = sighting.who() else { return false };
+        let key = FixedState::with_seed(0).hash_one((who, event.request));
         if failed {
             self.0.entry(key).and_modify(|last| *last = time.max(*last)).or_insert(time);
             self.make_room();
-            return None;
+            return false;
         }
-        let last = self.0.get(&key)?;
         // A request has the time at which it began, and is logged when it ends.
-        if !(-LATENESS..=KEPT).contains(&time.saturating_sub(*last)) {
-            return None;
+        let is_soon = |last: &i64| (-LATENESS..=KEPT).contains(&time.saturating_sub(*last));
+        let lets_in = self.0.get(&key).is_some_and(is_soon);
+        if lets_in {
+            self.0.remove(&key);
         }
-        self.0.remove(&key);
-        Some(Event { action: Action::LetIn, ..event })
+        lets_in
     }
 
     /// Whether there are none.

@@ -101,6 +101,11 @@ impl Rule {
         }
     }
 
+    /// The kinds of logs in whose lines it looks for a text, or those of all where none are named.
+    pub fn kinds(&self) -> &[Category] {
+        if let RuleKind::Pattern { kinds, .. } = &self.kind { kinds } else { &[] }
+    }
+
     /// Whether it has to know of all requests, because what it counts is a share of them.
     pub fn is_about_shares(&self) -> bool {
         matches!(self.kind, RuleKind::Ratio { .. })

@@ -2,7 +2,7 @@
 //! templates of rsyslog and syslog-ng.
 
 use super::custom::known_stamp;
-use super::journal::Said;
+use super::journal::Statement;
 use super::json::{Unescaped, object, value};
 use super::syslog::{number, with_pid};
 use super::time::WallClock;
@@ -56,7 +56,7 @@ impl Parser for Collected {
         // Who isn't told may be anybody, and may have printed it.
         let untold = if is_journals { &b"?"[..] } else { b"" };
         let text = |place: &str| first(&[place]).unwrap_or(untold);
-        Said {
+        Statement {
             time,
             host: first(&HOST).unwrap_or_default(),
             program,

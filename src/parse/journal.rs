@@ -47,7 +47,7 @@ impl Parser for Journal {
         let entry: Entry<'a> = serde_json::from_slice(line).ok()?;
         let text = |field: Option<&'a RawValue>| field.and_then(json::text).unwrap_or_default().as_bytes();
         let time: i64 = json::text(entry.microseconds)?.parse().ok()?;
-        Said {
+        Statement {
             time: time.div_euclid(1_000_000),
             host: text(entry.host),
             program: text(entry.identifier),
@@ -63,7 +63,7 @@ impl Parser for Journal {
 }
 
 /// What somebody said, and what is known of who it was.
-pub struct Said<'a> {
+pub struct Statement<'a> {
     /// Seconds since 1970 UTC.
     pub time: i64,
     pub host: &'a [u8],
@@ -79,7 +79,7 @@ pub struct Said<'a> {
     pub executable: &'a [u8],
 }
 
-impl<'a> Said<'a> {
+impl<'a> Statement<'a> {
     /// What it tells.
     pub fn event(self, unescaped: &mut Unescaped) -> Option<Event<'a>> {
         let Self { time, host, program, pid, severity, .. } = self;

@@ -12,7 +12,6 @@ use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
-#[derive(Default)]
 pub struct ProxyManager;
 
 impl Parser for ProxyManager {

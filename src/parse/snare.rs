@@ -44,7 +44,7 @@ pub fn record_of<'a>(program: &[u8], message: &'a [u8]) -> Option<Record<'a, imp
             let told = behind_id.map_or(message, |end| &message[end + 2..]);
             let of = |result: &'static [u8]| Some((result, told.strip_prefix(result)?.strip_prefix(b" ")?));
             let (result, text) = of(b"AUDIT_FAILURE").or_else(|| of(b"AUDIT_SUCCESS")).unwrap_or((b"", told));
-            (SENTENCES.iter().find(|(_, sentence, _)| text.starts_with(sentence))?.0, result, text)
+            (SENTENCES.iter().find(|known| text.starts_with(known.begins))?.id, result, text)
         }
         b"WinEvtLog" => {
             let rest = message.strip_prefix(b"Security: ")?;
@@ -60,14 +60,21 @@ pub fn record_of<'a>(program: &[u8], message: &'a [u8]) -> Option<Record<'a, imp
     Some(Record { id, channel: b"Security", level: b"", text, field: move |name: &str| words.field(id, name) })
 }
 
-/// How an event's words begin, and how what they say of the account.
-const SENTENCES: [(u32, &[u8], &[u8]); 6] = [
-    (4624, b"An account was successfully logged on.", b"New Logon:"),
-    (4625, b"An account failed to log on.", b"Account For Which Logon Failed:"),
-    (4740, b"A user account was locked out.", b"Account That Was Locked Out:"),
-    (4771, b"Kerberos pre-authentication failed.", b"Account Information:"),
-    (4776, b"The computer attempted to validate ", b""),
-    (4776, b"The domain controller attempted to validate ", b""),
+/// What an event says in words.
+struct Sentence {
+    id: u32,
+    begins: &'static [u8],
+    /// What stands before the fields of the account that it is about.
+    account: &'static [u8],
+}
+
+const SENTENCES: [Sentence; 6] = [
+    Sentence { id: 4624, begins: b"An account was successfully logged on.", account: b"New Logon:" },
+    Sentence { id: 4625, begins: b"An account failed to log on.", account: b"Account For Which Logon Failed:" },
+    Sentence { id: 4740, begins: b"A user account was locked out.", account: b"Account That Was Locked Out:" },
+    Sentence { id: 4771, begins: b"Kerberos pre-authentication failed.", account: b"Account Information:" },
+    Sentence { id: 4776, begins: b"The computer attempted to validate ", account: b"" },
+    Sentence { id: 4776, begins: b"The domain controller attempted to validate ", account: b"" },
 ];
 
 /// Whether it is, where that is told.
@@ -95,7 +102,7 @@ impl<'a> Words<'a> {
         Self {
             text: end.map_or(rest, |end| &rest[..end]),
             are_whole,
-            is_failure: Some(is_failure(result).unwrap_or(false)),
+            is_failure: Some(is_failure(result) == Some(true)),
         }
     }
 
@@ -108,8 +115,8 @@ impl<'a> Words<'a> {
             let is_failure = self.is_failure.unwrap_or_else(is_failure);
             return (!is_failure).then_some(b"0x0");
         }
-        let is_said = |(of, sentence, _): &&(u32, &[u8], &[u8])| *of == id && self.text.starts_with(sentence);
-        let (_, _, account) = SENTENCES.iter().find(is_said)?;
+        let is_said = |known: &&Sentence| known.id == id && self.text.starts_with(known.begins);
+        let account = SENTENCES.iter().find(is_said)?.account;
         let of_account = || memmem::find(self.text, account).map(|at| &self.text[at + account.len()..]);
         match (name, id) {
             ("TargetUserName", 4776) => behind(self.text, b"Logon Account:"),

@@ -669,6 +669,17 @@ fn the_last_line_of_a_rotated_log_counts_once_also_where_a_copy_lies_beside_it()
 }
 
 #[test]
+fn a_last_line_without_a_line_break_ends_what_is_over_before_it() {
+    let bed = bed();
+    let invalid = |n: u32| format!("Nov 20 08:00:0{n} web1 sshd[{n}]: Invalid user eve from 198.51.100.7 port 22\n");
+    let log: String = (1..6).map(invalid).collect::<String>() + "Nov 20 09:00:00 web1 CRON[7]: (root) CMD (true)";
+    append(&bed, "auth.log.1", &log);
+    changed(&bed, "log/auth.log.1", 3600);
+    let notes = bed.run_job("scan", AT).notes;
+    assert!(notes.iter().any(|note| note.contains("read 6 lines") && note.contains("5 failed logins")), "{notes:?}");
+}
+
+#[test]
 fn what_is_written_while_a_log_is_copied_counts_once() {
     let bed = bed();
     let (log, copy) = (bed.path("log/auth.log"), bed.path("log/auth.log.1"));
