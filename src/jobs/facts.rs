@@ -89,6 +89,7 @@ impl<'a> Facts<'a> {
             Action::LetIn => {}
             action if is_error(action) => tally.errors_logged += 1,
             Action::ErrorLogged
+            | Action::NotServed
             | Action::LoginFailed { .. }
             | Action::Probed
             | Action::Gone

@@ -34,9 +34,11 @@ pub fn failures(
     }
 }
 
-/// What an event turns out to be, given what its stream told before.
-pub fn settled_action(stream: &mut StreamState, event: &Event<'_>, time: i64) -> Action {
+/// What an event turns out to be, given what its stream told before, and whether it is left to an access log.
+pub fn settled_action(stream: &mut StreamState, event: &Event<'_>, time: i64, is_left: bool) -> Action {
     match event.action {
+        Action::NotServed if is_left => Action::Other,
+        Action::NotServed => Action::ErrorLogged,
         // Who tried and then went is no scanner.
         Action::Probed if stream.sessions.went(event, time) => Action::Other,
         Action::Gone if stream.sessions.had_not_greeted(event, time) => Action::Probed,
@@ -57,7 +59,8 @@ pub fn note_request(stream: &mut StreamState, input: &Input<'_>, named: &[u8], t
     }
 }
 
-/// Whether an error log's line, which names this host itself or none, tells of a failed login that the answer 401 of a request tells of, too.
+/// Whether an error log's line, which names this host itself or none, tells of a failed login, or of what wasn't served, and an access log
+/// that is read tells that, too, by the answer to a request.
 pub fn is_left_to_access_log(
     stream: &StreamState,
     input: &Input<'_>,
@@ -65,7 +68,7 @@ pub fn is_left_to_access_log(
     event: &Event<'_>,
     time: i64,
 ) -> bool {
-    if !matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. }) {
+    if !matches!(event.action, Action::LoginFailed { shape: Shape::ErrorLog, .. } | Action::NotServed) {
         return false;
     }
     let is_read = match input.access_logs {

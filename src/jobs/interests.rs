@@ -80,7 +80,7 @@ impl Interests {
             Action::Probed => STATUSES + 3,
             Action::LockedOut => STATUSES + 4,
             Action::LogCleared => STATUSES + 5,
-            Action::ErrorLogged => STATUSES + 6,
+            Action::ErrorLogged | Action::NotServed => STATUSES + 6,
             Action::Gone | Action::NotGreeted | Action::Granted { .. } | Action::Other => STATUSES + 7 + failures,
         };
         self.at(place) | urgent

@@ -155,7 +155,8 @@ impl<'a> Settler<'a> {
             | Action::Granted { .. }
             | Action::Probed
             | Action::Gone
-            | Action::NotGreeted => true,
+            | Action::NotGreeted
+            | Action::NotServed => true,
             Action::LetIn | Action::LockedOut | Action::LogCleared | Action::ErrorLogged | Action::Other => false,
         }
     }
@@ -165,14 +166,12 @@ impl<'a> Settler<'a> {
         let Some(event) = sighting.event else { return plain };
         let Self { input, stream, .. } = self;
         let (named, time) = (line.host(), plain.time);
-        if let Action::LoginFailed { times, .. } = event.action
-            && is_left_to_access_log(stream, input, named, &event, time)
-        {
-            sums.left_to_access_logs += u64::from(times);
-        } else {
-            sighting.failures = failures(stream, input, named, &event, &sighting);
+        let is_left = is_left_to_access_log(stream, input, named, &event, time);
+        match event.action {
+            Action::LoginFailed { times, .. } if is_left => sums.left_to_access_logs += u64::from(times),
+            _ => sighting.failures = failures(stream, input, named, &event, &sighting),
         }
-        let action = settled_action(stream, &event, time);
+        let action = settled_action(stream, &event, time, is_left);
         sighting.event = Some(Event { action, ..event });
         let lets_in = stream.web_failures.let_in(&sighting);
         SettledLine { action, failures: sighting.failures, lets_in, ..plain }

@@ -60,6 +60,9 @@ pub enum Action {
     LogCleared,
     /// An error log's line of level `error` or worse.
     ErrorLogged,
+    /// The same of a request for what isn't there, or nobody may have, as the answers 404 and 403 of an access log tell, too: where that is
+    /// read, it turns out to be nothing else, and otherwise an error.
+    NotServed,
     /// Nothing that rules look at, but the line was understood.
     Other,
 }

@@ -328,7 +328,7 @@ impl Selection {
 
 /// Whether an action is an error log's line of level `error` or worse.
 pub fn is_error(action: Action) -> bool {
-    matches!(action, Action::ErrorLogged | Action::LoginFailed { shape: Shape::ErrorLog, .. })
+    matches!(action, Action::ErrorLogged | Action::NotServed | Action::LoginFailed { shape: Shape::ErrorLog, .. })
 }
 
 /// Whether an action is an answer with one of these statuses.

@@ -87,6 +87,7 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
             let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
             Event { action, user: Some(user).filter(|user| !user.is_empty()), ..plain }
         }
+        None if bad && peer.is_some() && is_not_served(rest) => Event { action: Action::NotServed, ..plain },
         None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
     })
 }
@@ -173,6 +174,30 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
         [b'`', user @ ..] | [b'\'', user @ .., b'\''] => user,
         user => user,
     })
+}
+
+/// Whether it says that the answer is 404 or 403, with the code that 2.4 writes in front or without (core, mod_authz_core,
+/// mod_access_compat, mod_autoindex, mod_cgi, mod_proxy_fcgi, PHP).
+fn is_not_served(message: &[u8]) -> bool {
+    const SAID: [&[u8]; 7] = [
+        b"File does not exist: ",
+        b"client denied by server configuration: ",
+        b"Cannot serve directory ",
+        b"Directory index forbidden by ",
+        b"script not found or unable to stat: ",
+        b"Got error 'Primary script unknown",
+        b"attempt to invoke directory as script: ",
+    ];
+    let message = message.trim_ascii_start();
+    let behind_code = message.strip_prefix(b"AH").and_then(|rest| {
+        let (code, rest) = rest.split_at_checked(5)?;
+        number(code)?;
+        rest.strip_prefix(b": ")
+    });
+    let message = behind_code.unwrap_or(message);
+    let is_of_php =
+        || message.starts_with(b"script '") && memmem::find(message, b"' not found or unable to stat").is_some();
+    SAID.iter().any(|said| message.starts_with(said)) || is_of_php()
 }
 
 /// Whom 2.2 lets in nowhere it asks for accounts: `Authorization of user USER to access URI failed, reason: …` (mod_authz_owner,
@@ -290,6 +315,42 @@ mod tests {
             "[2026-11-20 10:15:30,123] [worker:error] [pid 7] x",
         ] {
             assert_eq!(parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_told_from_what_went_wrong() {
+        for (said, is_it) in [
+            ("[core:error] [pid 7] [client 192.0.2.7:4711] AH00128: File does not exist: /srv/x", true),
+            (
+                "[core:error] [pid 7] (2)No such file or directory: [client 192.0.2.7:4711] AH00128: File does not exist: /x",
+                true,
+            ),
+            ("[error] [client 192.0.2.7] File does not exist: /srv/x, referer: http://example.org/", true),
+            ("[error] [client 192.0.2.7] script '/srv/x.php' not found or unable to stat", true),
+            ("[php:error] [pid 7] [client 192.0.2.7:4711] script '/srv/x.php' not found or unable to stat", true),
+            (
+                "[authz_core:error] [pid 7] [client 192.0.2.7:4711] AH01630: client denied by server configuration: /x",
+                true,
+            ),
+            (
+                "[autoindex:error] [pid 7] [client 192.0.2.7:4711] AH01276: Cannot serve directory /srv/: No matching",
+                true,
+            ),
+            ("[proxy_fcgi:error] [pid 7] [client 192.0.2.7:4711] AH01071: Got error 'Primary script unknown\\n'", true),
+            (
+                "[proxy_fcgi:error] [pid 7] [client 192.0.2.7:4711] AH01071: Got error 'PHP message: Fatal error: x'",
+                false,
+            ),
+            (
+                "[core:error] [pid 7] (13)Permission denied: [client 192.0.2.7:4711] AH00132: file permissions deny",
+                false,
+            ),
+            ("[core:error] [pid 7] File does not exist: /srv/x", false),
+            ("[php:error] [pid 7] [client 192.0.2.7:4711] PHP Warning:  File does not exist: /srv/x", false),
+        ] {
+            let action = event(said.as_bytes()).unwrap().action;
+            assert_eq!(action, if is_it { Action::NotServed } else { Action::ErrorLogged }, "{said}");
         }
     }
 

@@ -48,6 +48,7 @@ pub fn event(line: &[u8]) -> Option<Event<'_>> {
     let failed = if bad { failed_login(rest) } else { None };
     let action = match failed {
         Some(_) => Action::LoginFailed { times: 1, shape: Shape::ErrorLog },
+        None if bad && is_not_served(rest) => Action::NotServed,
         None if bad => Action::ErrorLogged,
         None => Action::Other,
     };
@@ -63,9 +64,7 @@ pub fn event(line: &[u8]) -> Option<Event<'_>> {
 /// nginx writes decoded paths as they came, line breaks and all, so a client can forge whole lines of this log. So the address
 /// in such a line is not believed: it is the access log that tells who asked.
 fn failed_login(rest: &[u8]) -> Option<&[u8]> {
-    let at = memchr(b'*', rest)?;
-    let message = &rest[at..];
-    let message = &message[memchr(b' ', message)? + 1..];
+    let message = of_connection(rest)?;
     let (rest, said): (&[u8], [&[u8]; 2]) = if let Some(rest) = message.strip_prefix(b"user \"") {
         (rest, [b"\": password mismatch", b"\" was not found in \""])
     } else {
@@ -73,6 +72,34 @@ fn failed_login(rest: &[u8]) -> Option<&[u8]> {
     };
     let end = said.iter().filter_map(|said| memmem::find(rest, said)).min()?;
     Some(&rest[..end])
+}
+
+/// What follows `80#81: *7 `, the process and the connection.
+fn of_connection(rest: &[u8]) -> Option<&[u8]> {
+    let message = &rest[memchr(b'*', rest)?..];
+    Some(&message[memchr(b' ', message)? + 1..])
+}
+
+/// Whether it says in the server's words that the answer is 404 or 403: `open() "PATH" failed (2: No such file or directory), client: …`,
+/// `"PATH" is not found (2: …), client: …`, `directory index of "PATH" is forbidden, client: …`, `access forbidden by rule, client: …`; and
+/// what PHP says of a script that isn't there. A file that can't be read for want of rights is a mistake of the server's.
+fn is_not_served(rest: &[u8]) -> bool {
+    const KINDS: [(&[u8], &[u8]); 6] = [
+        (b"open() \"", b"\" failed (2: No such file or directory), client: "),
+        (b"open() \"", b"\" failed (20: Not a directory), client: "),
+        (b"\"", b"\" is not found (2: No such file or directory), client: "),
+        (b"directory index of \"", b"\" is forbidden, client: "),
+        (b"access forbidden by rule", b", client: "),
+        (
+            b"FastCGI sent in stderr: \"Primary script unknown\"",
+            b" while reading response header from upstream, client: ",
+        ),
+    ];
+    let said = |message: &[u8]| {
+        let mut kinds = KINDS.iter().filter_map(|(begin, end)| Some((message.strip_prefix(*begin)?, *end)));
+        kinds.any(|(rest, end)| memmem::find(rest, end).is_some())
+    };
+    of_connection(rest).is_some_and(said)
 }
 
 /// `…, client: ADDRESS, server: …`. What stands before and after it is partly the client's own text, so where there is
@@ -91,6 +118,32 @@ mod tests {
     use super::*;
     use crate::model::Triage;
     use crate::parse::YearRule;
+
+    #[test]
+    fn what_is_not_served_is_told_from_what_went_wrong() {
+        for (said, is_it) in [
+            ("open() \"/srv/x\" failed (2: No such file or directory)", true),
+            ("open() \"/srv/x/y\" failed (20: Not a directory)", true),
+            ("\"/srv/x/index.html\" is not found (2: No such file or directory)", true),
+            ("directory index of \"/srv/x/\" is forbidden", true),
+            ("access forbidden by rule", true),
+            ("FastCGI sent in stderr: \"Primary script unknown\" while reading response header from upstream", true),
+            ("open() \"/srv/x\" failed (13: Permission denied)", false),
+            ("open() \"/srv/x\" failed (24: Too many open files)", false),
+            (
+                "FastCGI sent in stderr: \"PHP message: PHP Fatal error: x\" while reading response header from upstream",
+                false,
+            ),
+            ("connect() failed (111: Connection refused) while connecting to upstream", false),
+            ("upstream sent \"access forbidden by rule\" while reading response header from upstream", false),
+        ] {
+            let line = format!(
+                "2026/11/20 10:15:30 [error] 80#81: *7 {said}, client: 192.0.2.7, server: _, request: \"GET / HTTP/1.1\""
+            );
+            let action = event(line.as_bytes()).unwrap().action;
+            assert_eq!(action, if is_it { Action::NotServed } else { Action::ErrorLogged }, "{said}");
+        }
+    }
 
     #[test]
     fn level_and_client_are_understood_and_a_forged_client_is_not_believed() {

@@ -176,6 +176,46 @@ fn an_error_log_alone_tells_of_failed_logins() {
     );
 }
 
+/// What a server's error log says of pages that aren't there, or that nobody may have: Apache's, and nginx's.
+fn not_served(n: u32) -> [String; 2] {
+    let apache = format!("[Fri Nov 20 10:00:{n:02}.123456 2026] [authz_core:error] [pid 7] [client 192.0.2.1:4711]");
+    let nginx = format!(
+        "2026/11/20 10:00:{n:02} [error] 80#81: *{n} open() \"/srv/x{n}\" failed (2: No such file or directory)"
+    );
+    [
+        format!("{apache} AH01630: client denied by server configuration: /srv/x{n}\n"),
+        format!("{nginx}, client: 192.0.2.1, server: _, request: \"GET /x{n} HTTP/1.1\"\n"),
+    ]
+}
+
+#[test]
+fn pages_that_are_not_there_are_no_errors_where_an_access_log_tells_of_them() {
+    let bed = both_kinds();
+    bed.file("config/rules/mine.toml", "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nevents = \"errors\"\nby = \"log.kind\"\nthreshold = 5\nwindow = \"1m\"\n");
+    let asked = |n| request(n, "192.0.2.1", "-", &format!("GET /x{n}"), 404);
+    let text: String = (0..6).flat_map(not_served).collect();
+    bed.file("log/web1/access.log", &(0..6).map(asked).collect::<String>());
+    bed.file("log/web1/error.log", &text);
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    assert_eq!(bed.store().findings(&Default::default()).unwrap().len(), 0);
+    // What is wrong with the server is an error all the same.
+    let wrong = |n: u32| {
+        text.replace("(2: No such file or directory)", "(13: Permission denied)")
+            .replace("20 10:", &format!("20 {}:", 10 + n))
+    };
+    bed.file("log/web1/error.log", &(text.clone() + &wrong(1)));
+    bed.run_job("scan", "2026-11-20T12:10:00Z");
+    let counts = |bed: &TestBed| {
+        let found = bed.store().findings(&Default::default()).unwrap();
+        found.iter().map(|stored| stored.finding.count).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&bed), [6]);
+    // And where nothing else tells of them.
+    bed.file("log/web3/error.log", &text);
+    bed.run_job("scan", "2026-11-20T12:20:00Z");
+    assert_eq!(counts(&bed).iter().sum::<u64>(), 6 + 12);
+}
+
 #[test]
 fn an_access_log_that_is_no_longer_written_hides_no_failed_logins() {
     let bed = both_kinds();
