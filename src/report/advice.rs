@@ -8,6 +8,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 use super::Figures;
 use super::sentence::quoted_accounts;
 use super::words::{bytes, counted, grouped, percent, span_words};
+use crate::model::Audience;
 use crate::model::untrusted::printable;
 
 /// A recommendation.
@@ -42,6 +43,20 @@ pub fn advice(figures: &Figures) -> Vec<Advice> {
     all.extend(disks(figures));
     all.extend(paths(figures));
     all
+}
+
+/// How much is recommended to those whom the report is for: nothing but to administrators.
+pub fn recommended(figures: &Figures) -> usize {
+    if figures.audience == Audience::Admins { advice(figures).len() } else { 0 }
+}
+
+/// What a report says that asks for nothing.
+pub fn nothing_asked(figures: &Figures) -> &'static str {
+    if recommended(figures) > 0 {
+        "Nothing that is urgent: see the recommendations below."
+    } else {
+        "Nothing. No action is needed."
+    }
 }
 
 fn breaches(figures: &Figures) -> Option<Advice> {

@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::Figures;
-use super::advice::advice;
+use super::advice::{advice, nothing_asked};
 use super::chart::Chart;
 use super::details::{Table, compliance, tables};
 use super::sentence::finding_sentence;
@@ -86,7 +86,7 @@ pub fn render(figures: &Figures, light: &Light, pictures: &[Picture<'_>]) -> Str
         h2 style=(HEADING) { "What stood out" }
         (threats(figures))
         h2 style=(HEADING) { "What we ask of you" }
-        (asks(light))
+        (asks(figures, light))
         h2 style=(HEADING) { "Was everything watched?" }
         (rows(&compliance(figures)))
         @if figures.audience == Audience::Admins { (for_admins(figures)) }
@@ -98,10 +98,10 @@ pub fn render(figures: &Figures, light: &Light, pictures: &[Picture<'_>]) -> Str
     mail_page(&title, &content)
 }
 
-fn asks(light: &Light) -> Markup {
+fn asks(figures: &Figures, light: &Light) -> Markup {
     html! {
         @if light.asks.is_empty() {
-            p style=(PLAIN) { "Nothing. No action is needed." }
+            p style=(PLAIN) { (nothing_asked(figures)) }
         } @else {
             ul style={ (PLAIN) ";padding-left:20px" } {
                 @for ask in &light.asks { li { (printable(ask.as_bytes())) } }

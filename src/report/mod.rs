@@ -265,10 +265,12 @@ pub fn is_outage(finding: &StoredFinding) -> bool {
 /// The report as a message.
 pub fn message(figures: &Figures) -> Message {
     let light = light(figures);
-    let things = match light.things {
-        0 => "nothing to do".to_owned(),
-        1 => "1 thing to look at".to_owned(),
-        n => format!("{n} things to look at"),
+    let things = match (light.things, advice::recommended(figures)) {
+        (0, 0) => "nothing to do".to_owned(),
+        (0, 1) => "1 recommendation".to_owned(),
+        (0, n) => format!("{n} recommendations"),
+        (1, _) => "1 thing to look at".to_owned(),
+        (n, _) => format!("{n} things to look at"),
     };
     let title = format!("{}: {things} - {}", light.word.to_uppercase(), words::period_short(figures));
     let charts = chart::all(figures);

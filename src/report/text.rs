@@ -1,7 +1,7 @@
 //! The report as plain text: everything the page says, for those who read mail that way.
 
 use super::Figures;
-use super::advice::advice;
+use super::advice::{advice, nothing_asked};
 use super::chart::Chart;
 use super::details::{compliance, tables};
 use super::sentence::finding_sentence;
@@ -45,7 +45,7 @@ pub fn render(figures: &Figures, light: &Light, charts: &[Chart]) -> String {
     }
     lines.extend([String::new(), "WHAT WE ASK OF YOU".to_owned()]);
     if light.asks.is_empty() {
-        lines.push("Nothing. No action is needed.".to_owned());
+        lines.push(nothing_asked(figures).to_owned());
     }
     lines.extend(light.asks.iter().map(|ask| format!("* {}", printable(ask.as_bytes()))));
     lines.extend([String::new(), "WAS EVERYTHING WATCHED?".to_owned()]);

@@ -305,6 +305,22 @@ fn recommendations_say_what_they_rest_on() {
 }
 
 #[test]
+fn nobody_is_told_that_there_is_nothing_to_do_and_what_to_do() {
+    let told = |audience| {
+        let mut figures = quiet(audience);
+        figures.attackers = vec![("198.51.100.200".into(), 4000)];
+        let mail = report::message(&figures).mail;
+        (mail.subject, mail.text)
+    };
+    let (subject, text) = told(Audience::Admins);
+    assert!(subject.contains("ALL WELL: 1 recommendation - "), "{subject}");
+    assert!(text.contains("Block 198.51.100.200") && text.contains("see the recommendations below"), "{text}");
+    assert!(!text.contains("No action is needed"), "{text}");
+    let (subject, text) = told(Audience::Management);
+    assert!(subject.contains("ALL WELL: nothing to do - ") && text.contains("No action is needed"), "{text}");
+}
+
+#[test]
 fn nobody_is_told_to_block_who_also_logs_in_or_is_let_alone() {
     let bed = watched();
     let log = std::fs::read_to_string(bed.path("log/auth.log")).unwrap();
