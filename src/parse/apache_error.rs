@@ -87,7 +87,9 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
             let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
             Event { action, user: Some(user).filter(|user| !user.is_empty()), ..plain }
         }
-        None if bad && peer.is_some() && is_not_served(rest) => Event { action: Action::NotServed, ..plain },
+        None if level == b"error" && peer.is_some() && is_not_served(rest, module) => {
+            Event { action: Action::NotServed, ..plain }
+        }
         None => Event { action: if bad { Action::ErrorLogged } else { Action::Other }, ..plain },
     })
 }
@@ -176,28 +178,35 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
     })
 }
 
-/// Whether it says that the answer is 404 or 403, with the code that 2.4 writes in front or without (core, mod_authz_core,
-/// mod_access_compat, mod_autoindex, mod_cgi, mod_proxy_fcgi, PHP).
-fn is_not_served(message: &[u8]) -> bool {
+/// What core, mod_authz_core, mod_access_compat, mod_autoindex, mod_negotiation, mod_cgid and mod_cgi say when they answer 404 or 403, but
+/// for want of rights to read.
+const NOT_SERVED: [&[u8]; 11] =
+    [b"00127", b"00128", b"00130", b"00687", b"01264", b"01265", b"01276", b"01630", b"01797", b"02811", b"02812"];
+
+/// Whether it says that the answer is 404 or 403. As of failed logins, in 2.4 a code tells the servers' words from those of programs behind
+/// it; PHP's module has none.
+fn is_not_served(message: &[u8], module: Option<&[u8]>) -> bool {
     const SAID: [&[u8]; 7] = [
         b"File does not exist: ",
         b"client denied by server configuration: ",
-        b"Cannot serve directory ",
         b"Directory index forbidden by ",
+        b"Attempt to serve directory: ",
+        b"Negotiation: discovered file(s) matching request: ",
         b"script not found or unable to stat: ",
-        b"Got error 'Primary script unknown",
         b"attempt to invoke directory as script: ",
     ];
     let message = message.trim_ascii_start();
-    let behind_code = message.strip_prefix(b"AH").and_then(|rest| {
-        let (code, rest) = rest.split_at_checked(5)?;
-        number(code)?;
-        rest.strip_prefix(b": ")
-    });
-    let message = behind_code.unwrap_or(message);
-    let is_of_php =
-        || message.starts_with(b"script '") && memmem::find(message, b"' not found or unable to stat").is_some();
-    SAID.iter().any(|said| message.starts_with(said)) || is_of_php()
+    if module.is_none_or(|module| module.starts_with(b"php")) && message.starts_with(b"script '") {
+        return memmem::find(message, b"' not found or unable to stat").is_some();
+    }
+    let coded = message.strip_prefix(b"AH").and_then(|rest| rest.split_at_checked(5));
+    match coded {
+        Some((b"01071", rest)) => rest
+            .strip_prefix(b": Got error 'Primary script unknown")
+            .is_some_and(|rest| rest.starts_with(b"\\n'") || rest.starts_with(b"'")),
+        Some((code, rest)) => rest.starts_with(b": ") && NOT_SERVED.contains(&code),
+        None => module.is_none() && SAID.iter().any(|said| message.starts_with(said)),
+    }
 }
 
 /// Whom 2.2 lets in nowhere it asks for accounts: `Authorization of user USER to access URI failed, reason: …` (mod_authz_owner,
@@ -347,6 +356,25 @@ mod tests {
                 false,
             ),
             ("[core:error] [pid 7] File does not exist: /srv/x", false),
+            ("[core:crit] [pid 7] [client 192.0.2.7:4711] AH00128: File does not exist: /srv/x", false),
+            (
+                "[cgi:error] [pid 7] [client 192.0.2.7:4711] AH01215: File does not exist: /etc/app.conf: /srv/app",
+                false,
+            ),
+            (
+                "[cgid:error] [pid 7] [client 192.0.2.7:4711] AH01215: script '/opt/x' not found or unable to stat",
+                false,
+            ),
+            ("[wsgi:error] [pid 7] [client 192.0.2.7:4711] File does not exist: /etc/app/db.conf", false),
+            (
+                "[proxy_fcgi:error] [pid 7] [client 192.0.2.7:4711] AH01071: Got error 'Primary script unknownPHP message: x'",
+                false,
+            ),
+            (
+                "[negotiation:error] [pid 7] [client 192.0.2.7:4711] AH00687: Negotiation: discovered file(s) matching",
+                true,
+            ),
+            ("[cgid:error] [pid 7] [client 192.0.2.7:4711] AH01264: script not found or unable to stat: /srv/x", true),
             ("[php:error] [pid 7] [client 192.0.2.7:4711] PHP Warning:  File does not exist: /srv/x", false),
         ] {
             let action = event(said.as_bytes()).unwrap().action;

@@ -48,7 +48,7 @@ pub fn event(line: &[u8]) -> Option<Event<'_>> {
     let failed = if bad { failed_login(rest) } else { None };
     let action = match failed {
         Some(_) => Action::LoginFailed { times: 1, shape: Shape::ErrorLog },
-        None if bad && is_not_served(rest) => Action::NotServed,
+        None if level == b"error" && is_not_served(rest) => Action::NotServed,
         None if bad => Action::ErrorLogged,
         None => Action::Other,
     };
@@ -74,6 +74,9 @@ fn failed_login(rest: &[u8]) -> Option<&[u8]> {
     Some(&rest[..end])
 }
 
+/// What stands before the client.
+const CLIENT: &[u8] = b", client: ";
+
 /// What follows `80#81: *7 `, the process and the connection.
 fn of_connection(rest: &[u8]) -> Option<&[u8]> {
     let message = &rest[memchr(b'*', rest)?..];
@@ -82,33 +85,42 @@ fn of_connection(rest: &[u8]) -> Option<&[u8]> {
 
 /// Whether it says in the server's words that the answer is 404 or 403: `open() "PATH" failed (2: No such file or directory), client: …`,
 /// `"PATH" is not found (2: …), client: …`, `directory index of "PATH" is forbidden, client: …`, `access forbidden by rule, client: …`; and
-/// what PHP says of a script that isn't there. A file that can't be read for want of rights is a mistake of the server's.
+/// what PHP says of a script that isn't there. What visitors write stands in the path and behind the client, so that there must be one
+/// place of it only. A file that can't be read for want of rights is a mistake of the server's, and so are a file below /etc, and a part of a
+/// page, which aren't there; a connection without a request is none for a page.
 fn is_not_served(rest: &[u8]) -> bool {
-    const KINDS: [(&[u8], &[u8]); 6] = [
-        (b"open() \"", b"\" failed (2: No such file or directory), client: "),
-        (b"open() \"", b"\" failed (20: Not a directory), client: "),
-        (b"\"", b"\" is not found (2: No such file or directory), client: "),
-        (b"directory index of \"", b"\" is forbidden, client: "),
-        (b"access forbidden by rule", b", client: "),
-        (
-            b"FastCGI sent in stderr: \"Primary script unknown\"",
-            b" while reading response header from upstream, client: ",
-        ),
+    const ENDS: [&[u8]; 6] = [
+        b"\" failed (2: No such file or directory)",
+        b"\" failed (20: Not a directory)",
+        b"\" failed (36: File name too long)",
+        b"\" is not found (2: No such file or directory)",
+        b"\" is not found (20: Not a directory)",
+        b"\" is not found (36: File name too long)",
     ];
-    let said = |message: &[u8]| {
-        let mut kinds = KINDS.iter().filter_map(|(begin, end)| Some((message.strip_prefix(*begin)?, *end)));
-        kinds.any(|(rest, end)| memmem::find(rest, end).is_some())
+    const WHOLE: [&[u8]; 2] = [
+        b"access forbidden by rule",
+        b"FastCGI sent in stderr: \"Primary script unknown\" while reading response header from upstream",
+    ];
+    let Some(message) = of_connection(rest) else { return false };
+    let mut clients = memmem::find_iter(message, CLIENT);
+    let (Some(end), None) = (clients.next(), clients.next()) else { return false };
+    let (said, behind) = message.split_at(end);
+    let is_missing = || {
+        let path = [&b"open() \""[..], b"openat() \"", b"\""].iter().find_map(|begin| said.strip_prefix(*begin));
+        path.is_some_and(|path| !path.starts_with(b"/etc/") && ENDS.iter().any(|end| path.ends_with(end)))
     };
-    of_connection(rest).is_some_and(said)
+    let is_forbidden = || said.starts_with(b"directory index of \"") && said.ends_with(b"\" is forbidden");
+    memmem::find(behind, b", request: \"").is_some()
+        && memmem::find(behind, b", subrequest: \"").is_none()
+        && (is_missing() || is_forbidden() || WHOLE.contains(&said))
 }
 
 /// `…, client: ADDRESS, server: …`. What stands before and after it is partly the client's own text, so where there is
 /// more than one such place, none is believed.
 fn client(text: &[u8]) -> Option<Peer<'_>> {
-    const MARK: &[u8] = b", client: ";
-    let mut places = memmem::find_iter(text, MARK);
+    let mut places = memmem::find_iter(text, CLIENT);
     let (at, None) = (places.next()?, places.next()) else { return None };
-    let rest = &text[at + MARK.len()..];
+    let rest = &text[at + CLIENT.len()..];
     let end = memchr(b',', rest).unwrap_or(rest.len());
     Peer::read(rest[..end].trim_ascii_end()).filter(|peer| peer.ip().is_some())
 }
@@ -121,27 +133,42 @@ mod tests {
 
     #[test]
     fn what_is_not_served_is_told_from_what_went_wrong() {
-        for (said, is_it) in [
-            ("open() \"/srv/x\" failed (2: No such file or directory)", true),
-            ("open() \"/srv/x/y\" failed (20: Not a directory)", true),
-            ("\"/srv/x/index.html\" is not found (2: No such file or directory)", true),
-            ("directory index of \"/srv/x/\" is forbidden", true),
-            ("access forbidden by rule", true),
-            ("FastCGI sent in stderr: \"Primary script unknown\" while reading response header from upstream", true),
-            ("open() \"/srv/x\" failed (13: Permission denied)", false),
-            ("open() \"/srv/x\" failed (24: Too many open files)", false),
-            (
-                "FastCGI sent in stderr: \"PHP message: PHP Fatal error: x\" while reading response header from upstream",
-                false,
-            ),
-            ("connect() failed (111: Connection refused) while connecting to upstream", false),
-            ("upstream sent \"access forbidden by rule\" while reading response header from upstream", false),
+        let (client, request) = ("client: 192.0.2.7, server: _", "request: \"GET / HTTP/1.1\"");
+        let action = |level: &str, said: &str| {
+            event(format!("2026/11/20 10:15:30 [{level}] 80#81: *7 {said}").as_bytes()).unwrap().action
+        };
+        for said in [
+            "open() \"/srv/x\" failed (2: No such file or directory)",
+            "open() \"/srv/x/y\" failed (20: Not a directory)",
+            "openat() \"/srv/x\" failed (2: No such file or directory)",
+            "\"/srv/x/index.html\" is not found (2: No such file or directory)",
+            "\"/srv/x.php/index.html\" is not found (20: Not a directory)",
+            "directory index of \"/srv/x/\" is forbidden",
+            "access forbidden by rule",
+            "FastCGI sent in stderr: \"Primary script unknown\" while reading response header from upstream",
         ] {
-            let line = format!(
-                "2026/11/20 10:15:30 [error] 80#81: *7 {said}, client: 192.0.2.7, server: _, request: \"GET / HTTP/1.1\""
-            );
-            let action = event(line.as_bytes()).unwrap().action;
-            assert_eq!(action, if is_it { Action::NotServed } else { Action::ErrorLogged }, "{said}");
+            assert_eq!(action("error", &format!("{said}, {client}, {request}")), Action::NotServed, "{said}");
+            assert_eq!(action("crit", &format!("{said}, {client}, {request}")), Action::ErrorLogged, "{said}");
+            // Of a part of a page, and of a connection without a request, no access log tells.
+            let part = format!("{said}, {client}, {request}, subrequest: \"/x\"");
+            assert_eq!(action("error", &part), Action::ErrorLogged, "{said}");
+            assert_eq!(action("error", &format!("{said}, {client}")), Action::ErrorLogged, "{said}");
+            // Nor does a visitor's own word make an error one of these.
+            let forged = format!("connect() failed, {client}, {request}, referrer: \"{said}, client: x\"");
+            assert_eq!(action("error", &forged), Action::ErrorLogged, "{said}");
+        }
+        let found = "\" failed (2: No such file or directory), client: x";
+        for said in [
+            "open() \"/srv/x\" failed (13: Permission denied)".to_owned(),
+            "open() \"/srv/x\" failed (24: Too many open files)".to_owned(),
+            "open() \"/etc/nginx/.htpasswd\" failed (2: No such file or directory)".to_owned(),
+            format!("open() \"/srv/{found}\" failed (13: Permission denied)"),
+            "FastCGI sent in stderr: \"PHP message: PHP Fatal error: x\" while reading response header from upstream"
+                .to_owned(),
+            "access forbidden by rule while initializing session".to_owned(),
+            "upstream sent \"access forbidden by rule\" while reading response header from upstream".to_owned(),
+        ] {
+            assert_eq!(action("error", &format!("{said}, {client}, {request}")), Action::ErrorLogged, "{said}");
         }
     }
 

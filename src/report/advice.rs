@@ -52,11 +52,7 @@ pub fn recommended(figures: &Figures) -> usize {
 
 /// What a report says that asks for nothing.
 pub fn nothing_asked(figures: &Figures) -> &'static str {
-    if recommended(figures) > 0 {
-        "Nothing that is urgent: see the recommendations below."
-    } else {
-        "Nothing. No action is needed."
-    }
+    if recommended(figures) > 0 { "Nothing but the recommendations below." } else { "Nothing. No action is needed." }
 }
 
 fn breaches(figures: &Figures) -> Option<Advice> {

@@ -314,7 +314,7 @@ fn nobody_is_told_that_there_is_nothing_to_do_and_what_to_do() {
     };
     let (subject, text) = told(Audience::Admins);
     assert!(subject.contains("ALL WELL: 1 recommendation - "), "{subject}");
-    assert!(text.contains("Block 198.51.100.200") && text.contains("see the recommendations below"), "{text}");
+    assert!(text.contains("Block 198.51.100.200") && text.contains("Nothing but the recommendations below"), "{text}");
     assert!(!text.contains("No action is needed"), "{text}");
     let (subject, text) = told(Audience::Management);
     assert!(subject.contains("ALL WELL: nothing to do - ") && text.contains("No action is needed"), "{text}");
