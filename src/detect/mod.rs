@@ -15,6 +15,7 @@ mod pages;
 mod pattern;
 mod ratio;
 mod session;
+mod sessions;
 mod silent;
 mod spike;
 mod subject;
@@ -27,7 +28,7 @@ mod window;
 pub use held::Held;
 use kept_line::KeptLine;
 pub use pages::Remembered;
-pub use session::Sessions;
+pub use sessions::Sessions;
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
