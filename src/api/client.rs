@@ -20,6 +20,9 @@ pub enum ClientError {
     /// The daemon says no, and why.
     #[error("{0}")]
     Refused(String),
+    /// Whether one listens can't be seen.
+    #[error("can't look for the daemon at {0}: Permission denied; use sudo, or an account of the group of its folder")]
+    Denied(String),
     /// The connection fails.
     #[error("the daemon can't be reached: {0}")]
     Broken(String),
@@ -36,9 +39,10 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoDaemon`] where nobody listens.
     pub async fn connect(socket: &Path) -> Result<Self, ClientError> {
-        use std::io::ErrorKind::{ConnectionRefused, NotFound};
+        use std::io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied};
         let stream = UnixStream::connect(socket).await.map_err(|error| match error.kind() {
             NotFound | ConnectionRefused => ClientError::NoDaemon,
+            PermissionDenied => ClientError::Denied(socket.display().to_string()),
             _ => ClientError::Broken(format!("{}: {error}", socket.display())),
         })?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());

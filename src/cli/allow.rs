@@ -40,11 +40,12 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let store = Store::open(&config.state)?;
     let now = SystemClock.now();
     if args.end {
-        if !store.end_exemption(&who.to_string(), now)? {
-            let help = "\"logkeeper allow\" lists whom they let alone";
-            return Err(Problem::new(format!("the rules don't let {who} alone"), "", help).into());
-        }
+        let is_ended = store.end_exemption(&who.to_string(), now)?;
         let others = store.exemptions()?;
+        if !is_ended {
+            let wider = others.iter().find(|other| other.until > now.timestamp() && covers(&other.who, who));
+            return Err(not_let_alone(who, wider.map(|wider| &wider.who)).into());
+        }
         let mut others = others.iter().filter(|other| other.until > now.timestamp());
         let also = others.find(|other| covers(&other.who, who) || covers(who, &other.who));
         output::print(&match also {
@@ -76,6 +77,16 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why nothing is ended of who is not let alone, or only as part of a wider network.
+fn not_let_alone(who: &Who, wider: Option<&Who>) -> Problem {
+    let Some(wider) = wider else {
+        let help = "\"logkeeper allow\" lists whom they let alone";
+        return Problem::new(format!("the rules don't let {who} alone"), "", help);
+    };
+    let help = format!("end that with: logkeeper allow {} --end", argument(wider));
+    Problem::new(format!("{who} is let alone as part of {wider}"), "", help)
 }
 
 /// Whether letting the one alone lets the other alone.

@@ -76,7 +76,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         tell(&found, &config, waits);
         return Ok(ExitCode::SUCCESS);
     }
-    let since = args.since.map(|since| SystemClock.now() - since);
+    let since = args.since.map(|since| output::ago(SystemClock.now(), since));
     let is_known = |rule: &String| config.rules.contains_key(rule);
     let is_table = !(args.json || args.csv || args.ecs);
     let most = args.count.unwrap_or(if is_table { SHOWN } else { usize::MAX });
@@ -266,8 +266,10 @@ fn tell(found: &StoredFinding, config: &Config, waits: bool) {
     for evidence in &f.evidence {
         // The log was rotated, or is gone: what was kept is shown.
         let kept = || vec![format!("  > {}", printable(evidence.text.as_bytes()))];
-        let context = in_context(evidence).unwrap_or_else(kept).join("\n");
-        output::print(&format!("\n  {}\n{context}\n", evidence.place()));
+        let context = in_context(evidence);
+        let note = if context.is_none() && evidence.line > 0 { " (not there any more; as it was then)" } else { "" };
+        let context = context.unwrap_or_else(kept).join("\n");
+        output::print(&format!("\n  {}{note}\n{context}\n", evidence.place()));
     }
 }
 

@@ -96,7 +96,7 @@ enum Command {
     Stats(stats::Args),
     /// List, explain and try out the rules
     Rules(rules::Args),
-    /// Have every rule let an address, a network or an account alone for a while
+    /// Have every rule of scan jobs let an address, a network or an account alone for a while
     Allow(allow::Args),
     /// Pack, list, verify, search, restore and remove archives
     Archive(archive::Args),
@@ -193,7 +193,7 @@ fn open(root: &std::path::Path) -> anyhow::Result<(Config, Store)> {
 fn readable(root: &std::path::Path) -> anyhow::Result<Config> {
     let (config, errors) = Config::load_for_reading(&absolute(root))?;
     if let Some(errors) = errors {
-        output::complain(&errors.into());
+        output::warn_of(&errors);
     }
     Ok(config)
 }

@@ -164,15 +164,24 @@ pub fn time(seconds: i64, zone: Tz) -> String {
 
 /// Prints an error with what to do about it.
 pub fn complain(error: &anyhow::Error) {
-    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = if let Some(errors) = error.downcast_ref::<ConfigErrors>() {
-        errors.render(color)
+        errors.render(has_color())
     } else if let Some(problem) = error.downcast_ref::<Problem>() {
         without_controls(&format!("error: {}\nhelp: {}", problem.message, problem.help))
     } else {
         without_controls(&format!("error: {error:#}"))
     };
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Tells what is wrong in a configuration of which the rest is used.
+pub fn warn_of(errors: &ConfigErrors) {
+    let _ = writeln!(std::io::stderr(), "{}", errors.render_beside(has_color()));
+}
+
+/// Whether errors are told in colours.
+fn has_color() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// A message whose names, as of files, move nothing on a terminal.
@@ -186,6 +195,12 @@ fn without_controls(text: &str) -> String {
 /// Says how one is written.
 pub fn period(text: &str) -> Result<std::time::Duration, String> {
     humantime::parse_duration(text).map_err(|_| "write a number with its unit: 90s, 30m, 12h, 7d".to_owned())
+}
+
+/// So long before an instant; 1970 where that is earlier.
+pub fn ago(now: DateTime<Utc>, period: std::time::Duration) -> DateTime<Utc> {
+    let then = TimeDelta::from_std(period).ok().and_then(|period| now.checked_sub_signed(period));
+    then.unwrap_or_default().max(DateTime::UNIX_EPOCH)
 }
 
 /// An instant on the wall clock of a zone.

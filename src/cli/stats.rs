@@ -84,9 +84,7 @@ pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         return Err(Problem::new(format!("there is no source {source:?}"), "", help).into());
     }
     let now = SystemClock.now();
-    let ago = |age| TimeDelta::from_std(age).ok().and_then(|age| now.checked_sub_signed(age));
-    let (from, to) = (ago(args.since).unwrap_or_default(), ago(args.until).unwrap_or_default());
-    let from = from.max(DateTime::UNIX_EPOCH);
+    let (from, to) = (output::ago(now, args.since), output::ago(now, args.until));
     // Whole hours are counted, and the one that goes on.
     let begun = |time: DateTime<Utc>| time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time);
     let (from, hour) = (begun(from), begun(to));

@@ -109,13 +109,22 @@ impl Default for Keep {
 pub struct ConfigErrors(pub Vec<Diagnostic>);
 
 impl ConfigErrors {
-    /// All mistakes as text for a terminal, with colours if `color`.
+    /// All mistakes, for whose sake nothing is done, as text for a terminal, with colours if `color`.
     pub fn render(&self, color: bool) -> String {
+        self.render_as(color, "nothing was started or changed")
+    }
+
+    /// All mistakes where the rest is used nevertheless, as text for a terminal, with colours if `color`.
+    pub fn render_beside(&self, color: bool) -> String {
+        self.render_as(color, "what follows goes without that")
+    }
+
+    fn render_as(&self, color: bool, therefore: &str) -> String {
         let mut shown: Vec<String> = self.0.iter().map(|diagnostic| diagnostic.render(color)).collect();
         let files = self.0.iter().map(|d| &d.file).collect::<std::collections::BTreeSet<_>>().len();
         let plural = |n: usize| if n == 1 { "" } else { "s" };
         let (errors, s, fs) = (self.0.len(), plural(self.0.len()), plural(files));
-        shown.push(format!("{errors} error{s} in {files} file{fs}; nothing was started or changed"));
+        shown.push(format!("{errors} error{s} in {files} file{fs}; {therefore}"));
         shown.join("\n\n")
     }
 }

@@ -424,7 +424,8 @@ impl FromStr for Who {
             return Ok(Self::Account(account.to_lowercase()));
         }
         network_or_address(text).map(Self::Network).ok_or_else(|| {
-            let message = format!("{text:?} is neither an address nor a network nor an account");
+            let message =
+                format!("{text:?} is neither an address nor a network; an account is written \"account NAME\"");
             let known = "as 192.0.2.7, 192.0.2.0/24, 2001:db8::/32 or \"account backup\"";
             Problem::new(message, known, "write for example allow = [\"192.0.2.0/24\", \"account monitoring\"]")
         })

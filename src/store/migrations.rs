@@ -264,7 +264,7 @@ ALTER TABLE findings ADD COLUMN told_severity INTEGER;
 /// # Errors
 /// Fails where it hasn't, or can't be read.
 pub(super) fn check(connection: &Connection, path: &Path) -> super::Result<()> {
-    let failed = |error| StoreError::Sqlite { path: path.to_owned(), error };
+    let failed = |error| StoreError::of(path, error);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let (path, known) = (path.to_owned(), STEPS.len() as i64);
     match found.cmp(&known) {
@@ -279,7 +279,7 @@ pub(super) fn check(connection: &Connection, path: &Path) -> super::Result<()> {
 /// # Errors
 /// Fails where the database is newer than this program or can't be changed.
 pub(super) fn apply(connection: &mut Connection, path: &Path) -> super::Result<()> {
-    let failed = |error| StoreError::Sqlite { path: path.to_owned(), error };
+    let failed = |error| StoreError::of(path, error);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     let known = STEPS.len() as i64;
     if found > known {

@@ -44,6 +44,16 @@ pub enum StoreError {
         /// What SQLite says.
         error: rusqlite::Error,
     },
+    /// There is no room to work in; SQLite needs some even where it only reads.
+    #[error(
+        "database {path}: no space is left on its disk ({error}): free some, then what is on record is there again; nothing of it is lost"
+    )]
+    Full {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite says.
+        error: rusqlite::Error,
+    },
     /// The database was written by a newer logkeeper.
     #[error("database {path} has format {found}, this logkeeper knows {known}: install the newer logkeeper again")]
     Newer {
@@ -82,6 +92,23 @@ pub enum StoreError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+/// How much is free on a disk at least that is not full, in bytes: less than SQLite's index of its log takes.
+const ROOM: u64 = 32 * 1024;
+
+impl StoreError {
+    /// What SQLite says of this database.
+    fn of(path: &Path, error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, SystemIoFailure};
+        let may_be_full = matches!(error.sqlite_error_code(), Some(CannotOpen | DiskFull | SystemIoFailure));
+        let path = path.to_owned();
+        let disk = path.parent().filter(|_| may_be_full).and_then(|folder| rustix::fs::statvfs(folder).ok());
+        match disk {
+            Some(disk) if disk.f_bavail.saturating_mul(disk.f_frsize) < ROOM => Self::Full { path, error },
+            _ => Self::Sqlite { path, error },
+        }
+    }
 }
 
 /// How often, and after how long, a database is opened again that somebody else is creating.
@@ -131,7 +158,7 @@ impl Store {
                 opened => break opened,
             }
         };
-        let mut connection = opened.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        let mut connection = opened.map_err(|error| StoreError::of(&path, error))?;
         migrations::apply(&mut connection, &path)?;
         Ok(Self { connection: Shared::new(connection), path })
     }
@@ -144,7 +171,7 @@ impl Store {
         let path = Self::path_in(state);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags);
-        let connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        let connection = connection.map_err(|error| StoreError::of(&path, error))?;
         migrations::check(&connection, &path)?;
         Ok(Self { connection: Shared::new(connection), path })
     }
@@ -156,7 +183,7 @@ impl Store {
     pub fn open_in_memory() -> Result<Self> {
         let path = PathBuf::from(":memory:");
         let connection = Connection::open_in_memory();
-        let mut connection = connection.map_err(|error| StoreError::Sqlite { path: path.clone(), error })?;
+        let mut connection = connection.map_err(|error| StoreError::of(&path, error))?;
         migrations::apply(&mut connection, &path)?;
         Ok(Self { connection: Shared::new(connection), path })
     }
@@ -190,7 +217,7 @@ impl Store {
     }
 
     fn error(&self, error: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { path: self.path.clone(), error }
+        StoreError::of(&self.path, error)
     }
 }
 

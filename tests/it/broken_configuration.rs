@@ -288,6 +288,7 @@ fn a_mistake_in_a_rule_hides_nothing_of_what_is_on_record() {
     {
         let ran = bed.run(command);
         assert!(ran.code == 0 && ran.stderr.contains("config/rules/mine.toml:1"), "{command:?}: {ran:?}");
+        assert!(ran.stderr.contains("4 errors in 1 file; what follows goes without that\n"), "{command:?}: {ran:?}");
     }
     assert!(bed.run(&["findings"]).stdout.contains("192.0.2.7"));
     // What does something refuses to, and so does all where the main file is wrong.

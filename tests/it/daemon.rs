@@ -82,6 +82,19 @@ fn only_the_daemons_own_people_may_use_its_socket() {
     assert_eq!(ask(&["env"]), "404", "its own people get an answer: there is no run 1");
     assert_eq!(bed.json(&["history"]), serde_json::json!([]));
     assert_eq!(daemon.end(), 0);
+    // Who may not even look for it isn't told that it is down, or broken.
+    assert!(Command::new("chmod").arg("o-rwx").arg(bed.path("state")).status().unwrap().success());
+    std::fs::copy(env!("CARGO_BIN_EXE_logkeeper"), bed.path("logkeeper")).unwrap();
+    let asked = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(bed.path("logkeeper"))
+        .arg("--config")
+        .arg(bed.path(""))
+        .args(["run-now", "a"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8(asked.stderr).unwrap();
+    assert!(told.contains("can't look for the daemon at") && told.contains("use sudo"), "{told}");
 }
 
 /// More than three minutes of real time: slots on the minute, a SIGKILL in the middle of a job, a restart.

@@ -264,8 +264,8 @@ fn of_fifty_daemons_started_at_once_one_runs() {
 }
 
 #[test]
-fn a_full_disk_of_the_database_is_told_by_status() {
-    let name = "a_full_disk_of_the_database_is_told_by_status";
+fn a_full_disk_of_the_database_is_told_by_status_and_named_by_what_can_t_work_there() {
+    let name = "a_full_disk_of_the_database_is_told_by_status_and_named_by_what_can_t_work_there";
     if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
         return skip(name, "root");
     }
@@ -279,8 +279,22 @@ fn a_full_disk_of_the_database_is_told_by_status() {
         return skip(name, "the right to mount a tmpfs");
     }
     let told = bed.run(&["status"]);
+    bed.file("jobs/true.toml", "[command]\nshell = \"true\"\n");
+    bed.run(&["run-now", "true"]);
+    // It ends where nothing is left.
+    let _ = std::fs::write(state.join("filling"), vec![b'x'; 5 << 20]);
+    let full = ["history", "findings", "run-now"].map(|command| {
+        let job: &[&str] = if command == "run-now" { &["true"] } else { &[] };
+        bed.run(&[&[command], job].concat())
+    });
+    std::fs::remove_file(state.join("filling")).unwrap();
+    let history = bed.run(&["history"]);
     assert!(Command::new("umount").arg(&state).status().unwrap().success());
     assert!(told.code != 0 && told.stdout.contains("KiB are left on the disk of"), "{told:?}");
+    for full in full {
+        assert!(full.code != 0 && full.stderr.contains("no space is left on its disk"), "{full:?}");
+    }
+    assert!(history.code == 0 && history.stdout.contains("true"), "{history:?}");
 }
 
 #[test]

@@ -57,7 +57,14 @@ fn who_is_let_alone_for_a_while_is_counted_by_no_rule_until_then() {
     assert_eq!(bed.run(&["allow", "192.0.2.0/24", "--for", "1h", "--why", "our scanner"]).code, 0);
     assert_eq!(bed.run(&["allow", "192.0.2.8", "--for", "1h", "--why", "a mistake"]).code, 0);
     assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 0);
-    assert_eq!(bed.run(&["allow", "192.0.2.8", "--end"]).code, 2, "it is over already");
+    let wider = bed.run(&["allow", "192.0.2.8", "--end"]);
+    assert_eq!(wider.code, 2, "it is over already");
+    assert!(wider.stderr.contains("192.0.2.8 is let alone as part of 192.0.2.0/24\n"), "{wider:?}");
+    assert!(wider.stderr.contains("logkeeper allow 192.0.2.0/24 --end"), "{wider:?}");
+    let other = bed.run(&["allow", "192.0.3.8", "--end"]);
+    assert!(other.stderr.contains("the rules don't let 192.0.3.8 alone"), "{other:?}");
+    let nobody = bed.run(&["allow", "backup", "--why", "a mistake"]);
+    assert!(nobody.stderr.contains("an account is written \"account NAME\""), "{nobody:?}");
     assert_eq!(bed.run(&["allow", "account Backup", "--for", "1h", "--why", "a mistake"]).code, 0);
     assert_eq!(bed.run(&["allow", "account backup", "--end"]).code, 0, "it is the same account");
     let listed = bed.json(&["allow"]);
@@ -261,6 +268,9 @@ fn findings_are_listed_by_address_account_and_severity() {
     assert_eq!(count(&["--user", "root", "--ip", "192.0.2.7"]), 1);
     assert_eq!(count(&["--severity", "high"]), 3);
     assert_eq!(count(&["--severity", "critical"]), 0);
+    for since in ["300000y", "99999999d", "106751991168d"] {
+        assert_eq!(count(&["--since", since]), count(&[]), "{since}");
+    }
     assert_eq!(count(&["--ip", "192.0.2.0/24"]), 3);
     for wrong in [["--severity", "worst"], ["--ip", "nonsense"], ["--rule", "nosuch"]] {
         assert_eq!(bed.run(&["findings", wrong[0], wrong[1]]).code, 2, "{wrong:?}");
@@ -279,6 +289,7 @@ fn findings_are_listed_by_address_account_and_severity() {
     bed.file("log/auth.log", "something else\n");
     let told = bed.run(&["findings", "show", &id]).stdout;
     assert!(told.contains("  > 2026-11-19T10:00:20Z") && !told.contains("something else"), "{told}");
+    assert!(told.contains("auth.log:2 (not there any more; as it was then)\n"), "{told}");
     assert_eq!(bed.run(&["findings", "show", "999"]).code, 2);
     // A line that is too long is one of the file's, too.
     bed.file("log/auth.log", &("x".repeat(300 << 10) + "\n" + &text));
