@@ -172,8 +172,8 @@ impl<'a> ParsedLine<'a> {
         let user = (user != Place::NONE).then(|| self.text(user));
         let (request, host) = (self.text(request), self.text(host));
         let (time, peer) = (self.time(), self.peer());
-        let category = category?;
-        Some(Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid })
+        let plain = Event::plain(time, category?);
+        Some(Event { action, peer, user, request, is_post, is_page, is_challenge, host, pid, ..plain })
     }
 
     /// What kind of log it belongs to, and what happened; none where no parser understood it.
@@ -247,7 +247,8 @@ impl PlacedLine {
 
     fn new(end: u32, line: &[u8], event: Option<&Event<'_>>, others: &mut Vec<u8>) -> Self {
         let Some(event) = event else { return Self { end, ..Self::UNKNOWN } };
-        let Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid } = *event;
+        let Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid, .. } =
+            *event;
         let peer = match peer {
             None => PlacedPeer::None,
             Some(Peer::Ip(IpAddr::V4(ip))) => PlacedPeer::V4(ip),

@@ -74,7 +74,7 @@ impl Action {
     }
 }
 
-/// The shapes in which one failed login shows up, strongest first. Lines of one address in one session (host and pid) are merged: the failures of its strongest shape count, or those of keys where they are more, and the others repeat them.
+/// The shapes in which one failed login shows up, strongest first. Lines of one address in one session (host and pid) are merged: the failures of its strongest shape count, or those of keys where they are more, and the others repeat them. Explicit failures are counted at once; refused keys, which are other tries of the same client, count besides them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Shape {
     /// The service's own word, as sshd's "Failed password" or a 401: counted at once.
@@ -116,6 +116,31 @@ impl Shape {
     }
 }
 
+/// How programs write a text that isn't plain; what has no backslash in it may be without any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Escapes {
+    /// How it stands in an object of JSON.
+    pub json: Option<InJson>,
+    /// As in C, which sshd and web servers do.
+    pub c: bool,
+}
+
+impl Escapes {
+    /// Those of a text that is written as in C: none where it has no backslash.
+    pub fn as_in_c(text: Option<&[u8]>) -> Self {
+        Self { json: None, c: text.is_some_and(|text| memchr::memchr(b'\\', text).is_some()) }
+    }
+}
+
+/// How a text stands in an object of JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InJson {
+    /// In a string.
+    String,
+    /// As the numbers of its bytes, with commas between them.
+    List,
+}
+
 /// One line, understood. All texts are borrowed from the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -129,6 +154,8 @@ pub struct Event<'a> {
     pub peer: Option<Peer<'a>>,
     /// The account that was meant.
     pub user: Option<&'a [u8]>,
+    /// How that is escaped, until all is known of the line.
+    pub user_escapes: Escapes,
     /// What was asked of a web server: method, path and protocol, as it came.
     pub request: &'a [u8],
     /// Whether something was sent along (POST, or a name and a password that the log keeps to itself), where the request doesn't tell.
@@ -152,6 +179,7 @@ impl<'a> Event<'a> {
             action: Action::Other,
             peer: None,
             user: None,
+            user_escapes: Escapes::default(),
             request: b"",
             is_post: false,
             is_page: false,

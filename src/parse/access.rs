@@ -8,6 +8,7 @@ use super::access_client::client;
 use super::marks::{Marks, first_marks, leading_digits};
 use super::time::{WallClock, clock, four, month, offset, two, with_offset};
 use super::{Context, Parser, PlainRequest};
+use crate::model::event::Escapes;
 use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Category, Event};
 
@@ -44,7 +45,7 @@ impl Parser for Access {
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer, user, request, ..plain })
+        Some(Event { action, peer, user, user_escapes: Escapes::as_in_c(user), request, ..plain })
     }
 
     fn plain_request(&mut self, text: &[u8]) -> Option<PlainRequest> {

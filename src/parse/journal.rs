@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use super::Parser;
 use super::json::{self, Unescaped};
 use super::syslog::{event, number, of_severity};
+use crate::model::Event;
 use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
-use crate::model::{Event, Peer};
 
 /// The parser.
 #[derive(Default)]
@@ -85,7 +85,8 @@ impl<'a> Statement<'a> {
         let Self { time, host, program, pid, severity, .. } = self;
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
         let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(program).is_some();
-        let bytes = bytes(self.message);
+        let list = self.message.get().as_bytes();
+        let bytes = bytes(list);
         let message = json::text(self.message).unwrap_or_default().as_bytes();
         let said = bytes.as_deref().unwrap_or(message);
         let is_by_anybody = is_by_anybody(self.uid, self.executable, program, said);
@@ -93,7 +94,7 @@ impl<'a> Statement<'a> {
         let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
         let program = marked.as_deref().unwrap_or(program);
         let told = match &bytes {
-            Some(message) => without_texts(event(time, b"", program, pid, message)),
+            Some(_) => unescaped.event_of_list(list, |message| event(time, b"", program, pid, message))?,
             // rsyslog's begin with the blank behind the tag.
             None => {
                 unescaped.event(message, |message| Some(event(time, b"", program, pid, message.trim_ascii_start())))?
@@ -104,22 +105,16 @@ impl<'a> Statement<'a> {
 }
 
 /// The bytes of a message that comes as a list of them, because it is no UTF-8 or holds what can't be printed.
-fn bytes(message: &RawValue) -> Option<Vec<u8>> {
-    message.get().starts_with('[').then(|| serde_json::from_str(message.get()).ok())?
-}
-
-/// The event without texts, which don't stand in the line as they are.
-fn without_texts(event: Event<'_>) -> Event<'static> {
-    let is_page = event.asks_for_page();
-    let Event { time, category, action, peer, is_post, is_challenge, pid, .. } = event;
-    let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
-    Event { action, peer, is_post, is_page, is_challenge, pid, ..Event::plain(time, category) }
+fn bytes(message: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    json::bytes(message.strip_prefix(b"[")?.strip_suffix(b"]")?, &mut bytes)?;
+    Some(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::Shape;
+    use crate::model::event::{InJson, Shape};
     use crate::model::{Action, Category};
 
     #[test]
@@ -192,7 +187,11 @@ mod tests {
         let event = line.replace("70,255", &said.join(","));
         let event = Journal::default().parse(event.as_bytes()).unwrap();
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
-        assert_eq!((event.peer.unwrap().to_string(), event.user), ("192.0.2.7".to_owned(), None));
+        let user = (Some(&b"255,"[..]), Some(InJson::List));
+        assert_eq!(
+            (event.peer.unwrap().to_string(), (event.user, event.user_escapes.json)),
+            ("192.0.2.7".to_owned(), user)
+        );
         let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
         assert_eq!(Journal::default().parse(deep.as_bytes()), None);
         let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));

@@ -5,15 +5,21 @@ use std::collections::BTreeMap;
 use memchr::memchr;
 use serde_json::value::RawValue;
 
+use crate::model::event::{Escapes, InJson};
 use crate::model::{Event, Peer};
 
 /// A value as it stands in the line: without quotation marks, escapes as they are; of a list the last. None for what has
 /// members of its own.
 pub fn text(value: &RawValue) -> Option<&str> {
+    // Of several headers the last is the one that the nearest proxy wrote.
+    text_of(value, |list| list.last().copied())
+}
+
+/// The same with the one that is chosen of a list.
+fn text_of<'a>(value: &'a RawValue, chosen: impl Fn(&[&'a RawValue]) -> Option<&'a RawValue>) -> Option<&'a str> {
     let mut raw = value.get();
     if raw.starts_with('[') {
-        // Of several headers the last is the one that the nearest proxy wrote.
-        raw = serde_json::from_str::<Vec<&RawValue>>(raw).ok()?.last()?.get();
+        raw = chosen(&serde_json::from_str::<Vec<&RawValue>>(raw).ok()?)?.get();
     }
     let bare = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     bare.or_else(|| (!raw.starts_with(['{', '['])).then_some(raw))
@@ -119,18 +125,27 @@ fn mend_number(text: &mut [u8], start: usize) -> usize {
 /// The value at a place such as `request.remote_ip`, without quotation marks and with escapes as they stand there; of a list
 /// the last. A name may itself hold dots.
 pub fn value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
-    if let Some(found) = object.get(place) {
-        return text(found);
-    }
-    let dots = place.match_indices('.').map(|(at, _)| at);
-    dots.filter_map(|at| value(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..])).next()
+    found(object, place, &text)
 }
 
-/// Whole lines of other formats that stand in strings, without the escapes.
+/// The same; of a list the first.
+pub fn first_value<'a>(object: &Object<'a>, place: &str) -> Option<&'a str> {
+    found(object, place, &|value| text_of(value, |list| list.first().copied()))
+}
+
+fn found<'a>(object: &Object<'a>, place: &str, text: &impl Fn(&'a RawValue) -> Option<&'a str>) -> Option<&'a str> {
+    if let Some(value) = object.get(place) {
+        return text(value);
+    }
+    let dots = place.match_indices('.').map(|(at, _)| at);
+    dots.filter_map(|at| found(&self::object(object.get(&place[..at])?.get())?, &place[at + 1..], text)).next()
+}
+
+/// Whole lines of other formats that stand in strings, without the escapes, or as lists of their bytes.
 #[derive(Default)]
 pub struct Unescaped {
     line: Vec<u8>,
-    /// Where it goes on behind each escape, in the line and in the string.
+    /// Where it goes on behind each escape, or each number, in the line and in what it stands in.
     after_escapes: Vec<(usize, usize)>,
 }
 
@@ -144,32 +159,55 @@ impl Unescaped {
         if memchr(b'\\', string).is_none() {
             return read(string);
         }
-        self.unescape(string)?;
-        let Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid } =
-            read(&self.line)?;
+        self.line.clear();
+        self.after_escapes.clear();
+        unescape_noting(string, &mut self.line, |behind, at| self.after_escapes.push((behind, at)))?;
+        let event = read(&self.line)?;
+        let Event { time, category, action, peer, user, user_escapes, request, .. } = event;
+        let Event { is_post, is_page, is_challenge, host, pid, .. } = event;
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => Peer::Ip(ip),
             Peer::Name(name) => Peer::Name(self.in_string(string, name)),
         });
         let (user, request) = (user.map(|user| self.in_string(string, user)), self.in_string(string, request));
+        let user_escapes = Escapes { json: Some(InJson::String), ..user_escapes };
         let host = self.in_string(string, host);
-        Some(Event { time, category, action, peer, user, request, is_post, is_page, is_challenge, host, pid })
+        Some(Event {
+            time,
+            category,
+            action,
+            peer,
+            user,
+            user_escapes,
+            request,
+            is_post,
+            is_page,
+            is_challenge,
+            host,
+            pid,
+        })
     }
 
-    /// None for what is no string.
-    fn unescape(&mut self, string: &[u8]) -> Option<()> {
+    /// The same of the line whose bytes are the numbers of a list. Of the event's texts the account alone is known, as it stands there.
+    pub fn event_of_list<'a>(
+        &mut self,
+        list: &'a [u8],
+        read: impl for<'l> FnOnce(&'l [u8]) -> Event<'l>,
+    ) -> Option<Event<'a>> {
         self.line.clear();
         self.after_escapes.clear();
-        let mut rest = string;
-        while let Some(at) = memchr(b'\\', rest) {
-            let (character, length) = escaped(&rest[at..])?;
-            self.line.extend_from_slice(&rest[..at]);
-            self.line.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-            rest = &rest[at + length..];
-            self.after_escapes.push((self.line.len(), string.len() - rest.len()));
-        }
-        self.line.extend_from_slice(rest);
-        Some(())
+        // The first number begins behind the bracket.
+        self.after_escapes.push((0, 1));
+        let note = |behind, in_numbers| self.after_escapes.push((behind, 1 + in_numbers));
+        bytes_noting(list.strip_prefix(b"[")?.strip_suffix(b"]")?, &mut self.line, note)?;
+        let event = read(&self.line);
+        let is_page = event.asks_for_page();
+        let Event { time, category, action, peer, user, user_escapes, is_post, is_challenge, pid, .. } = event;
+        let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
+        let user = user.map(|user| self.in_string(list, user));
+        let user_escapes = Escapes { json: Some(InJson::List), ..user_escapes };
+        let plain = Event::plain(time, category);
+        Some(Event { action, peer, user, user_escapes, is_post, is_page, is_challenge, pid, ..plain })
     }
 
     /// A piece of the line as it stands in the string; nothing for what is no piece of it.
@@ -187,6 +225,43 @@ impl Unescaped {
         let (behind, in_string) = before.checked_sub(1).map_or((0, 0), |last| self.after_escapes[last]);
         in_string + in_line - behind
     }
+}
+
+/// Adds what a string holds without its escapes to a text; none for what is no string.
+pub fn unescape(string: &[u8], text: &mut Vec<u8>) -> Option<()> {
+    unescape_noting(string, text, |_, _| {})
+}
+
+/// The same, telling of each escape where text and string go on behind it.
+fn unescape_noting(string: &[u8], text: &mut Vec<u8>, mut note: impl FnMut(usize, usize)) -> Option<()> {
+    let mut rest = string;
+    while let Some(at) = memchr(b'\\', rest) {
+        let (character, length) = escaped(&rest[at..])?;
+        text.extend_from_slice(&rest[..at]);
+        text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[at + length..];
+        note(text.len(), string.len() - rest.len());
+    }
+    text.extend_from_slice(rest);
+    Some(())
+}
+
+/// Adds the bytes whose numbers these are to a text; none for what are no bytes.
+pub fn bytes(numbers: &[u8], text: &mut Vec<u8>) -> Option<()> {
+    bytes_noting(numbers, text, |_, _| {})
+}
+
+/// The same, telling of each byte where text and numbers go on behind it: there begins the next number.
+fn bytes_noting(numbers: &[u8], text: &mut Vec<u8>, mut note: impl FnMut(usize, usize)) -> Option<()> {
+    let mut start = 0;
+    while start < numbers.len() {
+        let end = memchr(b',', &numbers[start..]).map_or(numbers.len(), |at| start + at);
+        let number = numbers[start..end].trim_ascii();
+        text.push(std::str::from_utf8(number).ok()?.parse().ok()?);
+        start = end + 1;
+        note(text.len(), start.min(numbers.len()));
+    }
+    Some(())
 }
 
 /// The character that an escape stands for, and the escape's length (RFC 8259, 7). Half a surrogate pair stands for nothing.

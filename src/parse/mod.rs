@@ -9,6 +9,7 @@ mod collected;
 mod container;
 mod custom;
 mod dropbear;
+mod escapes;
 mod journal;
 mod json;
 mod local;
@@ -39,6 +40,7 @@ pub use time::YearRule;
 use collected::Collected;
 use custom::Custom;
 
+use crate::model::event::Escapes;
 use crate::model::untrusted::{without_filling, without_line_break};
 use crate::model::{self, Action, Event, Formats, Peer};
 
@@ -148,6 +150,8 @@ pub struct AutoParser {
     is_mixed: bool,
     /// Whether its name says that it is an error log.
     is_error_log: bool,
+    /// The account of the event that was told last, where its line holds it in another way.
+    account: Vec<u8>,
 }
 
 impl AutoParser {
@@ -176,6 +180,7 @@ impl AutoParser {
             is_configured,
             is_mixed: false,
             is_error_log: false,
+            account: Vec::new(),
         }
     }
 
@@ -219,11 +224,18 @@ impl AutoParser {
         known + &String::from_utf8_lossy(&headers)
     }
 
-    /// The event of a line; `None` where no format fits. The line may end in CR, LF or both. Of one that says that the line before came again
-    /// the texts are that line's.
+    /// The event of a line; `None` where no format fits. The line may end in CR, LF or both. The account is told without escapes. Of one that
+    /// says that the line before came again the texts are that line's.
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let event = self.parse_alone(line)?;
-        if !matches!(event.action, Action::LoginFailed { .. }) || event.user.is_some() {
+        if let Some(user) = event.user {
+            if event.user_escapes == Escapes::default() {
+                return Some(event);
+            }
+            escapes::undo(user, event.user_escapes, &mut self.account);
+            return Some(Event { user: Some(&self.account), user_escapes: Escapes::default(), ..event });
+        }
+        if !matches!(event.action, Action::LoginFailed { .. }) {
             return Some(event);
         }
         let (user, name) = self.parsers[self.current].1.told_before();

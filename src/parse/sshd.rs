@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
-use crate::model::event::Shape;
+use crate::model::event::{Escapes, Shape};
 use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Event, Peer};
 
@@ -27,6 +27,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         b'p' | b'a' | b'P' | b'(' | b'0'..=b'9' => told_by_pam(message, times),
         _ => None,
     };
+    let is_pams = found.is_some() && !matches!(first, b'F' | b'f' | b'A' | b'I');
     // What these two know begins with one of these.
     let found = match first {
         b'B' | b'C' | b'D' | b'M' | b'P' | b'R' | b'T' | b'U' | b'b' | b'd' | b'e' | b'f' | b'k' | b'm' | b'r'
@@ -37,6 +38,8 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
     if let Some(found) = found {
         let peer = found.peer.filter(|peer| *peer != UNKNOWN);
         (event.action, event.peer, event.user) = (found.action, peer, found.user);
+        // PAM's modules write it as it is.
+        event.user_escapes = Escapes::as_in_c(found.user.filter(|_| !is_pams));
     }
 }
 
@@ -274,6 +277,12 @@ fn probe(message: &[u8]) -> Option<Found<'_>> {
         (!rest.starts_with(b"user ")).then(|| address_before_port(&rest[..memmem::rfind(rest, b": ")?]))?
     } else if let Some(rest) = fatal.strip_prefix(b"scanned from ") {
         first_address(rest)
+    } else if let Some(rest) = fatal.strip_prefix(b"Protocol major versions differ for ") {
+        first_address(rest)
+    } else if let Some(rest) = fatal.strip_prefix(b"Received disconnect from ") {
+        // The reason is the client's. Newer ones tell the port, and say next that it is disconnected.
+        let (peer, rest) = rest.split_at(memmem::find(rest, b": ")?);
+        (before_login && !rest.is_empty()).then(|| Peer::read(peer))?
     } else if let Some(rest) = fatal.strip_prefix(b"refused connect from ") {
         // libwrap writes the name, and the address in brackets.
         let inner = memchr::memrchr(b'(', rest).map(|at| rest[at + 1..].trim_ascii_end());
@@ -295,8 +304,14 @@ fn broken_off(message: &[u8]) -> Option<Peer<'_>> {
 
 static PORT: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(" port "));
 
-/// The address in `[WORDS ]ADDRESS[ port N]`.
+/// The address in `[WORDS ]ADDRESS[ port N][: REASON]`.
 fn address_before_port(rest: &[u8]) -> Option<Peer<'_>> {
+    // No account holds a colon (sshd takes what follows one off), but the reason may hold whatever a client sent.
+    let reason = PORT.find_iter(rest).find_map(|at| {
+        let digits = rest[at + 6..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        rest[at + 6 + digits..].starts_with(b": ").then_some(at + 6 + digits)
+    });
+    let rest = &rest[..reason.unwrap_or(rest.len())];
     let mut ports = PORT.find_iter(rest);
     let rest = match (ports.next(), ports.next()) {
         (None, _) => rest,

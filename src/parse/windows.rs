@@ -78,7 +78,7 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
         (b"Application", 18456) => {
             event.category = Category::Auth;
             event.action = failed;
-            event.user = field("Data").map(<[u8]>::trim_ascii);
+            event.user = field("Data").or_else(|| account_in(record.text)).map(<[u8]>::trim_ascii);
             // The account's name comes first and may say anything; the server writes the address last.
             let client = memmem::rfind(record.text, b"[CLIENT: ").map(|at| &record.text[at + 9..]);
             event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
@@ -107,6 +107,12 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
     event.user = user;
     // Only an address counts: the name of a machine is whatever it says itself.
     event.peer = field("IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
+}
+
+/// The account in `Login failed for user 'NAME'. Reason: …`, in whatever language.
+fn account_in(message: &[u8]) -> Option<&[u8]> {
+    let rest = &message[memchr::memchr(b'\'', message)? + 1..];
+    Some(&rest[..memmem::find(rest, b"'.")?])
 }
 
 /// Whether a successful logon is that of a person from elsewhere, not of a service, a machine or nobody.

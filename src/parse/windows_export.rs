@@ -7,11 +7,12 @@
 
 use memchr::memmem;
 
-use super::json::{Object, object, value};
+use super::json::{Object, first_value, object, value};
 use super::syslog::number;
 use super::time::{WallClock, rfc3339};
 use super::windows::{Record, read_record};
 use super::{Context, Parser};
+use crate::model::event::{Escapes, InJson};
 use crate::model::{Category, Event};
 
 /// The parser.
@@ -33,7 +34,7 @@ struct Places {
     fields: &'static str,
     /// Where some of them stand instead, if they don't stand there.
     moved: &'static [(&'static str, &'static str)],
-    /// The first and the last of those that have no name.
+    /// The first and the last of those that have no name, of a list its own; or a message that holds both.
     first: &'static str,
     last: &'static str,
 }
@@ -52,7 +53,7 @@ const PLACES: [Places; 3] = [
         process: "Event.System.Execution.#attributes.ProcessID",
         fields: "Event.EventData.",
         moved: &[],
-        first: "",
+        first: "Event.EventData.Data.#text",
         last: "Event.EventData.Data.#text",
     },
     Places {
@@ -83,7 +84,7 @@ const PLACES: [Places; 3] = [
         fields: "",
         moved: &[],
         first: "",
-        last: "",
+        last: "Message",
     },
 ];
 
@@ -137,7 +138,7 @@ impl WindowsExport {
             };
             let field = |name: &str| match name {
                 "ProcessID" => part(places.process),
-                "Data" => part(places.first),
+                "Data" => first_value(&object, places.first).map(str::as_bytes),
                 _ => part(&[places.fields, name].concat()).or_else(|| moved(name)),
             };
             let level = part(places.level).unwrap_or_default();
@@ -146,7 +147,10 @@ impl WindowsExport {
             let record = Record { id, channel: part(places.channel)?, level, text, field };
             // Without fields of their own other programs' objects may look alike.
             let is_sure = !places.fields.is_empty() || part(places.time[0]).is_some() || is_of_windows(record.channel);
-            is_sure.then(|| self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record))?
+            let event =
+                is_sure.then(|| self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record))??;
+            let user_escapes = Escapes { json: Some(InJson::String), ..event.user_escapes };
+            Some(Event { user_escapes, ..event })
         })
     }
 }
@@ -292,6 +296,17 @@ mod tests {
         let (first, last) = (r#""param1":"x [CLIENT: 203.0.113.9]""#, r#""param3":" [CLIENT: 192.0.2.8]""#);
         let turned = server.replace(first, "FIRST").replace(last, first).replace("FIRST", last);
         assert_eq!(read(&turned).unwrap().4, "192.0.2.8", "in any order: {turned}");
+        for account in ["sa", "x [CLIENT: 203.0.113.9]"] {
+            let dumped = format!(
+                r##"{{"Event":{{"System":{{"EventID":{{"#attributes":{{"Qualifiers":49152}},"#text":18456}},"Level":0,"Channel":"Application","Computer":"WIN-1","TimeCreated":{{"#attributes":{{"SystemTime":"{zulu}"}}}}}},"EventData":{{"Data":{{"#text":["{account}"," Reason: no."," [CLIENT: 192.0.2.8]"]}}}}}}}}"##
+            );
+            assert_eq!(read(&dumped), failed_at_ten(account, "192.0.2.8"));
+            let said = format!("Login failed for user '{account}'. Reason: no match for 'x'. [CLIENT: 192.0.2.8]");
+            let nxlog = format!(
+                r#"{{"EventTime":"{local}","Hostname":"WIN-1","EventID":18456,"Channel":"Application","SourceName":"MSSQLSERVER","Message":"{said}"}}"#
+            );
+            assert_eq!(read(&nxlog), failed_at_ten(account, "192.0.2.8"));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What one attempt to log in leaves in the logs, as services and their PAM modules write it: each counts once, and none that got in.
 
+use chrono::{TimeDelta, Utc};
+
 use crate::cuts::assert_cuts_change_nothing_with;
 use crate::support::TestBed;
 
@@ -265,6 +267,81 @@ fn what_clients_try_unasked_counts_only_where_nobody_gets_in() {
     let certificate = "RSA-CERT SHA256:x ID bob from 198.51.100.1 port 22 (serial 0) CA RSA SHA256:z";
     let (second, accepted) = said(1, "Accepted publickey");
     assert_eq!(of(&[said(0, "Failed publickey"), (second, format!("{accepted}: {certificate}"))]), 0);
+}
+
+#[test]
+fn what_pam_says_of_an_account_that_sshd_escapes_is_of_the_same_attempt() {
+    for (pams, sshds) in [(r"EX\eve", r"EX\\eve"), ("jérôme", r"j\303\251r\303\264me"), (r"EX\n\303", r"EX\\n\\303")]
+    {
+        let said = PAM.replace("user=eve", &format!("user={pams}"));
+        let pam = |second: u32, pid: u32, by: &str| (second, format!("sshd[{pid}]: {by}(sshd:auth): {said}"));
+        let accepted = |second: u32, pid: u32| {
+            (second, format!("sshd[{pid}]: Accepted password for {sshds} from 192.0.2.7 port 4711 ssh2"))
+        };
+        let told = |said: &str| (1, format!("sshd[9]: {said} for {sshds} from 192.0.2.7"));
+        assert_eq!(of(&[pam(0, 9, "pam_unix"), accepted(1, 9)]), 0, "{sshds}");
+        // By the next module in the same process, question by question in one of its own, and several times.
+        assert_eq!(of(&[pam(0, 9, "pam_unix"), pam(0, 9, "pam_sss"), accepted(1, 9)]), 0, "{sshds}");
+        assert_eq!(of(&[pam(0, 12, "pam_unix"), told("error: PAM: Authentication failure")]), 1, "{sshds}");
+        let logins = (0..6).flat_map(|n| [pam(n * 9, 30 + n, "pam_unix"), accepted(n * 9 + 1, 30 + n)]);
+        assert_eq!(of(&logins.collect::<Vec<_>>()), 0, "{sshds}");
+        // Another account's is another attempt.
+        let other = (0, pam(0, 9, "pam_unix").1.replace(pams, "bob"));
+        assert_eq!(of(&[other, accepted(1, 9)]), 1, "{sshds}");
+    }
+}
+
+#[test]
+fn an_account_is_the_same_in_every_log() {
+    let bed = TestBed::new();
+    let day = (Utc::now() - TimeDelta::days(1)).date_naive();
+    let (stamp, clf) = (format!("{day}T10:00:00Z"), day.format("%d/%b/%Y:10:00:00 +0000"));
+    let (year, millionths) =
+        (day.format("%b %e 10:00:00"), day.and_hms_opt(10, 0, 0).unwrap().and_utc().timestamp_micros());
+    let sshd = r"Failed password for ex\\j\303\266 from 192.0.2.7 port 22 ssh2";
+    let again = format!("{year} web1 last message repeated 2 times");
+    let quoted = serde_json::to_string(sshd).unwrap();
+    let entry = |message: &str| {
+        format!(
+            r#"{{"MESSAGE":{message},"__REALTIME_TIMESTAMP":"{millionths}","SYSLOG_IDENTIFIER":"sshd","_PID":"8"}}"#
+        )
+    };
+    let pam = r"pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser=ex\jö rhost=192.0.2.7 user=ex\jö";
+    let list = |said: &[u8]| format!("{said:?}");
+    let logs = [
+        ("auth.log", format!("{year} web1 sshd[7]: {sshd}\n{again}"), 3),
+        (
+            "vsftpd.log",
+            format!("{day}T10:00:00Z web1 vsftpd: {pam}\n{day}T10:30:00Z web1 vsftpd: nothing else came"),
+            1,
+        ),
+        ("journal.json", [entry(&quoted), entry(&list(sshd.as_bytes()))].join("\n"), 2),
+        ("collected.json", format!(r#"{{"date":"{stamp}","ident":"sshd","pid":"9","message":{quoted}}}"#), 1),
+        ("apache.log", format!(r#"192.0.2.7 - ex\\j\xc3\xb6 [{clf}] "GET /a HTTP/1.1" 401 5"#), 1),
+        ("nginx.log", format!(r#"192.0.2.7 - ex\x5Cj\xC3\xB6 [{clf}] "GET /a HTTP/1.1" 401 5 "-" "-""#), 1),
+        (
+            "nginx.json",
+            format!(
+                r#"{{"time":"{stamp}","remote_addr":"192.0.2.7","remote_user":"ex\\j\u00f6","request":"GET /a HTTP/1.1","status":401}}"#
+            ),
+            1,
+        ),
+        (
+            "winlogbeat.json",
+            format!(
+                r#"{{"@timestamp":"{stamp}","winlog":{{"channel":"Security","computer_name":"W","event_id":4625,"event_data":{{"TargetUserName":"ex\\jö","IpAddress":"192.0.2.7"}}}}}}"#
+            ),
+            1,
+        ),
+    ];
+    for (name, log, _) in &logs {
+        bed.file(&format!("logs/{name}"), &format!("{log}\n"));
+    }
+    bed.main("[sources.logs]\nfiles = [\"DIR/logs/*\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"failed-logins\"]\n");
+    assert_eq!(bed.run(&["run-now", "scan"]).code, 0);
+    let count: u32 = logs.iter().map(|(.., count)| count).sum();
+    assert_eq!(bed.json(&["stats", "--by", "user"]), serde_json::json!([{ "account": r"ex\jö", "count": count }]));
 }
 
 #[test]
