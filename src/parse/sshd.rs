@@ -490,6 +490,31 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_was_broken_off_is_a_probe_of_where_it_came_from() {
+        for message in [
+            "Protocol major versions differ for 192.0.2.1: SSH-2.0-OpenSSH_6.6.1 vs. SSH-1.5-x",
+            "Protocol major versions differ for 192.0.2.1 port 22: SSH-2.0-OpenSSH_9.2 vs. SSH-1.5-203.0.113.9",
+            "Received disconnect from 192.0.2.1: 11: Bye Bye [preauth]",
+            "error: Received disconnect from 192.0.2.1: 3: com.jcraft.jsch.JSchException: Auth fail [preauth]",
+            "Received disconnect from 192.0.2.1: 14: from 203.0.113.9 port 22: x [preauth]",
+            "Disconnecting authenticating user root 192.0.2.1 port 22: Change of username or service not allowed: \
+             (root,ssh-connection) -> (x 203.0.113.9 port 22,ssh-connection) [preauth]",
+            "Disconnecting invalid user x 203.0.113.9 port 22 192.0.2.1 port 4711: Too many authentication failures [preauth]",
+        ] {
+            assert_eq!(read_line(message), (Action::Probed, "192.0.2.1".into(), String::new()), "{message}");
+        }
+        for message in [
+            "Received disconnect from 192.0.2.1: 11: disconnected by user",
+            "error: Received disconnect from 192.0.2.1: 3: x",
+            // What follows says that it is disconnected.
+            "Received disconnect from 192.0.2.1 port 22:11: Bye Bye [preauth]",
+            "Received disconnect from x: 11: 192.0.2.1: 11: Bye Bye [preauth]",
+        ] {
+            assert_eq!(read_line(message).0, Action::Other, "{message}");
+        }
+    }
+
+    #[test]
     fn a_cut_line_is_no_failure() {
         for message in [
             "Failed password for root from 192.0.2.1 port",

@@ -292,6 +292,19 @@ fn what_pam_says_of_an_account_that_sshd_escapes_is_of_the_same_attempt() {
 }
 
 #[test]
+fn who_is_refused_without_an_address_comes_from_where_the_end_of_the_connection_tells() {
+    let told = failures(
+        "auth.log",
+        &[
+            "Nov 20 10:00:00 web1 sshd[7]: User root not allowed because account is locked",
+            "Nov 20 10:00:00 web1 sshd[7]: input_userauth_request: invalid user root [preauth]",
+            "Nov 20 10:00:01 web1 sshd[7]: error: Received disconnect from 192.0.2.7: 11: Bye Bye [preauth]",
+        ],
+    );
+    assert_eq!(told, (1, vec!["192.0.2.7 1".to_owned()]));
+}
+
+#[test]
 fn an_account_is_the_same_in_every_log() {
     let bed = TestBed::new();
     let day = (Utc::now() - TimeDelta::days(1)).date_naive();
