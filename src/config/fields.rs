@@ -1,6 +1,7 @@
 //! Reading a TOML table field by field, so that one wrong value doesn't hide the next.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::str::FromStr;
 
@@ -202,8 +203,9 @@ impl<'a, 'i> Fields<'a, 'i> {
 
     /// Refuses every key that was not asked for.
     pub fn finish(mut self) {
-        // Some are asked for twice in a row.
-        self.asked.dedup();
+        // Some are asked for twice.
+        let mut known = BTreeSet::new();
+        self.asked.retain(|key| known.insert(*key));
         for (key, _) in self.table {
             let name: &str = key.get_ref();
             if self.asked.contains(&name) {

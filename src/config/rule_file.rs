@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::fields::{Fields, Text};
 use super::job_file::{RECIPIENTS, optional_names};
 use super::values::Period;
-use crate::model::{Category, Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass};
+use crate::model::{Category, Field, Needle, Problem, Rule, RuleKind, Selection, Severity, StatusClass, Who};
 
 const KINDS: [&str; 8] = ["count", "distinct", "sequence", "ratio", "spike", "new", "silent", "pattern"];
 const MINUTE: u64 = 60;
@@ -21,8 +21,15 @@ pub(super) fn read(fields: &mut Fields<'_, '_>, name: &str, recipients: Option<&
     let advice = fields.parsed::<Text>("advice");
     let advice = fields.required("advice", advice, "say in a sentence what to do about it");
     let attack = list(fields, "attack");
-    let only = list(fields, "only");
-    let allow = list(fields, "allow");
+    let only: Option<Vec<Who>> = list(fields, "only");
+    let allow: Option<Vec<Who>> = list(fields, "allow");
+    if let (Some(only), Some(allow)) = (&only, &allow)
+        && !only.is_empty()
+        && only.iter().all(|one| allow.iter().any(|allowed| allowed.covers(one)))
+    {
+        let help = "leave allow out, or let it name a part of whom only names";
+        fields.refuse_key("allow", Problem::new("allow lets everybody alone whom only names", "nobody is left", help));
+    }
     let alerts = !fields.present(&["alert"]).is_empty();
     let alert = optional_names(fields, "alert", RECIPIENTS, recipients).filter(|_| alerts);
     let cooldown = fields.parsed::<Period>("cooldown").map_or(Duration::from_secs(6 * HOUR), |period| period.0);
@@ -109,6 +116,9 @@ fn statuses(fields: &mut Fields<'_, '_>) -> Option<Vec<StatusClass>> {
         fields.refuse_key("statuses", problem);
         return None;
     }
+    if (1..statuses.len()).any(|at| statuses[..at].contains(&statuses[at])) {
+        fields.refuse_key("statuses", Problem::new("a status is named twice", "twice the same", "name each once"));
+    }
     Some(statuses)
 }
 
@@ -120,6 +130,18 @@ fn subject(table: &mut Fields<'_, '_>, help: &str) -> Option<Vec<Field>> {
         table.refuse_key("by", Problem::new("a field is named twice", "twice the same", "name each once"));
     }
     Some(by)
+}
+
+/// Refuses paths to tell subjects or values apart by where the events have none.
+fn need_paths(table: &mut Fields<'_, '_>, key: &'static str, fields: &[Field], of: Option<&Selection>) {
+    if let Some(of) = of
+        && fields.contains(&Field::UrlPath)
+        && !of.has_paths()
+    {
+        let message = format!("{of} are about no path");
+        let help = "name another field, or count requests: statuses = [\"404\"]";
+        table.refuse_key(key, Problem::new(message, "no event has one", help));
+    }
 }
 
 /// Answers with these statuses, or else the events named, or else failed logins.
@@ -151,10 +173,15 @@ fn read_distinct(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let value: Option<Field> = table.parsed("values");
     let value = table.required("values", value, "write values = \"user.name\": what is told apart");
     let by = subject(&mut table, "write by = \"source.ip\"");
-    if by.as_ref().zip(value).is_some_and(|(by, value)| by.contains(&value)) {
+    let is_one = |by: &[Field], value: Field| {
+        by.contains(&value) || value == Field::SourceNetwork && by.contains(&Field::SourceIp)
+    };
+    if by.as_ref().zip(value).is_some_and(|(by, value)| is_one(by, value)) {
         let help = "of one subject it is always the same: count another field";
         table.refuse_key("values", Problem::new("values is one of the fields of by", "one of by", help));
     }
+    need_paths(&mut table, "values", value.as_slice(), of.as_ref());
+    need_paths(&mut table, "by", by.as_deref().unwrap_or_default(), of.as_ref());
     let threshold = positive(&mut table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     let static_files = table.value("static_files").unwrap_or(true);
@@ -197,6 +224,7 @@ fn read_sequence(mut table: Fields<'_, '_>) -> Option<RuleKind> {
 fn read_window(table: &mut Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32, Duration)> {
     let of = selection(table);
     let by = subject(table, "write by = \"source.ip\" or by = \"user.name\"");
+    need_paths(table, "by", by.as_deref().unwrap_or_default(), of.as_ref());
     let threshold = positive(table, "threshold", 5);
     let window = table.parsed::<Period>("window").map_or(Duration::from_secs(30 * MINUTE), |period| period.0);
     Some((of?, by?, threshold?, window))
@@ -205,6 +233,7 @@ fn read_window(table: &mut Fields<'_, '_>) -> Option<(Selection, Vec<Field>, u32
 fn read_new(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     let of = selection(&mut table);
     let by = subject(&mut table, "write by = \"source.ip\" or by = [\"user.name\", \"source.ip\"]");
+    need_paths(&mut table, "by", by.as_deref().unwrap_or_default(), of.as_ref());
     let learn = table.parsed::<Period>("learn").map_or(Duration::from_secs(14 * DAY), |period| period.0);
     let forget = table.parsed::<Period>("forget").map_or(Duration::from_secs(90 * DAY), |period| period.0);
     if forget < learn {
@@ -220,6 +249,10 @@ fn read_silent(mut table: Fields<'_, '_>) -> Option<RuleKind> {
     if after < Duration::from_secs(HOUR) {
         let help = "chance leaves some quarters of an hour without a line: write after = \"1h\", or leave it out";
         table.refuse_key("after", Problem::new("after is shorter than an hour", "too short", help));
+    }
+    if after > Duration::from_secs(14 * DAY) {
+        let help = "whoever is silent for longer is given up: write after = \"7d\", or leave it out";
+        table.refuse_key("after", Problem::new("after is longer than two weeks", "too long", help));
     }
     table.finish();
     Some(RuleKind::Silent { after })

@@ -9,17 +9,31 @@ use chrono_tz::Tz;
 use crate::model::Problem;
 use crate::model::problem::nearest;
 
-/// A length of time as `90s`, `30m`, `1h 30m`, `7d`.
+/// A length of time as `90s`, `30m`, `1h 30m`, `7d`, in whole seconds.
 pub struct Period(pub Duration);
+
+/// The longest of them, in seconds: a thousand years. Added to any time, it is still one.
+const LONGEST: u64 = 1000 * 366 * 24 * 60 * 60;
 
 impl FromStr for Period {
     type Err = Problem;
     fn from_str(text: &str) -> Result<Self, Problem> {
-        let parsed = humantime::parse_duration(text).ok().filter(|duration| *duration >= Duration::from_secs(1));
-        parsed.map(Self).ok_or_else(|| {
+        let Ok(parsed) = humantime::parse_duration(text) else {
             let message = format!("{text:?} is not a length of time");
-            Problem::new(message, "at least 1s", "write a number with its unit: \"90s\", \"30m\", \"1h 30m\", \"7d\"")
-        })
+            let help = "write a number with its unit: \"90s\", \"30m\", \"1h 30m\", \"7d\"";
+            return Err(Problem::new(message, "at least 1s", help));
+        };
+        let problem = |what: &str, label: &str, help: &str| Problem::new(format!("{text:?} is {what}"), label, help);
+        if parsed.as_secs() == 0 {
+            return Err(problem("too short", "at least 1s", "write \"1s\", or more"));
+        }
+        if parsed.subsec_nanos() != 0 {
+            return Err(problem("no whole number of seconds", "seconds count", "write it in seconds: \"2s\""));
+        }
+        if parsed.as_secs() > LONGEST {
+            return Err(problem("longer than anything lasts", "at most 1000y", "write for example \"10y\""));
+        }
+        Ok(Self(parsed))
     }
 }
 

@@ -61,7 +61,8 @@ impl Count {
         let Some(value) = value else { return };
         if write_key(&self.by, event, &mut self.key) {
             let times = if is_counted { sighting.failures.max(1) } else { 0 };
-            let is_guess = event.is_guess();
+            // Of what else is named, a rule means all.
+            let is_guess = self.of != Selection::FailedLogins || event.is_guess();
             self.batch.note(&self.key, index, Try { who: 0, time: sighting.time, times, value, is_guess });
         }
     }

@@ -1,7 +1,8 @@
 //! `[new]`: a subject that was never seen before, as an address from which nobody logged in until now.
 //!
-//! What comes in the first time, the time of learning, is how things are. After that a subject is new if there is no event
-//! of it within the time after which it would be forgotten. Both are properties of the set of events.
+//! What comes in the first time, the time of learning, is how things are; so it is again after so long without any event that all is
+//! forgotten, as behind a line whose clock went wrong by years. After that a subject is new if there is no event of it within the time
+//! after which it would be forgotten. Both are properties of the set of events.
 
 use std::collections::BTreeMap;
 
@@ -22,13 +23,11 @@ pub struct Newcomers {
     by: Vec<Field>,
     learn: i64,
     forget: i64,
-    /// The first event of all.
-    since: Option<i64>,
+    /// From when to when there never was no event at all for so long that all would have been forgotten, in order.
+    spans: Vec<(i64, i64)>,
     known: HashMap<Box<[u8]>, Vec<Presence>>,
     /// When the last of those was seen that had to go.
     let_go: Option<i64>,
-    /// What happened before this would be forgotten by now.
-    forgotten: i64,
     dropped: u64,
     key: Vec<u8>,
 }
@@ -48,7 +47,8 @@ struct Presence {
 /// What is stored.
 #[derive(Serialize, Deserialize)]
 struct State {
-    since: Option<i64>,
+    #[serde(default)]
+    spans: Vec<(i64, i64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     let_go: Option<i64>,
     known: BTreeMap<String, Vec<Presence>>,
@@ -65,10 +65,9 @@ impl Newcomers {
             by: by.clone(),
             learn: learn.as_secs() as i64,
             forget: forget.as_secs() as i64,
-            since: None,
+            spans: Vec::new(),
             known: HashMap::new(),
             let_go: None,
-            forgotten: i64::MIN,
             dropped: 0,
             key: Vec::new(),
         }
@@ -76,11 +75,10 @@ impl Newcomers {
 
     fn add(&mut self, sighting: &Sighting<'_>) {
         let Some(event) = &sighting.event else { return };
-        // A stamp of long ago is a clock gone wrong, or an old log, and would end the time of learning.
-        if sighting.time < self.forgotten || !write_key(&self.by, event, &mut self.key) {
+        if !write_key(&self.by, event, &mut self.key) {
             return;
         }
-        self.since = Some(self.since.map_or(sighting.time, |since| since.min(sighting.time)));
+        lengthen(&mut self.spans, self.forget, sighting.time);
         if !self.known.contains_key(&*self.key) {
             if self.known.len() >= MAX_KNOWN {
                 self.make_room();
@@ -89,7 +87,8 @@ impl Newcomers {
         }
         let may_be_known = self.let_go.is_some_and(|last| last.saturating_add(self.forget) >= sighting.time);
         if let Some(presences) = self.known.get_mut(&*self.key) {
-            take_in(presences, self.forget, sighting, may_be_known);
+            let is_newcomer = take_in(presences, self.forget, sighting, may_be_known);
+            self.dropped += u64::from(is_newcomer && may_be_known);
         }
     }
 
@@ -106,7 +105,7 @@ impl Newcomers {
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
         let evidence = presence.evidence.as_ref()?;
-        let since = self.since?;
+        let (since, _) = *self.spans.iter().rfind(|(since, _)| *since <= presence.first)?;
         let learnt = since.saturating_add(self.learn);
         let known = presence.first.saturating_sub(since).min(self.forget);
         (presence.first >= learnt && !presence.may_be_known).then(|| Finding {
@@ -132,10 +131,6 @@ impl Detector for Newcomers {
         sightings.iter().for_each(|sighting| self.add(sighting));
     }
 
-    fn watch(&mut self, now: i64, _sources: &BTreeMap<&str, bool>) {
-        self.forgotten = now.saturating_sub(self.learn.saturating_add(self.forget));
-    }
-
     fn findings(&mut self) -> Vec<Finding> {
         let all = self.known.iter().flat_map(|(key, presences)| presences.iter().map(move |one| (key, one)));
         in_order(all.filter_map(|(key, presence)| self.finding(key, presence, true)).collect())
@@ -154,6 +149,7 @@ impl Detector for Newcomers {
             !presences.is_empty()
         });
         self.known = known;
+        self.spans.retain(|(_, last)| last.saturating_add(self.forget) >= safe);
         in_order(settled)
     }
 
@@ -163,16 +159,16 @@ impl Detector for Newcomers {
 
     fn save(&mut self) -> serde_json::Result<Remembered> {
         let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
-        to_raw_value(&State { since: self.since, let_go: self.let_go, known }).map(Remembered::from)
+        to_raw_value(&State { spans: self.spans.clone(), let_go: self.let_go, known }).map(Remembered::from)
     }
 
     fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
-        let State { since, let_go, known } = serde_json::from_str(state.head.get())?;
+        let State { spans, let_go, known } = serde_json::from_str(state.head.get())?;
         let read = known.into_iter().map(|(key, presences)| {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
             Ok((key.into(), presences))
         });
-        (self.known, self.since, self.let_go) = (read.collect::<serde_json::Result<_>>()?, since, let_go);
+        (self.known, self.spans, self.let_go) = (read.collect::<serde_json::Result<_>>()?, spans, let_go);
         Ok(())
     }
 }
@@ -185,8 +181,25 @@ fn days(seconds: i64) -> String {
     humantime::format_duration(std::time::Duration::from_secs(seconds.unsigned_abs())).to_string()
 }
 
-/// Takes an event in: it makes a presence longer, or two to one, or is one of its own.
-fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, may_be_known: bool) {
+/// Takes the time of an event in: it makes a span longer, or two to one, or is one of its own.
+fn lengthen(spans: &mut Vec<(i64, i64)>, forget: i64, time: i64) {
+    // Nearly all come in the last one.
+    let Some(last) = spans.last_mut().filter(|(first, last)| *first <= time && time <= last.saturating_add(forget))
+    else {
+        let at = spans.partition_point(|(first, _)| *first <= time);
+        spans.insert(at, (time, time));
+        spans.dedup_by(|next, before| {
+            let is_one = next.0 <= before.1.saturating_add(forget);
+            before.1 = if is_one { before.1.max(next.1) } else { before.1 };
+            is_one
+        });
+        return;
+    };
+    last.1 = last.1.max(time);
+}
+
+/// Takes an event in: it makes a presence longer, or two to one, or is one of its own, which it tells.
+fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, may_be_known: bool) -> bool {
     let time = sighting.time;
     let near =
         |known: &Presence| time >= known.first.saturating_sub(forget) && time <= known.last.saturating_add(forget);
@@ -194,7 +207,7 @@ fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, 
         let at = presences.partition_point(|known| known.first < time);
         let evidence = Some(sighting.evidence());
         presences.insert(at, Presence { first: time, last: time, evidence, may_be_known });
-        return;
+        return true;
     };
     let presence = &mut presences[index];
     if time < presence.first {
@@ -208,4 +221,5 @@ fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, 
         let next = presences.remove(index + 1);
         presences[index].last = end.max(next.last);
     }
+    false
 }

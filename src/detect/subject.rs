@@ -35,15 +35,6 @@ pub fn digest(fields: &[Field], event: &Event<'_>, key: &mut Vec<u8>) -> Option<
     }
     let mut digest = DefaultHasher::new();
     digest.write(key);
-    // What is too long for a key is told apart all the same.
-    if key.len() > LONGEST {
-        let whole = |field: &Field| match field {
-            Field::UserName => event.user,
-            Field::UrlPath => event.path(),
-            _ => None,
-        };
-        fields.iter().filter_map(whole).for_each(|text| digest.write(text));
-    }
     Some(digest.finish())
 }
 
@@ -101,7 +92,7 @@ fn push_network(key: &mut Vec<u8>, ip: IpAddr) -> bool {
 /// An account in small letters: Windows and directories take its name in any, and tell of a failure as it was typed and of a login as
 /// it is.
 fn push_account(key: &mut Vec<u8>, account: &[u8]) -> bool {
-    if !account.is_ascii() {
+    if !account.is_ascii() || account.len() > LONGEST {
         return push_text(key, b'u', printable(account).to_lowercase().as_bytes());
     }
     let start = key.len();
@@ -111,22 +102,26 @@ fn push_account(key: &mut Vec<u8>, account: &[u8]) -> bool {
     true
 }
 
-/// The longest text that tells one subject from another, in bytes.
+/// The longest text that is told whole, in bytes; of a longer one, so much of its beginning, and a digest of it all.
 const LONGEST: usize = 255;
+const BEGINNING: usize = LONGEST - "…0123456789abcdef".len();
 
 /// What is printed is what is compared, so that a subject is the same after it was stored.
 fn push_text(key: &mut Vec<u8>, tag: u8, text: &[u8]) -> bool {
-    let text = &text[..text.len().min(LONGEST)];
-    if text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+    let mut push = |text: &[u8]| {
         key.extend_from_slice(&[tag, text.len() as u8]);
         key.extend_from_slice(text);
-        return true;
+        true
+    };
+    if text.len() <= LONGEST && text.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        return push(text);
     }
-    let text = printable(text);
-    let end = text.floor_char_boundary(LONGEST);
-    key.extend_from_slice(&[tag, end as u8]);
-    key.extend_from_slice(&text.as_bytes()[..end]);
-    true
+    let printed = printable(text);
+    if printed.len() <= LONGEST {
+        return push(printed.as_bytes());
+    }
+    let beginning = &printed[..printed.floor_char_boundary(BEGINNING)];
+    push(format!("{beginning}…{:016x}", FixedState::with_seed(0).hash_one(text)).as_bytes())
 }
 
 /// The fields behind a key, named as in the Elastic Common Schema.
@@ -223,6 +218,24 @@ mod tests {
             assert_eq!(fields(&key(one))[0].1, other);
         }
         assert_ne!(key(b"admin"), key(b"adm1n"));
+    }
+
+    #[test]
+    fn texts_that_only_begin_alike_are_not_the_same() {
+        let key = |user: &str, path: &str| {
+            let (mut key, request) = (Vec::new(), format!("GET /{path} HTTP/1.1"));
+            let plain = Event::plain(None, Category::Auth);
+            let event = Event { user: Some(user.as_bytes()), request: request.as_bytes(), ..plain };
+            assert!(write_key(&[Field::UserName, Field::UrlPath], &event, &mut key));
+            assert_eq!(restored(&stored(&key)).unwrap(), key);
+            key
+        };
+        for long in ["x".repeat(300), "\u{e4}".repeat(140), "\u{1}".repeat(256)] {
+            let (one, other) = (format!("{long}a"), format!("{long}b"));
+            assert_ne!(key(&one, "x"), key(&other, "x"));
+            assert_ne!(key("x", &one), key("x", &other));
+            assert_eq!(key(&one, &one), key(&one.to_uppercase(), &one));
+        }
     }
 
     #[test]

@@ -296,6 +296,11 @@ pub enum Selection {
 }
 
 impl Selection {
+    /// Whether its events, or some of them, are requests.
+    pub fn has_paths(&self) -> bool {
+        !matches!(self, Self::Probes | Self::Lockouts | Self::ClearedLogs)
+    }
+
     /// What its events are called.
     pub fn counted(&self) -> Counted {
         match self {
@@ -394,6 +399,14 @@ pub enum Who {
 }
 
 impl Who {
+    /// Whether everybody who is the other one is this one, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Network(network), Self::Network(other)) => network.contains(other),
+            (one, other) => one == other,
+        }
+    }
+
     /// Whether it is who caused the event, or whose account the event is about.
     pub fn holds(&self, event: &Event<'_>) -> bool {
         match self {
@@ -596,7 +609,8 @@ impl FromStr for StatusClass {
         let bytes = text.as_bytes();
         let class = match bytes {
             [hundred @ b'1'..=b'5', b'x', b'x'] => Some(u16::from(hundred - b'0') * 100).map(|low| (low, low + 99)),
-            _ => text.parse::<u16>().ok().filter(|status| (100..600).contains(status)).map(|status| (status, status)),
+            [b'1'..=b'5', ..] => text.parse().ok().filter(|status| (100..600).contains(status)).map(|one| (one, one)),
+            _ => None,
         };
         class.map(|(low, high)| Self { low, high }).ok_or_else(|| {
             let message = format!("{text:?} is not an HTTP status");

@@ -5,7 +5,7 @@ use crate::support::TestBed;
 const SCAN: &str = "schedule = \"*/10 * * * *\"\n[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n";
 
 /// The file that is broken, its text, where the mistake is, and a part of what is said about it.
-const BROKEN: [(&str, &str, &str, &str); 34] = [
+const BROKEN: [(&str, &str, &str, &str); 45] = [
     (
         "config/rules/quiet.toml",
         "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\nonly = [\"192.0.2.7\"]\n[silent]\n",
@@ -189,6 +189,72 @@ const BROKEN: [(&str, &str, &str, &str); 34] = [
         "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[pattern]\nregex = \"x*\"\n",
         "config/rules/r.toml:5:9",
         "fits every line",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nwindow = \"292000000000y\"\n",
+        "config/rules/r.toml:6:10",
+        "longer than anything lasts",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nwindow = \"1500ms\"\n",
+        "config/rules/r.toml:6:10",
+        "no whole number of seconds",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nby = \"source.ip\"\nwindow = \"10ms\"\n",
+        "config/rules/r.toml:6:10",
+        "too short",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[spike]\nstatuses = [\"404\", \"5xx\", \"404\"]\n",
+        "config/rules/r.toml:5:12",
+        "a status is named twice",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[spike]\nstatuses = [\"+404\"]\n",
+        "config/rules/r.toml:5:13",
+        "\"+404\" is not an HTTP status",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[distinct]\nby = \"source.ip\"\nvalues = \"source.network\"\n",
+        "config/rules/r.toml:6:10",
+        "values is one of the fields of by",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[distinct]\nevents = \"lockouts\"\nby = \"source.ip\"\nvalues = \"url.path\"\n",
+        "config/rules/r.toml:7:10",
+        "lockouts are about no path",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[count]\nevents = \"probes\"\nby = [\"source.ip\", \"url.path\"]\n",
+        "config/rules/r.toml:6:6",
+        "probes are about no path",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[new]\nevents = \"cleared-logs\"\nby = \"url.path\"\n",
+        "config/rules/r.toml:6:6",
+        "cleared logs are about no path",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\nonly = [\"192.0.2.7\", \"account Eve\"]\nallow = [\"192.0.2.0/24\", \"account eve\"]\n[count]\nby = \"source.ip\"\n",
+        "config/rules/r.toml:5:9",
+        "allow lets everybody alone whom only names",
+    ),
+    (
+        "config/rules/r.toml",
+        "severity = \"high\"\nmeaning = \"m\"\nadvice = \"a\"\n[silent]\nafter = \"15d\"\n",
+        "config/rules/r.toml:5:9",
+        "longer than two weeks",
     ),
 ];
 

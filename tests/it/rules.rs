@@ -636,6 +636,81 @@ fn nobody_is_called_new_where_more_come_than_are_remembered() {
     let found = bed.json(&["findings"]);
     let found = found.as_array().unwrap();
     assert!(!found.is_empty() && found.iter().all(|f| f["first"].as_str() < Some("2026-11-19T14")), "{found:?}");
+    // Whoever else comes that can't be told is dropped, and that is told again.
+    bed.file("log/app.log", &(day(19) + &day(20) + &line(21, 60_000)));
+    let ended = bed.run_job("scan", "2026-11-21T20:00:00Z");
+    assert!(ended.notes.iter().any(|note| note.contains("dropped")), "{ended:?}");
+    bed.file("log/app.log", &(day(19) + &day(20) + &line(21, 60_000) + &line(21, 60_000)));
+    let ended = bed.run_job("scan", "2026-11-21T21:00:00Z");
+    assert!(!ended.notes.iter().any(|note| note.contains("dropped")), "{ended:?}");
+}
+
+#[test]
+fn what_is_new_does_not_depend_on_when_it_is_read() {
+    let rule = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n[new]\nevents = \"logins\"\nby = \"user.name\"\nlearn = \"1h\"\nforget = \"2d\"\n";
+    let start: chrono::DateTime<chrono::Utc> = "2026-11-10T00:00:00Z".parse().unwrap();
+    let login = |hour: i64, user: &str| {
+        let time = (start + chrono::TimeDelta::hours(hour)).format("%FT%TZ");
+        (hour, format!("{time} web1 sshd[7]: Accepted password for {user} from 192.0.2.7 port 22 ssh2\n"))
+    };
+    // Nobody comes for more than two days, after which is learnt anew who there is.
+    let mut logins: Vec<_> = (0..120).chain(170..200).map(|hour| login(hour, "bob")).collect();
+    let others =
+        [(20, "carol"), (50, "carol"), (70, "alice"), (90, "alice"), (119, "dora"), (170, "eve"), (172, "carol")];
+    logins.extend(others.map(|(hour, user)| login(hour, user)));
+    logins.sort();
+    let found = |pieces: &[i64]| {
+        let bed = TestBed::new();
+        bed.main("[sources.app]\nfiles = [\"DIR/log/app.log\"]\n");
+        bed.file("jobs/scan.toml", "[scan]\nsources = [\"app\"]\nrules = [\"mine\"]\n");
+        bed.file("config/rules/mine.toml", rule);
+        for until in pieces {
+            let known = logins.iter().filter(|(hour, _)| hour < until);
+            bed.file("log/app.log", &known.map(|(_, line)| line.as_str()).collect::<String>());
+            bed.run_job("scan", &(start + chrono::TimeDelta::hours(*until)).to_rfc3339());
+        }
+        let found = bed.json(&["findings"]).as_array().unwrap().clone();
+        let mut found: Vec<_> = found.iter().map(|f| format!("{} {}", f["first"], f["subject"]["user.name"])).collect();
+        found.sort();
+        let tested = bed.json(&["rules", "test", "--rule", "mine", bed.path("log/app.log").to_str().unwrap()]);
+        assert_eq!(tested["rules"][0]["findings"], found.len(), "{found:?}");
+        found
+    };
+    let whole = found(&[200]);
+    assert_eq!(whole.len(), 4, "{whole:?}");
+    assert_eq!(found(&[24, 48, 72, 96, 120, 144, 168, 192, 200]), whole);
+    assert_eq!(found(&[100, 171, 200]), whole);
+}
+
+#[test]
+fn who_logs_in_after_whatever_a_sequence_names_is_found() {
+    let answer = |second: u32, user: &str, ip: &str| {
+        format!("{ip} - {user} [20/Nov/2026:10:00:{second:02} +0000] \"GET /{second} HTTP/1.1\" 404 5 \"-\" \"-\"\n")
+    };
+    let login = "2026-11-20T10:05:00Z web1 sshd[7]: Accepted password for eve from 192.0.2.7 port 22 ssh2\n";
+    for (what, user, log) in [
+        ("statuses = [\"404\"]", "-", login),
+        ("statuses = [\"4xx\"]", "eve", login),
+        ("events = \"urgent-lines\"", "-", login),
+        ("statuses = [\"5xx\"]", "-", ""),
+    ] {
+        let bed = TestBed::new();
+        bed.main("[sources.logs]\nfiles = [\"DIR/log/*\"]\n");
+        bed.file("jobs/scan.toml", "[scan]\nsources = [\"logs\"]\nrules = [\"mine\"]\n");
+        let rule = "severity = \"low\"\nmeaning = \"m\"\nadvice = \"a\"\n[sequence]\nby = \"source.ip\"\n";
+        bed.file("config/rules/mine.toml", &format!("{rule}{what}\n"));
+        let answers = (1..6).map(|n| answer(n, user, "192.0.2.7")).collect::<String>() + &answer(7, user, "192.0.2.8");
+        bed.file("log/access.log", &answers)
+            .file("log/auth.log", &login.replace("eve", "root").replace(".2.7", ".2.8"));
+        bed.file("log/secure", log);
+        bed.run_job("scan", "2026-11-20T11:00:00Z");
+        let found = bed.json(&["findings"]);
+        let found = found.as_array().unwrap();
+        let named: Vec<_> =
+            found.iter().map(|f| (f["subject"]["source.ip"].as_str(), f["breach"]["user"].as_str())).collect();
+        let want = [(Some("192.0.2.7"), Some("eve"))];
+        assert_eq!(named, if log.is_empty() { &want[..0] } else { &want }, "{what}");
+    }
 }
 
 #[test]
