@@ -167,11 +167,20 @@ pub fn complain(error: &anyhow::Error) {
     let text = if let Some(errors) = error.downcast_ref::<ConfigErrors>() {
         errors.render(has_color())
     } else if let Some(problem) = error.downcast_ref::<Problem>() {
-        without_controls(&format!("error: {}\nhelp: {}", problem.message, problem.help))
+        told("error", problem)
     } else {
         without_controls(&format!("error: {error:#}"))
     };
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Tells of something that fails nothing.
+pub fn warn(problem: &Problem) {
+    let _ = writeln!(std::io::stderr(), "{}", told("warning", problem));
+}
+
+fn told(kind: &str, problem: &Problem) -> String {
+    without_controls(&format!("{kind}: {}\nhelp: {}", problem.message, problem.help))
 }
 
 /// Tells what is wrong in a configuration of which the rest is used.

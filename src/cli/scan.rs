@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::output;
 use super::saver::Saver;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, shipped_rules};
+use crate::config::{Config, ConfigErrors, shipped_formats, shipped_rules};
 use crate::jobs::access_logs::is_access_log;
 use crate::jobs::ahead::each_piece;
 use crate::jobs::scanner::{AddressCounts, Scanner, Triaged};
@@ -74,12 +74,27 @@ pub(super) struct ReadingArgs {
 impl ReadingArgs {
     pub(super) fn resolve(&self, root: &Path) -> anyhow::Result<Reading> {
         let formats = crate::config::formats(&super::absolute(root), self.format.as_deref())?;
-        let (zone, triage, sources) = match configured(root)? {
+        Ok(self.reading(formats, configured(root)?))
+    }
+
+    /// The same where mistakes in the configuration are only told: nobody's logs have to wait until these are mended. A format that was
+    /// asked for is in none but that.
+    fn resolve_anyway(&self, root: &Path) -> anyhow::Result<Reading> {
+        let error = match self.resolve(root) {
+            Err(error) if self.format.is_none() => error,
+            resolved => return resolved,
+        };
+        output::warn_of(&error.downcast::<ConfigErrors>()?);
+        Ok(self.reading(shipped_formats(), None))
+    }
+
+    fn reading(&self, formats: Formats, config: Option<Config>) -> Reading {
+        let (zone, triage, sources) = match config {
             Some(config) => (config.zone, config.triage, config.sources.into_values().map(Configured::new).collect()),
             None => (crate::config::system_zone(), Triage::default(), Vec::new()),
         };
         let (given_zone, zone) = (self.zone, self.zone.unwrap_or(zone));
-        Ok(Reading { zone, given_zone, year: self.year, formats, has_format: self.format.is_some(), triage, sources })
+        Reading { zone, given_zone, year: self.year, formats, has_format: self.format.is_some(), triage, sources }
     }
 }
 
@@ -221,7 +236,7 @@ struct Results {
 }
 
 pub fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    let reading = args.reading.resolve(root)?;
+    let reading = args.reading.resolve_anyway(root)?;
     let zone = reading.zone;
     let now = SystemClock.now();
     let mut saver = args
@@ -298,7 +313,7 @@ pub(super) fn once(paths: &[PathBuf]) -> Vec<PathBuf> {
             None => first.push(path.to_owned()),
             Some(other) => {
                 let message = format!("{} is {} once more", path.display(), other.display());
-                output::complain(&Problem::new(message, "", "it is scanned once").into());
+                output::warn(&Problem::new(message, "", "it is scanned once"));
             }
         }
     }
@@ -382,9 +397,7 @@ fn scan_file(
     if lines.overlong > 0 {
         let long = crate::jobs::counted(lines.overlong as usize, "line");
         let message = format!("{shown} has {long} of more than {} KiB", BLOCK >> 10);
-        output::complain(
-            &Problem::new(message, "", "what is so long is counted, but neither looked at nor kept").into(),
-        );
+        output::warn(&Problem::new(message, "", "what is so long is counted, but neither looked at nor kept"));
     }
     let error = match lines.ending() {
         Ending::Whole => None,

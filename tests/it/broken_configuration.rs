@@ -295,6 +295,32 @@ fn mistakes_in_the_main_file_are_shown_too() {
 }
 
 #[test]
+fn a_log_is_scanned_whatever_is_wrong_with_a_configuration_that_it_does_not_need() {
+    let bed = TestBed::new();
+    bed.file("auth.log", "2026-11-20T10:00:00Z web1 sshd[7]: Failed password for root from 192.0.2.7 port 22 ssh2\n");
+    let log = bed.path("auth.log");
+    let scan = ["scan", "--json", log.to_str().unwrap()];
+    for (file, text) in [
+        ("config/logkeeper.toml", "[sources.web]\nfiles = [\n"),
+        ("config/formats/f.toml", "category = \"auth\"\n"),
+        ("config/rules/r.toml", "severity = \n"),
+    ] {
+        let bed = TestBed::new();
+        bed.main(WEB).file(file, text);
+        let ran = bed.run(&scan);
+        assert_eq!(ran.code, 0, "{file}: {ran:?}");
+        let scanned: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(scanned["failed_logins"], 1, "{file}");
+        assert!(ran.stderr.contains(&format!("--> {file}:")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("what follows goes without that"), "{}", ran.stderr);
+    }
+    // A format that is asked for is in the configuration.
+    let bed = TestBed::new();
+    bed.main(WEB).file("config/formats/f.toml", "category = \"auth\"\n");
+    assert_eq!(bed.run(&[&scan[..], &["--format", "f"]].concat()).code, 2);
+}
+
+#[test]
 fn all_mistakes_of_all_files_come_in_one_go() {
     let bed = TestBed::new();
     bed.main(WEB);

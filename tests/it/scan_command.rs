@@ -105,7 +105,11 @@ fn lines_are_told_apart_and_lines_a_rule_looks_for_are_saved() {
     bed.file("mixed.log", &format!("{}{}\n{}", urgent(0), "x".repeat(2 << 20), urgent(1)));
     let out = bed.path("again");
     let ran = bed.run(&["scan", "--json", "--save", out.to_str().unwrap(), log.to_str().unwrap()]);
-    assert!(ran.stderr.contains("mixed.log has 1 line of more than 256 KiB"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("mixed.log has 1 line of more than 256 KiB") && ran.stderr.starts_with("warning: "),
+        "{}",
+        ran.stderr
+    );
     let scanned: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&scanned["files"][0]["lines"], &scanned["triage"]["unknown"]["standard"]), (&3.into(), &1.into()));
     assert_eq!(saved(&out), ["flagged 2", "system-standard 2"]);
