@@ -246,7 +246,8 @@ pub fn rfc3339(text: &[u8]) -> Option<i64> {
     let clock = clock(text.get(11..19)?)?;
     let rest = &text[19..];
     let zone = match rest {
-        [b'.', fraction @ ..] => &fraction[fraction.iter().position(|b| !b.is_ascii_digit())?..],
+        // Programs of countries with a decimal comma write one (ISO 8601 has both).
+        [b'.' | b',', fraction @ ..] => &fraction[fraction.iter().position(|b| !b.is_ascii_digit())?..],
         rest => rest,
     };
     with_offset(date, clock, offset(zone.strip_prefix(b" ").unwrap_or(zone))?)
