@@ -1,8 +1,8 @@
 //! `[new]`: a subject that was never seen before, as an address from which nobody logged in until now.
 //!
-//! What comes in the first time, the time of learning, is how things are; so it is again after so long without any event that all is
-//! forgotten, as behind a line whose clock went wrong by years. After that a subject is new if there is no event of it within the time
-//! after which it would be forgotten. Both are properties of the set of events.
+//! What comes in the first time, the time of learning, is how things are. Events that end before that time is over, and so long before
+//! all others that they would be forgotten, as of a line whose clock went wrong by years, are no beginning of it. After that a subject is
+//! new if there is no event of it within the time after which it would be forgotten. Both are properties of the set of events.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ pub struct Newcomers {
     by: Vec<Field>,
     learn: i64,
     forget: i64,
-    /// From when to when there never was no event at all for so long that all would have been forgotten, in order.
+    /// From when to when there never was no event at all for so long that all would have been forgotten, in order; behind the first that is
+    /// as long as the time of learning, none is needed.
     spans: Vec<(i64, i64)>,
     known: HashMap<Box<[u8]>, Vec<Presence>>,
     /// When the last of those was seen that had to go.
@@ -49,6 +50,9 @@ struct Presence {
 struct State {
     #[serde(default)]
     spans: Vec<(i64, i64)>,
+    /// What was stored before spans were: when the first event was.
+    #[serde(default, skip_serializing)]
+    since: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     let_go: Option<i64>,
     known: BTreeMap<String, Vec<Presence>>,
@@ -92,6 +96,10 @@ impl Newcomers {
         }
     }
 
+    fn is_learnt(&self, (since, last): &(i64, i64)) -> bool {
+        since.saturating_add(self.learn) <= *last
+    }
+
     /// Lets a tenth of the subjects go, those that were not seen for longest.
     fn make_room(&mut self) {
         let last = |presences: &[Presence]| presences.iter().map(|presence| presence.last).max().unwrap_or(i64::MIN);
@@ -105,7 +113,7 @@ impl Newcomers {
 
     fn finding(&self, key: &[u8], presence: &Presence, open: bool) -> Option<Finding> {
         let evidence = presence.evidence.as_ref()?;
-        let (since, _) = *self.spans.iter().rfind(|(since, _)| *since <= presence.first)?;
+        let (since, _) = *self.spans.iter().find(|span| self.is_learnt(span))?;
         let learnt = since.saturating_add(self.learn);
         let known = presence.first.saturating_sub(since).min(self.forget);
         (presence.first >= learnt && !presence.may_be_known).then(|| Finding {
@@ -149,7 +157,10 @@ impl Detector for Newcomers {
             !presences.is_empty()
         });
         self.known = known;
-        self.spans.retain(|(_, last)| last.saturating_add(self.forget) >= safe);
+        if let Some(learnt) = self.spans.iter().position(|span| self.is_learnt(span)) {
+            self.spans.truncate(learnt + 1);
+            self.spans.drain(..learnt);
+        }
         in_order(settled)
     }
 
@@ -159,16 +170,22 @@ impl Detector for Newcomers {
 
     fn save(&mut self) -> serde_json::Result<Remembered> {
         let known = self.known.iter().map(|(key, presences)| (stored(key), presences.clone())).collect();
-        to_raw_value(&State { spans: self.spans.clone(), let_go: self.let_go, known }).map(Remembered::from)
+        let (spans, since, let_go) = (self.spans.clone(), None, self.let_go);
+        to_raw_value(&State { spans, since, let_go, known }).map(Remembered::from)
     }
 
     fn load(&mut self, state: Remembered) -> serde_json::Result<()> {
-        let State { spans, let_go, known } = serde_json::from_str(state.head.get())?;
+        let State { mut spans, since, let_go, known } = serde_json::from_str(state.head.get())?;
         let read = known.into_iter().map(|(key, presences)| {
             let key = restored(&key).ok_or_else(|| serde::de::Error::custom(format!("{key:?} is no subject")))?;
             Ok((key.into(), presences))
         });
-        (self.known, self.spans, self.let_go) = (read.collect::<serde_json::Result<_>>()?, spans, let_go);
+        self.known = read.collect::<serde_json::Result<_>>()?;
+        let last = || self.known.values().flatten().map(|presence| presence.last).max();
+        if let Some(since) = since.filter(|_| spans.is_empty()) {
+            spans.push((since, last().unwrap_or(since)));
+        }
+        (self.spans, self.let_go) = (spans, let_go);
         Ok(())
     }
 }
@@ -222,4 +239,35 @@ fn take_in(presences: &mut Vec<Presence>, forget: i64, sighting: &Sighting<'_>, 
         presences[index].last = end.max(next.last);
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::OnceCell;
+
+    use super::*;
+    use crate::model::{Action, Category, Event, Peer};
+
+    #[test]
+    fn what_was_learnt_before_spans_were_stored_is_known() {
+        const DAY: i64 = 24 * 60 * 60;
+        let rules = crate::config::shipped_rules();
+        let rule = rules.iter().find(|rule| rule.name == "new-logins").unwrap();
+        let mut detector = Newcomers::new(rule);
+        let sighting = |time: i64, user: &'static [u8]| {
+            let (action, peer) = (Action::LoginSucceeded { by_key: false }, Peer::read(b"192.0.2.7"));
+            let event = Some(Event { action, peer, user: Some(user), ..Event::plain(Some(time), Category::Auth) });
+            let (kept, who, line, file) = (OnceCell::new(), OnceCell::new(), &b"x"[..], "auth.log");
+            Sighting { time, event, failures: 0, urgent: false, late: false, line, file, number: 1, kept, who }
+        };
+        detector.observe(&[&sighting(0, b"bob"), &sighting(30 * DAY, b"bob")], &mut [false; 2]);
+        let mut state = serde_json::to_value(&detector.save().unwrap().head).unwrap();
+        state.as_object_mut().unwrap().remove("spans").unwrap();
+        state["since"] = 0.into();
+        let mut detector = Newcomers::new(rule);
+        detector.load(to_raw_value(&state).map(Remembered::from).unwrap()).unwrap();
+        detector.observe(&[&sighting(30 * DAY + 1, b"bob"), &sighting(30 * DAY + 2, b"eve")], &mut [false; 2]);
+        let found = detector.findings();
+        assert_eq!(found.iter().map(|f| f.first).collect::<Vec<_>>(), [30 * DAY + 2]);
+    }
 }

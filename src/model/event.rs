@@ -116,29 +116,45 @@ impl Shape {
     }
 }
 
-/// How programs write a text that isn't plain; what has no backslash in it may be without any.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Escapes {
-    /// How it stands in an object of JSON.
-    pub json: Option<InJson>,
-    /// As in C, which sshd and web servers do.
-    pub c: bool,
+/// A way in which programs write bytes of a text that would be something else in their lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Escape {
+    /// In a string of JSON.
+    JsonString,
+    /// As the numbers of its bytes in a list of JSON, with commas between them.
+    JsonList,
+    /// In XML.
+    Xml,
+    /// As sshd writes what clients send.
+    Sshd,
+    /// As Apache and nginx do.
+    WebServer,
 }
+
+/// The ways of writing that were applied to a text, one upon the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Escapes([Option<Escape>; 3]);
 
 impl Escapes {
-    /// Those of a text that is written as in C: none where it has no backslash.
-    pub fn as_in_c(text: Option<&[u8]>) -> Self {
-        Self { json: None, c: text.is_some_and(|text| memchr::memchr(b'\\', text).is_some()) }
-    }
-}
+    /// Those of a text that stands as it is.
+    pub const NONE: Self = Self([None; 3]);
 
-/// How a text stands in an object of JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InJson {
-    /// In a string.
-    String,
-    /// As the numbers of its bytes, with commas between them.
-    List,
+    /// The same of what was then written in this way. More than three are none that any program writes.
+    pub fn within(self, outer: Escape) -> Self {
+        let Self([first, second, _]) = self;
+        Self([Some(outer), first, second])
+    }
+
+    /// That of a text that may have backslashes: none where it has none.
+    pub fn with_backslashes(by: Escape, text: Option<&[u8]>) -> Self {
+        let has_one = text.is_some_and(|text| memchr::memchr(b'\\', text).is_some());
+        if has_one { Self::NONE.within(by) } else { Self::NONE }
+    }
+
+    /// In the order in which they are undone.
+    pub fn outermost_first(self) -> impl Iterator<Item = Escape> {
+        self.0.into_iter().flatten()
+    }
 }
 
 /// One line, understood. All texts are borrowed from the line.
@@ -179,7 +195,7 @@ impl<'a> Event<'a> {
             action: Action::Other,
             peer: None,
             user: None,
-            user_escapes: Escapes::default(),
+            user_escapes: Escapes::NONE,
             request: b"",
             is_post: false,
             is_page: false,

@@ -8,7 +8,7 @@ use super::access_client::client;
 use super::marks::{Marks, first_marks, leading_digits};
 use super::time::{WallClock, clock, four, month, offset, two, with_offset};
 use super::{Context, Parser, PlainRequest};
-use crate::model::event::Escapes;
+use crate::model::event::{Escape, Escapes};
 use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Category, Event};
 
@@ -45,7 +45,8 @@ impl Parser for Access {
         }
         let action = Action::Request { status };
         let plain = Event::plain(Some(time), Category::Access);
-        Some(Event { action, peer, user, user_escapes: Escapes::as_in_c(user), request, ..plain })
+        let user_escapes = Escapes::with_backslashes(Escape::WebServer, user);
+        Some(Event { action, peer, user, user_escapes, request, ..plain })
     }
 
     fn plain_request(&mut self, text: &[u8]) -> Option<PlainRequest> {

@@ -6,7 +6,7 @@ use memchr::{memchr, memmem};
 use super::syslog::number;
 use super::time::{WallClock, clock, four, month, rfc3339, two};
 use super::{Context, Parser};
-use crate::model::event::{Escapes, Shape};
+use crate::model::event::{Escape, Escapes, Shape};
 use crate::model::{Action, Category, Event, Peer};
 
 /// The parser.
@@ -86,7 +86,8 @@ pub fn event(text: &[u8]) -> Option<Event<'_>> {
         Some(user) => {
             let action = Action::LoginFailed { times: 1, shape: Shape::ErrorLog };
             let user = Some(user).filter(|user| !user.is_empty());
-            Event { action, user, user_escapes: Escapes::as_in_c(user), ..plain }
+            let user_escapes = Escapes::with_backslashes(Escape::WebServer, user);
+            Event { action, user, user_escapes, ..plain }
         }
         None if level == b"error" && peer.is_some() && is_not_served(rest, module) => {
             Event { action: Action::NotServed, ..plain }

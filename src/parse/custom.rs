@@ -11,7 +11,7 @@ use super::access::stamp;
 use super::json::{Object, mended as mended_json, object, value};
 use super::time::{WallClock, rfc3339};
 use super::{Context, Parser, joined};
-use crate::model::event::{Escapes, InJson, Shape};
+use crate::model::event::{Escape, Escapes, Shape};
 use crate::model::format::{Format, Layout, LineFormat, Part, Tells};
 use crate::model::peer::parse_ip;
 use crate::model::{Action, Category, Event, Peer};
@@ -82,7 +82,8 @@ impl Custom {
 
     fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, index: usize) -> Option<Event<'a>> {
         let Line { kind, reader, .. } = &self.lines[index];
-        let (kind, json) = (*kind, matches!(reader, Reader::Json(_)).then_some(InJson::String));
+        let escape = if matches!(reader, Reader::Json(_)) { Escape::JsonString } else { Escape::WebServer };
+        let kind = *kind;
         let part = |part: Part| parts[part as usize].filter(|value| is_something(value));
         let status = part(Part::Status).and_then(|text| std::str::from_utf8(text).ok()?.parse().ok());
         let status = status.filter(|status| (100..600).contains(status));
@@ -112,8 +113,7 @@ impl Custom {
             action,
             peer: self.client(peer, part(Part::ForwardedFor)),
             user: part(Part::UserName),
-            // Web servers write their lines of text so.
-            user_escapes: Escapes { json, c: json.is_none() && matches!(action, Action::Request { .. }) },
+            user_escapes: Escapes::with_backslashes(escape, part(Part::UserName)),
             request,
             is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),

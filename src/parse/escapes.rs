@@ -1,43 +1,45 @@
 //! Accounts as they are, of which programs write some bytes in another way.
 
+use std::borrow::Cow;
+
 use super::json;
-use crate::model::event::{Escapes, InJson};
+use crate::model::event::{Escape, Escapes};
 
-/// Writes the account that stands in a line in this way. What is no escape stays as it is.
-pub fn undo(account: &[u8], Escapes { json, c }: Escapes, plain: &mut Vec<u8>) {
-    plain.clear();
-    let is_read = match json {
-        None => false,
-        Some(InJson::String) => json::unescape(account, plain).is_some(),
-        Some(InJson::List) => json::bytes(account, plain).is_some(),
-    };
-    if !is_read {
+/// The account that stands in a line with these escapes. What is no escape stays as it is.
+pub fn plain(account: &[u8], escapes: Escapes) -> Cow<'_, [u8]> {
+    escapes.outermost_first().fold(Cow::Borrowed(account), |text, escape| {
+        let mut plain = Vec::with_capacity(text.len());
+        let is_read = match escape {
+            Escape::JsonString => json::unescape(&text, &mut plain).is_some(),
+            Escape::JsonList => json::bytes(&text, &mut plain).is_some(),
+            Escape::Xml | Escape::Sshd | Escape::WebServer => false,
+        };
+        if is_read {
+            return Cow::Owned(plain);
+        }
         plain.clear();
-        plain.extend_from_slice(account);
-    }
-    if c {
-        undo_c(plain);
-    }
+        let (of_one, begin): (fn(&[u8]) -> Option<(u8, usize)>, u8) = match escape {
+            Escape::Xml => (entity, b'&'),
+            Escape::Sshd => (of_sshd, b'\\'),
+            // Servers' own escapes make of their formats of text what is nearly JSON.
+            _ => (of_web_server, b'\\'),
+        };
+        let mut rest = &text[..];
+        while let Some(at) = memchr::memchr(begin, rest) {
+            let (byte, length) = of_one(&rest[at..]).unwrap_or((begin, 1));
+            plain.extend_from_slice(&rest[..at]);
+            plain.push(byte);
+            rest = &rest[at + length..];
+        }
+        plain.extend_from_slice(rest);
+        Cow::Owned(plain)
+    })
 }
 
-/// sshd writes `\\`, `\n` and `\303` (OpenBSD's vis(3) with VIS_CSTYLE and VIS_OCTAL), Apache and nginx `\\`, `\"`, `\n` and `\xc3`: none
-/// of them writes what the others do and means something else.
-fn undo_c(text: &mut Vec<u8>) {
-    let (mut from, mut to) = (0, 0);
-    while from < text.len() {
-        let (byte, length) = escaped(&text[from..]).unwrap_or((text[from], 1));
-        text[to] = byte;
-        (from, to) = (from + length, to + 1);
-    }
-    text.truncate(to);
-}
-
-/// The byte that an escape stands for, and the escape's length.
-fn escaped(text: &[u8]) -> Option<(u8, usize)> {
-    let [b'\\', kind, digits @ ..] = text else { return None };
-    let number = |digits: &[u8], radix| u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok();
-    let short = match kind {
-        b'\\' | b'"' => *kind,
+/// The byte that an escape of sshd's stands for, and the escape's length: `\\`, `\n`, `\303` (vis(3) with VIS_CSTYLE and VIS_OCTAL).
+fn of_sshd(text: &[u8]) -> Option<(u8, usize)> {
+    let short = match text.get(1)? {
+        b'\\' => b'\\',
         b'a' => 7,
         b'b' => 8,
         b't' => b'\t',
@@ -45,13 +47,8 @@ fn escaped(text: &[u8]) -> Option<(u8, usize)> {
         b'v' => 11,
         b'f' => 12,
         b'r' => b'\r',
-        b'x' => {
-            let digits = digits.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
-            return Some((number(digits, 16)?, 4));
-        }
-        b'0'..=b'7' => {
-            let digits = text.get(1..4).filter(|digits| digits.iter().all(u8::is_ascii_digit));
-            return match digits.and_then(|digits| number(digits, 8)) {
+        kind @ b'0'..=b'7' => {
+            return match text.get(1..4).and_then(|digits| number(digits, 8)) {
                 Some(byte) => Some((byte, 4)),
                 None if *kind == b'0' => Some((0, 2)),
                 None => None,
@@ -62,36 +59,61 @@ fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     Some((short, 2))
 }
 
+/// The same of Apache and nginx: `\\`, `\"`, `\xc3`. Others write accounts as they came, and of these a backslash may be followed by any
+/// letter, so no others are undone.
+fn of_web_server(text: &[u8]) -> Option<(u8, usize)> {
+    match text.get(1)? {
+        kind @ (b'\\' | b'"') => Some((*kind, 2)),
+        b'x' => Some((number(text.get(2..4)?, 16)?, 4)),
+        _ => None,
+    }
+}
+
+/// The same of the characters that XML can't hold otherwise (XML 1.0, 4.6), of which each is one byte.
+fn entity(text: &[u8]) -> Option<(u8, usize)> {
+    let known: [(&[u8], u8); 5] =
+        [(b"&amp;", b'&'), (b"&lt;", b'<'), (b"&gt;", b'>'), (b"&quot;", b'"'), (b"&apos;", b'\'')];
+    known.iter().find(|(name, _)| text.starts_with(name)).map(|(name, byte)| (*byte, name.len()))
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u8> {
+    let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+    u8::from_str_radix(digits, radix).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_account_is_what_it_was_before_it_was_written() {
-        let told = |written: &str, json, c| {
-            let mut plain = Vec::new();
-            undo(written.as_bytes(), Escapes { json, c }, &mut plain);
-            plain
+        let told = |written: &str, escapes: &[Escape]| {
+            let escapes = escapes.iter().rev().fold(Escapes::NONE, |inner, outer| inner.within(*outer));
+            plain(written.as_bytes(), escapes).into_owned()
         };
-        for (written, plain) in [
-            (r"EX\\eve", &b"EX\\eve"[..]),
-            (r"EX\x5ceve", b"EX\\eve"),
-            (r"j\303\251r\xC3\xB4me", "jérôme".as_bytes()),
-            (r#"a\"b\n\t\0\000x\x00"#, b"a\"b\n\t\0\0x\0"),
-            (r"a\\n\\303\\x41", br"a\n\303\x41"),
-            // None of these was written so.
-            (r"EX\eve\", br"EX\eve\"),
-            (r"\x5\xg1\x+1\9\400\+12\12", br"\x5\xg1\x+1\9\400\+12\12"),
-            ("", b""),
+        for (by, written, want) in [
+            (Escape::Sshd, r"EX\\eve", &b"EX\\eve"[..]),
+            (Escape::Sshd, r"j\303\251r\303\264me", "jérôme".as_bytes()),
+            (Escape::Sshd, r"a\n\t\0\000x\\n\\303", b"a\n\t\0\0x\\n\\303"),
+            (Escape::Sshd, r#"\x41\"\9\400\+12\12\"#, br#"\x41\"\9\400\+12\12\"#),
+            (Escape::WebServer, r"EX\\eve", b"EX\\eve"),
+            (Escape::WebServer, r#"EX\x5Cj\xc3\xB6\""#, "EX\\jö\"".as_bytes()),
+            (Escape::WebServer, r"EX\fred\nancy\123\x5\xg1\x+1\", br"EX\fred\nancy\123\x5\xg1\x+1\"),
+            (Escape::Xml, "a&amp;b&lt;&gt;&quot;&apos;&amp;amp;&x&", b"a&b<>\"'&amp;&x&"),
+            (Escape::Xml, "", b""),
         ] {
-            assert_eq!(told(written, None, true), plain, "{written}");
-            assert_eq!(told(written, None, false), written.as_bytes(), "{written}");
-            let string = serde_json::to_string(written).unwrap();
-            assert_eq!(told(&string[1..string.len() - 1], Some(InJson::String), true), plain, "{written}");
+            assert_eq!(told(written, &[by]), want, "{written}");
+            assert_eq!(told(written, &[]), written.as_bytes(), "{written}");
+            let string = |text: &str| serde_json::to_string(text).unwrap()[1..].strip_suffix('"').unwrap().to_owned();
             let list = written.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
-            assert_eq!(told(&list, Some(InJson::List), true), plain, "{written}");
+            assert_eq!(told(&list, &[Escape::JsonList, by]), want, "{written}");
+            assert_eq!(told(&string(written), &[Escape::JsonString, by]), want, "{written}");
+            let twice = [Escape::JsonString, Escape::JsonString, by];
+            assert_eq!(told(&string(&string(written)), &twice), want, "{written}");
         }
-        assert_eq!(told(r"x\u00", Some(InJson::String), true), br"x\u00");
-        assert_eq!(told("1,256", Some(InJson::List), false), b"1,256");
+        // What is no string of JSON was made one of a web server's text.
+        assert_eq!(told(r"ex\x5Cj\xC3\xB6", &[Escape::JsonString]), r"ex\jö".as_bytes());
+        assert_eq!(told(r"x\u00", &[Escape::JsonString]), br"x\u00");
+        assert_eq!(told("1,256", &[Escape::JsonList]), b"1,256");
     }
 }

@@ -114,7 +114,7 @@ fn bytes(message: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{InJson, Shape};
+    use crate::model::event::{Escape, Escapes, Shape};
     use crate::model::{Action, Category};
 
     #[test]
@@ -187,11 +187,8 @@ mod tests {
         let event = line.replace("70,255", &said.join(","));
         let event = Journal::default().parse(event.as_bytes()).unwrap();
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
-        let user = (Some(&b"255,"[..]), Some(InJson::List));
-        assert_eq!(
-            (event.peer.unwrap().to_string(), (event.user, event.user_escapes.json)),
-            ("192.0.2.7".to_owned(), user)
-        );
+        let user = (Some(&b"255,"[..]), Escapes::NONE.within(Escape::JsonList));
+        assert_eq!((event.peer.unwrap().to_string(), (event.user, event.user_escapes)), ("192.0.2.7".to_owned(), user));
         let deep = format!(r#"{{"MESSAGE":{},"__REALTIME_TIMESTAMP":"1795168805123456"}}"#, "[".repeat(60_000));
         assert_eq!(Journal::default().parse(deep.as_bytes()), None);
         let nested = format!(r#"{{"MESSAGE":{0}{1},"__REALTIME_TIMESTAMP":"1"}}"#, "[".repeat(9000), "]".repeat(9000));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use memchr::memchr;
 use serde_json::value::RawValue;
 
-use crate::model::event::{Escapes, InJson};
+use crate::model::event::Escape;
 use crate::model::{Event, Peer};
 
 /// A value as it stands in the line: without quotation marks, escapes as they are; of a list the last. None for what has
@@ -165,13 +165,13 @@ impl Unescaped {
         let event = read(&self.line)?;
         let Event { time, category, action, peer, user, user_escapes, request, .. } = event;
         let Event { is_post, is_page, is_challenge, host, pid, .. } = event;
+        let text = |piece| self.in_string(string, piece).unwrap_or_default();
         let peer = peer.map(|peer| match peer {
             Peer::Ip(ip) => Peer::Ip(ip),
-            Peer::Name(name) => Peer::Name(self.in_string(string, name)),
+            Peer::Name(name) => Peer::Name(text(name)),
         });
-        let (user, request) = (user.map(|user| self.in_string(string, user)), self.in_string(string, request));
-        let user_escapes = Escapes { json: Some(InJson::String), ..user_escapes };
-        let host = self.in_string(string, host);
+        let (user, request, host) = (user.and_then(|user| self.in_string(string, user)), text(request), text(host));
+        let user_escapes = user_escapes.within(Escape::JsonString);
         Some(Event {
             time,
             category,
@@ -204,20 +204,23 @@ impl Unescaped {
         let is_page = event.asks_for_page();
         let Event { time, category, action, peer, user, user_escapes, is_post, is_challenge, pid, .. } = event;
         let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
-        let user = user.map(|user| self.in_string(list, user));
-        let user_escapes = Escapes { json: Some(InJson::List), ..user_escapes };
+        let user = user.and_then(|user| self.in_string(list, user));
+        let user_escapes = user_escapes.within(Escape::JsonList);
         let plain = Event::plain(time, category);
         Some(Event { action, peer, user, user_escapes, is_post, is_page, is_challenge, pid, ..plain })
     }
 
-    /// A piece of the line as it stands in the string; nothing for what is no piece of it.
-    fn in_string<'a>(&self, string: &'a [u8], piece: &[u8]) -> &'a [u8] {
+    /// A piece of the line as it stands in the string; none for what is no piece of it.
+    fn in_string<'a>(&self, string: &'a [u8], piece: &[u8]) -> Option<&'a [u8]> {
         let start = piece.as_ptr().addr().wrapping_sub(self.line.as_ptr().addr());
         let end = start.saturating_add(piece.len());
-        if piece.is_empty() || end > self.line.len() {
-            return &string[..0];
+        if piece.is_empty() {
+            return Some(&string[..0]);
         }
-        string.get(self.place(start)..self.place(end)).unwrap_or_default()
+        if end > self.line.len() {
+            return None;
+        }
+        string.get(self.place(start)..self.place(end))
     }
 
     fn place(&self, in_line: usize) -> usize {
@@ -279,7 +282,8 @@ fn escaped(text: &[u8]) -> Option<(char, usize)> {
             let character = char::decode_utf16(&mut units).next()?.unwrap_or(char::REPLACEMENT_CHARACTER);
             return Some((character, 6 * character.len_utf16()));
         }
-        other => char::from(*other),
+        other @ (b'"' | b'\\' | b'/') => char::from(*other),
+        _ => return None,
     };
     Some((character, 2))
 }

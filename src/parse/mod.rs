@@ -229,11 +229,11 @@ impl AutoParser {
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let event = self.parse_alone(line)?;
         if let Some(user) = event.user {
-            if event.user_escapes == Escapes::default() {
+            if event.user_escapes == Escapes::NONE {
                 return Some(event);
             }
-            escapes::undo(user, event.user_escapes, &mut self.account);
-            return Some(Event { user: Some(&self.account), user_escapes: Escapes::default(), ..event });
+            self.account = escapes::plain(user, event.user_escapes).into_owned();
+            return Some(Event { user: Some(&self.account), user_escapes: Escapes::NONE, ..event });
         }
         if !matches!(event.action, Action::LoginFailed { .. }) {
             return Some(event);

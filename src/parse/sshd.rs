@@ -11,7 +11,7 @@ use memchr::memmem;
 
 use super::pam;
 use super::syslog::number;
-use crate::model::event::{Escapes, Shape};
+use crate::model::event::{Escape, Escapes, Shape};
 use crate::model::peer::{leading_ipv4, parse_ip};
 use crate::model::{Action, Event, Peer};
 
@@ -39,7 +39,7 @@ pub fn read<'a>(message: &'a [u8], times: u32, event: &mut Event<'a>) {
         let peer = found.peer.filter(|peer| *peer != UNKNOWN);
         (event.action, event.peer, event.user) = (found.action, peer, found.user);
         // PAM's modules write it as it is.
-        event.user_escapes = Escapes::as_in_c(found.user.filter(|_| !is_pams));
+        event.user_escapes = Escapes::with_backslashes(Escape::Sshd, found.user.filter(|_| !is_pams));
     }
 }
 

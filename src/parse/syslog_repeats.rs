@@ -4,10 +4,10 @@ use memchr::memmem;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::escapes::undo;
+use super::escapes::plain;
 use super::syslog::number;
 use super::syslog_head::{Said, word};
-use crate::model::event::{Escapes, Shape};
+use crate::model::event::Shape;
 use crate::model::repeated::MAX_REPEATED;
 use crate::model::short::ShortBytes;
 use crate::model::{Action, Address, Category, Event, Peer};
@@ -46,8 +46,10 @@ impl Failed {
         }
         let (category, pid) = (event.category, event.pid);
         let peer = event.peer.map(Address::from);
-        let user =
-            event.user.filter(|user| user.len() <= LONGEST_NAME).map(|user| plain_account(user, event.user_escapes));
+        let user = event
+            .user
+            .filter(|user| user.len() <= LONGEST_NAME)
+            .map(|user| ShortBytes::from(&*plain(user, event.user_escapes)));
         let (host, program) = (SmallVec::from_slice(event.host), SmallVec::from_slice(said.program));
         let start = SmallVec::from_slice(&said.message[..said.message.len().min(TOLD_START)]);
         Some(Self { times, shape, category, peer, user, pid, host, program, start })
@@ -87,15 +89,6 @@ impl Failed {
         let peer = self.peer.as_ref().and_then(|peer| peer.peer().ip()).map(Peer::Ip);
         Event { action, peer, pid: self.pid, category: self.category, ..event }
     }
-}
-
-fn plain_account(account: &[u8], escapes: Escapes) -> ShortBytes {
-    if escapes == Escapes::default() {
-        return ShortBytes::from(account);
-    }
-    let mut plain = Vec::new();
-    undo(account, escapes, &mut plain);
-    ShortBytes::from(&*plain)
 }
 
 /// How often the line before came again: `last message repeated N time[s]` (sysklogd, FreeBSD's syslogd); macOS puts `---` around it.

@@ -79,8 +79,9 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
             event.category = Category::Auth;
             event.action = failed;
             event.user = field("Data").or_else(|| account_in(record.text)).map(<[u8]>::trim_ascii);
-            // The account's name comes first and may say anything; the server writes the address last.
-            let client = memmem::rfind(record.text, b"[CLIENT: ").map(|at| &record.text[at + 9..]);
+            // The account's name comes first and may say anything; the server writes the address last. Where it is all there is, nobody is told.
+            let text = Some(record.text).filter(|text| field("Data") != Some(*text));
+            let client = text.and_then(|text| Some(&text[memmem::rfind(text, b"[CLIENT: ")? + 9..]));
             event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
             return;
         }
@@ -109,10 +110,11 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
     event.peer = field("IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
 }
 
-/// The account in `Login failed for user 'NAME'. Reason: …`, in whatever language.
+/// The account in `Login failed for user 'NAME'. Reason: …`; none where it may be the client that ended it.
 fn account_in(message: &[u8]) -> Option<&[u8]> {
-    let rest = &message[memchr::memchr(b'\'', message)? + 1..];
-    Some(&rest[..memmem::find(rest, b"'.")?])
+    let rest = &message[memmem::find(message, b" '")? + 2..];
+    let mut ends = memmem::find_iter(rest, b"'.");
+    ends.next().filter(|_| ends.next().is_none()).map(|end| &rest[..end])
 }
 
 /// Whether a successful logon is that of a person from elsewhere, not of a service, a machine or nobody.

@@ -12,7 +12,7 @@ use super::syslog::number;
 use super::time::{WallClock, rfc3339};
 use super::windows::{Record, read_record};
 use super::{Context, Parser};
-use crate::model::event::{Escapes, InJson};
+use crate::model::event::Escape;
 use crate::model::{Category, Event};
 
 /// The parser.
@@ -121,7 +121,8 @@ impl WindowsExport {
         let id = number(part("EventID"))?;
         let record = Record { id, channel: part("Channel"), level: part("Level"), text: data, field };
         let time = attribute(opening(system, "TimeCreated")?.0, "SystemTime")?;
-        self.event(time, part("Computer"), &record)
+        let event = self.event(time, part("Computer"), &record)?;
+        Some(Event { user_escapes: event.user_escapes.within(Escape::Xml), ..event })
     }
 
     fn json<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
@@ -149,8 +150,7 @@ impl WindowsExport {
             let is_sure = !places.fields.is_empty() || part(places.time[0]).is_some() || is_of_windows(record.channel);
             let event =
                 is_sure.then(|| self.event(first(places.time)?, first(places.host).unwrap_or_default(), &record))??;
-            let user_escapes = Escapes { json: Some(InJson::String), ..event.user_escapes };
-            Some(Event { user_escapes, ..event })
+            Some(Event { user_escapes: event.user_escapes.within(Escape::JsonString), ..event })
         })
     }
 }
@@ -301,11 +301,19 @@ mod tests {
                 r##"{{"Event":{{"System":{{"EventID":{{"#attributes":{{"Qualifiers":49152}},"#text":18456}},"Level":0,"Channel":"Application","Computer":"WIN-1","TimeCreated":{{"#attributes":{{"SystemTime":"{zulu}"}}}}}},"EventData":{{"Data":{{"#text":["{account}"," Reason: no."," [CLIENT: 192.0.2.8]"]}}}}}}}}"##
             );
             assert_eq!(read(&dumped), failed_at_ten(account, "192.0.2.8"));
-            let said = format!("Login failed for user '{account}'. Reason: no match for 'x'. [CLIENT: 192.0.2.8]");
-            let nxlog = format!(
-                r#"{{"EventTime":"{local}","Hostname":"WIN-1","EventID":18456,"Channel":"Application","SourceName":"MSSQLSERVER","Message":"{said}"}}"#
-            );
-            assert_eq!(read(&nxlog), failed_at_ten(account, "192.0.2.8"));
+            let nxlog = |said: &str| {
+                let head =
+                    format!(r#""EventTime":"{local}","Hostname":"WIN-1","EventID":18456,"Channel":"Application""#);
+                read(&format!(r#"{{{head},"SourceName":"MSSQLSERVER","Message":"{said}. [CLIENT: 192.0.2.8]"}}"#))
+            };
+            for words in ["Login failed for user", "Échec de l'ouverture de session de l'utilisateur"] {
+                let said = format!("{words} '{account}'. Reason: no");
+                assert_eq!(nxlog(&said), failed_at_ten(account, "192.0.2.8"), "{said}");
+                let ended = format!("{words} '{account}'. Reason: x'. Reason: no");
+                assert_eq!(nxlog(&ended), failed_at_ten("", "192.0.2.8"), "a client may have ended the name");
+            }
+            let alone = dumped.replace(r#"," Reason: no."," [CLIENT: 192.0.2.8]"]"#, "]");
+            assert_eq!(read(&alone).unwrap().4, "", "the client's name is not where it is: {alone}");
         }
     }
 
