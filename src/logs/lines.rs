@@ -16,8 +16,9 @@ use crate::fs::open_regular;
 use crate::model::Identity;
 use crate::packed::{MAGIC, Packing};
 
-/// The longest line that is looked at, in bytes; a longer one counts as not parsed.
-pub const MAX_LINE: usize = 64 * 1024;
+/// The longest line that is looked at, in bytes; a longer one counts as not parsed. Apache and nginx take some 32 KiB of what they log of a
+/// request (`LimitRequestFieldSize`, `large_client_header_buffers`), and may write each byte as four.
+pub const MAX_LINE: usize = 192 * 1024;
 
 /// How much is read at a time, in bytes; of a longer line nothing is kept.
 pub const BLOCK: usize = 256 * 1024;

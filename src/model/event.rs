@@ -258,10 +258,27 @@ const STATIC_FILES: [&[u8]; 21] = [
     b"png", b"svg", b"ttf", b"webm", b"webp", b"woff", b"woff2",
 ];
 
-/// Whether a request by this method asks for a page, and sends no password along with it.
+/// Whether a request by this method asks for a page, or a file, and sends no password along with it.
 pub fn is_page(method: &[u8], path: &[u8]) -> bool {
     let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at + 1..]);
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PROPFIND") && !may_hold_secret(query)
+    const METHODS: [&[u8]; 15] = [
+        b"GET",
+        b"HEAD",
+        b"OPTIONS",
+        b"PROPFIND",
+        b"REPORT",
+        b"PUT",
+        b"DELETE",
+        b"LOCK",
+        b"UNLOCK",
+        b"MKCOL",
+        b"MKCALENDAR",
+        b"PROPPATCH",
+        b"COPY",
+        b"MOVE",
+        b"SEARCH",
+    ];
+    METHODS.contains(&method) && !may_hold_secret(query)
 }
 
 /// Whether a query may hold a password: any may, but for what browsers and git ask for by themselves.
@@ -278,15 +295,43 @@ pub fn path(request: &[u8]) -> Option<&[u8]> {
     let target = if request.starts_with(b"/") {
         request
     } else {
-        &request[request.iter().position(|byte| *byte == b' ')? + 1..]
+        let rest = &request[request.iter().position(|byte| *byte == b' ')? + 1..];
+        if rest.starts_with(b"/") { rest } else { without_host(rest.trim_ascii_start()) }
     };
     let end = memchr::memchr3(b' ', b'?', b'#', target).unwrap_or(target.len());
     Some(&target[..end])
 }
 
+/// The path in a target with scheme and host (RFC 9112, 3.2.2), which servers take as well.
+fn without_host(target: &[u8]) -> &[u8] {
+    let scheme: [&[u8]; 2] = [b"http://", b"https://"];
+    let is_one = |scheme: &&[u8]| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let Some(rest) = scheme.into_iter().find(is_one).map(|scheme| &target[scheme.len()..]) else { return target };
+    let end = memchr::memchr3(b'/', b' ', b'?', rest).unwrap_or(rest.len());
+    if rest.get(end) == Some(&b'/') { &rest[end..] } else { target }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_asked_for() {
+        for (request, want) in [
+            ("GET /a?b HTTP/1.1", Some("/a")),
+            ("GET  /a HTTP/1.1", Some("/a")),
+            ("POST http://www.example.org/a#b HTTP/1.1", Some("/a")),
+            ("GET HTTPS://x/ HTTP/1.1", Some("/")),
+            ("GET http://x HTTP/1.1", Some("http://x")),
+            ("GET http://x?/a HTTP/1.1", Some("http://x")),
+            ("CONNECT x:443 HTTP/1.1", Some("x:443")),
+            ("/a", Some("/a")),
+            ("GET ", Some("")),
+            ("x", None),
+        ] {
+            assert_eq!(path(request.as_bytes()).map(|path| str::from_utf8(path).unwrap()), want, "{request}");
+        }
+    }
 
     #[test]
     fn what_only_ends_as_a_static_file_is_none() {

@@ -119,9 +119,36 @@ impl Access {
     }
 }
 
-/// Reads `17/05/2015:10:05:03 +0000`, as Proxmox writes it, and `7/May/2015:10:05:03 +0000`.
+/// The request in a line that ends as those of access logs do, whatever stands in front of its stamp, and so of nobody.
+pub fn at_end(line: &[u8]) -> Option<Event<'_>> {
+    // Few lines of other logs have one.
+    memchr(b'"', line)?;
+    let starts = memmem::find_iter(line, b" [").map(|at| at + 2).filter(|at| is_stamp(line, *at));
+    let told = |at: usize| {
+        let answered = answered(&line[at + STAMP..], false).filter(|(.., rest)| is_end_of_request(rest))?;
+        Some((stamp(&line[at..at + STAMP - BEFORE_REQUEST])?, answered))
+    };
+    let (time, (request, status, _)) = starts.filter_map(told).next()?;
+    Some(Event { action: Action::Request { status }, request, ..Event::plain(Some(time), Category::Access) })
+}
+
+/// Whether nothing stands there but numbers, some with a name, and texts in quotation marks: what others write behind a name that a client chose
+/// is no such thing.
+fn is_end_of_request(rest: &[u8]) -> bool {
+    rest.split(|byte| *byte == b'"').enumerate().all(|(index, piece)| {
+        let is_text = index % 2 == 1;
+        let is_number = |word: &[u8]| {
+            let number = memchr(b'=', word).map_or(word, |at| &word[at + 1..]);
+            number.iter().all(|byte| byte.is_ascii_digit() || b".,:-".contains(byte))
+        };
+        is_text || piece.split(|byte| *byte == b' ').all(is_number)
+    })
+}
+
+/// Reads `17/05/2015:10:05:03 +0000`, as Proxmox writes it, `05/17/2015:10:05:03 -0000`, as cPanel does, and `7/May/2015:10:05:03 +0000`.
 fn shorter(stamp: &[u8]) -> Option<i64> {
     let (day, month) = match *stamp {
+        [m1, m2, b'/', d1, d2, b'/', ..] if stamp.ends_with(b"-0000") => (two([d1, d2])?, two([m1, m2])?),
         [d1, d2, b'/', m1, m2, b'/', ..] => (two([d1, d2])?, two([m1, m2])?),
         [d, b'/', ..] => (two([b'0', d])?, month(&stamp[2..5])?),
         _ => return None,
@@ -244,8 +271,14 @@ fn bare_status(answer: &[u8]) -> Option<(u16, usize)> {
 
 /// Whether a request begins once more: some write the name of a user as it came, and then it may look like the rest of a line.
 fn holds_stamp(text: &[u8]) -> bool {
+    let is_one = |at: usize| {
+        let (long, shorter, zoneless) = (is_stamp(text, at), is_shorter_stamp(text, at), is_zoneless(text, at));
+        let lengths = [(long, STAMP), (shorter, SHORTER + BEFORE_REQUEST), (zoneless, ZONELESS + BEFORE_REQUEST)];
+        // A text that only ends so, as a visitor may choose it, has the next one behind it, or nothing.
+        let is_request = |length: usize| text.get(at + length).is_some_and(|byte| *byte != b' ');
+        lengths.iter().any(|(is_it, length)| *is_it && is_request(*length))
+    };
     // Most lines have no room for one.
-    let is_one = |at| is_stamp(text, at) || is_shorter_stamp(text, at) || is_zoneless(text, at);
     text.len() > STAMP && memmem::find_iter(text, b" [").any(|at| is_one(at + 2))
 }
 
@@ -257,7 +290,7 @@ pub fn stamp_start(line: &[u8], from: usize) -> Option<usize> {
 }
 
 /// The length of the stamp that begins there, if one does and a quoted request follows.
-fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
+pub fn stamp_length(line: &[u8], at: usize) -> Option<usize> {
     zoned_length(line, at).or_else(|| is_zoneless(line, at).then_some(ZONELESS))
 }
 
@@ -461,6 +494,7 @@ mod tests {
             ("www.example.org - eve", "20/Nov/2026:10:05:03 +0100", "eve"),
             ("- root@pam", "20/11/2026:10:05:03 +0100", "root@pam"),
             ("- -", "20/11/2026:10:05:03 +0100", ""),
+            ("- eve", "11/20/2026:09:05:03 -0000", "eve"),
         ] {
             let line = format!(r#"192.0.2.1 {front} [{stamp}] "GET / HTTP/1.1" 401 5"#);
             assert_eq!(parse(&line), Some((Some(want), 401, user.to_owned())), "{line}");
@@ -516,6 +550,12 @@ mod tests {
         let line = r#"192.0.2.7 - x [20/Nov/2020:10:05:03 +0100] [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#;
         let want = chrono::DateTime::parse_from_rfc3339("2026-11-20T09:05:03Z").unwrap().timestamp();
         assert_eq!(parse(line), Some((Some(want), 401, "x [20/Nov/2020:10:05:03 +0100]".to_owned())));
+        // Nor does what a visitor says of itself at the end.
+        for end in [r#" "x [20/Nov/2026:10:05:03 +0100] ""#, r#" "x [20/Nov/2026:10:05:03 +0100] " "y""#] {
+            let line =
+                format!(r#"192.0.2.7 - eve [20/Nov/2026:10:05:03 +0100] "GET /adm HTTP/2.0" 401 179 "-" "curl"{end}"#);
+            assert_eq!(parse(&line), Some((Some(want), 401, "eve".to_owned())), "{line}");
+        }
     }
 
     #[test]
@@ -526,6 +566,8 @@ mod tests {
             ("www.example.org 192.0.2.1 - -", "192.0.2.1"),
             ("www.example.org 2001:db8::1 - john doe", "2001:db8::1"),
             ("www.x.org!a 192.0.2.1 - -", "192.0.2.1"),
+            ("www.example.org 192.0.2.1 - [", "192.0.2.1"),
+            ("www.example.org 192.0.2.1 - [x", "192.0.2.1"),
             ("[::1] 192.0.2.1 - -", "192.0.2.1"),
             ("2001:db8::1:2345 www.example.org -", "2001:db8::1:2345"),
             ("client.example.org - -", "client.example.org"),
@@ -582,7 +624,9 @@ mod tests {
             ("192.0.2.7:51234 - eve", Some("eve")),
             ("192.0.2.1, 10.0.0.1 - eve", Some("eve")),
             ("192.0.2.1, 100.64.0.1 - -", None),
-            // The user's name may be the end of the list.
+            // The user's name may be the end of the list, also where an address begins that.
+            ("203.0.113.9 - x, 192.0.2.1 - -", Some("x, 192.0.2.1 - -")),
+            ("a 203.0.113.9 - x, 192.0.2.1 - -", Some("x, 192.0.2.1 - -")),
             ("203.0.113.9, 198.51.100.1 - x, 192.0.2.1 - -", Some("x, 192.0.2.1 - -")),
             ("203.0.113.9, 198.51.100.1 - x,192.0.2.1 - -", Some("x,192.0.2.1 - -")),
             ("203.0.113.9, 198.51.100.1 - x, unknown - -", Some("x, unknown - -")),
@@ -591,6 +635,9 @@ mod tests {
             ("www.example.org:443 unix: - eve", Some("eve")),
             ("www.example.org unix: - -", None),
             // Here the host is what the visitor calls it.
+            ("198.51.100.1 192.0.2.1 - -", None),
+            ("198.51.100.1 192.0.2.1 - eve", Some("eve")),
+            ("198.51.100.1 192.0.2.1 - [", Some("[")),
             ("198.51.100.1 unix: - eve", Some("eve")),
             ("www.example.org:443 - - -", None),
             ("www.example.org:443 - - eve", Some("eve")),
@@ -612,7 +659,6 @@ mod tests {
             r#"2026-11-20T10:05:05.12+01:00 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"2026-11-20T10:05:05.12+01:00 198.51.100.9 sshd[7]: Failed password for x [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             // Who of two is the client is not known.
-            r#"198.51.100.1 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,
             r#"198.51.100.1 192.0.2.1, 192.0.2.2 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"198.51.100.1 2001:db8::1, 192.0.2.2 192.0.2.3 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 401 5"#,
             r#"Nov 20 10:05:04 web1 nginx[7]: 192.0.2.1 - - [20/Nov/2026:10:05:03 +0100] "GET / HTTP/1.1" 200 5"#,

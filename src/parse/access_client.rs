@@ -5,13 +5,27 @@ use std::net::IpAddr;
 
 use memchr::{memchr, memmem};
 
-use super::access::{is_stamp, stamp_start};
+use super::access::{is_stamp, stamp_length, stamp_start};
 use crate::model::Peer;
 use crate::model::peer::{leading_ipv4, parse_ip};
 
 /// The client, if one is told, and where its name ends, or what stands in its place.
 pub fn client(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
-    peer(line).or_else(|| Some((None, end_of_many(line)?)))
+    let (peer, end) = peer(line).or_else(|| Some((None, end_of_many(line)?)))?;
+    let is_sure = line[end..].starts_with(b" - - [") || !may_be_of_another(line, end);
+    Some((peer.filter(|_| is_sure), end))
+}
+
+/// Whether a list ends between a client and the stamp: then what was taken for the client may be what that said of itself, where the log
+/// begins with whom a request came for (`X-Forwarded-For`).
+fn may_be_of_another(line: &[u8], end: usize) -> bool {
+    let names = stamp_start(line, end).and_then(|start| line.get(end + 2..start));
+    names.is_some_and(|names| {
+        memmem::find_iter(names, b", ").any(|at| {
+            let word = names[at + 2..].split(|byte| *byte == b' ').next().unwrap_or_default();
+            parse_ip(word).is_some() && names[at + 2 + word.len()..].starts_with(b" - ")
+        })
+    })
 }
 
 /// One client, where nothing but a virtual host stands before it, in Debian's other_vhosts_access.log with its port.
@@ -53,9 +67,12 @@ fn peer(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
     let client = Peer::read(&line[end + 1..second]);
     let is_address = client.is_some_and(|client| client.ip().is_some());
     if first.is_some_and(|first| first.ip().is_some()) {
-        // Of two addresses, or a list, one may be what a proxy, or the client itself, says of the client: that takes a configured format.
-        let is_list = line[..second].ends_with(b",") || is_address && is_client_of_host(&line[second..]);
-        return (!is_list).then_some((first, end));
+        // Of two addresses, or a list, one may be what a proxy, or the client itself, says of the client: that takes a configured format. One
+        // may also be the host that was asked for, so that the answer counts all the same.
+        if is_address && is_client_of_host(&line[second..]) {
+            return Some((None, second));
+        }
+        return (!line[..second].ends_with(b",")).then_some((first, end));
     }
     // A name alone may be the month of another format's line.
     let has_port = is_host_with_port(&line[..end]) && line[second..].starts_with(b" - ");
@@ -133,7 +150,7 @@ fn is_nobody(word: &[u8]) -> bool {
 /// Whether an address in second place, or what stands for none, says that a virtual host stands in the first: an identity, which is
 /// never known, and a user follow.
 fn is_client_of_host(rest: &[u8]) -> bool {
-    rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"["))
+    rest.strip_prefix(b" - ").is_some_and(|user| !user.starts_with(b"[") || stamp_length(user, 1).is_none())
 }
 
 fn is_host_with_port(word: &[u8]) -> bool {

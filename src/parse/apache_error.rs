@@ -153,8 +153,10 @@ fn failed_login<'a>(message: &'a [u8], module: Option<&[u8]>) -> Option<&'a [u8]
     }
     // Without a module there may be a code as well, where the configuration says how lines look.
     if module.is_some() || message.starts_with(b"AH0") {
+        // Programs behind it write in the names of their modules.
+        let is_its = module.is_none_or(|module| module.starts_with(b"auth"));
         let (code, rest) = message.strip_prefix(b"AH")?.split_at_checked(5)?;
-        message = rest.strip_prefix(b": ").filter(|_| CODES.contains(&code))?;
+        message = rest.strip_prefix(b": ").filter(|_| is_its && CODES.contains(&code))?;
     } else if let Some(user) = unauthorized(message).or_else(|| of_pam(message)) {
         return Some(user);
     }
@@ -419,6 +421,10 @@ mod tests {
             ("error", "PAM: user 'eve' - not authenticated: Authentication failure", "eve"),
         ] {
             assert_eq!(told(level, message), (true, Some(user.to_owned())), "{message}");
+        }
+        for level in ["wsgi:error", ":error", "php:error", "cgid:error"] {
+            let of_a_program = "AH01618: user root not found: /x";
+            assert_eq!(told(level, of_a_program), (false, None), "{level}");
         }
         let (digest, kerberos) =
             ("auth_digest:error", "krb5_get_init_creds_password() failed: Preauthentication failed");

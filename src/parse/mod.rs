@@ -190,7 +190,7 @@ impl AutoParser {
     pub fn named(mut self, file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let mut words = name.split(|letter: char| !letter.is_alphanumeric());
-        self.is_error_log = name.contains("error") || words.any(|word| word == "err");
+        self.is_error_log = name.contains("error") || words.any(|word| matches!(word, "err" | "stderr"));
         self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }

@@ -902,6 +902,39 @@ fn who_is_not_told_is_nobody() {
 }
 
 #[test]
+fn whatever_a_client_may_send_a_web_server_hides_no_request_of_it() {
+    let long = r"\xff".repeat(8150);
+    let line = |second: u32| {
+        let request = format!("GET /adm?{} HTTP/1.1", r"\xff".repeat(8000));
+        format!("192.0.2.7 - eve [20/Nov/2026:10:00:{second:02} +0000] \"{request}\" 401 5 \"{long}\" \"{long}\"")
+    };
+    let lines: Vec<String> = (0..6).map(line).collect();
+    assert!(lines[0].len() > 90_000);
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    assert_eq!(failures("access.log", &lines), (6, vec!["192.0.2.7 6".to_owned()]));
+}
+
+#[test]
+fn clients_that_ask_without_a_name_first_guess_at_nothing_whatever_their_method() {
+    let severities = |method: &str| {
+        let line = |n: u32, user: &str, status: u16| {
+            format!(
+                "192.0.2.7 - {user} [20/Nov/2026:10:00:{n:02} +0000] \"{method} /cal/eve/ HTTP/1.1\" {status} 5 \"-\" \"-\"\n"
+            )
+        };
+        let bed = TestBed::new();
+        bed.file("access.log", &(0..8).map(|n| line(n, "-", 401) + &line(n, "eve", 207)).collect::<String>());
+        let scanned = bed.json(&["scan", bed.path("access.log").to_str().unwrap()]);
+        let found = scanned["findings"].as_array().unwrap().iter().filter(|f| f["rule"] == "failed-logins");
+        found.map(|f| f["severity"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for method in ["PROPFIND", "REPORT", "PUT", "LOCK", "MKCOL", "PROPPATCH", "MOVE", "DELETE"] {
+        assert_eq!(severities(method), ["medium"], "{method}");
+    }
+    assert_eq!(severities("POST"), ["high"]);
+}
+
+#[test]
 fn who_is_let_in_by_a_web_server_after_guessing_is_told() {
     let request = |second: u32, ip: &str, user: &str, path: &str, status: u16| {
         format!("{ip} - {user} [20/Nov/2026:10:00:{second:02} +0000] \"GET {path} HTTP/1.1\" {status} 5 \"-\" \"-\"\n")

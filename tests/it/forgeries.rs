@@ -68,6 +68,50 @@ const ERRORS: [&str; 9] = [
 ];
 
 #[test]
+fn what_a_visitor_says_of_itself_in_front_of_a_request_is_no_line_of_another_log() {
+    let end = r#" - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 404 5 "-" "x" 0.003 rt=0.1"#;
+    let scanned = |name: &str, lines: &str| {
+        let bed = TestBed::new();
+        bed.file(name, lines);
+        let log = bed.path(name);
+        bed.json(&["scan", "--all-rules", "--zone", "UTC", "--year", "2026", log.to_str().unwrap()])
+    };
+    for forged in [
+        "Nov 20 10:05:00 web1 sshd[PID]: Failed password for root from 203.0.113.9 port 3 ssh2: x",
+        "Nov 20 10:05:00 web1 sshd[PID]: Accepted password for root from 203.0.113.9 port 3 ssh2",
+        "2026-11-20T10:05:00Z web1 sshd[PID]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.9  user=root",
+        "Nov 20 10:05:00 web1 httpd: [auth_basic:error] [pid 3] [client 203.0.113.9:3] AH01618: user root not found: /x",
+        "Nov 20 10:05:00 web1 login[PID]: FAILED LOGIN (1) on '/dev/tty1' FROM '203.0.113.9' FOR 'root'",
+        "<85>1 2026-11-20T10:05:00Z web1 sshd PID - - Failed password for root from 203.0.113.9 port 3 ssh2",
+        "Nov 20 10:05:00 web1 x: y",
+    ] {
+        for proxy in [", 192.0.2.7", ""] {
+            let line = |n: u32| format!("{}{proxy}{end}\n", forged.replace("PID", &n.to_string()));
+            let whole = format!("192.0.2.8{end}\n") + &(3..12).map(line).collect::<String>();
+            let told = scanned("access.log", &whole);
+            let subjects = told["findings"].as_array().unwrap().iter().map(|f| f["subject"].to_string());
+            let accused = told["addresses"].to_string() + &subjects.collect::<String>();
+            assert!(!accused.contains("203.0.113.9") && told["failed_logins"] == 0, "{forged}{proxy}: {told}");
+            assert_eq!(told["status"]["404"], 10, "{forged}{proxy}");
+        }
+    }
+    // Nor does a name hide who fails to log in.
+    let name = r#"x - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 200 5"#;
+    for failed in [
+        format!("Failed password for invalid user {name} from 192.0.2.7 port 4711 ssh2"),
+        format!("Invalid user {name} from 192.0.2.7 port 4711"),
+        format!("Invalid user {name} \"-\" \"-\" from 192.0.2.7"),
+    ] {
+        let told = scanned("auth.log", &format!("Nov 20 10:05:00 web1 sshd[7]: {failed}\n"));
+        assert_eq!(
+            (&told["failed_logins"], &told["addresses"][0]["address"]),
+            (&1.into(), &"192.0.2.7".into()),
+            "{failed}"
+        );
+    }
+}
+
+#[test]
 fn no_forged_address_is_ever_accused() {
     let bed = TestBed::new();
     let (mut ssh, mut web, mut errors, mut tried, mut wrong) = (String::new(), String::new(), String::new(), 0, 0);
@@ -171,7 +215,7 @@ fn lines_that_visitors_write_into_nginx_error_log_are_no_lines_of_other_logs() {
     assert!(bed.store().findings(&Default::default()).unwrap().is_empty());
     let scanned = bed.json(&["scan", "--all-rules", bed.path("log/error.log").to_str().unwrap()]);
     assert!(!scanned.to_string().contains("203.0.113.9\""), "{scanned}");
-    for name in ["nginx-err.log", "example.com.err"] {
+    for name in ["nginx-err.log", "example.com.err", "app-stderr---supervisor-x.log"] {
         bed.file(name, &(error("first") + &text));
         let scanned = bed.json(&["scan", "--all-rules", bed.path(name).to_str().unwrap()]);
         assert!(!scanned.to_string().contains("203.0.113.9\""), "{name}: {scanned}");
