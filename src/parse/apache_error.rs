@@ -387,6 +387,17 @@ mod tests {
     }
 
     #[test]
+    fn programs_behind_the_server_tell_of_no_failed_login() {
+        let mut parser = ApacheError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
+        for module in ["wsgi", "", "php", "cgid"] {
+            let line = format!(
+                "[Fri Nov 20 10:15:30.123456 2026] [{module}:error] [pid 7] [client 192.0.2.7:4711] AH01618: user root not found: /x"
+            );
+            assert_eq!(parser.parse(line.as_bytes()).unwrap().action, Action::ErrorLogged, "{module}");
+        }
+    }
+
+    #[test]
     fn failed_logins_tell_their_account() {
         let mut parser = ApacheError::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
         let mut told = |level: &str, message: &str| {
@@ -421,10 +432,6 @@ mod tests {
             ("error", "PAM: user 'eve' - not authenticated: Authentication failure", "eve"),
         ] {
             assert_eq!(told(level, message), (true, Some(user.to_owned())), "{message}");
-        }
-        for level in ["wsgi:error", ":error", "php:error", "cgid:error"] {
-            let of_a_program = "AH01618: user root not found: /x";
-            assert_eq!(told(level, of_a_program), (false, None), "{level}");
         }
         let (digest, kerberos) =
             ("auth_digest:error", "krb5_get_init_creds_password() failed: Preauthentication failed");

@@ -18,11 +18,12 @@ pub fn plain(account: &[u8], escapes: Escapes) -> Cow<'_, [u8]> {
             return Cow::Owned(plain);
         }
         plain.clear();
-        let (of_one, begin): (fn(&[u8]) -> Option<(u8, usize)>, u8) = match escape {
-            Escape::Xml => (entity, b'&'),
-            Escape::Sshd => (of_sshd, b'\\'),
+        let begin = if escape == Escape::Xml { b'&' } else { b'\\' };
+        let of_one = |text: &[u8]| match escape {
+            Escape::Xml => entity(text),
+            Escape::Sshd => of_sshd(text),
             // Servers' own escapes make of their formats of text what is nearly JSON.
-            _ => (of_web_server, b'\\'),
+            _ => of_web_server(text),
         };
         let mut rest = &text[..];
         while let Some(at) = memchr::memchr(begin, rest) {
