@@ -261,14 +261,13 @@ const STATIC_FILES: [&[u8]; 21] = [
 /// Whether a request by this method asks for a page, or a file, and sends no password along with it.
 pub fn is_page(method: &[u8], path: &[u8]) -> bool {
     let query = memchr::memchr(b'?', path).map_or(&b""[..], |at| &path[at + 1..]);
-    const METHODS: [&[u8]; 15] = [
+    // Those of WebDAV and CalDAV that come without anything else, or with XML that says what is wanted.
+    const METHODS: [&[u8]; 12] = [
         b"GET",
         b"HEAD",
         b"OPTIONS",
         b"PROPFIND",
         b"REPORT",
-        b"PUT",
-        b"DELETE",
         b"LOCK",
         b"UNLOCK",
         b"MKCOL",
@@ -276,7 +275,6 @@ pub fn is_page(method: &[u8], path: &[u8]) -> bool {
         b"PROPPATCH",
         b"COPY",
         b"MOVE",
-        b"SEARCH",
     ];
     METHODS.contains(&method) && !may_hold_secret(query)
 }

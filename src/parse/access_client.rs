@@ -11,21 +11,7 @@ use crate::model::peer::{leading_ipv4, parse_ip};
 
 /// The client, if one is told, and where its name ends, or what stands in its place.
 pub fn client(line: &[u8]) -> Option<(Option<Peer<'_>>, usize)> {
-    let (peer, end) = peer(line).or_else(|| Some((None, end_of_many(line)?)))?;
-    let is_sure = line[end..].starts_with(b" - - [") || !may_be_of_another(line, end);
-    Some((peer.filter(|_| is_sure), end))
-}
-
-/// Whether a list ends between a client and the stamp: then what was taken for the client may be what that said of itself, where the log
-/// begins with whom a request came for (`X-Forwarded-For`).
-fn may_be_of_another(line: &[u8], end: usize) -> bool {
-    let names = stamp_start(line, end).and_then(|start| line.get(end + 2..start));
-    names.is_some_and(|names| {
-        memmem::find_iter(names, b", ").any(|at| {
-            let word = names[at + 2..].split(|byte| *byte == b' ').next().unwrap_or_default();
-            parse_ip(word).is_some() && names[at + 2 + word.len()..].starts_with(b" - ")
-        })
-    })
+    peer(line).or_else(|| Some((None, end_of_many(line)?)))
 }
 
 /// One client, where nothing but a virtual host stands before it, in Debian's other_vhosts_access.log with its port.

@@ -151,13 +151,9 @@ impl Custom {
     }
 }
 
-/// RFC 3339, with or without a zone, also with slashes in the date, the stamp of access logs, or seconds (or thousandths, millionths or
-/// billionths) since 1970.
+/// RFC 3339, with or without a zone, the stamp of access logs, or seconds (or thousandths, millionths or billionths) since 1970.
 pub fn known_stamp(wall: &mut WallClock, text: &[u8]) -> Option<i64> {
     let text = text.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")).unwrap_or(text);
-    if let [y1, y2, y3, y4, b'/', m1, m2, b'/', rest @ ..] = text {
-        return wall.zoneless(&[&[*y1, *y2, *y3, *y4, b'-', *m1, *m2, b'-'][..], rest].concat());
-    }
     rfc3339(text).or_else(|| wall.zoneless(text)).or_else(|| stamp(text)).or_else(|| since_1970(text))
 }
 

@@ -111,15 +111,17 @@ struct Format {
     make: fn(Context, &[Arc<model::Format>]) -> Box<dyn Parser>,
 }
 
+const ACCESS: &str = "access";
+const SYSLOG: &str = "syslog";
 const NGINX_ERROR: &str = "nginx-error";
 
 const FORMATS: [Format; 10] = [
-    Format { name: "access", make: |context, _| Box::new(access::Access::new(context)) },
+    Format { name: ACCESS, make: |context, _| Box::new(access::Access::new(context)) },
     // Before syslog, for which a line of it without its header might be taken.
     Format { name: "w3c", make: |context, _| Box::new(w3c::W3c::new(context)) },
     // Before syslog as well, whose stamp may stand before anything.
     Format { name: "container", make: |context, formats| Box::new(container::Container::new(context, formats)) },
-    Format { name: "syslog", make: |context, _| Box::new(syslog::Syslog::new(context)) },
+    Format { name: SYSLOG, make: |context, _| Box::new(syslog::Syslog::new(context)) },
     Format { name: NGINX_ERROR, make: |context, _| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "nginx-proxy-manager", make: |_, _| Box::new(proxy_manager::ProxyManager) },
     Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
@@ -128,8 +130,10 @@ const FORMATS: [Format; 10] = [
     Format { name: "windows", make: |context, _| Box::new(windows_export::WindowsExport::new(context)) },
 ];
 
-/// Stands before the header lines of a file that also has lines of other formats, and of one that is surely of one format.
+/// Stands before the header lines of a file that also has lines of other formats, of one with lines of an access log, and of one that is surely
+/// of one format.
 const MIXED: &str = "#Remark: mixed\n";
+const WITH_REQUESTS: &str = "#Remark: requests\n";
 const SURE: &str = "#Remark: sure ";
 
 /// Parses lines of whatever known format. The format that fitted last is tried first, so detection costs
@@ -148,6 +152,8 @@ pub struct AutoParser {
     is_configured: bool,
     /// Whether a line fitted a parser which can't be sure.
     is_mixed: bool,
+    /// Whether it holds lines of an access log: then what looks like one of syslog may be a visitor's, who stands in front of its request.
+    has_requests: bool,
     /// Whether its name says that it is an error log.
     is_error_log: bool,
     /// The account of the event that was told last, where its line holds it in another way.
@@ -179,6 +185,7 @@ impl AutoParser {
             is_sure: is_configured,
             is_configured,
             is_mixed: false,
+            has_requests: false,
             is_error_log: false,
             account: Vec::new(),
         }
@@ -190,7 +197,9 @@ impl AutoParser {
     pub fn named(mut self, file: &Path) -> Self {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let mut words = name.split(|letter: char| !letter.is_alphanumeric());
-        self.is_error_log = name.contains("error") || words.any(|word| matches!(word, "err" | "stderr"));
+        self.is_error_log = name.contains("error")
+            || words.any(|word| word == "err")
+            || name.contains("nginx") && name.contains("stderr");
         self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }
@@ -203,12 +212,14 @@ impl AutoParser {
             let _ = self.parse(line.as_bytes());
         }
         self.parsers.iter_mut().for_each(|(_, _, fitted)| *fitted = 0);
+        // Of the file before it is the same log.
+        self.has_requests |= known == WITH_REQUESTS;
         if its_own {
             let sure = known.strip_prefix(SURE).map(str::trim_end);
             let sure = sure.and_then(|sure| self.parsers.iter().position(|(name, ..)| name == sure));
             self.is_sure |= sure.is_some();
             self.current = sure.unwrap_or(self.current);
-            self.is_mixed |= known == MIXED;
+            self.is_mixed |= matches!(known, MIXED | WITH_REQUESTS);
         }
         self
     }
@@ -218,6 +229,7 @@ impl AutoParser {
         let headers: Vec<u8> = self.parsers.iter().flat_map(|(_, parser, _)| parser.header()).collect();
         let known = match (self.is_sure && !self.is_configured, self.is_mixed) {
             (true, _) => format!("{SURE}{}\n", self.parsers[self.current].0),
+            _ if self.has_requests => WITH_REQUESTS.to_owned(),
             (false, true) => MIXED.to_owned(),
             (false, false) => String::new(),
         };
@@ -253,6 +265,12 @@ impl AutoParser {
                 // Of formats that are recognised the first that fits counts, whichever fitted before.
                 self.current = if self.is_configured { index } else { index.min(FORMATS.len()) };
                 *fitted += 1;
+                let event = if self.has_requests && name == SYSLOG {
+                    access::of_nobody(line).unwrap_or(event)
+                } else {
+                    self.has_requests |= name == ACCESS && !self.is_configured;
+                    event
+                };
                 // A header alone may be part of a message in another log.
                 if !self.is_mixed && !line.starts_with(b"#") {
                     let is_sure = parser.is_sure() || self.is_error_log && name == NGINX_ERROR;

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memmem};
 
-use super::access::{self, Access};
+use super::access::Access;
 use super::sshd;
 use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_repeats::{Failed, repeats, repeats_of_metalog};
@@ -122,16 +122,6 @@ impl Parser for Syslog {
             self.failed = None;
             return None;
         };
-        // What a visitor said of itself may stand in front of a request, and look like another log's line. Programs of which nothing is
-        // known may write requests that others tell of.
-        let has_client = |message: &[u8]| message.split(|byte| *byte == b' ').next().and_then(parse_ip).is_some();
-        if event.category != Category::Access
-            && let Some(request) = access::at_end(line)
-            && !(event.action == Action::Other && has_client(said.message))
-        {
-            self.failed = None;
-            return Some(request);
-        }
         if let Some(again) = self.failed.as_ref().and_then(|failed| failed.again(&event, &said)) {
             self.came_again = true;
             return Some(again);

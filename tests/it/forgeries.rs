@@ -69,7 +69,7 @@ const ERRORS: [&str; 9] = [
 
 #[test]
 fn what_a_visitor_says_of_itself_in_front_of_a_request_is_no_line_of_another_log() {
-    let end = r#" - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 404 5 "-" "x" 0.003 rt=0.1"#;
+    let end = r#" - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 404 5 "-" "x" "a\"b" 0.003 rt=0.1 HIT"#;
     let scanned = |name: &str, lines: &str| {
         let bed = TestBed::new();
         bed.file(name, lines);
@@ -95,20 +95,44 @@ fn what_a_visitor_says_of_itself_in_front_of_a_request_is_no_line_of_another_log
             assert_eq!(told["status"]["404"], 10, "{forged}{proxy}");
         }
     }
-    // Nor does a name hide who fails to log in.
+    // In a log of another kind no name hides who fails to log in.
     let name = r#"x - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 200 5"#;
     for failed in [
-        format!("Failed password for invalid user {name} from 192.0.2.7 port 4711 ssh2"),
-        format!("Invalid user {name} from 192.0.2.7 port 4711"),
-        format!("Invalid user {name} \"-\" \"-\" from 192.0.2.7"),
+        format!("sshd[7]: Failed password for invalid user {name} from 192.0.2.7 port 4711 ssh2"),
+        format!("sshd[7]: Invalid user {name} \"-\" \"-\" \" from 192.0.2.7"),
+        format!("login[7]: FAILED LOGIN 1 FROM 192.0.2.7 FOR {name}"),
+        format!(
+            "vsftpd[7]: pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser= rhost=192.0.2.7  user={name}"
+        ),
     ] {
-        let told = scanned("auth.log", &format!("Nov 20 10:05:00 web1 sshd[7]: {failed}\n"));
+        let told = scanned("auth.log", &format!("Nov 20 10:05:00 web1 {failed}\n"));
         assert_eq!(
             (&told["failed_logins"], &told["addresses"][0]["address"]),
             (&1.into(), &"192.0.2.7".into()),
             "{failed}"
         );
     }
+}
+
+#[test]
+fn what_a_visitor_says_of_itself_is_its_own_also_in_the_next_run_and_the_next_file() {
+    let end = r#" - - [20/Nov/2026:10:05:03 +0000] "GET / HTTP/1.1" 404 5"#;
+    let forged = |n: u32| {
+        format!("Nov 20 10:05:00 web1 sshd[{n}]: Failed password for root from 203.0.113.9 port 3 ssh2{end}\n")
+    };
+    let bed = TestBed::new();
+    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log*\"]\n");
+    bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n");
+    let first = format!("192.0.2.8{end}\n");
+    bed.file("log/access.log", &first);
+    bed.run_job("scan", "2026-11-20T11:00:00Z");
+    bed.file("log/access.log", &(first + &(0..6).map(forged).collect::<String>()));
+    bed.run_job("scan", "2026-11-20T12:00:00Z");
+    std::fs::rename(bed.path("log/access.log"), bed.path("log/access.log.1")).unwrap();
+    bed.file("log/access.log", &(10..16).map(forged).collect::<String>());
+    let ended = bed.run_job("scan", "2026-11-20T13:00:00Z");
+    assert!(bed.store().findings(&Default::default()).unwrap().is_empty(), "{ended:?}");
+    assert!(ended.notes.iter().any(|note| note.contains("read 6 lines")), "{ended:?}");
 }
 
 #[test]
@@ -215,7 +239,7 @@ fn lines_that_visitors_write_into_nginx_error_log_are_no_lines_of_other_logs() {
     assert!(bed.store().findings(&Default::default()).unwrap().is_empty());
     let scanned = bed.json(&["scan", "--all-rules", bed.path("log/error.log").to_str().unwrap()]);
     assert!(!scanned.to_string().contains("203.0.113.9\""), "{scanned}");
-    for name in ["nginx-err.log", "example.com.err", "app-stderr---supervisor-x.log"] {
+    for name in ["nginx-err.log", "example.com.err", "nginx-stderr---supervisor-x.log"] {
         bed.file(name, &(error("first") + &text));
         let scanned = bed.json(&["scan", "--all-rules", bed.path(name).to_str().unwrap()]);
         assert!(!scanned.to_string().contains("203.0.113.9\""), "{name}: {scanned}");

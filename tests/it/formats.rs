@@ -88,7 +88,7 @@ fn a_date_is_not_taken_for_seconds() {
         assert_eq!(scan(format, &lines(stamp)), (vec![], 1), "{stamp}");
     }
     let known = ["1795168805", "1795168805.123", "1795168805123", "1795168805123456", "1795168805123456789"];
-    for stamp in known.into_iter().chain(["2026/11/20 10:00:05", "2026/11/20 10:00:05.123"]) {
+    for stamp in known {
         assert_eq!(scan(format, &lines(stamp)), (vec!["192.0.2.7 1 1".to_owned()], 0), "{stamp}");
     }
 }
