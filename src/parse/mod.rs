@@ -42,7 +42,7 @@ use custom::Custom;
 
 use crate::model::event::Escapes;
 use crate::model::untrusted::{without_filling, without_line_break};
-use crate::model::{self, Action, Event, Formats, Peer};
+use crate::model::{self, Action, Category, Event, Formats, Peer};
 
 /// A parser of one log format. It may cache, but what it makes of a line depends on nothing but the line, its [`Context`] and
 /// the header lines before (but for [`YearRule::From`]): any way of cutting a log gives the same events.
@@ -55,6 +55,9 @@ trait Parser: Send {
     fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         (None, None)
     }
+
+    /// Forgets what the last line told, which was another log's.
+    fn forget_last(&mut self) {}
 
     /// Learns the name of the file that the lines are of.
     fn named(&mut self, _file: &str) {}
@@ -152,7 +155,8 @@ pub struct AutoParser {
     is_configured: bool,
     /// Whether a line fitted a parser which can't be sure.
     is_mixed: bool,
-    /// Whether it holds lines of an access log: then what looks like one of syslog may be a visitor's, who stands in front of its request.
+    /// Whether it holds lines of an access log, or its name says so: then what looks like one of syslog may be a visitor's, which stands in
+    /// front of its request.
     has_requests: bool,
     /// Whether its name says that it is an error log.
     is_error_log: bool,
@@ -200,6 +204,7 @@ impl AutoParser {
         self.is_error_log = name.contains("error")
             || words.any(|word| word == "err")
             || name.contains("nginx") && name.contains("stderr");
+        self.has_requests = !self.is_configured && name.contains(ACCESS);
         self.parsers.iter_mut().for_each(|(_, parser, _)| parser.named(&name));
         self
     }
@@ -265,12 +270,13 @@ impl AutoParser {
                 // Of formats that are recognised the first that fits counts, whichever fitted before.
                 self.current = if self.is_configured { index } else { index.min(FORMATS.len()) };
                 *fitted += 1;
-                let event = if self.has_requests && name == SYSLOG {
-                    access::of_nobody(line).unwrap_or(event)
-                } else {
-                    self.has_requests |= name == ACCESS && !self.is_configured;
-                    event
-                };
+                let is_visitors = self.has_requests && name == SYSLOG && event.category != Category::Access;
+                let request = if is_visitors { access::of_nobody(line) } else { None };
+                if request.is_some() {
+                    parser.forget_last();
+                }
+                let event = request.unwrap_or(event);
+                self.has_requests |= name == ACCESS && !self.is_configured;
                 // A header alone may be part of a message in another log.
                 if !self.is_mixed && !line.starts_with(b"#") {
                     let is_sure = parser.is_sure() || self.is_error_log && name == NGINX_ERROR;
@@ -296,6 +302,7 @@ impl AutoParser {
         let (_, parser, fitted) = &mut self.parsers[self.current];
         let found = parser.plain_request(text)?;
         *fitted += 1;
+        self.has_requests = true;
         Some(found)
     }
 

@@ -130,6 +130,10 @@ impl Parser for Syslog {
         Some(event)
     }
 
+    fn forget_last(&mut self) {
+        self.failed = None;
+    }
+
     fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         self.failed.as_ref().filter(|_| self.came_again).map(Failed::texts).unwrap_or_default()
     }

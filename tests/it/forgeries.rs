@@ -87,8 +87,12 @@ fn what_a_visitor_says_of_itself_in_front_of_a_request_is_no_line_of_another_log
     ] {
         for proxy in [", 192.0.2.7", ""] {
             let line = |n: u32| format!("{}{proxy}{end}\n", forged.replace("PID", &n.to_string()));
-            let whole = format!("192.0.2.8{end}\n") + &(3..12).map(line).collect::<String>();
-            let told = scanned("access.log", &whole);
+            // The line that says so often came again is the server's own, and about nothing.
+            let again = "Nov 20 10:05:09 web1 last message repeated 50 times\n";
+            let whole = format!("192.0.2.8{end}\n") + &(3..12).map(line).collect::<String>() + again;
+            let told = scanned("site.log", &whole);
+            let first = scanned("access.log", &(3..12).map(line).collect::<String>());
+            assert_eq!((&first["failed_logins"], &first["status"]["404"]), (&0.into(), &9.into()), "{forged}{proxy}");
             let subjects = told["findings"].as_array().unwrap().iter().map(|f| f["subject"].to_string());
             let accused = told["addresses"].to_string() + &subjects.collect::<String>();
             assert!(!accused.contains("203.0.113.9") && told["failed_logins"] == 0, "{forged}{proxy}: {told}");
@@ -121,18 +125,32 @@ fn what_a_visitor_says_of_itself_is_its_own_also_in_the_next_run_and_the_next_fi
         format!("Nov 20 10:05:00 web1 sshd[{n}]: Failed password for root from 203.0.113.9 port 3 ssh2{end}\n")
     };
     let bed = TestBed::new();
-    bed.main("[sources.web]\nfiles = [\"DIR/log/access.log*\"]\n");
+    bed.main("[sources.web]\nfiles = [\"DIR/log/site.log*\"]\n");
     bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n");
     let first = format!("192.0.2.8{end}\n");
-    bed.file("log/access.log", &first);
+    bed.file("log/site.log", &first);
     bed.run_job("scan", "2026-11-20T11:00:00Z");
-    bed.file("log/access.log", &(first + &(0..6).map(forged).collect::<String>()));
+    // Others follow that are read in a shorter way.
+    let second = first.clone() + &first;
+    bed.file("log/site.log", &second);
+    bed.run_job("scan", "2026-11-20T11:30:00Z");
+    bed.file("log/site.log", &(second + &(0..6).map(forged).collect::<String>()));
     bed.run_job("scan", "2026-11-20T12:00:00Z");
-    std::fs::rename(bed.path("log/access.log"), bed.path("log/access.log.1")).unwrap();
-    bed.file("log/access.log", &(10..16).map(forged).collect::<String>());
+    std::fs::rename(bed.path("log/site.log"), bed.path("log/site.log.1")).unwrap();
+    bed.file("log/site.log", &(10..16).map(forged).collect::<String>());
     let ended = bed.run_job("scan", "2026-11-20T13:00:00Z");
     assert!(bed.store().findings(&Default::default()).unwrap().is_empty(), "{ended:?}");
     assert!(ended.notes.iter().any(|note| note.contains("read 6 lines")), "{ended:?}");
+    // What a web server sends through syslog is its own word also there.
+    let sent = format!("Nov 20 13:05:00 web1 nginx: 192.0.2.7{}\n", end.replace("404", "401"));
+    bed.file("log/site.log", &((10..16).map(forged).collect::<String>() + &sent.repeat(6)));
+    bed.run_job("scan", "2026-11-20T14:00:00Z");
+    let found = bed.json(&["findings", "--rule", "failed-logins"]);
+    assert_eq!(
+        (found.as_array().unwrap().len(), &found[0]["subject"]["source.ip"]),
+        (1, &"192.0.2.7".into()),
+        "{found}"
+    );
 }
 
 #[test]
