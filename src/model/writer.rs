@@ -33,6 +33,17 @@ pub fn web_server(program: &[u8]) -> Option<WebServer> {
     Some(WebServer { name, log })
 }
 
+/// Whether it is a server that writes requests as JSON, in which a visitor can begin no line.
+fn writes_json(program: &[u8]) -> bool {
+    matches!(program, b"caddy" | b"traefik")
+}
+
+/// Whether what a program of this name says may be a line of an access log in JSON, which nginx can be told to write, too. What other programs
+/// say may be what their clients sent them.
+pub fn may_log_requests_in_json(program: &[u8]) -> bool {
+    writes_json(program) || web_server(program).is_some_and(|server| server.log != Some(Category::Error))
+}
+
 /// What stands behind a web server's name where the journal has what it printed: to standard error nginx prints decoded paths, so a
 /// line may be a visitor's own.
 pub const PRINTED: &str = "(printed)";
@@ -100,5 +111,6 @@ fn may_tell_of_logins(program: &[u8], message: &[u8]) -> bool {
     let name = name.split(|byte| matches!(byte, b'[' | b':' | b'(')).next().unwrap_or(name);
     is_of_logins(name)
         || web_server(program).is_some()
+        || writes_json(program)
         || [program, message].iter().any(|text| memmem::find(text, b"pam_").is_some())
 }

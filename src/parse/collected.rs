@@ -67,7 +67,7 @@ impl Parser for Collected {
             uid: text("_UID"),
             executable: text("_EXE"),
         }
-        .event(&mut self.unescaped)
+        .event(&mut [], &mut self.unescaped)
     }
 }
 

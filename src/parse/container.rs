@@ -68,9 +68,11 @@ struct Entry<'a> {
 impl Container {
     /// A parser for lines that hold those of built-in formats, and of these where they are recognised.
     pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
-        let recognised = formats.iter().filter(|format| format.is_recognised());
-        let recognised = recognised.map(|format| Custom::recognised(format, context)).collect();
-        Self { recognised, unescaped: Unescaped::default(), known: Default::default() }
+        Self {
+            recognised: Custom::all_recognised(formats, context),
+            unescaped: Unescaped::default(),
+            known: Default::default(),
+        }
     }
 
     fn docker<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {

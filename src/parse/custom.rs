@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDateTime};
 use ipnet::IpNet;
@@ -78,6 +79,11 @@ impl Custom {
             lines: format.lines.iter().filter_map(line).collect(),
             is_recognised: true,
         }
+    }
+
+    /// Parsers of those formats that are recognised.
+    pub fn all_recognised(formats: &[Arc<Format>], context: Context) -> Vec<Self> {
+        formats.iter().filter(|format| format.is_recognised()).map(|format| Self::recognised(format, context)).collect()
     }
 
     fn event<'a>(&mut self, line: &'a [u8], parts: &Parts<'a>, index: usize) -> Option<Event<'a>> {

@@ -1,18 +1,24 @@
 //! What `journalctl -o json` writes: one object a line, with the fields of
 //! <https://www.freedesktop.org/software/systemd/man/latest/systemd.journal-fields.html>.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Parser;
+use super::custom::Custom;
 use super::json::{self, Unescaped};
-use super::syslog::{event, number, of_severity};
+use super::syslog::{event_or_request, number, of_severity};
+use super::{Context, Parser};
 use crate::model::Event;
+use crate::model::format::Format;
 use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
 
 /// The parser.
 #[derive(Default)]
 pub struct Journal {
+    /// Access logs in JSON.
+    recognised: Vec<Custom>,
     unescaped: Unescaped,
 }
 
@@ -41,6 +47,13 @@ struct Entry<'a> {
     executable: Option<&'a RawValue>,
 }
 
+impl Journal {
+    /// A parser also for what web servers say in these formats, where they are recognised.
+    pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
+        Self { recognised: Custom::all_recognised(formats, context), unescaped: Unescaped::default() }
+    }
+}
+
 impl Parser for Journal {
     fn parse<'a>(&mut self, line: &'a [u8]) -> Option<Event<'a>> {
         line.starts_with(b"{").then_some(())?;
@@ -58,7 +71,7 @@ impl Parser for Journal {
             uid: text(entry.uid),
             executable: text(entry.executable),
         }
-        .event(&mut self.unescaped)
+        .event(&mut self.recognised, &mut self.unescaped)
     }
 }
 
@@ -80,8 +93,8 @@ pub struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    /// What it tells.
-    pub fn event(self, unescaped: &mut Unescaped) -> Option<Event<'a>> {
+    /// What it tells, also of a request in one of these formats.
+    pub fn event(self, recognised: &mut [Custom], unescaped: &mut Unescaped) -> Option<Event<'a>> {
         let Self { time, host, program, pid, severity, .. } = self;
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
         let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(program).is_some();
@@ -94,11 +107,12 @@ impl<'a> Statement<'a> {
         let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
         let program = marked.as_deref().unwrap_or(program);
         let told = match &bytes {
-            Some(_) => unescaped.event_of_list(list, |message| event(time, b"", program, pid, message))?,
+            Some(_) => unescaped
+                .event_of_list(list, |message| event_or_request(recognised, time, b"", program, pid, message))?,
             // rsyslog's begin with the blank behind the tag.
-            None => {
-                unescaped.event(message, |message| Some(event(time, b"", program, pid, message.trim_ascii_start())))?
-            }
+            None => unescaped.event(message, |message| {
+                Some(event_or_request(recognised, time, b"", program, pid, message.trim_ascii_start()))
+            })?,
         };
         Some(of_severity(severity, Event { host, ..told }))
     }

@@ -124,12 +124,12 @@ const FORMATS: [Format; 10] = [
     Format { name: "w3c", make: |context, _| Box::new(w3c::W3c::new(context)) },
     // Before syslog as well, whose stamp may stand before anything.
     Format { name: "container", make: |context, formats| Box::new(container::Container::new(context, formats)) },
-    Format { name: SYSLOG, make: |context, _| Box::new(syslog::Syslog::new(context)) },
+    Format { name: SYSLOG, make: |context, formats| Box::new(syslog::Syslog::new(context, formats)) },
     Format { name: NGINX_ERROR, make: |context, _| Box::new(nginx_error::NginxError::new(context)) },
     Format { name: "nginx-proxy-manager", make: |_, _| Box::new(proxy_manager::ProxyManager) },
     Format { name: "apache-error", make: |context, _| Box::new(apache_error::ApacheError::new(context)) },
     Format { name: "sshd", make: |context, _| Box::new(sshd_file::SshdFile::new(context)) },
-    Format { name: "journal", make: |_, _| Box::new(journal::Journal::default()) },
+    Format { name: "journal", make: |context, formats| Box::new(journal::Journal::new(context, formats)) },
     Format { name: "windows", make: |context, _| Box::new(windows_export::WindowsExport::new(context)) },
 ];
 

@@ -1,22 +1,28 @@
 //! Syslog files, as they are written and sent: RFC 3164 and its kin, RFC 5424.
 
+use std::sync::Arc;
+
 use memchr::{memchr, memmem};
 
 use super::access::Access;
+use super::custom::Custom;
 use super::sshd;
 use super::syslog_head::{Head, Said, head, is_priority, plain_head, word};
 use super::syslog_repeats::{Failed, repeats, repeats_of_metalog};
 use super::syslog_stamp::Stamps;
 use super::time::rfc3339;
 use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, snare, windows};
+use crate::model::format::Format;
 use crate::model::peer::parse_ip;
 use crate::model::repeated::repeated;
-use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, web_server};
+use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, may_log_requests_in_json, web_server};
 use crate::model::{Action, Category, Event};
 
 /// The parser.
 pub struct Syslog {
     stamps: Stamps,
+    /// Access logs in JSON.
+    recognised: Vec<Custom>,
     /// The failed logins of the line before, if it tells of such: the next one may say that it was repeated.
     failed: Option<Failed>,
     /// Whether the last line said so.
@@ -38,15 +44,17 @@ pub fn is_sshd(program: &[u8]) -> bool {
 }
 
 impl Syslog {
-    /// A parser for stamps in the context's zone.
-    pub fn new(context: Context) -> Self {
-        Self { stamps: Stamps::new(context), failed: None, came_again: false }
+    /// A parser for stamps in the context's zone, and for what web servers say in these formats where they are recognised.
+    pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
+        let recognised = Custom::all_recognised(formats, context);
+        Self { stamps: Stamps::new(context), recognised, failed: None, came_again: false }
     }
 
     fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, Said<'a>)> {
         let (severity, line) = priority(line);
         if let Some(rest) = line.strip_prefix(b"1 ") {
-            return Some((of_severity(severity, rfc5424(rest)?), Said { program: b"", message: b"" }));
+            let told = rfc5424(&mut self.recognised, rest)?;
+            return Some((of_severity(severity, told), Said { program: b"", message: b"" }));
         }
         let (time, rest) = self.stamps.split(line)?;
         let Head { host, pid, said } = plain_head(rest).or_else(|| of_sudos_file(line, rest)).or_else(|| head(rest))?;
@@ -58,7 +66,8 @@ impl Syslog {
         if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
             return Some((Event::plain(Some(time), Category::Unknown), said));
         }
-        Some((of_severity(severity, event(time, host, program, pid, message)), said))
+        let told = event_or_request(&mut self.recognised, time, host, program, pid, message);
+        Some((of_severity(severity, told), said))
     }
 
     fn remembered(&mut self, line: &[u8]) -> Option<()> {
@@ -144,8 +153,25 @@ impl Parser for Syslog {
     }
 }
 
+/// What a message of a program tells, and be it that of a request in one of these formats.
+pub fn event_or_request<'a>(
+    recognised: &mut [Custom],
+    time: i64,
+    host: &'a [u8],
+    program: &[u8],
+    pid: u32,
+    message: &'a [u8],
+) -> Event<'a> {
+    let event = event(time, host, program, pid, message);
+    if event.action != Action::Other || !message.starts_with(b"{") || !may_log_requests_in_json(program) {
+        return event;
+    }
+    let request = recognised.iter_mut().find_map(|format| format.parse(message));
+    request.map_or(event, |request| Event { host, time: request.time.or(event.time), ..request })
+}
+
 /// What a message of a program tells.
-pub fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
+fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
     if program.ends_with(BY_ANYBODY.as_bytes()) {
         return Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     }
@@ -256,7 +282,7 @@ pub fn of_severity<'a>(severity: Option<u32>, event: Event<'a>) -> Event<'a> {
 }
 
 /// RFC 5424 after its version: `TIMESTAMP HOST PROGRAM PID MSGID STRUCTURED-DATA MESSAGE`, where `-` stands for nothing.
-fn rfc5424(text: &[u8]) -> Option<Event<'_>> {
+fn rfc5424<'a>(recognised: &mut [Custom], text: &'a [u8]) -> Option<Event<'a>> {
     let mut words = text.splitn(6, |byte| *byte == b' ');
     let time = rfc3339(words.next()?)?;
     let (host, program, pid, _id) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -268,7 +294,7 @@ fn rfc5424(text: &[u8]) -> Option<Event<'_>> {
     let own = word(message).filter(|_| program == host).and_then(|(tag, rest)| Some((tag.strip_suffix(b":")?, rest)));
     let (program, message) = own.filter(|(name, _)| web_server(name).is_some()).unwrap_or((program, message));
     let (program, its_pid) = with_pid(program);
-    Some(event(time, host, program, number(pid).unwrap_or(its_pid), message))
+    Some(event_or_request(recognised, time, host, program, number(pid).unwrap_or(its_pid), message))
 }
 
 /// A program's name and its process, which some write behind it: `sshd[7]`; 0 where they don't.
@@ -315,7 +341,7 @@ mod tests {
     use crate::parse::{AutoParser, YearRule};
 
     fn parser() -> Syslog {
-        Syslog::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) })
+        Syslog::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, &[])
     }
 
     #[test]

@@ -461,6 +461,46 @@ fn what_caddy_says_of_a_request_is_no_second_request_but_an_error() {
 }
 
 #[test]
+fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() {
+    let line = |n: u32| caddy(n, 401).trim_end().to_owned();
+    let entry = |n: u32, program: &str, fields: &str| {
+        let (micros, message) = ((1_795_168_800 + u64::from(n)) * 1_000_000, Value::from(line(n)));
+        format!(
+            r#"{{"__REALTIME_TIMESTAMP":"{micros}","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"{program}","_PID":"7"{fields},"MESSAGE":{message}}}"#
+        )
+    };
+    let of_service = r#","_UID":"998","_EXE":"/usr/bin/caddy","_TRANSPORT":"stdout""#;
+    let of_user = r#","_UID":"1000","_EXE":"/usr/bin/logger","_TRANSPORT":"syslog""#;
+    let kinds: [(&str, usize, &dyn Fn(u32) -> String); 9] = [
+        ("RFC 3164", 6, &|n| format!("Nov 20 10:00:0{n} web1 caddy[7]: {}", line(n))),
+        ("RFC 3339", 6, &|n| format!("2026-11-20T10:00:0{n}Z web1 traefik[7]: {}", line(n))),
+        ("RFC 5424", 6, &|n| format!("<30>1 2026-11-20T10:00:0{n}Z web1 nginx 7 - - {}", line(n))),
+        ("journal", 6, &|n| entry(n, "caddy", of_service)),
+        // What other programs say may be what their clients sent them, and so may be what stands among errors.
+        ("another program", 0, &|n| format!("Nov 20 10:00:0{n} web1 app[7]: {}", line(n))),
+        ("an error log", 0, &|n| format!("Nov 20 10:00:0{n} web1 nginx_error: {}", line(n))),
+        ("a user's own", 0, &|n| entry(n, "caddy", of_user)),
+        ("another service", 0, &|n| entry(n, "app", of_service)),
+        ("printed beside errors", 0, &|n| entry(n, "nginx", of_service)),
+    ];
+    for (name, failures, line) in kinds {
+        let bed = TestBed::new();
+        bed.file("a.log", &(0..6).map(|n| line(n) + "\n").collect::<String>());
+        let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", bed.path("a.log").to_str().unwrap()]);
+        assert_eq!(
+            (&scanned["files"][0]["parsed"], &scanned["failed_logins"]),
+            (&6.into(), &failures.into()),
+            "{name}"
+        );
+        if failures > 0 {
+            assert_eq!(scanned["status"], serde_json::json!({ "401": 6 }), "{name}");
+            assert_eq!(scanned["addresses"][0]["address"], "198.51.100.7", "{name}");
+            assert!(scanned["findings"].to_string().contains("2026-11-20T10:00:0"), "{name}");
+        }
+    }
+}
+
+#[test]
 fn lines_in_json_tell_of_logins_where_a_field_says_so() {
     let format = r#"
         category = "auth"
