@@ -246,8 +246,9 @@ mod tests {
                 for (index, line) in chunk.lines().enumerate() {
                     assert_eq!(chunk.event(index), line.event());
                     if let Some(digest) = chunk.paths[index] {
-                        let path = line.event().and_then(|event| event.path());
-                        assert_eq!(path.map(|path| digests.of(path)), Some(digest.get()));
+                        let event = line.event().unwrap();
+                        let path = digest.text(event.request);
+                        assert_eq!((event.path(), digest.digest), (Some(path), digests.of(path)));
                         with_paths += 1;
                     }
                     ahead.push(format!("{:?}", (line.line, line.event())));

@@ -1,14 +1,12 @@
 //! Lines with what a parser made of each, so compact that they can go from one thread to another.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU64;
 
 use memchr::memchr;
 
 use super::facts::Kinds;
-use super::top_counts::Digests;
+use super::top_counts::{Digests, Named, PathDigest};
 use crate::logs::MAX_LINE;
-use crate::model::event::path;
 use crate::model::{Action, Category, Event, Peer};
 use crate::parse::{AutoParser, PlainRequest};
 
@@ -19,7 +17,7 @@ pub struct Parsed {
     pub text: Vec<u8>,
     lines: Vec<PlacedLine>,
     /// Digests of the lines' paths, as far as they are made here; nothing where nobody wants them.
-    paths: Vec<Option<NonZeroU64>>,
+    paths: Vec<Option<PathDigest>>,
     /// Texts of events that their lines don't hold as they are, and addresses.
     others: Vec<u8>,
 }
@@ -32,7 +30,7 @@ pub struct Chunk<'a> {
     start: usize,
     lines: &'a [PlacedLine],
     /// The digests of their paths, as far as they are known.
-    pub paths: &'a [Option<NonZeroU64>],
+    pub paths: &'a [Option<PathDigest>],
     others: &'a [u8],
 }
 
@@ -102,8 +100,7 @@ impl Parsed {
                 self.lines.push(PlacedLine::request(end as u32, &plain));
                 if let Some(digests) = digests {
                     let (start, length) = plain.request;
-                    self.paths
-                        .push(path(&rest[start..start + length]).and_then(|path| NonZeroU64::new(digests.of(path))));
+                    self.paths.push(digests.of_path(&rest[start..start + length]));
                 }
                 continue;
             }
@@ -156,21 +153,28 @@ impl<'a> Chunk<'a> {
 
     /// The event of the line at this place.
     pub fn event(&self, index: usize) -> Option<Event<'a>> {
+        self.line(index)?.event()
+    }
+
+    /// What the line at this place names.
+    pub fn named(&self, index: usize) -> Named<'a> {
+        self.line(index).map_or_else(Named::default, |line| line.named())
+    }
+
+    fn line(&self, index: usize) -> Option<ParsedLine<'a>> {
         let Self { text, start, lines, others, .. } = *self;
         let from =
             index.checked_sub(1).and_then(|before| lines.get(before)).map_or(0, |before| before.end as usize - start);
         let placed = lines.get(index)?;
-        ParsedLine { line: &text[from..placed.end as usize - start], placed, others }.event()
+        Some(ParsedLine { line: &text[from..placed.end as usize - start], placed, others })
     }
 }
 
 impl<'a> ParsedLine<'a> {
     /// The event, whole; none where no parser understood the line.
     pub fn event(&self) -> Option<Event<'a>> {
-        let PlacedLine { category, action, user, request, is_post, is_page, is_challenge, host, pid, .. } =
-            *self.placed;
-        let user = (user != Place::NONE).then(|| self.text(user));
-        let (request, host) = (self.text(request), self.text(host));
+        let PlacedLine { category, action, is_post, is_page, is_challenge, host, pid, .. } = *self.placed;
+        let (Named { user, request }, host) = (self.named(), self.text(host));
         let (time, peer) = (self.time(), self.peer());
         let plain = Event::plain(time, category?);
         Some(Event { action, peer, user, request, is_post, is_page, is_challenge, host, pid, ..plain })
@@ -197,6 +201,12 @@ impl<'a> ParsedLine<'a> {
             }
             PlacedPeer::Name(name) => Some(Peer::Name(self.text(name))),
         }
+    }
+
+    /// What it names.
+    pub fn named(&self) -> Named<'a> {
+        let PlacedLine { user, request, .. } = *self.placed;
+        Named { user: (user != Place::NONE).then(|| self.text(user)), request: self.text(request) }
     }
 
     /// Whether it names an account.

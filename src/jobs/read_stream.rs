@@ -108,7 +108,12 @@ pub fn read_journal(
 ) -> Result<(), JobError> {
     let now = context.at.timestamp();
     let parse_context = parse::Context { zone: source.zone, year: YearRule::Before(now) };
-    let mut parser = AutoParser::new(parse_context, &Formats::default());
+    // Entries become lines of syslog, whatever the source's files are.
+    let formats = match &source.formats {
+        Formats::Known(_) => source.formats.clone(),
+        Formats::Only(_) => Formats::default(),
+    };
+    let mut parser = AutoParser::new(parse_context, &formats);
     let input = Input {
         source: &source.name,
         file: JOURNAL.into(),

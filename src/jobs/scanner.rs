@@ -1,7 +1,6 @@
 //! The scanner: lines in, counts and findings out. Scan jobs and `logkeeper scan` both drive it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
@@ -21,7 +20,7 @@ use super::settler::{Input, Piece, SettledLine, Settler};
 use super::status_counts::StatusCounts;
 use super::stream_state::StreamState;
 use super::tallies::Tallies;
-use super::top_counts::{Digests, TopCounts};
+use super::top_counts::{Digests, Named, PathDigest, TopCounts};
 use crate::detect::{self, Held, Remembered, Sighting};
 use crate::model::short::ShortBytes;
 use crate::model::tally::BUCKET;
@@ -214,7 +213,7 @@ impl Scanner {
         }
         self.find_urgent_texts(&mut sightings, &mut facts, chunk.text);
         self.count(input, &facts);
-        self.count_who(input.source, &facts, |index| chunk.event(index), chunk.paths);
+        self.count_who(input.source, &facts, |index| chunk.named(index), chunk.paths);
         self.tell_of_requests(&facts, |index| chunk.event(index));
         let found = self.show(&sightings, true);
         self.show_events(&let_in);
@@ -432,7 +431,7 @@ impl Scanner {
             let facts: SmallVec<[Facts<'_>; TOGETHER]> = sightings.iter().map(Facts::of).collect();
             if !provisional {
                 self.tally_held(source, &facts);
-                self.count_who(source, &facts, |index| sightings[index].event, &[]);
+                self.count_who(source, &facts, |index| Named::of(sightings[index].event), &[]);
             }
             self.show_events(&sightings);
         }
@@ -475,19 +474,19 @@ impl Scanner {
         }
     }
 
-    /// Counts who did what in these lines, whose events are these, and the digests of whose paths, as far as they are known.
+    /// Counts who did what in these lines, which name these, and the digests of whose paths are these, as far as they are known.
     fn count_who<'e>(
         &mut self,
         source: &str,
         facts: &[Facts<'_>],
-        event: impl Fn(usize) -> Option<Event<'e>>,
-        paths: &[Option<NonZeroU64>],
+        named: impl Fn(usize) -> Named<'e>,
+        paths: &[Option<PathDigest>],
     ) {
         if let Some(addresses) = &mut self.addresses {
             addresses.add(facts);
         }
         if let Some(History { tops, .. }) = &mut self.history {
-            tops.add(source, facts, event, paths);
+            tops.add(source, facts, named, paths);
         }
     }
 

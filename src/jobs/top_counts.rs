@@ -4,7 +4,6 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::num::NonZeroU64;
 
 use foldhash::HashMap;
 use foldhash::quality::RandomState;
@@ -12,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::facts::Facts;
 use super::tallies::LEAST_HOURS;
+use crate::model::event::path;
 use crate::model::short::ShortBytes;
 use crate::model::tally::forget_far_from;
 use crate::model::top::{KEPT, KEPT_MEANWHILE};
@@ -53,6 +53,46 @@ impl Digests {
     pub fn of(&self, name: &[u8]) -> u64 {
         self.0.hash_one(beginning(name))
     }
+
+    /// That of the path in a request; none where the request is none.
+    pub fn of_path(&self, request: &[u8]) -> Option<PathDigest> {
+        let path = path(request)?;
+        let start = path.as_ptr().addr() - request.as_ptr().addr();
+        // No line is so long.
+        Some(PathDigest { digest: self.of(path), start: start as u32, length: path.len() as u32 })
+    }
+}
+
+/// The digest of the path in a request, and where it stands there.
+#[derive(Clone, Copy)]
+pub struct PathDigest {
+    /// As [`Digests::of`].
+    pub digest: u64,
+    start: u32,
+    length: u32,
+}
+
+impl PathDigest {
+    /// The path, in the request that this was made of.
+    pub fn text<'a>(&self, request: &'a [u8]) -> &'a [u8] {
+        request.get(self.start as usize..).and_then(|rest| rest.get(..self.length as usize)).unwrap_or_default()
+    }
+}
+
+/// What a line names besides an address.
+#[derive(Default, Clone, Copy)]
+pub struct Named<'a> {
+    /// As [`Event::user`].
+    pub user: Option<&'a [u8]>,
+    /// As [`Event::request`].
+    pub request: &'a [u8],
+}
+
+impl<'a> Named<'a> {
+    /// What the line of an event does.
+    pub fn of(event: Option<Event<'a>>) -> Self {
+        event.map_or(Self::default(), |Event { user, request, .. }| Self { user, request })
+    }
 }
 
 /// As much of a name as is told from others.
@@ -84,6 +124,21 @@ struct Names {
     texts: Texts,
 }
 
+/// A name where it lies: few of them stay, so that only these are copied.
+enum Name<'a> {
+    Ip([u8; 4]),
+    Text(&'a [u8]),
+}
+
+impl Name<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Ip(octets) => octets,
+            Self::Text(text) => text,
+        }
+    }
+}
+
 /// Texts that are told apart by digests of 64 bits that nobody can foretell, because comparing a text means looking for it elsewhere in
 /// memory. They lie there one behind the other, because most are let go soon.
 #[derive(Default)]
@@ -112,14 +167,13 @@ impl TopCounts {
         self.digests.clone()
     }
 
-    /// Counts what these lines of a source tell, whose events are these, and the digests of whose paths are these, as far as
-    /// they are known.
+    /// Counts what these lines of a source tell, which name these, and the digests of whose paths are these, as far as they are known.
     pub fn add<'e>(
         &mut self,
         source: &str,
         facts: &[Facts<'_>],
-        event: impl Fn(usize) -> Option<Event<'e>>,
-        paths: &[Option<NonZeroU64>],
+        named: impl Fn(usize) -> Named<'e>,
+        paths: &[Option<PathDigest>],
     ) {
         if !self.sources.contains_key(source) {
             self.sources.insert(source.to_owned(), Hours::default());
@@ -129,12 +183,12 @@ impl TopCounts {
         let mut index = 0;
         for same in facts.chunk_by(|a, b| hour(a) == hour(b)) {
             let names = hours.enter(hour(&same[0]), self.span, &self.digests);
+            // Memory answers many questions at once, but only to loops that do nothing else.
+            std::hint::black_box(names.look_up(same, paths.get(index..).unwrap_or_default()));
             for facts in same {
-                if facts.events() > 0
-                    && let Some(event) = event(index)
-                {
+                if facts.events() > 0 {
                     let path = paths.get(index).copied().flatten();
-                    names.count(facts, &event, path.map(NonZeroU64::get), &self.digests);
+                    names.count(facts, named(index), path, &self.digests);
                 }
                 index += 1;
             }
@@ -212,10 +266,22 @@ impl Hour {
         }
     }
 
-    fn count(&mut self, facts: &Facts<'_>, event: &Event<'_>, path: Option<u64>, digests: &Digests) {
+    /// Looks for what these lines name; what it finds has no meaning.
+    fn look_up(&self, facts: &[Facts<'_>], paths: &[Option<PathDigest>]) -> u32 {
+        let Self(_, [addresses, _, known, ..]) = self;
+        let addresses = facts.iter().filter_map(|facts| match facts.peer {
+            Some(Peer::Ip(IpAddr::V4(ip))) => addresses.ips.get(&ip.to_bits()).copied(),
+            _ => None,
+        });
+        let paths = paths.iter().take(facts.len()).flatten();
+        let paths = paths.filter_map(|path| known.texts.counts.get(&path.digest)).map(|counted| counted.count);
+        addresses.fold(0, |seen, count| seen ^ count) ^ paths.fold(0, |seen, count| seen ^ count)
+    }
+
+    fn count(&mut self, facts: &Facts<'_>, named: Named<'_>, path: Option<PathDigest>, digests: &Digests) {
         let Self(_, [addresses, accounts, paths, attackers, targets, error_paths, logins]) = self;
         let (times, failures) = (facts.events(), facts.failures);
-        if let Some(peer) = event.peer {
+        if let Some(peer) = facts.peer {
             addresses.count_address(peer, times, digests);
             if matches!(facts.action, Some(Action::LoginSucceeded { .. })) {
                 logins.count_address(peer, 1, digests);
@@ -224,19 +290,18 @@ impl Hour {
                 attackers.count_address(peer, failures, digests);
             }
         }
-        if let Some(user) = event.user {
+        if let Some(user) = named.user {
             let digest = digests.of(user);
             accounts.texts.count(digest, times, || user);
             if failures > 0 {
                 targets.texts.count(digest, failures, || user);
             }
         }
-        if let Some(digest) = path.or_else(|| event.path().map(|path| digests.of(path))) {
-            // Most are known, so that nobody has to look where they end.
-            let path = || event.path().unwrap_or_default();
-            paths.texts.count(digest, times, path);
+        if let Some(path) = path.or_else(|| digests.of_path(named.request)) {
+            let text = || path.text(named.request);
+            paths.texts.count(path.digest, times, text);
             if matches!(facts.action, Some(Action::Request { status }) if status >= 400) {
-                error_paths.texts.count(digest, 1, path);
+                error_paths.texts.count(path.digest, 1, text);
             }
         }
     }
@@ -246,12 +311,15 @@ impl Names {
     fn count_address(&mut self, peer: Peer<'_>, times: u32, digests: &Digests) {
         match peer {
             Peer::Ip(IpAddr::V4(ip)) => {
+                if let Some(count) = self.ips.get_mut(&ip.to_bits()) {
+                    *count = count.saturating_add(times);
+                    return;
+                }
                 // Before it grows.
-                if self.ips.len() == MOST && !self.ips.contains_key(&ip.to_bits()) {
+                if self.ips.len() == MOST {
                     keep_most(&mut self.ips, COUNTED);
                 }
-                let count = self.ips.entry(ip.to_bits()).or_default();
-                *count = count.saturating_add(times);
+                self.ips.insert(ip.to_bits(), times);
             }
             Peer::Ip(IpAddr::V6(ip)) => self.texts.count_name(&ip.octets(), times, digests),
             // Told from the octets of an address by its length.
@@ -265,11 +333,11 @@ impl Names {
     /// So many, the most frequent ones, with their counts.
     fn most(&self, kept: usize) -> Most {
         let Self { ips, texts } = self;
-        let ip = |(ip, count): (&u32, &u32)| (ip.to_be_bytes().as_slice().into(), *count);
-        let text = |counted: &Counted| (texts.of(*counted).into(), counted.count);
-        let mut all: Vec<(ShortBytes, u32)> = ips.iter().map(ip).chain(texts.counts.values().map(text)).collect();
-        most(&mut all, kept, |(_, count)| *count, |(a, _), (b, _)| a.cmp(b));
-        all.into()
+        let ip = |(ip, count): (&u32, &u32)| (Name::Ip(ip.to_be_bytes()), *count);
+        let text = |counted: &Counted| (Name::Text(texts.of(*counted)), counted.count);
+        let mut all: Vec<_> = ips.iter().map(ip).chain(texts.counts.values().map(text)).collect();
+        most(&mut all, kept, |(_, count)| *count, |(a, _), (b, _)| a.bytes().cmp(b.bytes()));
+        all.into_iter().map(|(name, count)| (name.bytes().into(), count)).collect()
     }
 
     fn clear(&mut self) {

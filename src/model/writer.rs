@@ -77,7 +77,9 @@ pub fn is_by_anybody(uid: &[u8], executable: &[u8], program: &[u8], message: &[u
     // A service of its own user speaks for itself.
     let is_service = uid.len() < 4 && name != b"logger" && !is_of_logins(program);
     let server = web_server(program).map(|server| server.name.as_bytes());
-    let is_same = name == program || server == Some(name);
+    // Debian's ways of having several call them caddy.default and caddy.custom.
+    let is_one_of_them = name.strip_prefix(program).is_some_and(|rest| rest.starts_with(b"."));
+    let is_same = name == program || is_one_of_them || server == Some(name);
     !(is_of_system && is_same && (is_service || ASKING.contains(&name)))
 }
 

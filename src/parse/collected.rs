@@ -1,16 +1,21 @@
 //! Lines of syslog and entries of the journal as collectors keep them, an object of JSON each: Fluent Bit, fluentd, Vector, and the JSON
 //! templates of rsyslog and syslog-ng.
 
-use super::custom::known_stamp;
+use std::sync::Arc;
+
+use super::custom::{Custom, known_stamp};
 use super::journal::Statement;
 use super::json::{Unescaped, object, value};
 use super::syslog::{number, with_pid};
 use super::time::WallClock;
 use super::{Context, Parser};
 use crate::model::Event;
+use crate::model::format::Format;
 
 /// The parser.
 pub struct Collected {
+    /// Access logs in JSON.
+    recognised: Vec<Custom>,
     wall: WallClock,
     unescaped: Unescaped,
 }
@@ -32,9 +37,10 @@ const PID: [&str; 5] = ["SYSLOG_PID", "_PID", "procid", "pid", "PID"];
 const MESSAGE: [&str; 3] = ["MESSAGE", "message", "msg"];
 
 impl Collected {
-    /// A parser for stamps in the context's zone.
-    pub fn new(context: Context) -> Self {
-        Self { wall: WallClock::new(context), unescaped: Unescaped::default() }
+    /// A parser for stamps in the context's zone, and for what web servers say in these formats where they are recognised.
+    pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
+        let recognised = Custom::all_recognised(formats, context);
+        Self { recognised, wall: WallClock::new(context), unescaped: Unescaped::default() }
     }
 }
 
@@ -67,7 +73,7 @@ impl Parser for Collected {
             uid: text("_UID"),
             executable: text("_EXE"),
         }
-        .event(&mut [], &mut self.unescaped)
+        .event(&mut self.recognised, &mut self.unescaped)
     }
 }
 
@@ -81,7 +87,7 @@ mod tests {
     const FAILED: &str = "Failed password for eve from 192.0.2.7 port 4711 ssh2";
 
     fn parse(line: &str) -> Option<(Option<i64>, Action, String, u32)> {
-        let mut parser = Collected::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) });
+        let mut parser = Collected::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, &[]);
         let event = parser.parse(line.as_bytes())?;
         let user = String::from_utf8_lossy(event.user.unwrap_or_default());
         let peer = event.peer.as_ref().map(Peer::to_string).unwrap_or_default();

@@ -22,6 +22,8 @@ pub struct Custom {
     trusted: Vec<IpNet>,
     wall: WallClock,
     lines: Vec<Line>,
+    /// When the line was said that is being read, for those that don't tell.
+    said_at: Option<i64>,
     /// Whether lines are only understood that tell by themselves that they are of this format.
     is_recognised: bool,
 }
@@ -77,8 +79,17 @@ impl Custom {
             trusted: format.trusted_proxies.clone(),
             wall: WallClock::new(context),
             lines: format.lines.iter().filter_map(line).collect(),
+            said_at: None,
             is_recognised: true,
         }
+    }
+
+    /// The event of a message that was said at that time, which counts where it doesn't tell a time that is known.
+    pub fn parse_said_at<'a>(&mut self, message: &'a [u8], time: i64) -> Option<Event<'a>> {
+        self.said_at = Some(time);
+        let event = self.parse(message);
+        self.said_at = None;
+        event
     }
 
     /// Parsers of those formats that are recognised.
@@ -115,6 +126,7 @@ impl Custom {
         if self.is_recognised && !(is_told && peer.is_some_and(|peer| peer.ip().is_some())) {
             return None;
         }
+        let time = part(Part::Time).and_then(|text| self.instant(text, index)).or(self.said_at)?;
         Some(Event {
             action,
             peer: self.client(peer, part(Part::ForwardedFor)),
@@ -123,7 +135,7 @@ impl Custom {
             request,
             is_post: part(Part::Method) == Some(b"POST"),
             host: part(Part::HostName).unwrap_or_default(),
-            ..Event::plain(Some(self.instant(part(Part::Time)?, index)?), kind.category)
+            ..Event::plain(Some(time), kind.category)
         })
     }
 

@@ -93,9 +93,13 @@ pub struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    /// What it tells, also of a request in one of these formats.
+    /// What it tells, also of a request in one of these formats; none where that isn't known.
     pub fn event(self, recognised: &mut [Custom], unescaped: &mut Unescaped) -> Option<Event<'a>> {
         let Self { time, host, program, pid, severity, .. } = self;
+        // journalctl leaves long ones out unless it is called with --all.
+        if self.message.get() == "null" {
+            return None;
+        }
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
         let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(program).is_some();
         let list = self.message.get().as_bytes();
@@ -111,7 +115,7 @@ impl<'a> Statement<'a> {
                 .event_of_list(list, |message| event_or_request(recognised, time, b"", program, pid, message))?,
             // rsyslog's begin with the blank behind the tag.
             None => unescaped.event(message, |message| {
-                Some(event_or_request(recognised, time, b"", program, pid, message.trim_ascii_start()))
+                event_or_request(recognised, time, b"", program, pid, message.trim_ascii_start())
             })?,
         };
         Some(of_severity(severity, Event { host, ..told }))

@@ -168,11 +168,13 @@ impl AutoParser {
     /// A parser for one file whose lines are of these formats.
     pub fn new(context: Context, formats: &Formats) -> Self {
         let mut parsers: Vec<(String, Box<dyn Parser>, u64)> = Vec::new();
+        let mut collected = None;
         match formats {
             Formats::Only(format) => {
                 parsers.push((format.name.clone(), Box::new(Custom::configured(format, context)), 0));
             }
             Formats::Known(recognised) => {
+                collected = Some(Collected::new(context, recognised));
                 parsers
                     .extend(FORMATS.iter().map(|known| (known.name.to_owned(), (known.make)(context, recognised), 0)));
                 for format in recognised.iter().filter(|format| format.is_recognised()) {
@@ -184,7 +186,7 @@ impl AutoParser {
         Self {
             parsers,
             current: 0,
-            collected: (!is_configured).then(|| Collected::new(context)),
+            collected,
             of_collected: 0,
             is_sure: is_configured,
             is_configured,

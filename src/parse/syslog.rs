@@ -66,7 +66,7 @@ impl Syslog {
         if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
             return Some((Event::plain(Some(time), Category::Unknown), said));
         }
-        let told = event_or_request(&mut self.recognised, time, host, program, pid, message);
+        let told = event_or_request(&mut self.recognised, time, host, program, pid, message)?;
         Some((of_severity(severity, told), said))
     }
 
@@ -153,7 +153,7 @@ impl Parser for Syslog {
     }
 }
 
-/// What a message of a program tells, and be it that of a request in one of these formats.
+/// What a message of a program tells, and be it of a request in one of these formats; none where that was cut, so that nobody knows.
 pub fn event_or_request<'a>(
     recognised: &mut [Custom],
     time: i64,
@@ -161,13 +161,22 @@ pub fn event_or_request<'a>(
     program: &[u8],
     pid: u32,
     message: &'a [u8],
-) -> Event<'a> {
+) -> Option<Event<'a>> {
     let event = event(time, host, program, pid, message);
-    if event.action != Action::Other || !message.starts_with(b"{") || !may_log_requests_in_json(program) {
-        return event;
+    let (message, program) = (without_id(message), without_path(program));
+    let printed = program.strip_suffix(PRINTED.as_bytes());
+    let is_json = message.starts_with(b"{") && may_log_requests_in_json(printed.unwrap_or(program));
+    if event.action != Action::Other || !is_json {
+        return Some(event);
     }
-    let request = recognised.iter_mut().find_map(|format| format.parse(message));
-    request.map_or(event, |request| Event { host, time: request.time.or(event.time), ..request })
+    if !message.trim_ascii_end().ends_with(b"}") {
+        return None;
+    }
+    let Some(told) = recognised.iter_mut().find_map(|format| format.parse_said_at(message, time)) else {
+        return Some(event);
+    };
+    let told = Event { host, ..told };
+    Some(if printed.is_some() { Event { peer: None, user: None, ..told } } else { told })
 }
 
 /// What a message of a program tells.
@@ -176,12 +185,7 @@ fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [
         return Event { time: Some(time), host, pid, ..Event::plain(None, Category::System) };
     }
     let (message, times) = repeated(without_id(message));
-    // Some write the path of the program.
-    let program = if program.starts_with(b"/") {
-        program.rsplit(|byte| *byte == b'/').next().unwrap_or(program)
-    } else {
-        program
-    };
+    let program = without_path(program);
     if is_sshd(program) {
         let mut event = Event { time: Some(time), host, pid, ..Event::plain(None, Category::Auth) };
         sshd::read(message, times, &mut event);
@@ -228,6 +232,12 @@ fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [
         return Event { time: Some(time), host, ..told };
     }
     event
+}
+
+/// The name of a program, of which some write the path.
+fn without_path(program: &[u8]) -> &[u8] {
+    let name = if program.starts_with(b"/") { program.rsplit(|byte| *byte == b'/').next() } else { None };
+    name.unwrap_or(program)
 }
 
 /// A request, or a line of an error log that stands for `times` equal ones: nginx begins it with a stamp all the same, and Apache with
@@ -294,7 +304,7 @@ fn rfc5424<'a>(recognised: &mut [Custom], text: &'a [u8]) -> Option<Event<'a>> {
     let own = word(message).filter(|_| program == host).and_then(|(tag, rest)| Some((tag.strip_suffix(b":")?, rest)));
     let (program, message) = own.filter(|(name, _)| web_server(name).is_some()).unwrap_or((program, message));
     let (program, its_pid) = with_pid(program);
-    Some(event_or_request(recognised, time, host, program, number(pid).unwrap_or(its_pid), message))
+    event_or_request(recognised, time, host, program, number(pid).unwrap_or(its_pid), message)
 }
 
 /// A program's name and its process, which some write behind it: `sshd[7]`; 0 where they don't.

@@ -28,6 +28,18 @@ const ANONYMOUS: &[u8] = b"S-1-5-7";
 /// How the accounts begin that Windows makes for each screen, of its window manager and its fonts.
 const OF_SCREENS: [&[u8]; 2] = [b"S-1-5-90-0-", b"S-1-5-96-0-"];
 
+/// How SQL Server begins to say where a client was, in its languages.
+const CLIENT: [&str; 8] = [
+    "[CLIENT: ",
+    "[CLIENT : ",
+    "[CLIENT\u{a0}: ",
+    "[CLIENTE: ",
+    "[КЛИЕНТ: ",
+    "[客户端: ",
+    "[クライアント: ",
+    "[클라이언트: ",
+];
+
 /// An event as Windows keeps it, however it is written down.
 pub struct Record<'a, F> {
     /// What it is, together with the log it stands in.
@@ -81,8 +93,7 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
             event.user = field("Data").or_else(|| account_in(record.text)).map(<[u8]>::trim_ascii);
             // The account's name comes first and may say anything; the server writes the address last. Where it is all there is, nobody is told.
             let text = Some(record.text).filter(|text| field("Data") != Some(*text));
-            let client = text.and_then(|text| Some(&text[memmem::rfind(text, b"[CLIENT: ")? + 9..]));
-            event.peer = client.and_then(|rest| Peer::read(&rest[..memchr::memchr(b']', rest)?]));
+            event.peer = text.and_then(client_in);
             return;
         }
         (b"OpenSSH/Operational" | b"OpenSSH/Admin", _) => {
@@ -108,6 +119,13 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
     event.user = user;
     // Only an address counts: the name of a machine is whatever it says itself.
     event.peer = field("IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
+}
+
+/// Whoever stands behind the last of these beginnings.
+fn client_in(text: &[u8]) -> Option<Peer<'_>> {
+    let begins = CLIENT.iter().filter_map(|begin| Some(memmem::rfind(text, begin.as_bytes())? + begin.len()));
+    let rest = &text[begins.max()?..];
+    Peer::read(&rest[..memchr::memchr(b']', rest)?])
 }
 
 /// The account in `Login failed for user 'NAME'. Reason: …`; none where it may be the client that ended it.
@@ -179,6 +197,10 @@ mod tests {
         assert_eq!(read_line(4771, message), (FAILED, some("eve"), some("::1")));
         let message = r#"Application level=0 Data="sa" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
         assert_eq!(read_line(18456, message), (FAILED, some("sa"), some("192.0.2.8")));
+        for client in CLIENT {
+            let message = message.replace("[CLIENT: ", client);
+            assert_eq!(read_line(18456, &message), (FAILED, some("sa"), some("192.0.2.8")), "{client}");
+        }
     }
 
     #[test]
@@ -240,6 +262,8 @@ mod tests {
         let message =
             r#"Application level=0 Data="x [CLIENT: 203.0.113.1]" Data=" Reason: no." Data=" [CLIENT: 192.0.2.8]""#;
         assert_eq!(read_line(18456, message).2, some("192.0.2.8"));
+        let elsewhere = message.replacen("[CLIENT: ", "[КЛИЕНТ: ", 1);
+        assert_eq!(read_line(18456, &elsewhere).2, some("192.0.2.8"));
         let message = r#"Security level=0 TargetUserName="a IpAddress='203.0.113.1'" IpAddress="192.0.2.7""#;
         assert_eq!(read_line(4625, message).2, some("192.0.2.7"));
         // Nor does it hide one.

@@ -462,6 +462,11 @@ fn what_caddy_says_of_a_request_is_no_second_request_but_an_error() {
 
 #[test]
 fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() {
+    let scanned = |log: &str| {
+        let bed = TestBed::new();
+        bed.file("a.log", log);
+        bed.json(&["scan", "--zone", "UTC", "--year", "2026", bed.path("a.log").to_str().unwrap()])
+    };
     let line = |n: u32| caddy(n, 401).trim_end().to_owned();
     let entry = |n: u32, program: &str, fields: &str| {
         let (micros, message) = ((1_795_168_800 + u64::from(n)) * 1_000_000, Value::from(line(n)));
@@ -470,34 +475,71 @@ fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() 
         )
     };
     let of_service = r#","_UID":"998","_EXE":"/usr/bin/caddy","_TRANSPORT":"stdout""#;
+    let of_own_build = &of_service.replace("bin/caddy", "bin/caddy.custom");
     let of_user = r#","_UID":"1000","_EXE":"/usr/bin/logger","_TRANSPORT":"syslog""#;
-    let kinds: [(&str, usize, &dyn Fn(u32) -> String); 9] = [
+    let without_time = r#"{"remote_addr":"198.51.100.7","request":"GET /a HTTP/1.1","status":"401"}"#;
+    let collected = |n: u32| {
+        let message = Value::from(line(n));
+        format!(r#"{{"@timestamp":"2026-11-20T10:00:0{n}Z","host":"web1","ident":"caddy","message":{message}}}"#)
+    };
+    let kinds: [(&str, usize, &dyn Fn(u32) -> String); 15] = [
         ("RFC 3164", 6, &|n| format!("Nov 20 10:00:0{n} web1 caddy[7]: {}", line(n))),
         ("RFC 3339", 6, &|n| format!("2026-11-20T10:00:0{n}Z web1 traefik[7]: {}", line(n))),
         ("RFC 5424", 6, &|n| format!("<30>1 2026-11-20T10:00:0{n}Z web1 nginx 7 - - {}", line(n))),
+        ("a program's path", 6, &|n| format!("Nov 20 10:00:0{n} web1 /usr/sbin/nginx[7]: {}", line(n))),
+        ("syslog's own time", 6, &|n| format!("Nov 20 10:00:0{n} web1 nginx: {without_time}")),
+        ("a time of another kind", 6, &|n| {
+            let line = line(n).replace(&format!("{}.315", 1_795_168_800 + n), "\"2026/11/20 09:00:00.123\"");
+            format!("Nov 20 10:00:0{n} web1 caddy[7]: {line}")
+        }),
         ("journal", 6, &|n| entry(n, "caddy", of_service)),
+        ("a build of one's own", 6, &|n| entry(n, "caddy", of_own_build)),
+        ("collected", 6, &collected),
         // What other programs say may be what their clients sent them, and so may be what stands among errors.
         ("another program", 0, &|n| format!("Nov 20 10:00:0{n} web1 app[7]: {}", line(n))),
         ("an error log", 0, &|n| format!("Nov 20 10:00:0{n} web1 nginx_error: {}", line(n))),
         ("a user's own", 0, &|n| entry(n, "caddy", of_user)),
+        ("a user's own build", 0, &|n| entry(n, "caddy", &of_user.replace("/usr/bin/logger", "/home/eve/caddy.x"))),
         ("another service", 0, &|n| entry(n, "app", of_service)),
-        ("printed beside errors", 0, &|n| entry(n, "nginx", of_service)),
+        ("a message that is left out", 0, &|n| {
+            entry(n, "app", of_service)
+                .replace("\"app\"", "\"caddy\"")
+                .replace(&Value::from(line(n)).to_string(), "null")
+        }),
     ];
     for (name, failures, line) in kinds {
-        let bed = TestBed::new();
-        bed.file("a.log", &(0..6).map(|n| line(n) + "\n").collect::<String>());
-        let scanned = bed.json(&["scan", "--zone", "UTC", "--year", "2026", bed.path("a.log").to_str().unwrap()]);
-        assert_eq!(
-            (&scanned["files"][0]["parsed"], &scanned["failed_logins"]),
-            (&6.into(), &failures.into()),
-            "{name}"
-        );
+        let parsed = if name == "a message that is left out" { 0 } else { 6 };
+        let scanned = scanned(&(0..6).map(|n| line(n) + "\n").collect::<String>());
+        let counts = (&scanned["files"][0]["parsed"], &scanned["failed_logins"]);
+        assert_eq!(counts, (&parsed.into(), &failures.into()), "{name}");
         if failures > 0 {
             assert_eq!(scanned["status"], serde_json::json!({ "401": 6 }), "{name}");
             assert_eq!(scanned["addresses"][0]["address"], "198.51.100.7", "{name}");
             assert!(scanned["findings"].to_string().contains("2026-11-20T10:00:0"), "{name}");
         }
     }
+    // What nginx prints may be a visitor's own, so it counts, and accuses nobody.
+    let printed = scanned(&entry(1, "nginx", of_service.replace("caddy", "nginx").as_str()));
+    assert_eq!((&printed["failed_logins"], printed["addresses"].as_array().map(Vec::len)), (&1.into(), Some(0)));
+    // Of a request that was cut nobody knows what it was.
+    let whole = format!("Nov 20 10:00:01 web1 caddy[7]: {}", line(1));
+    let cut = scanned(&(whole[..whole.len() - 20].to_owned() + "\n"));
+    assert_eq!((&cut["files"][0]["parsed"], &cut["files"][0]["unparsed"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn a_request_in_json_in_a_syslog_hides_no_failed_login_of_an_error_log() {
+    let request = format!("Nov 20 10:00:00 web1 caddy[7]: {}", caddy(1, 200));
+    let errors: String = (10..40)
+        .map(|n| format!("2026/11/20 10:00:{n} [error] 7#7: *1 user \"eve\": password mismatch, client: 198.51.100.7, server: x, request: \"GET /x HTTP/1.1\", host: \"x\"\n"))
+        .collect();
+    let bed = TestBed::new();
+    bed.file("syslog", &(request + "Nov 20 10:00:01 web1 cron[7]: x\n"));
+    bed.file("error.log", &errors);
+    let [syslog, error] = ["syslog", "error.log"].map(|name| bed.path(name));
+    let scanned =
+        bed.json(&["scan", "--zone", "UTC", "--year", "2026", syslog.to_str().unwrap(), error.to_str().unwrap()]);
+    assert_eq!(scanned["failed_logins"], 30);
 }
 
 #[test]

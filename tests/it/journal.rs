@@ -59,3 +59,35 @@ fn logins_are_read_from_the_journal_once_each() {
     bed.run_job("scan", at);
     assert_eq!(count(), 50_101);
 }
+
+#[test]
+fn requests_that_caddy_tells_the_journal_are_read_from_it() {
+    if !std::path::Path::new(REMOTE).exists() || !support::has("journalctl") {
+        return support::skip(
+            "requests_that_caddy_tells_the_journal_are_read_from_it",
+            "journalctl and systemd-journal-remote",
+        );
+    }
+    let entries = |who: &str| -> String {
+        let request = |n: u64| {
+            let seconds = 1_763_640_000 + n;
+            format!(
+                "__REALTIME_TIMESTAMP={seconds}000000\n__MONOTONIC_TIMESTAMP={n}\n_BOOT_ID=0123456789abcdef0123456789abcdef\n_HOSTNAME=web1\nSYSLOG_IDENTIFIER=caddy\n_TRANSPORT=stdout\n{who}MESSAGE={{\"level\":\"info\",\"ts\":{seconds}.5,\"request\":{{\"remote_ip\":\"198.51.100.7\",\"method\":\"GET\",\"uri\":\"/{n}\"}},\"status\":401}}\n\n"
+            )
+        };
+        (0..6).map(request).collect()
+    };
+    for (who, count) in [("_UID=998\n_EXE=/usr/bin/caddy\n", 6), ("_UID=1000\n_EXE=/usr/bin/logger\n", 0)] {
+        let bed = TestBed::new();
+        bed.main("[sources.web]\njournal = [\"caddy\"]\njournal_folder = \"DIR/journal\"\n");
+        bed.file("config/formats/caddy.toml", include_str!("../../config/formats/caddy.toml"));
+        bed.file("jobs/scan.toml", "[scan]\nsources = [\"web\"]\nrules = [\"failed-logins\"]\n");
+        write_journal(&bed, "a.journal", &entries(who));
+        bed.run_job("scan", "2025-11-20T12:30:00Z");
+        let found = bed
+            .json(&["findings"])
+            .as_array()
+            .map_or(0, |found| found.iter().filter_map(|one| one["count"].as_u64()).sum::<u64>());
+        assert_eq!(found, count, "{who}");
+    }
+}
