@@ -460,6 +460,9 @@ fn what_caddy_says_of_a_request_is_no_second_request_but_an_error() {
     assert!(scanned["findings"].to_string().contains("urgent-bursts"), "{}", scanned["findings"]);
 }
 
+/// Makes a line of its number.
+type OfNumber<'a> = &'a dyn Fn(u32) -> String;
+
 #[test]
 fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() {
     let scanned = |log: &str| {
@@ -482,7 +485,7 @@ fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() 
         let message = Value::from(line(n));
         format!(r#"{{"@timestamp":"2026-11-20T10:00:0{n}Z","host":"web1","ident":"caddy","message":{message}}}"#)
     };
-    let kinds: [(&str, usize, &dyn Fn(u32) -> String); 15] = [
+    let kinds: [(&str, usize, OfNumber<'_>); 15] = [
         ("RFC 3164", 6, &|n| format!("Nov 20 10:00:0{n} web1 caddy[7]: {}", line(n))),
         ("RFC 3339", 6, &|n| format!("2026-11-20T10:00:0{n}Z web1 traefik[7]: {}", line(n))),
         ("RFC 5424", 6, &|n| format!("<30>1 2026-11-20T10:00:0{n}Z web1 nginx 7 - - {}", line(n))),
