@@ -73,6 +73,10 @@ impl Parser for Journal {
         }
         .event(&mut self.recognised, &mut self.unescaped)
     }
+
+    fn request(&self) -> &[u8] {
+        self.unescaped.request()
+    }
 }
 
 /// What somebody said, and what is known of who it was.
@@ -131,9 +135,12 @@ fn bytes(message: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::model::event::{Escape, Escapes, Shape};
-    use crate::model::{Action, Category};
+    use crate::model::{Action, Category, Formats};
+    use crate::parse::{AutoParser, YearRule};
 
     #[test]
     fn a_failed_login_in_the_journal_is_one() {
@@ -142,6 +149,21 @@ mod tests {
         assert_eq!((event.time, event.pid, event.host), (Some(1_795_168_805), 77, &b"web1"[..]));
         assert_eq!(event.action, Action::LoginFailed { times: 1, shape: Shape::Explicit });
         assert_eq!(event.peer.unwrap().to_string(), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_request_in_a_list_of_bytes_is_the_same() {
+        let mut parser =
+            AutoParser::new(Context { zone: chrono_tz::UTC, year: YearRule::From(2026) }, &Formats::default());
+        let said = "192.0.2.7 - - [20/Nov/2026:10:00:00 +0000] \"GET /a HTTP/1.1\" 404 5 \"-\" \"\u{85}\"";
+        let nothing = said.replace("GET /a HTTP/1.1", "-");
+        let list = format!("{:?}", said.as_bytes());
+        let want = Some(&b"/a"[..]);
+        for (message, path) in [(json!(said).to_string(), want), (list, want), (json!(nothing).to_string(), None)] {
+            let line = format!(r#"{{"MESSAGE":{message},"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"nginx"}}"#);
+            let event = parser.parse(line.as_bytes()).unwrap();
+            assert_eq!((event.action, event.path()), (Action::Request { status: 404 }, path), "{line}");
+        }
     }
 
     #[test]

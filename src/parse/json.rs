@@ -147,6 +147,8 @@ pub struct Unescaped {
     line: Vec<u8>,
     /// Where it goes on behind each escape, or each number, in the line and in what it stands in.
     after_escapes: Vec<(usize, usize)>,
+    /// What the last list said that was asked of a web server.
+    request: Vec<u8>,
 }
 
 impl Unescaped {
@@ -156,6 +158,7 @@ impl Unescaped {
         string: &'a [u8],
         read: impl for<'l> FnOnce(&'l [u8]) -> Option<Event<'l>>,
     ) -> Option<Event<'a>> {
+        self.request.clear();
         if memchr(b'\\', string).is_none() {
             return read(string);
         }
@@ -188,7 +191,8 @@ impl Unescaped {
         })
     }
 
-    /// The same of the line whose bytes are the numbers of a list. Of the event's texts the account alone is known, as it stands there.
+    /// The same of the line whose bytes are the numbers of a list. Of the event's texts the account alone is known, as it stands there, and
+    /// [`Unescaped::request`] of what was asked.
     pub fn event_of_list<'a>(
         &mut self,
         list: &'a [u8],
@@ -201,6 +205,8 @@ impl Unescaped {
         let note = |behind, in_numbers| self.after_escapes.push((behind, 1 + in_numbers));
         bytes_noting(list.strip_prefix(b"[")?.strip_suffix(b"]")?, &mut self.line, note)?;
         let event = read(&self.line)?;
+        self.request.clear();
+        self.request.extend_from_slice(event.request);
         let is_page = event.asks_for_page();
         let Event { time, category, action, peer, user, user_escapes, is_post, is_challenge, pid, .. } = event;
         let peer = peer.and_then(|peer| peer.ip()).map(Peer::Ip);
@@ -208,6 +214,11 @@ impl Unescaped {
         let user_escapes = user_escapes.within(Escape::JsonList);
         let plain = Event::plain(time, category);
         Some(Event { action, peer, user, user_escapes, is_post, is_page, is_challenge, pid, ..plain })
+    }
+
+    /// What was asked of a web server by the last line, if it was a list.
+    pub fn request(&self) -> &[u8] {
+        &self.request
     }
 
     /// A piece of the line as it stands in the string; none for what is no piece of it.

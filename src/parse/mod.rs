@@ -56,6 +56,11 @@ trait Parser: Send {
         (None, None)
     }
 
+    /// What the line that was parsed last asked of a web server, where the event doesn't tell because it stands in another way there.
+    fn request(&self) -> &[u8] {
+        b""
+    }
+
     /// Forgets what the last line told, which was another log's.
     fn forget_last(&mut self) {}
 
@@ -246,7 +251,10 @@ impl AutoParser {
     /// The event of a line; `None` where no format fits. The line may end in CR, LF or both. The account is told without escapes. Of one that
     /// says that the line before came again the texts are that line's.
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
-        let event = self.parse_alone(line)?;
+        let mut event = self.parse_alone(line)?;
+        if matches!(event.action, Action::Request { .. }) && event.request.is_empty() {
+            event.request = self.parsers[self.current].1.request();
+        }
         if let Some(user) = event.user {
             if event.user_escapes == Escapes::NONE {
                 return Some(event);
