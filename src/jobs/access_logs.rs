@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::{Lines, MAX_LINE, split};
@@ -25,17 +24,12 @@ pub fn is_access_log(path: &Path, formats: &Formats) -> Option<bool> {
         let event = parser.parse(line).filter(|_| !line.starts_with(b"#"))?;
         match (event.action, event.category) {
             // Where a server writes JSON to syslog, other programs may write there, too.
-            (Action::Request { .. }, _) => (!holds_json(line)).then_some(true),
+            (Action::Request { .. }, _) => (!parser.is_in_json()).then_some(true),
             (Action::LoginFailed { .. }, _) => Some(false),
             (_, Category::Access | Category::Error | Category::Unknown) => None,
             (_, Category::Auth | Category::System) => Some(false),
         }
     })
-}
-
-/// Whether it is a line of syslog, or an entry of the journal, whose message is an object of JSON.
-fn holds_json(line: &[u8]) -> bool {
-    !line.starts_with(b"{") && line.trim_ascii_end().ends_with(b"}") || memmem::find(line, b"\"MESSAGE\":\"{").is_some()
 }
 
 /// How many access logs are read of each host.

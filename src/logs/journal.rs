@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::lines::MAX_LINE;
 use crate::model::Source;
-use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
+use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server, without_path};
 
 /// How many entries are taken at most in one go.
 const BATCH: usize = 50_000;
@@ -170,7 +170,7 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     let severity = entry.severity.as_str().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
     let is_printed = entry.transport.as_str().is_some_and(|transport| transport != "syslog");
-    let is_of_web_server = web_server(entry.identifier.as_bytes()).is_some();
+    let is_of_web_server = web_server(without_path(entry.identifier.as_bytes())).is_some();
     let [uid, executable] = [&entry.uid, &entry.executable].map(|field| field.as_str().unwrap_or_default().as_bytes());
     let mark = if is_printed && is_of_web_server {
         PRINTED

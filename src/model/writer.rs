@@ -33,6 +33,12 @@ pub fn web_server(program: &[u8]) -> Option<WebServer> {
     Some(WebServer { name, log })
 }
 
+/// The name of a program, of which some write the path.
+pub fn without_path(program: &[u8]) -> &[u8] {
+    let name = if program.starts_with(b"/") { program.rsplit(|byte| *byte == b'/').next() } else { None };
+    name.unwrap_or(program)
+}
+
 /// Whether it is a server that writes requests as JSON, in which a visitor can begin no line.
 fn writes_json(program: &[u8]) -> bool {
     matches!(program, b"caddy" | b"traefik")
@@ -55,6 +61,7 @@ pub const BY_ANYBODY: &str = "(by-anybody)";
 /// root's, nor that of a program that runs as root whoever starts it, nor a service's own word. `uid` and `executable` are
 /// what journald found out itself (systemd.journal-fields(7), `_UID` and `_EXE`), `program` is what the entry calls itself.
 pub fn is_by_anybody(uid: &[u8], executable: &[u8], program: &[u8], message: &[u8]) -> bool {
+    let program = without_path(program);
     if matches!(uid, b"" | b"0") || !may_tell_of_logins(program, message) {
         return false;
     }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::custom::{Custom, known_stamp};
+use super::custom::known_stamp;
 use super::journal::Statement;
 use super::json::{Unescaped, object, value};
-use super::syslog::{number, with_pid};
+use super::syslog::{Messages, number, with_pid};
 use super::time::WallClock;
 use super::{Context, Parser};
 use crate::model::Event;
@@ -14,8 +14,7 @@ use crate::model::format::Format;
 
 /// The parser.
 pub struct Collected {
-    /// Access logs in JSON.
-    recognised: Vec<Custom>,
+    messages: Messages,
     wall: WallClock,
     unescaped: Unescaped,
 }
@@ -39,8 +38,8 @@ const MESSAGE: [&str; 3] = ["MESSAGE", "message", "msg"];
 impl Collected {
     /// A parser for stamps in the context's zone, and for what web servers say in these formats where they are recognised.
     pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
-        let recognised = Custom::all_recognised(formats, context);
-        Self { recognised, wall: WallClock::new(context), unescaped: Unescaped::default() }
+        let messages = Messages::new(context, formats);
+        Self { messages, wall: WallClock::new(context), unescaped: Unescaped::default() }
     }
 }
 
@@ -57,7 +56,7 @@ impl Parser for Collected {
         let program = if is_journals { first(&[OF_JOURNAL]) } else { first(&PROGRAM).or_else(tag) }?;
         let times = || TIME.iter().filter_map(|place| value(&object, place));
         let time = times().find_map(|text| known_stamp(&mut self.wall, text.as_bytes()))?;
-        let message = MESSAGE.iter().find_map(|place| object.get(*place))?;
+        let message = MESSAGE.iter().find_map(|place| object.get(*place).filter(|message| message.get() != "null"))?;
         let (program, its_pid) = with_pid(program);
         // Who isn't told may be anybody, and may have printed it.
         let untold = if is_journals { &b"?"[..] } else { b"" };
@@ -73,7 +72,11 @@ impl Parser for Collected {
             uid: text("_UID"),
             executable: text("_EXE"),
         }
-        .event(&mut self.recognised, &mut self.unescaped)
+        .event(&mut self.messages, &mut self.unescaped)
+    }
+
+    fn is_in_json(&self) -> bool {
+        self.messages.is_in_json()
     }
 }
 

@@ -6,19 +6,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::custom::Custom;
 use super::json::{self, Unescaped};
-use super::syslog::{event_or_request, number, of_severity};
+use super::syslog::{Messages, number, of_severity};
 use super::{Context, Parser};
 use crate::model::Event;
 use crate::model::format::Format;
-use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server};
+use crate::model::writer::{BY_ANYBODY, PRINTED, is_by_anybody, web_server, without_path};
 
 /// The parser.
 #[derive(Default)]
 pub struct Journal {
-    /// Access logs in JSON.
-    recognised: Vec<Custom>,
+    messages: Messages,
     unescaped: Unescaped,
 }
 
@@ -50,7 +48,7 @@ struct Entry<'a> {
 impl Journal {
     /// A parser also for what web servers say in these formats, where they are recognised.
     pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
-        Self { recognised: Custom::all_recognised(formats, context), unescaped: Unescaped::default() }
+        Self { messages: Messages::new(context, formats), unescaped: Unescaped::default() }
     }
 }
 
@@ -71,7 +69,11 @@ impl Parser for Journal {
             uid: text(entry.uid),
             executable: text(entry.executable),
         }
-        .event(&mut self.recognised, &mut self.unescaped)
+        .event(&mut self.messages, &mut self.unescaped)
+    }
+
+    fn is_in_json(&self) -> bool {
+        self.messages.is_in_json()
     }
 
     fn request(&self) -> &[u8] {
@@ -97,15 +99,15 @@ pub struct Statement<'a> {
 }
 
 impl<'a> Statement<'a> {
-    /// What it tells, also of a request in one of these formats; none where that isn't known.
-    pub fn event(self, recognised: &mut [Custom], unescaped: &mut Unescaped) -> Option<Event<'a>> {
+    /// What it tells; none where that isn't known.
+    pub fn event(self, messages: &mut Messages, unescaped: &mut Unescaped) -> Option<Event<'a>> {
         let Self { time, host, program, pid, severity, .. } = self;
         // journalctl leaves long ones out unless it is called with --all.
         if self.message.get() == "null" {
             return None;
         }
         // What nginx prints to standard error stands there as well, and may hold lines that visitors wrote.
-        let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(program).is_some();
+        let is_printed = !matches!(self.transport, b"" | b"syslog") && web_server(without_path(program)).is_some();
         let list = self.message.get().as_bytes();
         let bytes = bytes(list);
         let message = json::text(self.message).unwrap_or_default().as_bytes();
@@ -115,12 +117,10 @@ impl<'a> Statement<'a> {
         let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
         let program = marked.as_deref().unwrap_or(program);
         let told = match &bytes {
-            Some(_) => unescaped
-                .event_of_list(list, |message| event_or_request(recognised, time, b"", program, pid, message))?,
+            Some(_) => unescaped.event_of_list(list, |message| messages.event(time, b"", program, pid, message))?,
             // rsyslog's begin with the blank behind the tag.
-            None => unescaped.event(message, |message| {
-                event_or_request(recognised, time, b"", program, pid, message.trim_ascii_start())
-            })?,
+            None => unescaped
+                .event(message, |message| Some(messages.event(time, b"", program, pid, message.trim_ascii_start())))?,
         };
         Some(of_severity(severity, Event { host, ..told }))
     }

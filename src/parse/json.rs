@@ -196,7 +196,7 @@ impl Unescaped {
     pub fn event_of_list<'a>(
         &mut self,
         list: &'a [u8],
-        read: impl for<'l> FnOnce(&'l [u8]) -> Option<Event<'l>>,
+        read: impl for<'l> FnOnce(&'l [u8]) -> Event<'l>,
     ) -> Option<Event<'a>> {
         self.line.clear();
         self.after_escapes.clear();
@@ -204,7 +204,7 @@ impl Unescaped {
         self.after_escapes.push((0, 1));
         let note = |behind, in_numbers| self.after_escapes.push((behind, 1 + in_numbers));
         bytes_noting(list.strip_prefix(b"[")?.strip_suffix(b"]")?, &mut self.line, note)?;
-        let event = read(&self.line)?;
+        let event = read(&self.line);
         self.request.clear();
         self.request.extend_from_slice(event.request);
         let is_page = event.asks_for_page();

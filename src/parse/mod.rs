@@ -61,6 +61,11 @@ trait Parser: Send {
         b""
     }
 
+    /// Whether what the last line told stood in JSON among what other programs say.
+    fn is_in_json(&self) -> bool {
+        false
+    }
+
     /// Forgets what the last line told, which was another log's.
     fn forget_last(&mut self) {}
 
@@ -165,6 +170,8 @@ pub struct AutoParser {
     has_requests: bool,
     /// Whether its name says that it is an error log.
     is_error_log: bool,
+    /// Whether the event that was told last stood in JSON in a line of syslog, or an entry of the journal.
+    is_in_json: bool,
     /// The account of the event that was told last, where its line holds it in another way.
     account: Vec<u8>,
 }
@@ -198,6 +205,7 @@ impl AutoParser {
             is_mixed: false,
             has_requests: false,
             is_error_log: false,
+            is_in_json: false,
             account: Vec::new(),
         }
     }
@@ -280,6 +288,7 @@ impl AutoParser {
                 // Of formats that are recognised the first that fits counts, whichever fitted before.
                 self.current = if self.is_configured { index } else { index.min(FORMATS.len()) };
                 *fitted += 1;
+                self.is_in_json = parser.is_in_json();
                 let is_visitors = self.has_requests && name == SYSLOG && event.category != Category::Access;
                 let request = if is_visitors { access::of_nobody(line) } else { None };
                 if request.is_some() {
@@ -296,7 +305,9 @@ impl AutoParser {
                 return Some(event);
             }
         }
-        let event = self.collected.as_mut().filter(|_| !self.is_sure)?.parse(line)?;
+        let collected = self.collected.as_mut().filter(|_| !self.is_sure)?;
+        let event = collected.parse(line)?;
+        self.is_in_json = collected.is_in_json();
         self.of_collected += 1;
         self.is_mixed = true;
         Some(event)
@@ -320,6 +331,12 @@ impl AutoParser {
     pub fn time(&mut self, line: &[u8]) -> Option<i64> {
         let (_, parser, _) = &mut self.parsers[self.current];
         parser.quick_time(line).or_else(|| self.parse(line)?.time)
+    }
+
+    /// Whether the event that was told last stood in JSON in a line of syslog, or an entry of the journal, where what other programs say stands,
+    /// too.
+    pub fn is_in_json(&self) -> bool {
+        self.is_in_json
     }
 
     /// The format that fitted most lines; `unknown` where none fitted any.

@@ -15,14 +15,15 @@ use super::{Context, Parser, apache_error, dropbear, local, nginx_error, pam, sn
 use crate::model::format::Format;
 use crate::model::peer::parse_ip;
 use crate::model::repeated::repeated;
-use crate::model::writer::{BY_ANYBODY, PRINTED, WebServer, is_about_logins, may_log_requests_in_json, web_server};
+use crate::model::writer::{
+    BY_ANYBODY, PRINTED, WebServer, is_about_logins, may_log_requests_in_json, web_server, without_path,
+};
 use crate::model::{Action, Category, Event};
 
 /// The parser.
 pub struct Syslog {
     stamps: Stamps,
-    /// Access logs in JSON.
-    recognised: Vec<Custom>,
+    messages: Messages,
     /// The failed logins of the line before, if it tells of such: the next one may say that it was repeated.
     failed: Option<Failed>,
     /// Whether the last line said so.
@@ -46,14 +47,14 @@ pub fn is_sshd(program: &[u8]) -> bool {
 impl Syslog {
     /// A parser for stamps in the context's zone, and for what web servers say in these formats where they are recognised.
     pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
-        let recognised = Custom::all_recognised(formats, context);
-        Self { stamps: Stamps::new(context), recognised, failed: None, came_again: false }
+        let messages = Messages::new(context, formats);
+        Self { stamps: Stamps::new(context), messages, failed: None, came_again: false }
     }
 
     fn read<'a>(&mut self, line: &'a [u8]) -> Option<(Event<'a>, Said<'a>)> {
         let (severity, line) = priority(line);
         if let Some(rest) = line.strip_prefix(b"1 ") {
-            let told = rfc5424(&mut self.recognised, rest)?;
+            let told = rfc5424(&mut self.messages, rest)?;
             return Some((of_severity(severity, told), Said { program: b"", message: b"" }));
         }
         let (time, rest) = self.stamps.split(line)?;
@@ -66,7 +67,7 @@ impl Syslog {
         if severity.is_none() && program.is_empty() && begins_with_date(line) && !is_of_syslog(message) {
             return Some((Event::plain(Some(time), Category::Unknown), said));
         }
-        let told = event_or_request(&mut self.recognised, time, host, program, pid, message)?;
+        let told = self.messages.event(time, host, program, pid, message);
         Some((of_severity(severity, told), said))
     }
 
@@ -143,6 +144,10 @@ impl Parser for Syslog {
         self.failed = None;
     }
 
+    fn is_in_json(&self) -> bool {
+        self.messages.is_in_json()
+    }
+
     fn told_before(&self) -> (Option<&[u8]>, Option<&[u8]>) {
         self.failed.as_ref().filter(|_| self.came_again).map(Failed::texts).unwrap_or_default()
     }
@@ -153,30 +158,46 @@ impl Parser for Syslog {
     }
 }
 
-/// What a message of a program tells, and be it of a request in one of these formats; none where that was cut, so that nobody knows.
-pub fn event_or_request<'a>(
-    recognised: &mut [Custom],
-    time: i64,
-    host: &'a [u8],
-    program: &[u8],
-    pid: u32,
-    message: &'a [u8],
-) -> Option<Event<'a>> {
-    let event = event(time, host, program, pid, message);
-    let (message, program) = (without_id(message), without_path(program));
-    let printed = program.strip_suffix(PRINTED.as_bytes());
-    let is_json = message.starts_with(b"{") && may_log_requests_in_json(printed.unwrap_or(program));
-    if event.action != Action::Other || !is_json {
-        return Some(event);
+/// What messages of programs tell, of which some are requests in JSON.
+#[derive(Default)]
+pub struct Messages {
+    /// The formats of these.
+    recognised: Vec<Custom>,
+    is_in_json: bool,
+}
+
+/// No syslog cuts messages that are shorter, in bytes (RFC 5426, 3.2).
+const NEVER_CUT: usize = 480;
+
+impl Messages {
+    /// Those of these formats are read that are recognised.
+    pub fn new(context: Context, formats: &[Arc<Format>]) -> Self {
+        Self { recognised: Custom::all_recognised(formats, context), is_in_json: false }
     }
-    if !message.trim_ascii_end().ends_with(b"}") {
-        return None;
+
+    /// Whether the last one was an object of JSON.
+    pub fn is_in_json(&self) -> bool {
+        self.is_in_json
     }
-    let Some(told) = recognised.iter_mut().find_map(|format| format.parse_said_at(message, time)) else {
-        return Some(event);
-    };
-    let told = Event { host, ..told };
-    Some(if printed.is_some() { Event { peer: None, user: None, ..told } } else { told })
+
+    /// What one tells.
+    pub fn event<'a>(&mut self, time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [u8]) -> Event<'a> {
+        let event = event(time, host, program, pid, message);
+        let message = without_id(message);
+        self.is_in_json = message.starts_with(b"{");
+        // What nginx prints may be a visitor's own, and what anybody may have written is nobody's word.
+        let is_marked = [PRINTED, BY_ANYBODY].iter().any(|mark| program.ends_with(mark.as_bytes()));
+        let is_servers = !is_marked && may_log_requests_in_json(without_path(program));
+        if event.action != Action::Other || !self.is_in_json || !is_servers {
+            return event;
+        }
+        if message.len() >= NEVER_CUT && !message.trim_ascii_end().ends_with(b"}") {
+            // A request, perhaps, of which nobody knows what became.
+            return Event { category: Category::Unknown, ..event };
+        }
+        let request = self.recognised.iter_mut().find_map(|format| format.parse_said_at(message, time));
+        request.map_or(event, |request| Event { host, ..request })
+    }
 }
 
 /// What a message of a program tells.
@@ -234,12 +255,6 @@ fn event<'a>(time: i64, host: &'a [u8], program: &[u8], pid: u32, message: &'a [
     event
 }
 
-/// The name of a program, of which some write the path.
-fn without_path(program: &[u8]) -> &[u8] {
-    let name = if program.starts_with(b"/") { program.rsplit(|byte| *byte == b'/').next() } else { None };
-    name.unwrap_or(program)
-}
-
 /// A request, or a line of an error log that stands for `times` equal ones: nginx begins it with a stamp all the same, and Apache with
 /// its level, or with a stamp where a container's output goes to syslog.
 fn of_web_server<'a>(server: WebServer, message: &'a [u8], times: u32) -> Option<Event<'a>> {
@@ -284,15 +299,17 @@ fn priority(line: &[u8]) -> (Option<u32>, &[u8]) {
 
 /// What the system says with severity `err` (3) or worse is an error; what is about logins has its own words.
 pub fn of_severity<'a>(severity: Option<u32>, event: Event<'a>) -> Event<'a> {
-    let is_error = severity.is_some_and(|severity| severity <= 3) && event.category == Category::System;
+    let is_told = matches!(event.category, Category::System | Category::Unknown);
     match event.action {
-        Action::Other if is_error => Event { action: Action::ErrorLogged, ..event },
+        Action::Other if is_told && severity.is_some_and(|severity| severity <= 3) => {
+            Event { action: Action::ErrorLogged, category: Category::System, ..event }
+        }
         _ => event,
     }
 }
 
 /// RFC 5424 after its version: `TIMESTAMP HOST PROGRAM PID MSGID STRUCTURED-DATA MESSAGE`, where `-` stands for nothing.
-fn rfc5424<'a>(recognised: &mut [Custom], text: &'a [u8]) -> Option<Event<'a>> {
+fn rfc5424<'a>(messages: &mut Messages, text: &'a [u8]) -> Option<Event<'a>> {
     let mut words = text.splitn(6, |byte| *byte == b' ');
     let time = rfc3339(words.next()?)?;
     let (host, program, pid, _id) = (words.next()?, words.next()?, words.next()?, words.next()?);
@@ -304,7 +321,7 @@ fn rfc5424<'a>(recognised: &mut [Custom], text: &'a [u8]) -> Option<Event<'a>> {
     let own = word(message).filter(|_| program == host).and_then(|(tag, rest)| Some((tag.strip_suffix(b":")?, rest)));
     let (program, message) = own.filter(|(name, _)| web_server(name).is_some()).unwrap_or((program, message));
     let (program, its_pid) = with_pid(program);
-    event_or_request(recognised, time, host, program, number(pid).unwrap_or(its_pid), message)
+    Some(messages.event(time, host, program, number(pid).unwrap_or(its_pid), message))
 }
 
 /// A program's name and its process, which some write behind it: `sshd[7]`; 0 where they don't.

@@ -121,10 +121,10 @@ pub fn read_record<'a>(record: &Record<'a, impl Fn(&str) -> Option<&'a [u8]>>, e
     event.peer = field("IpAddress").and_then(|ip| Peer::read(ip).filter(|peer| peer.ip().is_some()));
 }
 
-/// Whoever stands behind the last of these beginnings.
+/// Whoever stands behind one of these beginnings, in the last brackets: what stands before may be the client's own.
 fn client_in(text: &[u8]) -> Option<Peer<'_>> {
-    let begins = CLIENT.iter().filter_map(|begin| Some(memmem::rfind(text, begin.as_bytes())? + begin.len()));
-    let rest = &text[begins.max()?..];
+    let last = &text[memchr::memrchr(b'[', text)?..];
+    let rest = CLIENT.iter().find_map(|begin| last.strip_prefix(begin.as_bytes()))?;
     Peer::read(&rest[..memchr::memchr(b']', rest)?])
 }
 

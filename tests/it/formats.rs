@@ -521,28 +521,55 @@ fn requests_in_json_are_read_where_servers_send_them_to_syslog_or_the_journal() 
             assert!(scanned["findings"].to_string().contains("2026-11-20T10:00:0"), "{name}");
         }
     }
-    // What nginx prints may be a visitor's own, so it counts, and accuses nobody.
-    let printed = scanned(&entry(1, "nginx", of_service.replace("caddy", "nginx").as_str()));
-    assert_eq!((&printed["failed_logins"], printed["addresses"].as_array().map(Vec::len)), (&1.into(), Some(0)));
+    // What nginx prints may be a visitor's own, and a name may stand behind a path, or another one.
+    let whoever = [
+        ("nginx", of_service.replace("caddy", "nginx")),
+        ("nginx/x", of_user.to_owned()),
+        ("/usr/bin/caddy", of_user.to_owned()),
+        ("/x:/nginx_access", of_user.to_owned()),
+        ("/usr/sbin/nginx", of_user.replace("syslog", "stdout")),
+    ];
+    for (program, fields) in whoever {
+        let forged = scanned(&entry(1, program, &fields));
+        assert_eq!((&forged["failed_logins"], &forged["status"]), (&0.into(), &serde_json::json!({})), "{program}");
+    }
     // Of a request that was cut nobody knows what it was.
     let whole = format!("Nov 20 10:00:01 web1 caddy[7]: {}", line(1));
-    let cut = scanned(&(whole[..whole.len() - 20].to_owned() + "\n"));
-    assert_eq!((&cut["files"][0]["parsed"], &cut["files"][0]["unparsed"]), (&0.into(), &1.into()));
+    let long = whole.replace("a \\\"b\\\"", &"a".repeat(480));
+    let cut = scanned(&(long[..long.len() - 20].to_owned() + "\n"));
+    assert_eq!((&cut["files"][0]["unparsed"], &cut["triage"]["unknown"]["standard"]), (&1.into(), &1.into()));
+    let error = scanned(&format!("<131>{}\n", &long[..long.len() - 20]));
+    assert_eq!(error["triage"]["system"]["urgent"], 1, "{error}");
 }
 
 #[test]
 fn a_request_in_json_in_a_syslog_hides_no_failed_login_of_an_error_log() {
-    let request = format!("Nov 20 10:00:00 web1 caddy[7]: {}", caddy(1, 200));
     let errors: String = (10..40)
         .map(|n| format!("2026/11/20 10:00:{n} [error] 7#7: *1 user \"eve\": password mismatch, client: 198.51.100.7, server: x, request: \"GET /x HTTP/1.1\", host: \"x\"\n"))
         .collect();
-    let bed = TestBed::new();
-    bed.file("syslog", &(request + "Nov 20 10:00:01 web1 cron[7]: x\n"));
-    bed.file("error.log", &errors);
-    let [syslog, error] = ["syslog", "error.log"].map(|name| bed.path(name));
-    let scanned =
-        bed.json(&["scan", "--zone", "UTC", "--year", "2026", syslog.to_str().unwrap(), error.to_str().unwrap()]);
-    assert_eq!(scanned["failed_logins"], 30);
+    let request = caddy(1, 200).trim_end().to_owned();
+    let entry = |message: &str| {
+        format!(
+            r#"{{"__REALTIME_TIMESTAMP":"1795168801000000","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"caddy","_UID":"998","_EXE":"/usr/bin/caddy","MESSAGE": {message}}}"#
+        )
+    };
+    let others = |first: &str| format!("{first}\nNov 20 10:00:01 web1 cron[7]: x\n");
+    for (name, log, failed) in [
+        ("syslog", others(&format!("Nov 20 10:00:00 web1 caddy[7]: {request}")), 30),
+        ("entry", others(&entry(&Value::from(request.as_str()).to_string())), 30),
+        ("list", others(&entry(&format!("{:?}", request.as_bytes()))), 30),
+        // Where nothing but one server's requests stand, it is that server's access log.
+        ("container", format!("2026-11-20T10:00:01.1Z stdout F {request}\n"), 0),
+        ("access", request.clone() + "\n", 0),
+    ] {
+        let bed = TestBed::new();
+        bed.file(name, &log);
+        bed.file("error.log", &errors);
+        let [log, error] = [name, "error.log"].map(|name| bed.path(name));
+        let scanned =
+            bed.json(&["scan", "--zone", "UTC", "--year", "2026", log.to_str().unwrap(), error.to_str().unwrap()]);
+        assert_eq!((&scanned["failed_logins"], &scanned["status"]["200"]), (&failed.into(), &1.into()), "{name}");
+    }
 }
 
 #[test]
