@@ -560,7 +560,7 @@ fn a_request_in_json_in_a_syslog_hides_no_failed_login_of_an_error_log() {
         ("list", others(&entry(&format!("{:?}", request.as_bytes()))), 30),
         // Where nothing but one server's requests stand, it is that server's access log.
         ("container", format!("2026-11-20T10:00:01.1Z stdout F {request}\n"), 0),
-        ("access", request.clone() + "\n", 0),
+        ("access", request + "\n", 0),
     ] {
         let bed = TestBed::new();
         bed.file(name, &log);
