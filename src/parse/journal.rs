@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::json::{self, Unescaped};
-use super::syslog::{Messages, number, of_severity};
+use super::messages::Messages;
+use super::syslog::{number, of_severity};
 use super::{Context, Parser};
 use crate::model::Event;
 use crate::model::format::Format;

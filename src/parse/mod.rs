@@ -14,6 +14,7 @@ mod journal;
 mod json;
 mod local;
 mod marks;
+mod messages;
 mod nginx_error;
 mod pam;
 mod proxy_manager;
