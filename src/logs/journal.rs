@@ -170,20 +170,18 @@ fn write_line(entry: &Entry, text: &mut Vec<u8>) -> bool {
     let severity = entry.severity.as_str().filter(|severity| matches!(*severity, "0" | "1" | "2" | "3"));
     let severity = severity.map(|severity| format!("<{severity}>")).unwrap_or_default();
     let is_printed = entry.transport.as_str().is_some_and(|transport| transport != "syslog");
-    let is_of_web_server = web_server(without_path(entry.identifier.as_bytes())).is_some();
+    // What stands in it may look like the end of a name, or a blank like another letter: it is judged as it is written.
+    let program = word(&entry.identifier).replace(['[', ']', ':'], "_");
+    let is_of_web_server = web_server(without_path(program.as_bytes())).is_some();
     let [uid, executable] = [&entry.uid, &entry.executable].map(|field| field.as_str().unwrap_or_default().as_bytes());
-    let mark = if is_printed && is_of_web_server {
-        PRINTED
-    } else if is_by_anybody(uid, executable, entry.identifier.as_bytes(), message) {
+    let mark = if is_by_anybody(uid, executable, program.as_bytes(), message) {
         BY_ANYBODY
+    } else if is_printed && is_of_web_server {
+        PRINTED
     } else {
         ""
     };
-    let (host, mut program) = (word(&entry.host), word(&entry.identifier));
-    if mark == BY_ANYBODY {
-        // What stands in it may look like the end of a name.
-        program = program.replace(['[', ']', ':'], "_");
-    }
+    let host = word(&entry.host);
     text.extend(format!("{severity}{stamp} {host} {program}{mark}{pid}: ").into_bytes());
     text.extend(message.iter().take(MAX_LINE / 2).map(|b| if b.is_ascii_control() { b' ' } else { *b }));
     text.push(b'\n');
@@ -204,12 +202,14 @@ mod tests {
     #[test]
     fn what_any_user_may_have_written_is_marked() {
         let json = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"1000","_EXE":"/usr/bin/logger","MESSAGE":"x"}
+{"__CURSOR":"s=3","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"nginx access","_UID":"1000","_EXE":"/usr/bin/logger","_TRANSPORT":"stdout","MESSAGE":"x"}
+{"__CURSOR":"s=4","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"nginx(printed)","_UID":"1000","_EXE":"/usr/bin/logger","_TRANSPORT":"syslog","MESSAGE":"x"}
 {"__CURSOR":"s=2","__REALTIME_TIMESTAMP":"1","_HOSTNAME":"web1","SYSLOG_IDENTIFIER":"sshd","_UID":"0","_EXE":"/usr/sbin/sshd","MESSAGE":"x"}
 "#;
         let mut entries = JournalEntries::default();
         collect(json.as_bytes(), &mut entries).unwrap();
-        let want =
-            ["sshd(by-anybody)", "sshd"].map(|program| format!("1970-01-01T00:00:00.000001+00:00 web1 {program}: x\n"));
+        let want = ["sshd(by-anybody)", "nginx_access(by-anybody)", "nginx(printed)(by-anybody)", "sshd"]
+            .map(|program| format!("1970-01-01T00:00:00.000001+00:00 web1 {program}: x\n"));
         assert_eq!(String::from_utf8(entries.text).unwrap(), want.concat());
     }
 

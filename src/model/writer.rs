@@ -62,6 +62,10 @@ pub const BY_ANYBODY: &str = "(by-anybody)";
 /// what journald found out itself (systemd.journal-fields(7), `_UID` and `_EXE`), `program` is what the entry calls itself.
 pub fn is_by_anybody(uid: &[u8], executable: &[u8], program: &[u8], message: &[u8]) -> bool {
     let program = without_path(program);
+    // Only we give such names.
+    if [PRINTED, BY_ANYBODY].iter().any(|mark| program.ends_with(mark.as_bytes())) {
+        return true;
+    }
     if matches!(uid, b"" | b"0") || !may_tell_of_logins(program, message) {
         return false;
     }

@@ -76,6 +76,10 @@ impl Parser for Collected {
         .event(&mut self.messages, &mut self.unescaped)
     }
 
+    fn request(&self) -> &[u8] {
+        self.unescaped.request()
+    }
+
     fn is_in_json(&self) -> bool {
         self.messages.is_in_json()
     }

@@ -114,7 +114,7 @@ impl<'a> Statement<'a> {
         let message = json::text(self.message).unwrap_or_default().as_bytes();
         let said = bytes.as_deref().unwrap_or(message);
         let is_by_anybody = is_by_anybody(self.uid, self.executable, program, said);
-        let mark = if is_printed { PRINTED } else { BY_ANYBODY };
+        let mark = if is_by_anybody { BY_ANYBODY } else { PRINTED };
         let marked = (is_printed || is_by_anybody).then(|| [program, mark.as_bytes()].concat());
         let program = marked.as_deref().unwrap_or(program);
         let told = match &bytes {
@@ -160,8 +160,19 @@ mod tests {
         let nothing = said.replace("GET /a HTTP/1.1", "-");
         let list = format!("{:?}", said.as_bytes());
         let want = Some(&b"/a"[..]);
-        for (message, path) in [(json!(said).to_string(), want), (list, want), (json!(nothing).to_string(), None)] {
-            let line = format!(r#"{{"MESSAGE":{message},"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"nginx"}}"#);
+        let entry = |message: &str| {
+            format!(r#"{{"MESSAGE":{message},"__REALTIME_TIMESTAMP":"1","SYSLOG_IDENTIFIER":"nginx"}}"#)
+        };
+        let collected =
+            |message: &str| format!(r#"{{"timestamp":"2026-11-20T10:00:01Z","appname":"nginx","message":{message}}}"#);
+        for (line, path) in [
+            (entry(&json!(said).to_string()), want),
+            (entry(&list), want),
+            (entry(&json!(nothing).to_string()), None),
+            (entry(&list), want),
+            (collected(&format!("{:?}", nothing.as_bytes())), None),
+            (collected(&list), want),
+        ] {
             let event = parser.parse(line.as_bytes()).unwrap();
             assert_eq!((event.action, event.path()), (Action::Request { status: 404 }, path), "{line}");
         }

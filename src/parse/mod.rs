@@ -57,7 +57,7 @@ trait Parser: Send {
         (None, None)
     }
 
-    /// What the line that was parsed last asked of a web server, where the event doesn't tell because it stands in another way there.
+    /// What the line that was parsed last asked of a web server, where its event doesn't tell because it stands in another way there.
     fn request(&self) -> &[u8] {
         b""
     }
@@ -173,6 +173,8 @@ pub struct AutoParser {
     is_error_log: bool,
     /// Whether the event that was told last stood in JSON in a line of syslog, or an entry of the journal.
     is_in_json: bool,
+    /// What the line asked of a web server that was told last, where it stands in another way there.
+    request: Vec<u8>,
     /// The account of the event that was told last, where its line holds it in another way.
     account: Vec<u8>,
 }
@@ -207,6 +209,7 @@ impl AutoParser {
             has_requests: false,
             is_error_log: false,
             is_in_json: false,
+            request: Vec::new(),
             account: Vec::new(),
         }
     }
@@ -261,8 +264,8 @@ impl AutoParser {
     /// says that the line before came again the texts are that line's.
     pub fn parse<'a>(&'a mut self, line: &'a [u8]) -> Option<Event<'a>> {
         let mut event = self.parse_alone(line)?;
-        if matches!(event.action, Action::Request { .. }) && event.request.is_empty() {
-            event.request = self.parsers[self.current].1.request();
+        if event.request.is_empty() {
+            event.request = &self.request;
         }
         if let Some(user) = event.user {
             if event.user_escapes == Escapes::NONE {
@@ -290,6 +293,7 @@ impl AutoParser {
                 self.current = if self.is_configured { index } else { index.min(FORMATS.len()) };
                 *fitted += 1;
                 self.is_in_json = parser.is_in_json();
+                note_request(&mut self.request, &event, &**parser);
                 let is_visitors = self.has_requests && name == SYSLOG && event.category != Category::Access;
                 let request = if is_visitors { access::of_nobody(line) } else { None };
                 if request.is_some() {
@@ -309,6 +313,7 @@ impl AutoParser {
         let collected = self.collected.as_mut().filter(|_| !self.is_sure)?;
         let event = collected.parse(line)?;
         self.is_in_json = collected.is_in_json();
+        note_request(&mut self.request, &event, collected);
         self.of_collected += 1;
         self.is_mixed = true;
         Some(event)
@@ -345,6 +350,14 @@ impl AutoParser {
         let most = self.parsers.iter().rev().max_by_key(|(_, _, fitted)| fitted);
         let most = most.filter(|(_, _, fitted)| *fitted > self.of_collected).map(|(name, ..)| name.as_str());
         most.unwrap_or(if self.of_collected > 0 { "collected" } else { "unknown" })
+    }
+}
+
+/// Takes over what a parser says besides the event that was asked of a web server; nothing where that tells.
+fn note_request(request: &mut Vec<u8>, event: &Event<'_>, parser: &dyn Parser) {
+    request.clear();
+    if matches!(event.action, Action::Request { .. }) && event.request.is_empty() {
+        request.extend_from_slice(parser.request());
     }
 }
 
