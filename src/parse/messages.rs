@@ -24,7 +24,7 @@ pub struct Messages {
     is_in_json: bool,
 }
 
-/// No syslog cuts messages that are shorter, in bytes (RFC 5426, 3.2).
+/// No syslog cuts what is shorter, in bytes (RFC 5426, 3.2, of all that is sent, of which the message is the largest part).
 const NEVER_CUT: usize = 480;
 
 impl Messages {
